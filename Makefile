@@ -1,0 +1,43 @@
+# make verify and make test work in a fresh clone: both make .venv themselves, once.
+# PYTHON=... chooses the interpreter; the rest is in .ci/environment.
+
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+WORKERS ?= 2
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+# Another project's modules must not shadow ours.
+unexport PYTHONHOME PYTHONPATH
+
+.PHONY: help verify test test-all lint bench clean environment
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(firstword $(MAKEFILE_LIST)) \
+	    | awk -F@ '{ printf "%-18s %s\n", $$1, $$2 }'
+	@echo "  PYTHON=python3.12 (or a path) after any of these chooses the interpreter,"
+	@echo "  WORKERS=4 the number of test processes."
+
+verify: environment ## check every claim and write report/index.html
+	$(BIN)/ufm verify
+
+test: lint ## lint, types, and the tests without the slow ones
+	$(PYTEST) -m 'not slow'
+
+test-all: lint ## the same with the slow tests
+	$(PYTEST)
+
+lint: environment ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: environment ## run the benchmarks
+	$(BIN)/ufm bench
+
+clean: ## remove .venv, caches, the report and build products
+	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist report
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+environment:
+	@sh .ci/environment

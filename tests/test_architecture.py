@@ -1,0 +1,259 @@
+"""The rules of the house, read from the source without running it.
+
+Every rule is a function (path, source) -> complaints. The second half of the file feeds each rule a
+source that breaks it and one that does not, so that a rule which sees nothing is noticed.
+"""
+
+import ast
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Which of our packages each of them may import: the arrows of CONTRIBUTING.md.
+ARROWS = {
+    "ufm": {"ufm"},
+    "landscape": {"ufm", "landscape"},
+    "proofs_check": {"ufm", "landscape", "proofs_check"},
+    "experiments": {"ufm", "landscape", "proofs_check", "experiments"},
+}
+
+# Mathematics has no pictures, clocks or terminals; evidence is records, and others draw them.
+FOREIGN = {
+    "ufm": {"matplotlib", "time", "datetime", "rich", "typer", "jinja2"},
+    "landscape": {"rich", "typer", "jinja2"},
+    "proofs_check": {"matplotlib", "rich", "typer", "jinja2"},
+    "experiments": set[str](),
+}
+
+LONGEST_FILE = 450
+VAGUE_NAMES = {"utils", "util", "misc", "common", "helpers", "helper"}
+
+# A folder that exists on one machine only. Nothing may stand before the slash, as in a URL.
+MACHINE_PATH = re.compile(r"(?<![\w.~>})-])/(?:home|Users|root|tmp|work|mnt|var/folders)/[\w.-]+")
+
+# Bases from which a method cannot inherit its docstring.
+BARE_BASES = {"object", "Protocol", "Generic", "NamedTuple", "ABC", "Enum", "Exception"}
+
+Rule = Callable[[PurePosixPath, str], Iterator[str]]
+
+
+@cache
+def parse(source: str) -> ast.Module:
+    return ast.parse(source)
+
+
+def imported_modules(path: PurePosixPath, source: str) -> Iterator[tuple[int, str]]:
+    """Line and absolute name of every import, wherever in the file it stands."""
+    for node in ast.walk(parse(source)):
+        match node:
+            case ast.Import(names=names):
+                for alias in names:
+                    yield node.lineno, alias.name
+            case ast.ImportFrom(module=module, level=0):
+                yield node.lineno, module or ""
+            case ast.ImportFrom(module=module, level=level):
+                # Both pkg/a.py and pkg/__init__.py live in the package pkg.
+                package = path.parent.parts[: len(path.parent.parts) - level + 1]
+                yield node.lineno, ".".join([*package, *([module] if module else [])])
+            case ast.Call(
+                func=ast.Attribute(attr="import_module") | ast.Name(id="import_module"),
+                args=[ast.Constant(value=str(name)), *_],
+            ):
+                yield node.lineno, name
+
+
+def arrows(path: PurePosixPath, source: str) -> Iterator[str]:
+    """Imports among our packages go one way, and foreign ones stay where they belong."""
+    room = path.parts[0]
+    for line, module in imported_modules(path, source):
+        top = module.split(".")[0]
+        if top in ARROWS and top not in ARROWS[room]:
+            yield f"{path}:{line} imports {module}: {room} must not import {top}"
+        if top in FOREIGN[room]:
+            yield f"{path}:{line} imports {module}: not in {room}"
+
+
+def no_assert(path: PurePosixPath, source: str) -> Iterator[str]:
+    """An assert vanishes under python -O; shipped code raises an error that says the way out."""
+    for node in ast.walk(parse(source)):
+        if isinstance(node, ast.Assert):
+            yield f"{path}:{node.lineno} asserts"
+
+
+def names_of(bases: list[ast.expr]) -> set[str]:
+    names = set()
+    for base in bases:
+        inner = base.value if isinstance(base, ast.Subscript) else base
+        names.add(inner.attr if isinstance(inner, ast.Attribute) else ast.unparse(inner))
+    return names
+
+
+def has_docstring(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:
+    if ast.get_docstring(node):
+        return True
+    decorators = {ast.unparse(d) for d in node.decorator_list}
+    return any(d.endswith(("overload", ".setter", ".register")) for d in decorators)
+
+
+def docstrings(path: PurePosixPath, source: str) -> Iterator[str]:
+    """Modules, public functions and classes, and the methods that have nothing to inherit from."""
+    tree = parse(source)
+    if not ast.get_docstring(tree):
+        yield f"{path}:1 has no docstring"
+
+    def inside(body: list[ast.stmt], owner: str, may_inherit: bool) -> Iterator[str]:
+        for node in body:
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                continue
+            if node.name.startswith("_"):
+                continue
+            is_class = isinstance(node, ast.ClassDef)
+            if not has_docstring(node) and (is_class or not may_inherit):
+                yield f"{path}:{node.lineno} {owner}{node.name} has no docstring"
+            if is_class:
+                inherits = bool(names_of(node.bases) - BARE_BASES)
+                yield from inside(node.body, f"{owner}{node.name}.", inherits)
+
+    yield from inside(tree.body, "", False)
+
+
+def length(path: PurePosixPath, source: str) -> Iterator[str]:
+    """One file, one idea."""
+    lines = len(source.splitlines())
+    if lines > LONGEST_FILE:
+        yield f"{path} has {lines} lines, more than {LONGEST_FILE}: split it"
+
+
+def telling_name(path: PurePosixPath, source: str) -> Iterator[str]:
+    """A name says what is inside; tests/helpers.py is the one exception."""
+    vague = {part.removesuffix(".py") for part in path.parts} & VAGUE_NAMES
+    if vague and path != PurePosixPath("tests/helpers.py"):
+        yield f"{path} is named {vague.pop()}, which says nothing about it"
+
+
+def no_machine_path(path: PurePosixPath, source: str) -> Iterator[str]:
+    """What is written for one machine does not work on another."""
+    for number, line in enumerate(source.splitlines(), start=1):
+        match = MACHINE_PATH.search(line)
+        if match:
+            yield f"{path}:{number} has the machine path {match[0]}"
+
+
+SHIPPED_RULES: tuple[Rule, ...] = (arrows, no_assert, docstrings)
+PYTHON_RULES: tuple[Rule, ...] = (length, telling_name)
+TEXT_RULES: tuple[Rule, ...] = (no_machine_path,)
+
+
+@cache
+def project_files() -> tuple[PurePosixPath, ...]:
+    """What git would commit; without git, all that is not hidden."""
+    try:
+        listing = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        names = [PurePosixPath(name) for name in listing.split("\0") if name]
+    except (OSError, subprocess.CalledProcessError):
+        everything = (path.relative_to(ROOT) for path in ROOT.rglob("*"))
+        names = [PurePosixPath(p) for p in everything if not p.parts[0].startswith(".")]
+    return tuple(sorted(name for name in names if (ROOT / name).is_file()))
+
+
+def complaints(rules: tuple[Rule, ...], files: list[PurePosixPath]) -> list[str]:
+    found = []
+    for path in files:
+        try:
+            source = (ROOT / path).read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue  # an image or an archive
+        for rule in rules:
+            found += rule(path, source)
+    return found
+
+
+def test_shipped_code_keeps_the_rules() -> None:
+    shipped = [p for p in project_files() if p.suffix == ".py" and p.parts[0] in ARROWS]
+    assert {path.parts[0] for path in shipped} == set(ARROWS)
+    assert complaints(SHIPPED_RULES, shipped) == []
+
+
+def test_python_files_are_short_and_well_named() -> None:
+    python = [p for p in project_files() if p.suffix == ".py"]
+    assert PurePosixPath("tests/test_architecture.py") in python
+    assert complaints(PYTHON_RULES, python) == []
+
+
+def test_no_file_names_a_machine() -> None:
+    files = list(project_files())
+    assert PurePosixPath("pyproject.toml") in files
+    assert complaints(TEXT_RULES, files) == []
+
+
+DOC = '"""Said."""\n'
+
+BROKEN = [
+    (arrows, "ufm/a.py", "import landscape.solve", "ufm must not import landscape"),
+    (arrows, "ufm/a.py", "from proofs_check import claim", "must not import proofs_check"),
+    (arrows, "ufm/losses/a.py", "def f():\n    import experiments", "must not import experiments"),
+    (arrows, "landscape/a.py", "from proofs_check.claim import Claim", "must not import proofs"),
+    (arrows, "proofs_check/a.py", "import experiments.cli as c", "must not import experiments"),
+    (arrows, "landscape/a.py", "import_module('experiments.cli')", "must not import experiments"),
+    (arrows, "ufm/losses/a.py", "from ...landscape import solve", "must not import landscape"),
+    (arrows, "ufm/a.py", "import matplotlib.pyplot as plt", "not in ufm"),
+    (arrows, "ufm/a.py", "from time import monotonic", "not in ufm"),
+    (arrows, "proofs_check/a.py", "import jinja2", "not in proofs_check"),
+    (no_assert, "ufm/a.py", "def f(x):\n    assert x", "ufm/a.py:2 asserts"),
+    (docstrings, "ufm/a.py", "x = 1", "ufm/a.py:1 has no docstring"),
+    (docstrings, "ufm/a.py", DOC + "def f(): ...", "f has no docstring"),
+    (docstrings, "ufm/a.py", DOC + "class A: ...", "A has no docstring"),
+    (docstrings, "ufm/a.py", DOC + f"class A:\n    {DOC}\n    def f(self): ...", "A.f has no"),
+    (docstrings, "ufm/a.py", DOC + f"class A(Protocol):\n    {DOC}\n    def f(self): ...", "A.f"),
+    (length, "ufm/a.py", "\n" * (LONGEST_FILE + 1), "451 lines"),
+    (telling_name, "ufm/utils.py", "", "named utils"),
+    (telling_name, "experiments/common/a.py", "", "named common"),
+    (telling_name, "tests/test_ufm/helpers.py", "", "named helpers"),
+    (no_machine_path, "README.md", "see /" + "home/ada/data", "README.md:1"),
+    (no_machine_path, "a.toml", 'x = "/' + 'tmp/cache"', "machine path"),
+]
+
+KEPT = [
+    (arrows, "ufm/losses/a.py", "from ..frames import etf\nfrom . import b\nimport jax"),
+    (arrows, "landscape/plots/a.py", "import matplotlib\nimport ufm.model\nfrom .. import solve"),
+    (arrows, "experiments/a.py", "import ufm, landscape, proofs_check, jinja2, time"),
+    (no_assert, "ufm/a.py", "def f(x):\n    if not x:\n        raise ValueError('assert')"),
+    (docstrings, "ufm/a.py", DOC + "def _f(): ..."),
+    (docstrings, "ufm/a.py", DOC + f"class A(B):\n    {DOC}\n    def f(self): ..."),
+    (docstrings, "ufm/a.py", DOC + f"def f():\n    {DOC}\n    def g(): ..."),
+    (length, "ufm/a.py", "\n" * LONGEST_FILE),
+    (telling_name, "tests/helpers.py", ""),
+    (telling_name, "ufm/minimizers.py", ""),
+    (no_machine_path, "a.md", "https://example.org/home/a and $HOME/mnt/a and docs/home/a"),
+    (no_machine_path, "a.md", "#!/usr/bin/env bash, ~/mnt/a, {root}/home/a"),
+]
+
+
+@pytest.mark.parametrize(("rule", "path", "source", "says"), BROKEN)
+def test_a_broken_rule_is_reported(rule: Rule, path: str, source: str, says: str) -> None:
+    found = list(rule(PurePosixPath(path), source))
+    assert len(found) == 1
+    assert says in found[0]
+
+
+@pytest.mark.parametrize(("rule", "path", "source"), KEPT)
+def test_a_kept_rule_is_not_reported(rule: Rule, path: str, source: str) -> None:
+    assert list(rule(PurePosixPath(path), source)) == []
+
+
+def test_every_rule_has_a_negative_and_a_positive_control() -> None:
+    rules = {*SHIPPED_RULES, *PYTHON_RULES, *TEXT_RULES}
+    assert {case[0] for case in BROKEN} == rules
+    assert {case[0] for case in KEPT} == rules

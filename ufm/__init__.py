@@ -1,0 +1,70 @@
+"""Unconstrained feature models: exact models, closed forms, reductions and certificates.
+
+Importing this package switches JAX to float64 (``jax_enable_x64``), because every statement the
+lab makes is a float64 statement. Set ``UFM_ENABLE_X64=0`` to leave JAX as it is; verdicts are then
+refused until you switch it on yourself.
+"""
+
+import os
+
+import jax
+
+if os.environ.get("UFM_ENABLE_X64", "1") != "0":
+    jax.config.update("jax_enable_x64", True)
+
+from ufm.certificate import Certificate, certificate
+from ufm.collapse import Collapse, collapse
+from ufm.errors import InputError
+from ufm.frames import merged_code, orthogonal_frame, polygon, simplex_etf
+from ufm.losses import (
+    MSE,
+    CrossEntropy,
+    Focal,
+    LabelSmoothing,
+    Loss,
+    RescaledMSE,
+    UserLoss,
+)
+from ufm.minimizers import Minimiser, global_minimiser
+from ufm.model import Model
+from ufm.plain import UFM
+from ufm.point import Point
+from ufm.reduce import full_spectrum, lift, reduce
+from ufm.regression import Regression
+from ufm.spectra import minimiser_spectrum, origin_spectrum
+from ufm.spectrum import Spectrum
+from ufm.symmetry import predicted_nullity
+from ufm.version import __version__
+
+__all__ = [
+    "MSE",
+    "UFM",
+    "Certificate",
+    "Collapse",
+    "CrossEntropy",
+    "Focal",
+    "InputError",
+    "LabelSmoothing",
+    "Loss",
+    "Minimiser",
+    "Model",
+    "Point",
+    "Regression",
+    "RescaledMSE",
+    "Spectrum",
+    "UserLoss",
+    "__version__",
+    "certificate",
+    "collapse",
+    "full_spectrum",
+    "global_minimiser",
+    "lift",
+    "merged_code",
+    "minimiser_spectrum",
+    "origin_spectrum",
+    "orthogonal_frame",
+    "polygon",
+    "predicted_nullity",
+    "reduce",
+    "simplex_etf",
+]

@@ -1,0 +1,110 @@
+"""Class means and within-class scatter in two passes over blocks of samples, in float64."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+
+from ufm.collapse.inputs import Measured, require_finite
+
+Matrix = npt.NDArray[np.float64]
+
+# 8 MiB of float64: large enough for fast matrix products, small beside any data set.
+BLOCK_ENTRIES = 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class Means:
+    """Class means (K, d) and mean_{i in k} |h_i|^2 (K,)."""
+
+    M: Matrix
+    mean_squares: Matrix
+
+
+@dataclasses.dataclass(frozen=True)
+class Scatter:
+    """What the second pass finds: see ``second_pass``."""
+
+    variances: Matrix
+    energies: list[float]
+    centre_hits: int
+    classifier_hits: int
+    agreements: int
+    agreements_without_bias: int
+
+
+def blocks(data: Measured) -> Iterator[tuple[npt.NDArray[np.intp], Matrix]]:
+    """Labels and float64 copies of the features, a few thousand samples at a time."""
+    num_samples, num_features = data.features.shape
+    step = max(1, BLOCK_ENTRIES // num_features)
+    for start in range(0, num_samples, step):
+        rows = slice(start, start + step)
+        # order="C" also makes the copy that lets callers subtract in place.
+        yield data.labels[rows], np.array(data.features[rows], dtype=np.float64, order="C")
+
+
+def class_means(data: Measured) -> Means:
+    """mu_k = h_first + mean_{i in k} (h_i - h_first), in one pass.
+
+    Shifting by the first sample of the class makes an exactly collapsed class have exactly zero
+    scatter, and makes the rounding of the mean proportional to the spread, not to the norm.
+    """
+    num_classes = data.counts.size
+    _, first = np.unique(data.labels, return_index=True)
+    anchors = np.asarray(data.features[first], dtype=np.float64)
+    sums = np.zeros_like(anchors)
+    squares = np.zeros(num_classes)
+    for labels, block in blocks(data):
+        require_finite(block, "features")
+        squares += np.bincount(labels, np.einsum("ij,ij->i", block, block), num_classes)
+        block -= anchors[labels]
+        pointers = np.arange(labels.size + 1)
+        membership = csr_array(
+            (np.ones(labels.size), labels, pointers), shape=(labels.size, num_classes)
+        )
+        sums += membership.T @ block
+    return Means(anchors + sums / data.counts[:, None], squares / data.counts)
+
+
+def second_pass(data: Measured, M: Matrix, C: Matrix, whiteners: list[Matrix]) -> Scatter:
+    """Per-class variances, energies |D B|_F^2 for each whitener B (d, r), and decision counts.
+
+    D (N, d) has rows h_i - mu_{y_i}. Energies are sums of squares, so they are never negative.
+    Decisions: nearest class centre argmax_k (h - mu_C).c_k - |c_k|^2/2 (the common |h - mu_C|^2
+    dropped), classifier argmax_k (W h + b)_k with and without b.
+    """
+    num_classes = data.counts.size
+    variances = np.zeros(num_classes)
+    energies = [0.0] * len(whiteners)
+    centre_hits = classifier_hits = agreements = agreements_without_bias = 0
+    # h - mu_C = (h - mu_y) + c_y: only deviations ever meet a matrix product, so a large common
+    # offset of the features costs no accuracy.
+    centre_scores = C @ C.T
+    half_squares = np.diag(centre_scores) / 2
+    for labels, block in blocks(data):
+        block -= M[labels]
+        variances += np.bincount(labels, np.einsum("ij,ij->i", block, block), num_classes)
+        for index, whitener in enumerate(whiteners):
+            projected = block @ whitener
+            energies[index] += float(np.einsum("ij,ij->", projected, projected))
+        nearest = np.argmax(block @ C.T + centre_scores[labels] - half_squares, axis=1)
+        centre_hits += int(np.count_nonzero(nearest == labels))
+        if data.W is not None:
+            outputs = block @ data.W.T + (M @ data.W.T)[labels]
+            decisions = np.argmax(outputs + data.b, axis=1)
+            classifier_hits += int(np.count_nonzero(decisions == labels))
+            agreements += int(np.count_nonzero(decisions == nearest))
+            without_bias = np.argmax(outputs, axis=1)
+            agreements_without_bias += int(np.count_nonzero(without_bias == nearest))
+    return Scatter(
+        variances / data.counts,
+        energies,
+        centre_hits,
+        classifier_hits,
+        agreements,
+        agreements_without_bias,
+    )

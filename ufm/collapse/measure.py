@@ -1,0 +1,226 @@
+"""From features, labels and a classifier to the record of all measurements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial.distance import pdist, squareform
+
+from ufm.collapse.accumulate import Scatter, class_means, second_pass
+from ufm.collapse.geometry import (
+    cosine_spread,
+    dual_distance,
+    equiangle,
+    equinorm,
+    etf_target,
+    orthogonal_target,
+    product_distance,
+)
+from ufm.collapse.inputs import EPS_64, Measured, read
+from ufm.collapse.record import Collapse
+
+Matrix = npt.NDArray[np.float64]
+
+
+def rank_cutoff(scale: float, shape: tuple[int, ...], eps: float) -> float:
+    """Size below which a singular value is rounding: (eps + max(shape) eps_64) scale.
+
+    Source: derived here, see ``Collapse.rank_cutoff``.
+
+    Example:
+        >>> rank_cutoff(2.0, (3, 4), 0.5) - 1.0 < 1e-14
+        True
+    """
+    return (eps + max(shape) * EPS_64) * scale
+
+
+def guarded_ratio(top: npt.ArrayLike, bottom: npt.ArrayLike, floor: float) -> Matrix:
+    """top/bottom; where bottom <= floor: inf if top > floor, else nan. Never a warning.
+
+    Example:
+        >>> guarded_ratio([1.0, 1.0, 0.0], [2.0, 0.0, 0.0], 0.0).tolist()
+        [0.5, inf, nan]
+    """
+    numerator, denominator = np.asarray(top, np.float64), np.asarray(bottom, np.float64)
+    ratio = np.where(numerator > floor, np.inf, np.nan)
+    np.divide(numerator, denominator, out=ratio, where=denominator > floor)
+    return ratio
+
+
+def whitened_range(C: Matrix, cutoff: float) -> Matrix:
+    """B = V_r S_r^{-1} from C = U S V^T, so that pinv(C^T C) = B B^T; shape (d, r).
+
+    r counts singular values above ``cutoff``, at most K - 1: some weighted sum of the centred
+    means is zero, so a K-th singular value is rounding by construction.
+
+    Example:
+        >>> whitened_range(np.array([[2.0, 0.0], [-2.0, 0.0]]), 1e-9).shape
+        (2, 1)
+    """
+    _, values, rows = np.linalg.svd(C, full_matrices=False)
+    rank = min(int(np.count_nonzero(values > cutoff)), C.shape[0] - 1)
+    return np.asarray(rows[:rank].T / values[:rank])
+
+
+def classifier_fields(
+    data: Measured, M: Matrix, C: Matrix, C_G: Matrix, mu_G: Matrix
+) -> dict[str, Any]:
+    """The fields that need W and the class means only; formulas at ``Collapse``."""
+    W = data.W
+    if W is None:
+        return {}
+    etf, orthogonal = etf_target(W.shape[0]), orthogonal_target(W.shape[0])
+    W_0 = W - W.mean(axis=0)
+    values = np.linalg.svd(W, compute_uv=False)
+    cutoff_W = rank_cutoff(float(values[0]), W.shape, data.eps_W)
+    return {
+        "rank_W": int(np.count_nonzero(values > cutoff_W)),
+        "nc2_geo": product_distance(W, W, etf),
+        "nc2_all": product_distance(W_0, W_0, etf),
+        "orthogonal_distance_W": product_distance(W, W, orthogonal),
+        "equinorm_W": equinorm(W),
+        "equiangle_W": equiangle(W),
+        "cosine_spread_W": cosine_spread(W),
+        "nc3_geo": product_distance(W, C_G, etf),
+        "nc3_all": product_distance(W_0, C_G, etf),
+        "nc3_rwu": product_distance(W, C, etf),
+        "nc3_phd": dual_distance(W, C) ** 2,
+        "nc3_dln": dual_distance(W, M),
+        "nc3_dln_orthogonal": product_distance(W, M, orthogonal),
+        "nc4_geo": float(np.linalg.norm(W @ mu_G + data.b)),
+        "nc4_geo_code": float(np.linalg.norm(W @ mu_G - data.b)),
+    }
+
+
+def decision_fields(data: Measured, scatter: Scatter) -> dict[str, Any]:
+    """The fields that count what the classifier answers; formulas at ``Collapse``."""
+    if data.W is None:
+        return {}
+    num_samples = data.labels.size
+    return {
+        "nc4_phd": 1.0 - scatter.agreements / num_samples,
+        "ncc_agreement": scatter.agreements / num_samples,
+        "nc4_rwu": scatter.agreements_without_bias / num_samples,
+        "classifier_accuracy": scatter.classifier_hits / num_samples,
+    }
+
+
+def balance_fields(data: Measured, mean_squares: Matrix) -> dict[str, Any]:
+    """The estimate of lambda_H; formula at ``Collapse``."""
+    if data.W is None or data.lambda_W is None:
+        return {}
+    square_W, square_H = float(np.sum(data.W**2)), float(data.counts @ mean_squares)
+    return {"lambda_H_hat": float(guarded_ratio(data.lambda_W * square_W, square_H, 0.0))}
+
+
+def collapse(
+    features: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    classifier: npt.ArrayLike | None = None,
+    bias: npt.ArrayLike | None = None,
+    transposed: bool = False,
+    lambda_W: float | None = None,
+) -> Collapse:
+    r"""Measure neural collapse NC1 to NC4 under every published convention.
+
+    tr(Sigma_within pinv(Sigma_between)) = (K/N) sum_{i,j} <h_i - mu_{y_i}, v_j>^2 / s_j^2
+
+    with C = U diag(s) V^T the centred class means; every other formula stands at ``Collapse``.
+    Cost O(N d K) in blocks of samples and O(K d) memory beside the input.
+
+    Source: the papers and codes named at ``Collapse``; the sum of squares is derived here. It is
+    non-negative by construction, unlike a trace against a pseudo-inverse computed in float32.
+
+    Args:
+        features: (N, d), or (d, N) with ``transposed``; anything with ``__array__``: NumPy, JAX,
+            a torch CPU tensor. Pass it in the dtype it was computed in: the rank cut-off is
+            derived from that dtype, while all arithmetic here is float64.
+        labels: (N,) integers 0..K-1, every class present.
+        classifier: W (K, d), one row per class. Without it K is the largest label plus one.
+        bias: b (K,); without it b = 0.
+        transposed: the features are (d, N), as H is written in the theory.
+        lambda_W: weight decay of W in (lambda_W/2)|W|^2, > 0, for the estimate ``lambda_H_hat``.
+
+    Returns:
+        A ``Collapse``; fields that need W are None without ``classifier``.
+
+    Raises:
+        InputError: (a ValueError) if labels are not integers, are out of range or leave a class
+            empty, if K < 2, if shapes do not match, if an entry is NaN, infinite or above 1e100 in
+            absolute value, or if ``bias`` or ``lambda_W`` comes without ``classifier``.
+
+    Example:
+        >>> record = collapse([[1.0], [3.0], [-1.0], [-3.0]], [0, 0, 1, 1], classifier=[[1], [-1]])
+        >>> round(record.nc1_geo, 12), record.nc2_geo, record.nc4_phd
+        (0.125, 0.0, 0.0)
+    """
+    data = read(features, labels, classifier, bias, transposed, lambda_W)
+    num_samples, num_features = data.features.shape
+    num_classes = data.counts.size
+    means = class_means(data)
+    M = means.M
+
+    cutoff = rank_cutoff(
+        float(np.sqrt(means.mean_squares.sum())), (num_classes, num_features), data.eps_features
+    )
+    C = M - M.mean(axis=0)
+    # A mean within rounding of the centre has no direction; zero says so, noise would not.
+    C[np.linalg.norm(C, axis=1) <= cutoff] = 0.0
+    balanced = bool(np.all(data.counts == data.counts[0]))
+    shift = np.zeros(num_features) if balanced else (data.counts / num_samples) @ C
+    C_G = C - shift
+    mu_G = M.mean(axis=0) + shift
+
+    whiteners = [whitened_range(C, cutoff)]
+    if not balanced:
+        whiteners.append(whitened_range(C_G, cutoff))
+    scatter = second_pass(data, M, C, whiteners)
+    floor = cutoff**2
+    trace_within = float(data.counts @ scatter.variances / num_samples)
+    trace_between = float(np.sum(C**2) / num_classes)
+
+    no_range = float("inf") if trace_within > floor else float("nan")
+    traces = [
+        num_classes / num_samples * energy if whitener.shape[1] > 0 else no_range
+        for whitener, energy in zip(whiteners, scatter.energies, strict=True)
+    ]
+    nc1_phd, nc1_geo = traces[0], traces[-1] / num_classes
+
+    pair_variances = (scatter.variances[:, None] + scatter.variances[None, :]) / 2
+    upper = np.triu_indices(num_classes, k=1)
+    pairs = guarded_ratio(pair_variances[upper], pdist(C, "sqeuclidean"), floor)
+    cdnv = np.asarray(squareform(pairs, checks=False), dtype=np.float64)
+    cdnv.setflags(write=False)
+
+    etf = etf_target(num_classes)
+    return Collapse(
+        num_classes=num_classes,
+        num_samples=num_samples,
+        num_features=num_features,
+        rank_means=whiteners[0].shape[1],
+        rank_cutoff=cutoff,
+        trace_within=trace_within,
+        trace_between=trace_between,
+        trace_between_geo=float(np.sum(C_G**2) / num_classes),
+        nc1_geo=nc1_geo,
+        nc1_phd=nc1_phd,
+        nc1_cls=nc1_phd,
+        nc1_rwu=nc1_phd / num_classes,
+        nc1_ratio=float(guarded_ratio(trace_within, trace_between, floor)),
+        cdnv=cdnv,
+        cdnv_mean=float(np.mean(pairs)),
+        cdnv_max=float(np.max(pairs)),
+        nc2_rwu=product_distance(C, C, etf),
+        nc2_dln=product_distance(C_G, C_G, etf),
+        orthogonal_distance_means=product_distance(M, M, orthogonal_target(num_classes)),
+        equinorm_means=equinorm(C),
+        equiangle_means=equiangle(C),
+        cosine_spread_means=cosine_spread(C),
+        nc4_cls=scatter.centre_hits / num_samples,
+        **classifier_fields(data, M, C, C_G, mu_G),
+        **decision_fields(data, scatter),
+        **balance_fields(data, means.mean_squares),
+    )

@@ -1,0 +1,74 @@
+"""What every loss offers: its value, and the properties that theorems ask for."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+from ufm.losses.dual import Dual
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A property of a loss: whether it holds, and whether that is proved or only probed.
+
+    Example:
+        >>> bool(Fact(True)), str(Fact(False, "probed", "Hessian eigenvalue -2"))
+        (True, 'no (probed: Hessian eigenvalue -2)')
+    """
+
+    holds: bool
+    evidence: str = "proved"
+    note: str = ""
+
+    def __bool__(self) -> bool:
+        return self.holds
+
+    def __str__(self) -> str:
+        note = f": {self.note}" if self.note else ""
+        return f"{'yes' if self.holds else 'no'} ({self.evidence}{note})"
+
+
+@dataclass(frozen=True)
+class Properties:
+    """The properties of a loss that theorems and reductions rest on, at a given K.
+
+    Attributes:
+        convex: convex in the logits, so samples of a class merge without loss (A-1).
+        shift_invariant: unchanged when a constant is added to all logits.
+        equivariant: unchanged when logits and label are permuted together.
+        contrastive: L(z, k) >= phi(alpha), with alpha the gap between z_k and the mean of the
+            others, and phi convex, so that the scale of the global minimiser is one scalar root.
+        isometric: unchanged when logits and one-hot target are rotated together (MSE).
+        nonnegative: never below zero, which gives every convex loss a dual bound.
+    """
+
+    convex: Fact
+    shift_invariant: Fact
+    equivariant: Fact
+    contrastive: Fact
+    isometric: Fact
+    nonnegative: Fact
+
+
+class Loss(ABC):
+    """A classification loss L(logits, label): a pure function of (K,) logits and an int label."""
+
+    @abstractmethod
+    def __call__(self, logits: Any, label: Any) -> Any:
+        """The loss of one sample: logits (K,), integer label, scalar out."""
+
+    @abstractmethod
+    def properties(self, num_classes: int) -> Properties:
+        """What is known of this loss with ``num_classes`` classes, and how it is known."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """A short readable name with the parameters, e.g. ``ls(0.1)``."""
+
+    @property
+    def dual(self) -> Dual | None:
+        """The convex conjugate and its feasible set, or None where no closed form is known."""
+        return None
