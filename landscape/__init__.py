@@ -1,0 +1,1 @@
+"""Critical points and curvature of any model: solvers, Hessians, Lanczos, inertia, verdicts."""

@@ -217,7 +217,6 @@ def _quadrature(
         basis[:, step] = vector
         image = product(operator, vector)
         norm = max(norm, float(np.linalg.norm(image)))
-        image = image - null @ (null.T @ image)
         tridiagonal[step, step] = vector @ image
         spanned = basis[:, : step + 1]
         image = image - spanned @ (spanned.T @ image)

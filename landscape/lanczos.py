@@ -105,7 +105,7 @@ def lanczos(
     null_vectors: Any = None,
     start: Any = None,
     confirm: bool = True,
-    memory_limit: int = 2**31,
+    memory_limit: int = 2**29,
 ) -> Eigenpairs:
     """A few extreme eigenpairs of a symmetric operator, by block Lanczos with deflation.
 
@@ -135,7 +135,8 @@ def lanczos(
             search runs in their orthogonal complement and does not return them.
         start: (P,) or (P, s) first block instead of a random one.
         confirm: look for missed pairs; False stops at the first k converged pairs.
-        memory_limit: bytes for the basis, 8 P a column; a full basis is restarted.
+        memory_limit: bytes for the basis, 8 P a column; a full basis is restarted with its best
+            half. More saves steps and costs orthogonalisation: each step reads the whole basis.
 
     Returns:
         Eigenpairs; fewer than k of them if ``max_steps`` ended the run before k directions.

@@ -81,9 +81,9 @@ class Model(ABC):
 
         return Certificate.does_not_apply("no dual bound is known for this model")
 
-    def scales(self) -> Any:
-        """Positive scale of each block of a point in which the objective is best conditioned."""
-        return 1.0
+    def scales(self, point: Any) -> Any:
+        """Positive scale of every entry of a point, in which the objective is best conditioned."""
+        return jax.tree.map(jnp.ones_like, point)
 
     def gradient(self, point: Any) -> Any:
         """The gradient at a point, a point again."""

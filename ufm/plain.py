@@ -229,10 +229,11 @@ class UFM(Model):
         """The duality gap at a point (merged or full columns)."""
         return certificate(self, point)
 
-    def scales(self) -> Point:
-        """Blocks scaled so that both decays become sigma: W ~ (lh/lw)^(1/4), H ~ (lw/lh)^(1/4)."""
+    def scales(self, point: Point) -> Point:
+        """Scales in which both decays become sigma: W ~ (lh/lw)^(1/4), H ~ (lw/lh)^(1/4)."""
         ratio = (self.lambda_H / self.lambda_W) ** 0.25
-        return Point(ratio, 1 / ratio, None if self.lambda_b is None else 1.0)
+        bias = None if point.b is None else jnp.ones_like(point.b)
+        return Point(jnp.full_like(point.W, ratio), jnp.full_like(point.H, 1 / ratio), bias)
 
 
 def _validated_counts(

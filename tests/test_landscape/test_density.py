@@ -77,6 +77,15 @@ def test_null_vectors_leave_the_rest_of_the_spectrum() -> None:
     assert density.result is DensityResult.CONSISTENT
 
 
+def test_rounding_does_not_bring_the_null_vectors_back() -> None:
+    """Zero lies far outside the rest of the spectrum, where the recurrence magnifies noise."""
+    matrix = np.diag(np.concatenate([np.zeros(3), np.linspace(10.0, 11.0, 97)]))
+    options: dict[str, Any] = {"num_probes": 2, "steps": 30, "key": KEY}
+    density = spectral_density(matrix, null_vectors=np.eye(100)[:, :3], **options)
+    assert np.min(density.nodes) > 9.9
+    assert np.min(spectral_density(matrix, **options).nodes) < 0.1
+
+
 def test_steps_probes_and_key_are_used() -> None:
     matrix = np.diag(np.linspace(0, 1, 50))
 

@@ -159,6 +159,15 @@ def test_both_ends_of_a_large_matrix_are_confirmed_at_both() -> None:
     assert_sound(pairs, matrix)
 
 
+def test_the_slower_end_is_confirmed_too() -> None:
+    """The lower end of the second chain converges at once; the copy at the upper end does not."""
+    outside = [-10.0, -9.0, -8.0, 1.5, 2.0, 2.0]
+    matrix = with_spectrum(np.concatenate([outside, np.linspace(0.0, 1.0, 194)]))
+    pairs = lanczos(matrix, num_eigenvalues=4, key=KEY, which="both", block_size=1)
+    np.testing.assert_allclose(pairs.eigenvalues, [-10.0, -9.0, 2.0, 2.0], rtol=0, atol=1e-10)
+    assert pairs.chains > 1
+
+
 def test_a_tiny_negative_eigenvalue_keeps_its_sign() -> None:
     matrix = with_spectrum(np.concatenate([[-1e-8], np.linspace(0.1, 1.0, 99)]))
     pairs = lanczos(matrix, num_eigenvalues=1, key=KEY)

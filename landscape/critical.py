@@ -1,0 +1,93 @@
+"""Index-blind search: Levenberg-Marquardt on the gradient finds saddles as readily as minima.
+
+The step is -sum_i mu_i / (mu_i^2 + nu) <v_i, g> v_i over eigenpairs (mu_i, v_i) of the dense
+Hessian: Newton's step on the range, damped by nu, and zero along null directions, so symmetry
+orbits need no gauge. It minimises |g|^2 / 2, whose stationary points include g = 0 of every index.
+Source: Levenberg-Marquardt applied to grad f = 0 (Nocedal & Wright 2006, section 10.3).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from ufm.model import Model
+
+# Eigenvalues below this fraction of the largest are treated as null: rounding of a symmetric
+# eigensolver is size * eps of the largest, and a step along them would be noise amplified.
+NULL_FRACTION = 1e-11
+SMALLEST_DAMPING, LARGEST_DAMPING = 1e-30, 1e12
+
+
+class State(NamedTuple):
+    """Iterate of the loop (scaled coordinates)."""
+
+    x: Any
+    gradient: Any
+    damping: Any
+    iterations: Any
+
+
+@jax.jit
+def find_critical(
+    model: Model, point: Any, tolerance: float, max_iterations: int
+) -> tuple[Any, Any, Any, Any]:
+    """The critical point that Levenberg-Marquardt on the gradient reaches from a point.
+
+    Args:
+        model: any model, small enough for a dense Hessian (merge and compress first).
+        point: where to start; nearby saddles attract as much as minima.
+        tolerance: Euclidean gradient norm to reach.
+        max_iterations: eigendecompositions at most.
+
+    Returns:
+        (point, objective, gradient norm, iterations); a norm above tolerance means not critical.
+
+    Example:
+        >>> from ufm import UFM, CrossEntropy, Point
+        >>> model = UFM(CrossEntropy(), 3, 2, lambda_W=0.1, lambda_H=0.1)
+        >>> tiny = model.random_point(jax.random.key(0), 0.01)  # near the saddle at the origin
+        >>> found, value, size, _ = find_critical(model, tiny, 1e-12, 100)
+        >>> round(float(value), 9), bool(size < 1e-12)  # log 3: it stays there
+        (1.098612289, True)
+    """
+    flat, unravel = ravel_pytree(point)
+    scale = ravel_pytree(model.scales(point))[0]
+
+    def objective(x: Any) -> Any:
+        return model.objective(unravel(scale * x))
+
+    gradient_of = jax.grad(objective)
+
+    def unfinished(state: State) -> Any:
+        size = jnp.linalg.norm(state.gradient / scale)
+        going = (state.iterations < max_iterations) & (state.damping < LARGEST_DAMPING)
+        return going & (size > tolerance) & jnp.isfinite(size)
+
+    def step(state: State) -> State:
+        values, vectors = jnp.linalg.eigh(jax.hessian(objective)(state.x))
+        kept = jnp.abs(values) > NULL_FRACTION * jnp.max(jnp.abs(values))
+        weights = jnp.where(kept, values / (values**2 + state.damping), 0.0)
+        trial = state.x - vectors @ (weights * (vectors.T @ state.gradient))
+        gradient = gradient_of(trial)
+        better = jnp.linalg.norm(gradient) < jnp.linalg.norm(state.gradient)
+        damping = jnp.where(better, state.damping / 10, 4 * state.damping)
+        # Quadratic convergence near the solution asks for damping of order |g|^2.
+        ceiling = jnp.vdot(gradient, gradient)
+        damping = jnp.where(better, jnp.minimum(damping, ceiling), damping)
+        return State(
+            jnp.where(better, trial, state.x),
+            jnp.where(better, gradient, state.gradient),
+            jnp.maximum(damping, SMALLEST_DAMPING),
+            state.iterations + 1,
+        )
+
+    x = flat / scale
+    gradient = gradient_of(x)
+    start = State(x, gradient, jnp.vdot(gradient, gradient), 0)
+    state = jax.lax.while_loop(unfinished, step, start)
+    size = jnp.linalg.norm(state.gradient / scale)
+    return unravel(scale * state.x), objective(state.x), size, state.iterations

@@ -1,0 +1,284 @@
+"""The curvature of a critical point: index, nullity and extreme eigenvalues, by the best exact route.
+
+Routes, in order: the structured spectrum (UFM, collapsed point), inertia by factorisation when its
+range block is too large to diagonalise, a dense Hessian, and for anything larger block Lanczos,
+which can prove a saddle but never a minimum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from numpy.typing import NDArray
+
+from landscape.hessian import MAX_DENSE_SIZE, dense_hessian
+from landscape.inertia import count_range_below
+from landscape.lanczos import lanczos
+from landscape.operators import hessian_operator
+from ufm.blocks import within_group_block
+from ufm.model import Model
+from ufm.plain import UFM
+from ufm.reduce import Reduced, complement_couplings, full_spectrum, reduced
+from ufm.spectrum import Spectrum, pair
+from ufm.symmetry import predicted_nullity
+
+Array = NDArray[np.float64]
+EPSILON = float(np.finfo(np.float64).eps)
+# Symmetric eigensolvers are backward stable: eigenvalues move by a modest multiple of
+# size * eps * |A|_2 (LAPACK Users' Guide, section 4.7). The factor covers assembly as well.
+ROUNDING_FACTOR = 8.0
+# Range blocks up to here are diagonalised (a few seconds); beyond, inertia counts signs.
+MAX_DIAGONALISED = 3000
+# Relative gap between the eigenvalues a symmetry explains and the next one: below it, an
+# eigenvalue belongs to neither side clearly.
+NEAR_NULL = 1e-5
+
+
+@dataclass(frozen=True)
+class CurvatureCount:
+    """Signs of the Hessian eigenvalues of a point.
+
+    Attributes:
+        index: number of eigenvalues < -tolerance; None if only a lower bound is known.
+        nullity: number within the tolerance of zero; None if unknown.
+        predicted_nullity: rank of the symmetry generators; None if unknown.
+        smallest: smallest eigenvalue (an upper bound of it for "lanczos").
+        smallest_positive: smallest eigenvalue > tolerance, None if not computed.
+        radius: largest absolute eigenvalue, or an estimate of it.
+        typical: root mean square eigenvalue, the natural scale of the curvature.
+        tolerance: what counts as zero.
+        tolerance_source: how it was derived.
+        rank: rank of W H, None for a general model.
+        route: "structured", "inertia", "dense" or "lanczos".
+    """
+
+    index: int | None
+    nullity: int | None
+    predicted_nullity: int | None
+    smallest: float
+    smallest_positive: float | None
+    radius: float
+    typical: float
+    tolerance: float
+    tolerance_source: str
+    rank: int | None
+    route: str
+
+
+def zero_tolerance(
+    size: int, radius: float, gradient_norm: float, gap: float, length: float
+) -> tuple[float, str]:
+    """What counts as a zero eigenvalue, and why.
+
+    Rounding: 8 size eps radius. Residual: a gradient g leaves the point within |g| / gap of the
+    critical point, which moves the Hessian by about that relative distance times its radius.
+    Source: backward stability of symmetric eigensolvers; first-order perturbation (derived here).
+
+    Args:
+        size: order of the largest block that was diagonalised or factorised.
+        radius: largest absolute eigenvalue.
+        gradient_norm: |g| at the point.
+        gap: smallest absolute eigenvalue not explained by symmetry.
+        length: |x| of the point.
+
+    Example:
+        >>> zero_tolerance(10, 1.0, 0.0, 0.1, 1.0)[1]
+        'rounding, 8 size eps radius'
+    """
+    rounding = ROUNDING_FACTOR * max(size, 10) * EPSILON * radius
+    residual = radius * gradient_norm / (gap * max(1.0, length)) if gap > 0 else np.inf
+    if residual > rounding:
+        return float(residual), f"residual, radius |g| / (gap |x|) with |g| = {gradient_norm:.1e}"
+    return float(rounding), "rounding, 8 size eps radius"
+
+
+def count_curvature(model: Model, point: Any, gradient_norm: float) -> CurvatureCount:
+    """Index, nullity and extreme eigenvalues of the full Hessian at a point.
+
+    Args:
+        model: any model; a UFM gets the structured routes at collapsed points.
+        point: a point with a small gradient.
+        gradient_norm: Euclidean norm of the gradient there (enters the tolerance).
+
+    Example:
+        >>> from ufm import UFM, CrossEntropy
+        >>> model = UFM(CrossEntropy(), 3, 2, lambda_W=0.1, lambda_H=0.1)
+        >>> count = count_curvature(model, model.origin(), 0.0)
+        >>> count.index, count.nullity, count.route
+        (4, 0, 'structured')
+    """
+    if isinstance(model, UFM) and is_collapsed(model, point):
+        parts = reduced(model, point)
+        if parts.data.size <= MAX_DIAGONALISED:
+            return _structured(model, point, parts, gradient_norm)
+        return _by_inertia(model, point, parts, gradient_norm)
+    size = sum(np.size(leaf) for leaf in jax.tree.leaves(point))
+    if size <= MAX_DENSE_SIZE // 4:
+        return _dense(model, point, gradient_norm)
+    return _by_lanczos(model, point, gradient_norm, size)
+
+
+def is_collapsed(model: UFM, point: Any) -> bool:
+    """Whether all features of a class agree to six digits, so that the reductions apply."""
+    merged, small = model.as_merged(point)
+    H = np.asarray(point.H)
+    if H.shape[1] == merged.num_classes:
+        return True
+    merge = model.merge()
+    back = np.asarray(merge.lift(small).H) if merge is not None else H
+    return bool(np.abs(back - H).max() <= 1e-6 * (1 + np.abs(H).max()))
+
+
+def _length(point: Any) -> float:
+    return float(np.sqrt(sum(np.sum(np.square(leaf)) for leaf in jax.tree.leaves(point))))
+
+
+def _from_spectrum(
+    spectrum: Spectrum,
+    size: int,
+    expected: int | None,
+    gradient_norm: float,
+    point: Any,
+    rank: int | None,
+    route: str,
+) -> CurvatureCount:
+    values = np.array([level.value for level in spectrum])
+    times = np.array([level.multiplicity for level in spectrum])
+    order = np.argsort(np.abs(values))
+    beyond = np.cumsum(times[order]) > (expected or 0)
+    gap = float(np.abs(values[order][beyond][0])) if beyond.any() else 0.0
+    radius = spectrum.radius
+    tolerance, source = zero_tolerance(size, radius, gradient_norm, gap, _length(point))
+    positive = values[values > tolerance]
+    return CurvatureCount(
+        spectrum.count_below(-tolerance),
+        spectrum.count_within(tolerance),
+        expected,
+        spectrum.smallest,
+        float(positive.min()) if len(positive) else None,
+        radius,
+        float(np.sqrt(np.sum(times * values**2) / times.sum())),
+        tolerance,
+        source,
+        rank,
+        route,
+    )
+
+
+def _expected_nullity(model: UFM, parts: Reduced) -> int | None:
+    inner = parts.space.point
+    return predicted_nullity(model, parts.space.rank, model.d, inner.W @ inner.H, inner.b)
+
+
+def _structured(model: UFM, point: Any, parts: Reduced, gradient_norm: float) -> CurvatureCount:
+    spectrum = full_spectrum(model, point)
+    expected = _expected_nullity(model, parts)
+    size = max(parts.data.size, model.num_classes)
+    return _from_spectrum(
+        spectrum, size, expected, gradient_norm, point, parts.space.rank, "structured"
+    )
+
+
+def _by_inertia(model: UFM, point: Any, parts: Reduced, gradient_norm: float) -> CurvatureCount:
+    """Complement and within blocks as usual; signs of the range block by factorisation."""
+    lw, lh, rank = float(model.lambda_W), float(model.lambda_H), parts.space.rank
+    copies = model.d - rank
+    levels: list[tuple[float, int, str]] = []
+    for coupling in np.concatenate([np.full(rank, np.sqrt(lw * lh)), complement_couplings(parts)]):
+        small, large = pair(lw, lh, coupling)
+        levels += [(small, copies, ""), (large, copies, "")]
+    counts = np.asarray(parts.model.counts)
+    for g, group in enumerate(parts.groups):
+        if len(group) > 1:
+            block = np.linalg.eigvalsh(within_group_block(parts.data, g))
+            levels += [(x, len(group) - 1, "") for x in block]
+        repeats = len(group) * (int(counts[group[0]]) - 1)
+        levels += [(x, repeats, "") for x in np.linalg.eigvalsh(parts.within[g])]
+        levels.append((lh, repeats * copies, ""))
+    rest = Spectrum.of(levels)
+    # Gershgorin on the decays and the logit part bounds the range block well enough for a radius.
+    radius = max(rest.radius, lw + lh) if rest.levels else lw + lh
+    radius *= 4.0
+    expected = _expected_nullity(model, parts)
+    gap = NEAR_NULL * radius
+    tolerance, source = zero_tolerance(parts.data.size, radius, gradient_norm, gap, _length(point))
+    below = count_range_below(parts.data, -tolerance, expect_none=True).below
+    null = count_range_below(parts.data, tolerance).below - below
+    smallest = rest.smallest if rest.levels else tolerance
+    if below:
+        smallest = min(smallest, _smallest_in_range(parts, -radius, -tolerance))
+    values = np.array([level.value for level in rest]) if rest.levels else np.zeros(0)
+    typical = float(np.sqrt(np.mean(values**2))) if len(values) else lw + lh
+    return CurvatureCount(
+        below + rest.count_below(-tolerance),
+        null + rest.count_within(tolerance),
+        expected,
+        float(smallest),
+        None,
+        radius,
+        typical,
+        tolerance,
+        source,
+        rank,
+        "inertia",
+    )
+
+
+def _smallest_in_range(parts: Reduced, low: float, high: float) -> float:
+    """Bisection on exact counts to a relative 1e-6."""
+    while count_range_below(parts.data, low).below:
+        low *= 2
+    while high - low > 1e-6 * abs(low):
+        middle = 0.5 * (low + high)
+        if count_range_below(parts.data, middle, expect_none=True).below:
+            high = middle
+        else:
+            low = middle
+    return 0.5 * (low + high)
+
+
+def _dense(model: Model, point: Any, gradient_norm: float) -> CurvatureCount:
+    values = np.linalg.eigvalsh(dense_hessian(model, point))
+    spectrum = Spectrum.of((x, 1, "dense") for x in values)
+    generators = model.generators(point)
+    rows = np.concatenate(
+        [np.reshape(leaf, (leaf.shape[0], -1)) for leaf in jax.tree.leaves(generators)], axis=1
+    )
+    expected = generator_rank(rows)
+    return _from_spectrum(spectrum, len(values), expected, gradient_norm, point, None, "dense")
+
+
+def generator_rank(rows: Array) -> int:
+    """Rank of stacked generators; singular values of a polished point split by many orders.
+
+    Example:
+        >>> generator_rank(np.array([[1.0, 0.0], [2.0, 0.0]]))
+        1
+    """
+    if rows.size == 0:
+        return 0
+    values = np.linalg.svd(rows, compute_uv=False)
+    return int(np.sum(values > NEAR_NULL * max(float(values[0]), 1e-300)))
+
+
+def _by_lanczos(model: Model, point: Any, gradient_norm: float, size: int) -> CurvatureCount:
+    """One-sided: a Ritz value below zero proves negative curvature, nothing else is proved."""
+    operator = hessian_operator(model.objective, point)
+    pairs = lanczos(operator, num_eigenvalues=1, max_steps=40, key=jax.random.key(0))
+    radius = float(pairs.norm)
+    tolerance, source = zero_tolerance(
+        min(size, 1000), radius, gradient_norm, NEAR_NULL * radius, _length(point)
+    )
+    smallest = float(pairs.eigenvalues[0])
+    return CurvatureCount(
+        None, None, None, smallest, None, radius, radius, tolerance, source, None, "lanczos"
+    )
+
+
+def flat(point: Any) -> Array:
+    """A point as one float64 vector."""
+    return np.asarray(ravel_pytree(point)[0])

@@ -1,0 +1,232 @@
+"""Verdicts on two axes: the curvature of a critical point, and whether it is a global minimum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import jax
+import numpy as np
+
+from landscape.curvature import CurvatureCount, count_curvature
+from landscape.escape import Escape, escape_direction
+from landscape.operators import FLOAT64_REMEDY, require_x64
+from landscape.solve import solve
+from ufm.certificate import Certificate
+from ufm.errors import InputError
+from ufm.model import Model, norm, value_and_gradient
+from ufm.plain import UFM
+
+# A point is critical when |g| <= this times (typical curvature) max(1, |x|): a Newton step then
+# moves it by about 1e-6 of its size, and blocks at the point are blocks at the solution.
+CRITICAL = 1e-6
+# Relative size of f: a gap below it is rounding in the dual bound, whose value is of size |f|.
+GLOBAL_GAP = 1e-9
+
+
+class Curvature(Enum):
+    """What the Hessian says about a point."""
+
+    STRICT_SADDLE = "critical, with a direction of negative curvature"
+    MORSE_BOTT_MINIMUM = "critical, no negative curvature, and flat only along the symmetry orbit"
+    DEGENERATE = (
+        "critical, no negative curvature, but flat in more directions than symmetry explains"
+    )
+    NOT_CRITICAL = "the gradient does not vanish"
+    UNDECIDED = "the numbers do not decide"
+
+
+class Globality(Enum):
+    """Whether a point is a global minimum."""
+
+    GLOBAL = "no point lies lower"
+    NOT_GLOBAL = "a lower point is known"
+    UNKNOWN = "neither a certificate nor a lower point is known"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The judgement of a point, with every number it rests on.
+
+    Attributes:
+        curvature, reason: first axis and why.
+        globality, globality_reason: second axis and why.
+        gamma: strict saddle: |lambda_min|; minimum: smallest positive eigenvalue; else None.
+        objective, gradient_norm: at the point.
+        count: index, nullity (observed and predicted), extreme eigenvalues, tolerance.
+        certificate: the duality gap, or why there is none.
+        escape: exact direction of negative curvature of a strict saddle, else None.
+        lower: a point with a lower objective where NOT_GLOBAL, merged columns, else None.
+        lower_objective: its objective, else None.
+    """
+
+    curvature: Curvature
+    reason: str
+    globality: Globality
+    globality_reason: str
+    gamma: float | None
+    objective: float
+    gradient_norm: float
+    count: CurvatureCount
+    certificate: Certificate
+    escape: Escape | None
+    lower: Any
+    lower_objective: float | None
+
+
+def verdict(model: Model, point: Any, *, restarts: int = 0, key: Any = None) -> Verdict:
+    """Judge a point: strict saddle, Morse-Bott minimum or neither; global or not.
+
+    Args:
+        model: any model.
+        point: a point of it; for a UFM in merged or full columns. Float64.
+        restarts: random descents to try for a lower point when nothing else decides globality.
+        key: random key of the restarts.
+
+    Returns:
+        A Verdict; UNDECIDED and UNKNOWN are answers, with reasons.
+
+    Raises:
+        InputError: float32 arrays, NaN, or shapes that do not belong to the model.
+
+    Example:
+        >>> from ufm import UFM, CrossEntropy
+        >>> model = UFM(CrossEntropy(), 3, 2, lambda_W=0.1, lambda_H=0.1)
+        >>> best = verdict(model, model.minimiser().point)
+        >>> best.curvature.name, best.globality.name
+        ('MORSE_BOTT_MINIMUM', 'GLOBAL')
+        >>> verdict(model, model.origin()).curvature.name
+        'STRICT_SADDLE'
+    """
+    model, point = _validated(model, point)
+    objective, gradient = value_and_gradient(model, point)
+    gradient_norm, value = float(norm(gradient)), float(objective)
+    count = count_curvature(model, point, gradient_norm)
+    curvature, reason, gamma = _curvature(count, gradient_norm, point)
+    certificate = model.certificate(point)
+    escape = None
+    if curvature is Curvature.STRICT_SADDLE:
+        escape = escape_direction(model, point)
+    globality, why, lower, lower_value = _globality(
+        model, point, value, curvature, certificate, escape, restarts, key
+    )
+    return Verdict(
+        curvature,
+        reason,
+        globality,
+        why,
+        gamma,
+        value,
+        gradient_norm,
+        count,
+        certificate,
+        escape,
+        lower,
+        lower_value,
+    )
+
+
+def _validated(model: Model, point: Any) -> tuple[Model, Any]:
+    require_x64()
+    for leaf in jax.tree.leaves(point):
+        if np.asarray(leaf).dtype != np.float64:
+            raise InputError("A verdict needs float64", np.asarray(leaf).dtype, FLOAT64_REMEDY)
+        if not np.all(np.isfinite(leaf)):
+            raise InputError("A verdict needs finite arrays", "NaN or inf", "check the point")
+    if not isinstance(model, UFM):
+        return model, point
+    K, d = model.num_classes, model.d
+    columns = point.H.shape[1] if np.ndim(point.H) == 2 else -1
+    allowed = {K, model.num_columns}
+    bias_ok = (point.b is None) == (model.lambda_b is None)
+    bias_ok = bias_ok and (point.b is None or np.shape(point.b) == (K,))
+    if (
+        np.shape(point.W) != (K, d)
+        or np.shape(point.H) != (d, columns)
+        or (columns not in allowed or not bias_ok)
+    ):
+        got = ", ".join(
+            f"{name} {np.shape(leaf)}"
+            for name, leaf in zip("WHb", point, strict=True)
+            if leaf is not None
+        )
+        rule = f"Need W ({K}, {d}), H ({d}, {model.num_columns}) or merged ({d}, {K})"
+        rule += ", no bias" if model.lambda_b is None else f", b ({K},)"
+        raise InputError(rule, got, "check K, d, counts and the bias setting")
+    return (model.as_merged(point)[0] if columns == K else model), point
+
+
+def _curvature(
+    count: CurvatureCount, gradient_norm: float, point: Any
+) -> tuple[Curvature, str, float | None]:
+    length = float(np.sqrt(sum(np.sum(np.square(leaf)) for leaf in jax.tree.leaves(point))))
+    bound = CRITICAL * count.typical * max(1.0, length)
+    if gradient_norm > bound:
+        reason = f"gradient norm {gradient_norm:.3g} > {bound:.3g} = 1e-6 curvature max(1, |x|)"
+        return Curvature.NOT_CRITICAL, reason, None
+    tolerance = count.tolerance
+    if count.smallest < -tolerance:
+        reason = f"lambda_min = {count.smallest:.6g} < -{tolerance:.1e}"
+        return Curvature.STRICT_SADDLE, reason, -count.smallest
+    if count.index is None or count.nullity is None:
+        return (
+            Curvature.UNDECIDED,
+            "Lanczos found no negative curvature, which proves nothing",
+            None,
+        )
+    expected = count.predicted_nullity
+    if expected is None:
+        return Curvature.UNDECIDED, "the symmetry orbit is too large to rank", None
+    if count.nullity == expected:
+        reason = f"index 0, nullity {expected} = dimension of the symmetry orbit"
+        return Curvature.MORSE_BOTT_MINIMUM, reason, count.smallest_positive
+    if count.nullity > expected:
+        reason = (
+            f"nullity {count.nullity} > {expected} explained by symmetry, tolerance {tolerance:.1e}"
+        )
+        return Curvature.DEGENERATE, reason, None
+    reason = f"nullity {count.nullity} < {expected} of the symmetry orbit: polish the point"
+    return Curvature.UNDECIDED, reason, None
+
+
+def _globality(
+    model: Model,
+    point: Any,
+    value: float,
+    curvature: Curvature,
+    certificate: Certificate,
+    escape: Escape | None,
+    restarts: int,
+    key: Any,
+) -> tuple[Globality, str, Any, float | None]:
+    slack = GLOBAL_GAP * (1 + abs(value))
+    if certificate.applies and certificate.gap is not None and certificate.gap <= slack:
+        return (
+            Globality.GLOBAL,
+            f"duality gap {certificate.gap:.2e} ({certificate.reason})",
+            None,
+            None,
+        )
+    known = model.minimiser()
+    proved = known is not None and known.evidence == "proved"
+    if known is not None and known.value < value - slack:
+        reason = f"the closed form reaches {known.value:.12g} ({known.source})"
+        return Globality.NOT_GLOBAL, reason, known.point, known.value
+    if proved and known is not None and curvature is not Curvature.NOT_CRITICAL:
+        reason = f"it has the value of the closed-form global minimum ({known.source})"
+        return Globality.GLOBAL, reason, None, None
+    if escape is not None:
+        lower, lower_value = escape.descend(model, point, value)
+        if lower_value < value:
+            reason = "the objective falls along the escape direction"
+            return Globality.NOT_GLOBAL, reason, lower, lower_value
+    keys = jax.random.split(jax.random.key(0) if key is None else key, max(restarts, 1))
+    for i in range(restarts):
+        found = solve(model, key=keys[i])
+        if found.objective < value - slack:
+            reason = f"a random descent reached {found.objective:.12g}"
+            return Globality.NOT_GLOBAL, reason, found.point, found.objective
+    gap = f"duality gap {certificate.gap:.2e}" if certificate.applies else certificate.reason
+    tried = f"; {restarts} random descents found nothing lower" if restarts else ""
+    return Globality.UNKNOWN, f"{gap}{tried}", None, None
