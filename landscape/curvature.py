@@ -36,6 +36,8 @@ MAX_DIAGONALISED = 3000
 # Relative gap between the eigenvalues a symmetry explains and the next one: below it, an
 # eigenvalue belongs to neither side clearly.
 NEAR_NULL = 1e-5
+# An eigenvalue is called non-zero when it exceeds what counts as zero by this factor.
+SEPARATION = 10.0
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,22 @@ def _length(point: Any) -> float:
     return float(np.sqrt(sum(np.sum(np.square(leaf)) for leaf in jax.tree.leaves(point))))
 
 
+def _consistent_tolerance(
+    values: Array, size: int, gradient_norm: float, length: float
+) -> tuple[float, str]:
+    """The tolerance of the smallest gap that it separates clearly from zero.
+
+    The residual tolerance depends on the smallest eigenvalue that is not zero, which depends on
+    the tolerance: take the smallest |value| that exceeds ten times the tolerance it implies.
+    """
+    radius = float(np.abs(values).max())
+    for gap in np.sort(np.abs(values)):
+        tolerance, source = zero_tolerance(size, radius, gradient_norm, float(gap), length)
+        if gap > SEPARATION * tolerance:
+            return tolerance, source
+    return zero_tolerance(size, radius, 0.0, 1.0, length)
+
+
 def _from_spectrum(
     spectrum: Spectrum,
     size: int,
@@ -148,11 +166,8 @@ def _from_spectrum(
 ) -> CurvatureCount:
     values = np.array([level.value for level in spectrum])
     times = np.array([level.multiplicity for level in spectrum])
-    order = np.argsort(np.abs(values))
-    beyond = np.cumsum(times[order]) > (expected or 0)
-    gap = float(np.abs(values[order][beyond][0])) if beyond.any() else 0.0
     radius = spectrum.radius
-    tolerance, source = zero_tolerance(size, radius, gradient_norm, gap, _length(point))
+    tolerance, source = _consistent_tolerance(values, size, gradient_norm, _length(point))
     positive = values[values > tolerance]
     return CurvatureCount(
         spectrum.count_below(-tolerance),

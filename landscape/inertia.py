@@ -85,7 +85,7 @@ def count_range_below(data: GroupData, bound: float, *, expect_none: bool = Fals
     blocks = feature_blocks(data) - bound * np.eye(data.W.shape[1])
     values = np.linalg.eigvalsh(blocks)
     features = int(np.sum(values < 0))
-    complement = schur_complement(data, bound, np.linalg.inv(blocks))
+    complement = schur_complement(data, bound, np.asarray(np.linalg.inv(blocks)))
     if expect_none and features == 0 and is_positive_definite(complement):
         return RangeCount(0, 0, len(complement))
     return RangeCount(features + count_negative(complement), features, len(complement))

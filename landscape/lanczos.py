@@ -33,7 +33,7 @@ from ufm.errors import InputError, require_count, require_positive
 class LanczosResult(Enum):
     """How a run ended; the values are the messages."""
 
-    CONFIRMED = "every pair converged, and a fresh random chain found none that was missed"
+    CONFIRMED = "every pair converged, and a search of what is left found none that was missed"
     CONVERGED = "every pair converged; missed pairs were not looked for"
     UNCONFIRMED = "every pair converged, but max_steps ended the search for missed pairs"
     OUT_OF_STEPS = "max_steps reached before every pair converged"

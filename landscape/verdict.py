@@ -107,7 +107,7 @@ def verdict(model: Model, point: Any, *, restarts: int = 0, key: Any = None) -> 
     certificate = model.certificate(point)
     escape = None
     if curvature is Curvature.STRICT_SADDLE:
-        escape = escape_direction(model, point)
+        escape = escape_direction(model, point, count.smallest)
     globality, why, lower, lower_value = _globality(
         model, point, value, curvature, certificate, escape, restarts, key
     )

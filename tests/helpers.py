@@ -163,7 +163,7 @@ class Problem:
         rng = np.random.default_rng(seed)
         return scale * rng.standard_normal(self.size) / np.sqrt(self.d)
 
-    def newton(self, x, steps: int = 300) -> tuple[Point, float]:
+    def newton(self, x, steps: int = 120) -> tuple[Point, float]:
         """Damped pseudo-inverse Newton: finds saddles as readily as minima."""
         for _ in range(steps):
             gradient = self.value_and_gradient(x)[1]

@@ -108,6 +108,19 @@ def value_and_gradient(model: Model, point: Any) -> tuple[Any, Any]:
     return jax.value_and_grad(model.objective)(point)
 
 
+@jax.jit
+def hessian_vector_product(model: Model, point: Any, direction: Any) -> Any:
+    """Hessian times a direction for any model, compiled once per shape.
+
+    Example:
+        >>> from ufm import UFM, CrossEntropy
+        >>> model = UFM(CrossEntropy(), 2, 3, lambda_W=0.1, lambda_H=0.1)
+        >>> hessian_vector_product(model, model.origin(), model.origin()).W.shape
+        (2, 3)
+    """
+    return model.hessian_vector_product(point, direction)
+
+
 def norm(tree: Any) -> Any:
     """Euclidean norm of a pytree.
 

@@ -88,9 +88,15 @@ def row_space(model: Any, point: Point, tolerance: float = RANK_TOLERANCE) -> Ro
 
 
 @jax.jit
-def _hessians(loss: Any, Z: Array, labels: Array) -> tuple[Any, Any]:
-    gradients = jax.vmap(jax.grad(loss), in_axes=(1, 0))(Z, labels)
-    return gradients.T, jax.vmap(jax.hessian(loss), in_axes=(1, 0))(Z, labels)
+def _hessians(loss: Any, Z: Array, labels: Array) -> Any:
+    return jax.vmap(jax.hessian(loss), in_axes=(1, 0))(Z, labels)
+
+
+def _logit_hessians(loss: Any, Z: Array, chosen: Array) -> Array:
+    """Logit Hessians of the chosen classes; the batch is padded so that few sizes are compiled."""
+    width = min(Z.shape[1], max(16, 1 << (len(chosen) - 1).bit_length()))
+    padded = np.concatenate([chosen, np.zeros(max(0, width - len(chosen)), dtype=int)])
+    return np.asarray(_hessians(loss, Z[:, padded], padded))[: len(chosen)]
 
 
 @jax.jit
@@ -152,7 +158,7 @@ def reduced(model: UFM, point: Point, *, merge_classes: bool = True) -> Reduced:
     if point.b is not None:
         Z = Z + point.b[:, None]
     first = np.array([group[0] for group in groups])
-    _, S = (np.asarray(x) for x in _hessians(model.loss, Z[:, first], first))
+    S = _logit_hessians(model.loss, Z, first)
     G = np.asarray(_gradients(model.loss, Z, np.arange(K))) * np.sqrt(counts) / counts.sum()
     data = GroupData.collect(model, space.point, G, S, groups)
     W = space.point.W
@@ -187,14 +193,10 @@ def complement_couplings(parts: Reduced) -> Array:
         K - r singular values, descending.
     """
     W, H, rank = parts.space.point.W, parts.space.point.H, parts.space.rank
-    if rank == 0:
-        full: Array = np.linalg.svd(parts.G, compute_uv=False)
-        return full
     left, right = np.linalg.qr(W)[0], np.linalg.qr(H.T)[0]
     G = parts.G - left @ (left.T @ parts.G)
     G = G - (G @ right) @ right.T
-    values: Array = np.linalg.svd(G, compute_uv=False)
-    return values[: len(G) - rank]
+    return np.asarray(np.linalg.svd(G, compute_uv=False)[: len(G) - rank])
 
 
 def full_spectrum(model: UFM, point: Point, *, merge_classes: bool = True) -> Spectrum:

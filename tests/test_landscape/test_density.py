@@ -79,9 +79,9 @@ def test_null_vectors_leave_the_rest_of_the_spectrum() -> None:
 
 def test_rounding_does_not_bring_the_null_vectors_back() -> None:
     """Zero lies far outside the rest of the spectrum, where the recurrence magnifies noise."""
-    matrix = np.diag(np.concatenate([np.zeros(3), np.linspace(10.0, 11.0, 97)]))
+    matrix = with_spectrum(np.concatenate([np.zeros(3), np.linspace(10.0, 11.0, 97)]))
     options: dict[str, Any] = {"num_probes": 2, "steps": 30, "key": KEY}
-    density = spectral_density(matrix, null_vectors=np.eye(100)[:, :3], **options)
+    density = spectral_density(matrix, null_vectors=rotation(100)[:, :3], **options)
     assert np.min(density.nodes) > 9.9
     assert np.min(spectral_density(matrix, **options).nodes) < 0.1
 

@@ -123,7 +123,7 @@ def test_the_window_of_focal_loss(gamma, K, origin, collapse, jump):
     assert beyond.rank == 0
     assert beyond.value == pytest.approx(at_zero, abs=1e-12)
     if jump is not None:
-        # The gap moves like the square root near a fold, but stays of size jump: 1e-4 moves it 1e-2.
+        # Near a fold the gap moves like a square root: 1e-4 below the transition it has moved 1e-2.
         assert inside.code.a == pytest.approx(jump, abs=2e-2)
 
 

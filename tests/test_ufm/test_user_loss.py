@@ -123,7 +123,7 @@ def test_an_error_over_several_lines_is_told_in_one():
     def talkative(z, k):
         raise RuntimeError("first line\nsecond line")
 
-    with pytest.raises(InputError, match="RuntimeError: first line. Remedy") as caught:
+    with pytest.raises(InputError, match=r"RuntimeError: first line\. Remedy") as caught:
         UserLoss(talkative)
     assert "second" not in str(caught.value)
     assert isinstance(caught.value.__cause__, RuntimeError)

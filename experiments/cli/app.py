@@ -1,0 +1,113 @@
+"""The command ``ufm``: its subcommands, its exit codes, and one line for every error."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from experiments.cli import measure, solve, spectrum, verdict, verify
+from experiments.cli.output import WORKER
+
+GOOD, CLAIM_FAILED, BAD_INPUT, UNDECIDED, UNEXPECTED, INTERRUPTED = 0, 1, 2, 3, 70, 130
+
+CODES = (
+    "Exit codes: 0 fine, 1 a claim failed, 2 usage or bad input, 3 undecided or not converged, "
+    "130 Ctrl-C. UFM_DEBUG=1 shows the traceback of an error."
+)
+
+# typer carries its own click from some version on; both have these classes.
+_UsageError: Any = typer.BadParameter.__bases__[0]
+_ClickException: Any = _UsageError.__bases__[0]
+
+app = typer.Typer(
+    name="ufm",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(epilog=CODES)
+def ufm(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and stop.")] = False,
+) -> None:
+    """Neural-collapse theorems on unconstrained feature models, verified numerically."""
+
+
+for _command in (solve, verdict, spectrum, measure, verify):
+    app.command(epilog="\n\n".join(f"Example: {line}" for line in _command.EXAMPLES))(
+        getattr(_command, _command.__name__.rpartition(".")[2])
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``ufm`` and return its exit code; no input leads to a traceback.
+
+    Args:
+        arguments: words after ``ufm``, by default those of the process.
+
+    Example:
+        >>> main(["solve", "-K", "1"])
+        2
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["--version"]:
+        from ufm.version import __version__
+
+        print(f"ufm-lab {__version__}")
+        return GOOD
+    try:
+        code = typer.main.get_command(app).main(words, prog_name="ufm", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        return _interrupted()
+    except _UsageError as error:
+        return _usage(error)
+    except Exception as error:
+        return _failed(error)
+    return code if isinstance(code, int) else GOOD
+
+
+def _say(message: str) -> None:
+    sys.stdout.flush()
+    print(f"ufm: {' '.join(message.split())}", file=sys.stderr, flush=True)
+
+
+def _usage(error: Any) -> int:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return BAD_INPUT
+    path = error.ctx.command_path if error.ctx is not None else "ufm"
+    _say(f"{error.format_message()} See `{path} --help`.")
+    return BAD_INPUT
+
+
+def _failed(error: Exception) -> int:
+    """One line, and the exit code: bad input has a rule or a file; the rest is our fault."""
+    if os.environ.get("UFM_DEBUG", "0") not in ("", "0"):
+        raise error
+    if isinstance(error, OSError) and error.filename is not None:
+        _say(f"{error.strerror or type(error).__name__}: {error.filename}")
+        return BAD_INPUT
+    if isinstance(error, ValueError | OSError | _ClickException):
+        _say(str(error) or type(error).__name__)
+        return BAD_INPUT
+    first = (str(error).splitlines() or [""])[0]
+    _say(
+        f"unexpected {type(error).__name__}: {first} (set UFM_DEBUG=1 to see the traceback, "
+        "and please report it)"
+    )
+    return UNEXPECTED
+
+
+def _interrupted() -> int:
+    _say("interrupted")
+    if any(thread.name == WORKER and thread.is_alive() for thread in threading.enumerate()):
+        # Compiled code cannot be stopped, and an interpreter that ends under it may crash.
+        os._exit(INTERRUPTED)
+    return INTERRUPTED

@@ -1,0 +1,146 @@
+"""The loss that ``--loss`` names: one of the lab's, or a user's own from a file or a module."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+# Parameters of each loss and their defaults. Smoothing 0.1 and gamma 2 are those of the papers
+# (Guo et al. 2024; Lin et al. 2017); kappa 5 and target 2 only make the two weights visible.
+PARAMETERS: Mapping[str, Mapping[str, float]] = {
+    "ce": {},
+    "ls": {"smoothing": 0.1},
+    "focal": {"gamma": 2.0},
+    "mse": {},
+    "rescaled-mse": {"kappa": 5.0, "target": 2.0},
+}
+CHOICES = f"{', '.join(PARAMETERS)}, FILE.py:NAME or MODULE:NAME"
+
+
+@dataclass(frozen=True)
+class LossChoice:
+    """What was asked for: a name (or FILE.py:NAME, MODULE:NAME) and the parameters of the loss."""
+
+    spec: str
+    parameters: Mapping[str, float]
+
+    @property
+    def own(self) -> bool:
+        """Whether the loss is a user's own code."""
+        return self.spec not in PARAMETERS
+
+    def build(self) -> Any:
+        """The loss itself."""
+        from ufm import MSE, CrossEntropy, Focal, LabelSmoothing, RescaledMSE
+
+        made = {
+            "ce": CrossEntropy,
+            "ls": LabelSmoothing,
+            "focal": Focal,
+            "mse": MSE,
+            "rescaled-mse": RescaledMSE,
+        }
+        return load_loss(self.spec) if self.own else made[self.spec](*self.parameters.values())
+
+
+def choose_loss(
+    spec: str | None,
+    given: Mapping[str, float | None],
+    stored: LossChoice | None = None,
+) -> LossChoice:
+    """Resolve ``--loss`` and its parameters.
+
+    Args:
+        spec: value of ``--loss``, None if absent.
+        given: values of --smoothing, --gamma, --kappa and --target, None if absent.
+        stored: what a saved point says; by default cross entropy.
+
+    Raises:
+        InputError: an unknown loss, or a parameter of another loss.
+
+    Example:
+        >>> choose_loss("focal", {"gamma": 3.0}).parameters
+        {'gamma': 3.0}
+    """
+    from ufm.errors import InputError
+
+    stored = LossChoice("ce", {}) if stored is None else stored
+    spec = stored.spec if spec is None else spec
+    if spec not in PARAMETERS and ":" not in spec:
+        raise InputError("Unknown loss", repr(spec), f"use one of {CHOICES}")
+    parameters = dict(PARAMETERS.get(spec, {}))
+    if spec == stored.spec:
+        parameters.update(stored.parameters)
+    for name, value in given.items():
+        if value is None:
+            continue
+        if name not in parameters:
+            owners = [loss for loss, names in PARAMETERS.items() if name in names]
+            rule = f"--{name} belongs to --loss {' or '.join(owners)}"
+            raise InputError(rule, f"--loss {spec}", f"drop --{name}, or change the loss")
+        parameters[name] = value
+    return LossChoice(spec, parameters)
+
+
+def load_loss(spec: str) -> Any:
+    """The callable that FILE.py:NAME or MODULE:NAME names.
+
+    Raises:
+        InputError: no such file, module or name, a failing import, or not a callable.
+    """
+    from ufm.errors import InputError
+
+    place, _, name = spec.rpartition(":")
+    if not place or not name:
+        raise InputError("Need --loss FILE.py:NAME or MODULE:NAME", repr(spec), "add the name")
+    module = load_module(place)
+    try:
+        loss = getattr(module, name)
+    except AttributeError:
+        functions = inspect.getmembers(module, inspect.isfunction)
+        own = [label for label, function in functions if function.__module__ == module.__name__]
+        remedy = f"use one of {', '.join(own)}" if own else "define it"
+        raise InputError(f"Need a loss named {name} in {place}", "no such name", remedy) from None
+    if inspect.isclass(loss) or not callable(loss):
+        rule = f"Need {spec} to be a function of (logits, label)"
+        raise InputError(rule, f"a {type(loss).__name__}", "write `def loss(logits, label): ...`")
+    return loss
+
+
+def load_module(place: str) -> ModuleType:
+    """A module from a path ending in .py, or by its name with the current folder importable.
+
+    Raises:
+        InputError: it does not exist, or raises an error while it is imported.
+    """
+    from ufm.errors import InputError
+
+    is_file = place.endswith(".py")
+    path = Path(place).absolute()
+    if is_file and not path.is_file():
+        raise InputError("Need an existing Python file", place, "check the path")
+    folder = str(path.parent if is_file else Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        if not is_file:
+            return importlib.import_module(place)
+        found = importlib.util.spec_from_file_location(f"user_{path.stem}", path)
+        if found is None or found.loader is None:
+            raise ImportError(f"Python cannot load {place}")
+        module = importlib.util.module_from_spec(found)
+        sys.modules[found.name] = module
+        found.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        message = f"{type(error).__name__}: {error}".rstrip(". ")
+        rule = f"Need {place} to import without an error"
+        raise InputError(rule, message, "run it with python to see where") from error
+    finally:
+        sys.path.remove(folder)
+    return module

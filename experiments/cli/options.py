@@ -1,0 +1,325 @@
+"""The flags that are the same everywhere, written once, and the model they resolve to."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from experiments.cli.losses import CHOICES, LossChoice, choose_loss
+
+NUM_CLASSES, DIMENSION, SAMPLES, DECAY = 4, 6, 1, 0.02
+MODEL_PANEL = "Model"
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FILE", help="Write the same JSON to this file as well."),
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
+
+
+@dataclass(frozen=True)
+class SizeFlags:
+    """-K, -d, and -n or --counts."""
+
+    classes: Annotated[
+        int | None,
+        typer.Option(
+            "-K",
+            metavar="INT",
+            help="Number of classes, 2 or more.",
+            show_default=str(NUM_CLASSES),
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None
+    d: Annotated[
+        int | None,
+        typer.Option(
+            "-d",
+            metavar="INT",
+            help="Feature dimension.",
+            show_default=str(DIMENSION),
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None
+    n: Annotated[
+        int | None,
+        typer.Option(
+            "-n",
+            metavar="INT",
+            help="Samples per class.",
+            show_default=str(SAMPLES),
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None
+    counts: Annotated[
+        str | None,
+        typer.Option(
+            "--counts",
+            metavar="3,2,2,1",
+            help="Samples of every class, instead of -n.",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None
+
+    def sizes(self) -> tuple[int, ...] | None:
+        """--counts as integers, None if absent.
+
+        Raises:
+            InputError: not a list of integers, or together with -n.
+        """
+        if self.counts is None:
+            return None
+        from ufm.errors import InputError
+
+        if self.n is not None:
+            raise InputError("Give -n or --counts, not both", f"-n {self.n}", "drop one of them")
+        try:
+            return tuple(int(count) for count in self.counts.split(","))
+        except ValueError:
+            rule = "Need --counts as integers with commas"
+            raise InputError(
+                rule, repr(self.counts), "write for example --counts 3,2,2,1"
+            ) from None
+
+
+@dataclass(frozen=True)
+class LossFlags:
+    """--loss and the parameters of the losses."""
+
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            "--loss",
+            metavar="LOSS",
+            help=f"One of {CHOICES}, a differentiable function of (logits, label).",
+            show_default="ce",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None
+    smoothing: Annotated[
+        float | None,
+        typer.Option(
+            "--smoothing",
+            metavar="DELTA",
+            help="Of ls, in [0, 1): target (1 - DELTA) e_k + DELTA/K.",
+            show_default="0.1",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None
+    gamma: Annotated[
+        float | None,
+        typer.Option(
+            "--gamma",
+            metavar="GAMMA",
+            help="Of focal, 0 or more: loss -(1 - u)^GAMMA log u.",
+            show_default="2",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None
+    kappa: Annotated[
+        float | None,
+        typer.Option(
+            "--kappa",
+            metavar="KAPPA",
+            help="Of rescaled-mse, positive: weight of the true class.",
+            show_default="5",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None
+    target: Annotated[
+        float | None,
+        typer.Option(
+            "--target",
+            metavar="M",
+            help="Of rescaled-mse: target of the true class.",
+            show_default="2",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None
+
+    def choice(self, stored: LossChoice | None = None) -> LossChoice:
+        """The loss that the flags and a saved point choose together."""
+        given = {item.name: getattr(self, item.name) for item in fields(self)}
+        return choose_loss(given.pop("loss"), given, stored)
+
+
+@dataclass(frozen=True)
+class DecayFlags:
+    """--lambda, or --lambda-w and --lambda-h; --lambda-b switches the bias on."""
+
+    lambda_both: Annotated[
+        float | None,
+        typer.Option(
+            "--lambda",
+            metavar="VALUE",
+            help="Weight decay of both W and H.",
+            show_default=str(DECAY),
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None
+    lambda_w: Annotated[
+        float | None,
+        typer.Option(
+            "--lambda-w",
+            metavar="VALUE",
+            help="Weight decay of the classifier, (VALUE/2) |W|^2.",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None
+    lambda_h: Annotated[
+        float | None,
+        typer.Option(
+            "--lambda-h",
+            metavar="VALUE",
+            help="Weight decay of the features, (VALUE/2) |H|^2.",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None
+    lambda_b: Annotated[
+        float | None,
+        typer.Option(
+            "--lambda-b",
+            metavar="VALUE",
+            help="Switch the bias on with this weight decay; 0 = unregularised.",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None
+
+    def given(self) -> tuple[float | None, float | None]:
+        """lambda_W and lambda_H as far as the flags say, None where they do not.
+
+        Raises:
+            InputError: --lambda together with --lambda-w or --lambda-h.
+        """
+        if self.lambda_both is None:
+            return self.lambda_w, self.lambda_h
+        if self.lambda_w is not None or self.lambda_h is not None:
+            from ufm.errors import InputError
+
+            other = "--lambda-w" if self.lambda_w is not None else "--lambda-h"
+            rule = "Give --lambda for both decays, or --lambda-w and --lambda-h"
+            raise InputError(rule, f"--lambda and {other}", "drop one of them")
+        return self.lambda_both, self.lambda_both
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """Everything that a model is made of, resolved: flags, then a saved point, then defaults."""
+
+    loss: LossChoice
+    d: int
+    lambda_w: float
+    lambda_h: float
+    lambda_b: float | None
+    classes: int | None = None
+    n: int | None = None
+    counts: tuple[int, ...] | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    def build(self) -> Any:
+        """The UFM; its own validation speaks for every value out of range."""
+        from ufm import UFM
+
+        return UFM(
+            self.loss.build(),
+            self.classes,
+            self.d,
+            self.n,
+            counts=self.counts,
+            lambda_W=self.lambda_w,
+            lambda_H=self.lambda_h,
+            lambda_b=self.lambda_b,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The resolved inputs as they go into the JSON."""
+        return {
+            "K": self.classes if self.counts is None else len(self.counts),
+            "d": self.d,
+            "n": self.n,
+            "counts": self.counts,
+            "loss": self.loss.spec,
+            **self.loss.parameters,
+            "lambda_W": self.lambda_w,
+            "lambda_H": self.lambda_h,
+            "lambda_b": self.lambda_b,
+        }
+
+    def headline(self, model: Any) -> str:
+        """The model in one line."""
+        samples = f"n={self.n}" if self.counts is None else f"counts={_shortened(self.counts)}"
+        decays = f"lambda_W={self.lambda_w:g} lambda_H={self.lambda_h:g}"
+        bias = "no bias" if self.lambda_b is None else f"lambda_b={self.lambda_b:g}"
+        sizes = f"K={model.num_classes} d={self.d} {samples}"
+        return f"{sizes}, loss {model.loss.name}, {decays}, {bias}, c={model.c:.6g}"
+
+
+def _shortened(counts: tuple[int, ...]) -> str:
+    shown = ",".join(str(count) for count in counts[:8])
+    return shown if len(counts) <= 8 else f"{shown},... ({len(counts)} classes)"
+
+
+def resolve(size: SizeFlags, loss: LossFlags, decay: DecayFlags) -> ModelInputs:
+    """The inputs of a model from flags and defaults alone.
+
+    Raises:
+        InputError: flags that contradict each other.
+    """
+    counts = size.sizes()
+    lambda_w, lambda_h = decay.given()
+    classes = NUM_CLASSES if size.classes is None and counts is None else size.classes
+    return ModelInputs(
+        loss.choice(),
+        DIMENSION if size.d is None else size.d,
+        DECAY if lambda_w is None else lambda_w,
+        DECAY if lambda_h is None else lambda_h,
+        decay.lambda_b,
+        classes,
+        (SAMPLES if size.n is None else size.n) if counts is None else None,
+        counts,
+    )
+
+
+def expand_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take whole groups of flags: each field of a dataclass parameter is one flag.
+
+    Typer reads flags from a signature, and this writes one in which every parameter that is a
+    group is replaced by the fields of the group.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name not in groups:
+            parameters.append(
+                parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
+            )
+            continue
+        types: Mapping[str, Any] = get_type_hints(groups[name], include_extras=True)
+        for item in fields(groups[name]):
+            parameters.append(
+                inspect.Parameter(
+                    item.name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=item.default,
+                    annotation=types[item.name],
+                )
+            )
+
+    @functools.wraps(command)
+    def flat(**values: Any) -> None:
+        for name, group in groups.items():
+            chosen = {item.name: values.pop(item.name) for item in fields(group)}
+            values[name] = group(**chosen)
+        command(**values)
+
+    flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    flat.__annotations__ = {item.name: item.annotation for item in parameters}
+    return flat

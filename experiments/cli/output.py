@@ -1,0 +1,196 @@
+"""What the commands print and write: tables for people, JSON for programs, files all at once."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+SCHEMA = 1
+# Piped output has no width of its own.
+PIPED_WIDTH = 100
+WORKER = "ufm worker"
+T = TypeVar("T")
+
+
+def console(stream: IO[str] | None = None) -> Console:
+    """A console on stdout (or ``stream``) that prints brackets and colons as they are."""
+    stream = sys.stdout if stream is None else stream
+    width = None if stream.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+
+def number(value: Any, digits: int = 6) -> str:
+    """A number as people read it: separators in large integers, ``digits`` in floats.
+
+    Example:
+        >>> number(2625536000), number(0.0123456789), number(None), number(1e-13)
+        ('2,625,536,000', '0.0123457', '-', '1e-13')
+    """
+    if value is None:
+        return "-"
+    if isinstance(value, bool | str):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{float(value):.{digits}g}"
+
+
+def table(title: str, columns: Sequence[str], *, right: Iterable[str] = ()) -> Table:
+    """An empty table; columns named in ``right`` are flush right and never wrapped.
+
+    Without a single column name it is a plain list with neither header nor rules.
+    """
+    headed = any(columns)
+    made = Table(title=title or None, box=SIMPLE_HEAD if headed else None, show_header=headed)
+    numbers = set(right)
+    for name in columns:
+        flush = name in numbers
+        made.add_column(name, justify="right" if flush else "left", no_wrap=flush, overflow="fold")
+    return made
+
+
+def show(*parts: Any) -> None:
+    """Print tables and lines to stdout."""
+    out = console()
+    for part in parts:
+        out.print(part, soft_wrap=isinstance(part, str))
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can carry it: NaN and infinity become None, arrays lists, enums names.
+
+    Example:
+        >>> plain({"a": float("nan"), "b": (1, 2.5)})
+        {'a': None, 'b': [1, 2.5]}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, Iterable):
+        return [plain(item) for item in value]
+    return str(value)
+
+
+def envelope(command: str, inputs: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a command with schema number, versions and the resolved inputs."""
+    import platform
+
+    import jax
+    import numpy
+
+    from ufm.version import __version__
+
+    versions = {
+        "lab": __version__,
+        "jax": jax.__version__,
+        "numpy": numpy.__version__,
+        "python": platform.python_version(),
+    }
+    head = {"schema": SCHEMA, "command": command, "versions": versions, "inputs": inputs}
+    made: dict[str, Any] = plain({**head, **record})
+    return made
+
+
+def deliver(document: Mapping[str, Any], *, as_json: bool, out: Path | None) -> None:
+    """Write the JSON document to stdout if asked for, and to the file ``out`` if there is one."""
+    if not as_json and out is None:
+        return
+    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+    if out is not None:
+        with whole_file(out) as stream:
+            stream.write(text.encode())
+    if as_json:
+        sys.stdout.write(text)
+
+
+def require_writable(path: Path | None, what: str) -> None:
+    """Raise InputError before any work is done for a file that could not be written."""
+    if path is None:
+        return
+    from ufm.errors import InputError
+
+    if path.is_dir():
+        raise InputError(f"Need a file name for {what}", f"the folder {path}", "add a name")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise InputError(f"Need an existing folder for {what}", folder, f"mkdir -p {folder}")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"Need a writable folder for {what}", folder, "choose another one")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A binary stream whose content appears at ``path`` when the block ends well, else not."""
+    folder = path.absolute().parent
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def patiently(message: str, work: Callable[[], T]) -> T:
+    """The result of ``work``, with a spinner on a terminal.
+
+    The work runs in a thread of its own, because compiled code does not listen to Ctrl-C.
+    """
+    found: dict[str, Any] = {}
+
+    def run() -> None:
+        try:
+            found["value"] = work()
+        except BaseException as error:
+            found["error"] = error
+
+    thread = threading.Thread(target=run, name=WORKER, daemon=True)
+    stderr = console(sys.stderr)
+    with stderr.status(message):
+        thread.start()
+        while thread.is_alive():
+            thread.join(0.2)
+    if "error" in found:
+        raise found["error"]
+    result: T = found["value"]
+    return result
+
+
+def prepare() -> None:
+    """Turn on float64 and keep compiled programs between runs, before the first computation."""
+    import ufm  # noqa: F401  the import turns on float64
+
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    import jax
+
+    home = os.environ.get("XDG_CACHE_HOME")
+    try:
+        folder = (Path(home) if home else Path.home() / ".cache") / "ufm-lab" / "jax"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):
+        return  # no home, or a read-only one: compile every time
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

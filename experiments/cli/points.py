@@ -1,0 +1,210 @@
+"""Arrays in and out of .npz files: features to measure, points to judge, points found."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.cli.losses import PARAMETERS, LossChoice
+from experiments.cli.options import DECAY, DecayFlags, LossFlags, ModelInputs, SizeFlags
+from experiments.cli.output import whole_file
+
+POINT_SCHEMA = 1
+
+
+def read_arrays(path: Path, needed: Sequence[str], optional: Sequence[str]) -> dict[str, Any]:
+    """The named arrays of an .npz file, those that are there; other entries are never opened.
+
+    Raises:
+        InputError: no such file, not an .npz, a needed array missing, a damaged or pickled one.
+    """
+    import numpy as np
+
+    from ufm.errors import InputError
+
+    save = f"save it with numpy.savez({path.stem + '.npz'!r}, {needed[0]}=..., ...)"
+    if not path.exists():
+        raise InputError("Need an existing .npz file", path, "check the path")
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        raise InputError("Need an .npz file", f"{path}, which is not one", save)
+    arrays: dict[str, Any] = {}
+    with np.load(path, allow_pickle=False) as archive:
+        names = set(archive.files)
+        missing = [name for name in needed if name not in names]
+        if missing:
+            rule = f"Need an array named {missing[0]!r} in {path}"
+            raise InputError(rule, f"{', '.join(sorted(names)) or 'no arrays'}", save)
+        for name in [*needed, *(name for name in optional if name in names)]:
+            try:
+                value = archive[name]
+            except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+                rule = f"Need an undamaged array {name!r} in {path}"
+                raise InputError(rule, str(error).rstrip("."), "copy the file again") from None
+            except ValueError as error:
+                pickled = "pickle" in str(error)
+                rule = f"Need plain numbers in {name!r} of {path}, never pickled objects"
+                got = "an array of Python objects" if pickled else str(error).rstrip(".")
+                remedy = "save it as a numeric array; pickles can run code"
+                raise InputError(rule, got, remedy) from None
+            if not isinstance(value, np.ndarray):
+                raise InputError(f"Need {name!r} in {path} as a NumPy array", "raw bytes", save)
+            arrays[name] = value
+    return arrays
+
+
+def save_point(path: Path, found: Any, inputs: ModelInputs) -> None:
+    """Write W, H, b and the settings of the model to an .npz file that appears whole or not.
+
+    H has one column per class (merged, sqrt(n_k) times the class mean) or one per sample.
+    """
+    import numpy as np
+
+    point, model = found.point.to_numpy(), found.original
+    arrays: dict[str, Any] = {
+        "W": point.W,
+        "H": point.H,
+        "counts": np.array(model.counts_tuple, dtype=np.int64),
+        "merged": np.array(bool(found.model.merged)),
+        "loss": np.array(inputs.loss.spec),
+        "lambda_W": np.array(float(inputs.lambda_w)),
+        "lambda_H": np.array(float(inputs.lambda_h)),
+        "schema": np.array(POINT_SCHEMA),
+    }
+    arrays.update({name: np.array(value) for name, value in inputs.loss.parameters.items()})
+    if point.b is not None:
+        arrays.update({"b": point.b, "lambda_b": np.array(float(inputs.lambda_b or 0.0))})
+    with whole_file(path) as stream:
+        np.savez(stream, **arrays)
+
+
+def read_point(
+    path: Path, size: SizeFlags, loss: LossFlags, decay: DecayFlags
+) -> tuple[Any, ModelInputs]:
+    """A point of a file and the model that flags, file and defaults (in this order) make.
+
+    Samples may come in any order with ``labels``; they are sorted by class.
+
+    Raises:
+        InputError: a bad file, arrays that are not float64, or contradictory settings.
+    """
+    import numpy as np
+
+    from ufm.errors import InputError
+    from ufm.point import Point
+
+    settings = {name for names in PARAMETERS.values() for name in names}
+    scalars = ("loss", "lambda_W", "lambda_H", "lambda_b", *sorted(settings))
+    arrays = read_arrays(path, ("W", "H"), ("b", "labels", "counts", *scalars))
+    for name in ("W", "H", "b"):
+        if name in arrays:
+            _require_float64(name, arrays[name], 1 if name == "b" else 2)
+    for name in scalars:
+        if name in arrays and arrays[name].ndim:
+            raise InputError(f"Need one value in {name!r}", f"shape {arrays[name].shape}", "fix it")
+    stored = {name: arrays[name].item() for name in scalars if name in arrays}
+    W, H = arrays["W"], arrays["H"]
+    notes: list[str] = []
+    counts, H = _counts_and_columns(arrays, size, W.shape[0], H, notes)
+    lambda_w, lambda_h = decay.given()
+    lambda_b = stored.get("lambda_b") if decay.lambda_b is None else decay.lambda_b
+    if "b" in arrays and lambda_b is None:
+        lambda_b = 0.0
+        notes.append("bias unregularised (assumed; --lambda-b)")
+    if "b" not in arrays and lambda_b is not None:
+        rule = "Need an array 'b' in the file to use --lambda-b"
+        raise InputError(rule, f"{path} without it", "drop --lambda-b, or save the bias as b")
+    choice = loss.choice(_stored_loss(stored, loss.loss))
+    decays = []
+    for name, flag in (("lambda_W", lambda_w), ("lambda_H", lambda_h)):
+        value = stored.get(name) if flag is None else flag
+        if value is None:
+            notes.append(f"{name}={DECAY} (assumed; --lambda, --{name.lower().replace('_', '-')})")
+        decays.append(DECAY if value is None else value)
+    if loss.loss is None and "loss" not in stored:
+        notes.append("cross entropy (assumed; --loss)")
+    classes = W.shape[0] if size.classes is None else size.classes
+    balanced = len(set(counts)) == 1
+    inputs = ModelInputs(
+        choice,
+        W.shape[1] if size.d is None else size.d,
+        decays[0],
+        decays[1],
+        lambda_b,
+        classes,
+        counts[0] if balanced else None,
+        None if balanced else counts,
+        tuple(notes),
+    )
+    return Point(W, np.ascontiguousarray(H), arrays.get("b")), inputs
+
+
+def _require_float64(name: str, array: Any, axes: int) -> None:
+    from ufm.errors import InputError
+
+    if array.ndim != axes:
+        raise InputError(f"Need {name!r} with {axes} axes", f"shape {array.shape}", "reshape it")
+    if array.dtype != "float64":
+        raise InputError(
+            "A verdict needs float64 arrays",
+            f"{name} in {array.dtype}",
+            f"save {name}.astype(numpy.float64), and polish the point: float32 is rarely critical",
+        )
+
+
+def _stored_loss(stored: Mapping[str, Any], asked: str | None) -> LossChoice | None:
+    """The loss of a saved point. A file of numbers must not choose which code is run."""
+    from ufm.errors import InputError
+
+    if "loss" not in stored:
+        return None
+    spec = str(stored["loss"])
+    if spec in PARAMETERS:
+        kept = {name: float(stored[name]) for name in PARAMETERS[spec] if name in stored}
+        return LossChoice(spec, kept)
+    if asked is None:
+        raise InputError(
+            "A point of a user's own loss is judged with --loss, because a data file never chooses "
+            "code to run",
+            f"a point saved with --loss {spec}",
+            f"add --loss {spec} if you trust that code",
+        )
+    return None
+
+
+def _counts_and_columns(
+    arrays: Mapping[str, Any], size: SizeFlags, classes: int, H: Any, notes: list[str]
+) -> tuple[tuple[int, ...], Any]:
+    """Samples per class, and H with its columns class by class."""
+    import numpy as np
+
+    from ufm.collapse.inputs import count_classes, read_labels
+    from ufm.errors import InputError
+
+    asked = size.sizes()
+    if asked is None and size.n is not None:
+        asked = (size.n,) * classes
+    if "labels" in arrays:
+        labels = read_labels(arrays["labels"], H.shape[1])
+        counts = tuple(int(count) for count in count_classes(labels, classes))
+        if asked is not None and asked != counts:
+            rule = "The labels in the file give other counts than -n or --counts"
+            raise InputError(rule, f"{counts} from the labels", "drop -n and --counts")
+        return counts, H[:, np.argsort(labels, kind="stable")]
+    if asked is not None:
+        return asked, H
+    if "counts" in arrays:
+        saved = arrays["counts"]
+        if saved.dtype.kind not in "iu" or saved.ndim != 1:
+            raise InputError("Need integer 'counts', one per class", f"{saved.dtype}", "fix them")
+        return tuple(int(count) for count in saved), H
+    if H.shape[1] != classes:
+        raise InputError(
+            f"Need labels, counts or -n for H with {H.shape[1]} columns and K={classes} classes",
+            "none of them",
+            "add -n or --counts if columns are class by class, or save labels",
+        )
+    notes.append("one sample per class (assumed; -n, --counts)")
+    return (1,) * classes, H

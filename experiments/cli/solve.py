@@ -1,0 +1,234 @@
+"""``ufm solve``: find a minimum, or any critical point, and say what it is."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, Any
+
+import typer
+
+from experiments.cli.options import (
+    DecayFlags,
+    Json,
+    LossFlags,
+    Out,
+    Seed,
+    SizeFlags,
+    expand_flags,
+    resolve,
+)
+from experiments.cli.output import (
+    deliver,
+    envelope,
+    number,
+    patiently,
+    prepare,
+    require_writable,
+    show,
+    table,
+)
+
+EXAMPLES = (
+    "ufm solve -K 10 -d 512 -n 5000 --lambda-w 5e-4 --lambda-h 1e-5",
+    "ufm solve --loss focal --gamma 3 --save point.npz && ufm verdict point.npz",
+    "ufm solve --method critical --seed 7 --json",
+)
+# Restarts look for a lower point where nothing else decides; cheap up to this many variables.
+CHEAP_SIZE, RESTARTS = 5000, 3
+REDUCTIONS: dict[str, str | bool] = {"auto": "auto", "true": True, "false": False}
+
+
+class Method(StrEnum):
+    """The solvers of landscape.solve."""
+
+    newton = "newton"
+    lbfgs = "lbfgs"
+    momentum = "momentum"
+    gd = "gd"
+    critical = "critical"
+
+
+class Reduction(StrEnum):
+    """Whether the samples of a class merge."""
+
+    auto = "auto"
+    true = "true"
+    false = "false"
+
+
+@expand_flags
+def solve(
+    size: SizeFlags,
+    loss: LossFlags,
+    decay: DecayFlags,
+    method: Annotated[
+        Method, typer.Option("--method", help="'critical' finds saddles as readily as minima.")
+    ] = Method.newton,
+    reduction: Annotated[
+        Reduction,
+        typer.Option(
+            "--reduction",
+            help="Merge the samples of a class: auto where lossless, true always, false never.",
+        ),
+    ] = Reduction.auto,
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", help="Gradient norm to reach.")
+    ] = 1e-12,
+    max_iterations: Annotated[
+        int | None,
+        typer.Option(
+            "--max-iterations", min=1, help="Iterations at most.", show_default="by method"
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option("--learning-rate", help="Step of gd and momentum.", show_default="0.1"),
+    ] = None,
+    seed: Seed = 0,
+    save: Annotated[
+        Path | None,
+        typer.Option("--save", metavar="POINT.npz", help="Save the point for `ufm verdict`."),
+    ] = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Find a minimum or a critical point from a random start, and judge it.
+
+    Exit code 3 if the solver did not converge or the verdict is UNDECIDED.
+    """
+    prepare()
+    inputs = resolve(size, loss, decay)
+    require_writable(save, "--save")
+    require_writable(out, "--out")
+    record, found, judged = run_solve(
+        inputs,
+        seed=seed,
+        method=method.value,
+        reduction=REDUCTIONS[reduction.value],
+        tolerance=tolerance,
+        max_iterations=max_iterations,
+        learning_rate=learning_rate,
+    )
+    if save is not None:
+        save_point_of(save, found, inputs)
+    settings = {
+        **inputs.as_dict(),
+        "method": method.value,
+        "reduction": reduction.value,
+        "tolerance": tolerance,
+        "max_iterations": max_iterations,
+        "learning_rate": learning_rate,
+        "seed": seed,
+    }
+    deliver(envelope("solve", settings, record), as_json=as_json, out=out)
+    if not as_json:
+        show(f"Solve: {inputs.headline(found.original)}", _table(record, found, judged))
+        if save is not None:
+            show(f"Point saved; judge it again with `ufm verdict {save}`.")
+    if not found.result or judged.curvature.name == "UNDECIDED":
+        raise typer.Exit(3)
+
+
+def save_point_of(path: Path, found: Any, inputs: Any) -> None:
+    """Save the point of a solution."""
+    from experiments.cli.points import save_point
+
+    save_point(path, found, inputs)
+
+
+def run_solve(
+    inputs: Any,
+    *,
+    seed: int,
+    method: str,
+    reduction: str | bool,
+    tolerance: float,
+    max_iterations: int | None,
+    learning_rate: float | None,
+) -> tuple[dict[str, Any], Any, Any]:
+    """Solve and judge: the record of the command, the Solution and the Verdict."""
+    import jax
+
+    from experiments.cli.verdict import distance_to_etf, rank_of
+    from landscape.solve import solve as find
+    from landscape.verdict import verdict as judge
+    from ufm.errors import InputError
+
+    if learning_rate is not None and method not in ("gd", "momentum"):
+        rule = "--learning-rate belongs to --method gd or momentum"
+        raise InputError(rule, f"--method {method}", "drop --learning-rate")
+    model = inputs.build()
+    key, restart_key = jax.random.split(jax.random.key(seed))
+    began = perf_counter()
+    found = patiently(
+        f"solving {inputs.headline(model)} ...",
+        lambda: find(
+            model,
+            key=key,
+            method=method,
+            tolerance=tolerance,
+            max_iterations=max_iterations,
+            reduction=reduction,
+            **({} if learning_rate is None else {"learning_rate": learning_rate}),
+        ),
+    )
+    seconds = perf_counter() - began
+    judged = patiently(
+        "judging ...",
+        lambda: judge(model, found.point.to_numpy(), restarts=restarts_for(found), key=restart_key),
+    )
+    record = {
+        "objective": found.objective,
+        "gradient_norm": found.gradient_norm,
+        "result": found.result.name,
+        "curvature": judged.curvature.name,
+        "curvature_reason": judged.reason,
+        "globality": judged.globality.name,
+        "globality_reason": judged.globality_reason,
+        "index": judged.count.index,
+        "nullity": judged.count.nullity,
+        "predicted_nullity": judged.count.predicted_nullity,
+        "lambda_min": judged.count.smallest,
+        "gap": judged.certificate.gap,
+        "rank": rank_of(model, found.point, judged),
+        "distance_to_etf": distance_to_etf(found.point),
+        "iterations": found.iterations,
+        "merged": bool(found.model.merged),
+        "reduction": found.reduction,
+        "seconds": seconds,
+    }
+    return record, found, judged
+
+
+def restarts_for(found: Any) -> int:
+    """Random restarts that are worth their time at the size that was solved."""
+    return (
+        RESTARTS if sum(leaf.size for leaf in found.point if leaf is not None) <= CHEAP_SIZE else 0
+    )
+
+
+def _table(record: dict[str, Any], found: Any, judged: Any) -> Any:
+    made = table("", ("", "", ""))
+    made.columns[0].no_wrap = True
+    made.columns[1].no_wrap = True
+    expected = number(record["predicted_nullity"])
+    rows = [
+        ("objective", number(record["objective"], 15), ""),
+        ("gradient norm", number(record["gradient_norm"], 3), found.result.value),
+        ("result", record["result"], f"{found.method}, {number(found.iterations)} iterations"),
+        ("curvature", record["curvature"], judged.reason),
+        ("globality", record["globality"], judged.globality_reason),
+        ("index", number(record["index"]), "number of negative Hessian eigenvalues"),
+        ("nullity", number(record["nullity"]), f"{expected} predicted by symmetry"),
+        ("lambda_min", number(record["lambda_min"]), f"zero below {judged.count.tolerance:.1e}"),
+        ("duality gap", number(record["gap"], 3), judged.certificate.reason),
+        ("rank of W H", number(record["rank"]), ""),
+        ("distance to ETF", number(record["distance_to_etf"], 3), "| u(W W^T) - E |"),
+        ("reduction", "merged" if record["merged"] else "none", found.reduction),
+        ("seconds", number(record["seconds"], 3), "compilation included"),
+    ]
+    for row in rows:
+        made.add_row(*row)
+    return made

@@ -1,0 +1,107 @@
+"""``ufm spectrum``: every Hessian eigenvalue in closed form, with its multiplicity."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from experiments.cli.options import (
+    DecayFlags,
+    Json,
+    LossFlags,
+    Out,
+    SizeFlags,
+    expand_flags,
+    resolve,
+)
+from experiments.cli.output import (
+    deliver,
+    envelope,
+    number,
+    prepare,
+    require_writable,
+    show,
+    table,
+)
+
+EXAMPLES = (
+    "ufm spectrum -K 10 -d 16 -n 100 --lambda-w 5e-4 --lambda-h 1e-5",
+    "ufm spectrum -K 1000 -d 2048 -n 1281 --lambda 5e-6",
+    "ufm spectrum --at origin --loss mse --lambda-b 0",
+)
+# Eigenvalues of blocks of at most 7 x 7 that agree to this fraction of the largest are equal.
+EQUAL = 1e-12
+
+
+class Place(StrEnum):
+    """Where the Hessian is taken."""
+
+    minimiser = "minimiser"
+    origin = "origin"
+
+
+@expand_flags
+def spectrum(
+    size: SizeFlags,
+    loss: LossFlags,
+    decay: DecayFlags,
+    at: Annotated[
+        Place, typer.Option("--at", help="The global minimiser, or W = H = 0 with its best bias.")
+    ] = Place.minimiser,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """List the whole Hessian spectrum in closed form, at any size, for balanced classes."""
+    prepare()
+    require_writable(out, "--out")
+    from ufm import minimiser_spectrum, origin_spectrum
+
+    inputs = resolve(size, loss, decay)
+    model = inputs.build()
+    levels = (minimiser_spectrum if at is Place.minimiser else origin_spectrum)(model)
+    rows = merged_levels(levels)
+    tolerance = EQUAL * levels.radius
+    record = {
+        "at": at.value,
+        "variables": levels.size,
+        "index": levels.count_below(-tolerance),
+        "nullity": levels.count_within(tolerance),
+        "spectrum": [
+            {"value": value, "multiplicity": times, "block": block} for value, times, block in rows
+        ],
+    }
+    settings = {**inputs.as_dict(), "at": at.value}
+    deliver(envelope("spectrum", settings, record), as_json=as_json, out=out)
+    if as_json:
+        return
+    place = "the global minimiser" if at is Place.minimiser else "the origin"
+    made = table("", ("value", "multiplicity", "block"), right=("value", "multiplicity"))
+    for value, times, block in rows:
+        made.add_row("0" if abs(value) <= tolerance else number(value, 10), number(times), block)
+    show(f"Spectrum at {place}: {inputs.headline(model)}", made)
+    show(
+        f"{number(levels.size)} eigenvalues: {number(record['index'])} negative, "
+        f"{number(record['nullity'])} zero (|value| <= {tolerance:.1e})."
+    )
+
+
+def merged_levels(levels: Any) -> list[tuple[float, int, str]]:
+    """Levels in ascending order, those of one block with equal values as one row.
+
+    Example:
+        >>> from ufm import Spectrum
+        >>> merged_levels(Spectrum.of([(1.0, 2, "a"), (1.0, 3, "a"), (1.0, 1, "b")]))
+        [(1.0, 5, 'a'), (1.0, 1, 'b')]
+    """
+    rows: list[tuple[float, int, str]] = []
+    newest: dict[str, int] = {}
+    for value, times, block in levels:
+        at = newest.get(block)
+        if at is not None and value - rows[at][0] <= EQUAL * levels.radius:
+            rows[at] = (rows[at][0], rows[at][1] + times, block)
+            continue
+        newest[block] = len(rows)
+        rows.append((value, times, block))
+    return rows

@@ -1,0 +1,178 @@
+"""``ufm verdict``: judge a point that somebody saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from experiments.cli.options import (
+    DecayFlags,
+    Json,
+    LossFlags,
+    Out,
+    Seed,
+    SizeFlags,
+    expand_flags,
+)
+from experiments.cli.output import (
+    deliver,
+    envelope,
+    number,
+    patiently,
+    prepare,
+    require_writable,
+    show,
+    table,
+)
+
+EXAMPLES = (
+    "ufm solve --save point.npz && ufm verdict point.npz",
+    "ufm verdict mine.npz --loss ls --counts 3,2,2,1 --lambda-w 5e-4 --lambda-h 1e-5",
+)
+
+
+@expand_flags
+def verdict(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="POINT.npz",
+            help="float64 arrays W (K, d), H (d, N) or (d, K) merged, optional b (K,); "
+            "optional labels (N,) or counts (K,).",
+        ),
+    ],
+    size: SizeFlags,
+    loss: LossFlags,
+    decay: DecayFlags,
+    restarts: Annotated[
+        int,
+        typer.Option(
+            "--restarts",
+            min=0,
+            help="Random descents that look for a lower point where nothing else decides.",
+        ),
+    ] = 0,
+    seed: Seed = 0,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Judge a point: strict saddle, minimum or neither; global or not; with every number.
+
+    A file of `ufm solve --save` needs no flags; for your own arrays, flags complete what the file
+    does not say. N columns are class by class unless there are labels; K columns are merged,
+    sqrt(n_k) times the mean feature of class k. Exit code 3 if the curvature is UNDECIDED.
+    """
+    prepare()
+    require_writable(out, "--out")
+    from experiments.cli.points import read_point
+
+    point, inputs = read_point(file, size, loss, decay)
+    model = inputs.build()
+    judged = patiently("judging ...", lambda: _judge(model, point, restarts, seed))
+    record = verdict_record(model, point, judged)
+    settings = {"file": str(file), **inputs.as_dict(), "restarts": restarts, "seed": seed}
+    settings["assumed"] = inputs.notes
+    deliver(envelope("verdict", settings, record), as_json=as_json, out=out)
+    if not as_json:
+        show(f"Verdict on {file}: {inputs.headline(model)}")
+        if inputs.notes:
+            show(f"Not in the file: {'; '.join(inputs.notes)}.")
+        show(*_tables(record))
+    if judged.curvature.name == "UNDECIDED":
+        raise typer.Exit(3)
+
+
+def _judge(model: Any, point: Any, restarts: int, seed: int) -> Any:
+    import jax
+
+    from landscape.verdict import verdict as judge
+
+    return judge(model, point, restarts=restarts, key=jax.random.key(seed))
+
+
+def rank_of(model: Any, point: Any, judged: Any) -> int | None:
+    """Rank of W H: of the structured count, else of the row space."""
+    if judged.count.rank is not None:
+        return int(judged.count.rank)
+    from ufm.reduce import row_space
+
+    return row_space(model, point).rank
+
+
+def distance_to_etf(point: Any) -> float:
+    """| u(W W^T) - E |, the NC2 of Zhu et al. 2021; NaN at W = 0."""
+    import numpy as np
+
+    from ufm.collapse.geometry import etf_target, product_distance
+
+    W = np.asarray(point.W)
+    if not W.any():
+        return float("nan")
+    return product_distance(W, W, etf_target(len(W)))
+
+
+def verdict_record(model: Any, point: Any, judged: Any) -> dict[str, Any]:
+    """Every number of a verdict."""
+    count, certificate, escape = judged.count, judged.certificate, judged.escape
+    return {
+        "curvature": judged.curvature.name,
+        "curvature_reason": judged.reason,
+        "globality": judged.globality.name,
+        "globality_reason": judged.globality_reason,
+        "gamma": judged.gamma,
+        "objective": judged.objective,
+        "gradient_norm": judged.gradient_norm,
+        "index": count.index,
+        "nullity": count.nullity,
+        "predicted_nullity": count.predicted_nullity,
+        "lambda_min": count.smallest,
+        "smallest_positive": count.smallest_positive,
+        "largest": count.radius,
+        "tolerance": count.tolerance,
+        "tolerance_source": count.tolerance_source,
+        "route": count.route,
+        "gap": certificate.gap,
+        "bound": certificate.bound,
+        "spectral_ratio": certificate.spectral_ratio,
+        "certificate": certificate.reason,
+        "rank": rank_of(model, point, judged),
+        "distance_to_etf": distance_to_etf(point),
+        "escape_curvature": None if escape is None else escape.curvature,
+        "escape_source": None if escape is None else escape.source,
+        "lower_objective": judged.lower_objective,
+    }
+
+
+def _tables(record: dict[str, Any]) -> tuple[Any, Any]:
+    answer = table("", ("", "", ""))
+    answer.columns[1].no_wrap = True
+    answer.add_row("curvature", record["curvature"], record["curvature_reason"])
+    answer.add_row("globality", record["globality"], record["globality_reason"])
+    tolerance, route = f"{record['tolerance']:.1e}", f"{record['route']} Hessian"
+    numbers = table("", ("number", "value", "tolerance", "source"), right=("value", "tolerance"))
+    symmetry = "rank of the symmetry generators"
+    rows = [
+        ("objective", number(record["objective"], 15), "", "the model at the point"),
+        ("gradient norm", number(record["gradient_norm"], 3), "", "the model at the point"),
+        ("index", number(record["index"]), tolerance, route),
+        ("nullity", number(record["nullity"]), tolerance, route),
+        ("predicted nullity", number(record["predicted_nullity"]), "", symmetry),
+        ("lambda_min", number(record["lambda_min"]), tolerance, route),
+        ("smallest positive", number(record["smallest_positive"]), tolerance, route),
+        ("largest |eigenvalue|", number(record["largest"]), "", route),
+        ("zero is below", tolerance, "", record["tolerance_source"]),
+        ("gamma", number(record["gamma"]), "", "strictness of the saddle or minimum"),
+        ("duality gap", number(record["gap"], 3), "", record["certificate"]),
+        ("lower bound", number(record["bound"], 15), "", "dual value, below the global minimum"),
+        ("|G| / sigma", number(record["spectral_ratio"], 9), "", "1 at a global minimum not zero"),
+        ("rank of W H", number(record["rank"]), "1e-06", "singular values, relative"),
+        ("distance to ETF", number(record["distance_to_etf"], 3), "", "| u(W W^T) - E |"),
+        ("escape curvature", number(record["escape_curvature"]), "", record["escape_source"] or ""),
+        ("lower objective", number(record["lower_objective"], 15), "", "a point that lies lower"),
+    ]
+    for row in rows:
+        if row[1] != "-" or row[0] in ("index", "nullity", "predicted nullity", "duality gap"):
+            numbers.add_row(*row)
+    return answer, numbers

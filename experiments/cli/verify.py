@@ -1,0 +1,239 @@
+"""``ufm verify``: run the claims, write the report, and fail if a theorem does."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, Any
+
+import typer
+
+from experiments.cli.losses import PARAMETERS
+from experiments.cli.options import Json
+from experiments.cli.output import console, deliver, envelope, number, prepare, show, table
+
+EXAMPLES = (
+    "ufm verify --quick",
+    "ufm verify --claim balancedness --loss focal",
+    "ufm verify --claims my_theorem.py --out my_report",
+)
+REPORT = Path("report")
+Advance = Callable[[str], None]
+
+
+def verify(
+    claim: Annotated[
+        list[str] | None,
+        typer.Option("--claim", metavar="ID", help="Only this claim; may be repeated."),
+    ] = None,
+    claims: Annotated[
+        Path | None,
+        typer.Option("--claims", metavar="FILE.py", help="Your own claims instead of the lab's."),
+    ] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option("--loss", metavar="LOSS", help=f"Only this loss: {', '.join(PARAMETERS)}."),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller regions.")] = False,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder of the report.")
+    ] = REPORT,
+    as_json: Json = False,
+) -> None:
+    """Verify the theorems, and write a page with pictures.
+
+    Exit code 1 if a claim that should hold fails (or a refuted one holds), 3 if one is undecided.
+    With --claims, --claim chooses among your claims and the lab's.
+    """
+    prepare()
+    from experiments.report import write_report
+    from ufm.errors import InputError
+
+    if loss is not None and loss not in PARAMETERS:
+        rule = "verify runs on the losses of its claims"
+        remedy = f"use one of {', '.join(PARAMETERS)}; a loss of your own goes to `ufm solve`"
+        raise InputError(rule, f"--loss {loss}", remedy)
+    if out.exists() and not out.is_dir():
+        raise InputError("Need a folder for --out", f"the file {out}", "choose another name")
+    chosen = choose_claims(claim or (), claims)
+    began = perf_counter()
+    outcomes = run_claims(chosen, quick=quick, loss=loss)
+    page = write_report(outcomes, out)
+    inputs = {
+        "claim": claim or [],
+        "claims": None if claims is None else str(claims),
+        "loss": loss,
+        "quick": quick,
+        "out": str(out),
+    }
+    record = {"claims": [claim_record(outcome) for outcome in outcomes], "report": str(page)}
+    deliver(envelope("verify", inputs, record), as_json=as_json, out=None)
+    if not as_json:
+        show(_table(outcomes), *_notes(outcomes), f"{_summary(outcomes, perf_counter() - began)}")
+        show(f"Report: {page}")
+    wrong = [outcome for outcome in outcomes if not outcome.expected]
+    if wrong:
+        undecided = all(outcome.status.name == "UNDECIDED" for outcome in wrong)
+        raise typer.Exit(3 if undecided else 1)
+
+
+def choose_claims(ids: Sequence[str], file: Path | None) -> tuple[Any, ...]:
+    """The claims to run: all of the lab's, all of a file, or those with the ids.
+
+    Raises:
+        InputError: an unknown id, or a bad file.
+    """
+    from proofs_check.registry import core_claims, load_claims
+    from ufm.errors import InputError
+
+    own = () if file is None else load_claims(file)
+    if not ids:
+        return own or core_claims()
+    known = {claim.id: claim for claim in (*core_claims(), *own)}
+    for name in ids:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)[:3]
+            raise InputError("Unknown claim", repr(name), f"did you mean {' or '.join(near)}?")
+    return tuple(known[name] for name in dict.fromkeys(ids))
+
+
+def run_claims(claims: Sequence[Any], *, quick: bool, loss: str | None) -> list[Any]:
+    """Run claims one after the other, with live progress on stderr.
+
+    Raises:
+        InputError: a user's own claim raises an error.
+    """
+    from proofs_check.run import check_claim
+    from ufm.errors import InputError
+
+    outcomes: list[Any] = []
+    with _progress(len(claims)) as (advance, finish):
+        for claim in claims:
+            advance(claim.id)
+            try:
+                outcome = check_claim(
+                    claim,
+                    quick=quick,
+                    loss=loss,
+                    progress=lambda line, name=claim.id: advance(f"{name}: {line}"),  # type: ignore[misc]
+                )
+            except Exception as error:
+                if claim.literature != "yours":
+                    raise
+                got = f"{type(error).__name__}: {error}".rstrip(". ")
+                rule = f"Need the claim {claim.id} to run without an error"
+                raise InputError(rule, got, "set UFM_DEBUG=1 to see where") from error
+            outcomes.append(outcome)
+            finish(outcome)
+    return outcomes
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[tuple[Advance, Callable[[Any], None]]]:
+    """A live bar on a terminal, one plain line per claim elsewhere; both on stderr."""
+    stderr = console(sys.stderr)
+    if not stderr.is_terminal:
+        done = Counter[str]()
+
+        def line(outcome: Any) -> None:
+            done["claims"] += 1
+            width = len(str(total))
+            print(
+                f"[{done['claims']:>{width}}/{total}] {outcome.claim.id}: {outcome.status.name}, "
+                f"{outcome.instances} instances, {outcome.seconds:.1f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+
+        yield lambda text: None, line
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.table import Column
+
+    text = TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True))
+    columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(), text)
+    with Progress(*columns, console=stderr, transient=True, expand=True) as bar:
+        task = bar.add_task("", total=total)
+        yield (
+            lambda text: bar.update(task, description=text.replace("[", r"\[")),
+            lambda outcome: bar.advance(task),
+        )
+
+
+def claim_record(outcome: Any) -> dict[str, Any]:
+    """One outcome as it goes into the JSON."""
+    return {
+        "id": outcome.claim.id,
+        "status": outcome.status.name,
+        "expected": outcome.expected,
+        "tier": outcome.tier,
+        "region": outcome.region,
+        "instances": outcome.instances,
+        "worst_margin": outcome.worst_margin,
+        "mutant": outcome.mutant_rejected,
+        "counterexample": outcome.counterexample,
+        "seconds": outcome.seconds,
+    }
+
+
+def _verdict_text(outcome: Any) -> Any:
+    from rich.text import Text
+
+    name = outcome.status.name
+    if not outcome.expected:
+        return Text(f"{name} !", style="bold red" if name != "UNDECIDED" else "bold yellow")
+    if name == "COUNTEREXAMPLE":
+        return Text("COUNTEREXAMPLE, as known", style="cyan")
+    return Text(name, style="dim" if name == "NOT_APPLICABLE" else "green")
+
+
+def _table(outcomes: Sequence[Any]) -> Any:
+    made = table(
+        "",
+        ("claim", "source", "region", "instances", "worst margin", "tier", "verdict"),
+        right=("instances", "worst margin"),
+    )
+    for outcome in outcomes:
+        made.add_row(
+            outcome.claim.id,
+            outcome.claim.source,
+            outcome.region,
+            number(outcome.instances),
+            number(outcome.worst_margin, 2),
+            outcome.tier,
+            _verdict_text(outcome),
+        )
+    return made
+
+
+def _notes(outcomes: Sequence[Any]) -> list[str]:
+    """The smallest counterexample of every claim that has one, and mutants that passed."""
+    notes = []
+    for outcome in outcomes:
+        if outcome.counterexample is not None:
+            notes.append(f"{outcome.claim.id}: smallest counterexample {outcome.counterexample}")
+        if outcome.mutant_rejected is False:
+            notes.append(
+                f"{outcome.claim.id}: the check does not see its mutant "
+                f"({outcome.claim.mutant.text}), so passing means nothing"
+            )
+    return notes
+
+
+def _summary(outcomes: Sequence[Any], seconds: float) -> str:
+    names = Counter(outcome.status.name for outcome in outcomes)
+    counts = ", ".join(f"{count} {name}" for name, count in names.items())
+    mutants = [
+        outcome.mutant_rejected for outcome in outcomes if outcome.mutant_rejected is not None
+    ]
+    wrong = sum(not outcome.expected for outcome in outcomes)
+    end = "all as they should be" if not wrong else f"{wrong} NOT as they should be"
+    return (
+        f"{len(outcomes)} claims in {seconds:.0f} s: {counts}; "
+        f"{sum(mutants)} of {len(mutants)} mutants rejected; {end}."
+    )

@@ -1,0 +1,46 @@
+"""The registry is a value: the core's claims, and those of a user's file."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from proofs_check.claim import Claim
+from ufm.errors import InputError
+
+
+def core_claims() -> tuple[Claim, ...]:
+    """Every claim of the core, in the order of the report.
+
+    Example:
+        >>> len({c.id for c in core_claims()}) == len(core_claims())
+        True
+    """
+    from proofs_check.claims import SUBJECTS
+
+    return tuple(claim for subject in SUBJECTS for claim in subject)
+
+
+def load_claims(path: str | Path) -> tuple[Claim, ...]:
+    """The claims of a user's Python file: every Claim among its module-level names.
+
+    Raises:
+        InputError: no such file, an error while it runs, or no claim in it.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise InputError("Need a Python file of claims", str(path), "check the path")
+    spec = importlib.util.spec_from_file_location(f"claims_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise InputError("Need a Python file of claims", str(path), "name it something.py")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(f"{file.name} must run without error", reason, "fix it") from error
+    claims = tuple(value for value in vars(module).values() if isinstance(value, Claim))
+    if not claims:
+        remedy = "decorate a function of (model, point) with proofs_check.claim"
+        raise InputError("Need at least one claim in the file", f"none in {file.name}", remedy)
+    return claims

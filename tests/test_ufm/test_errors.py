@@ -1,0 +1,33 @@
+"""Errors say rule, value and remedy, in one line."""
+
+import math
+
+import pytest
+
+from ufm.errors import InputError, require_count, require_positive
+
+
+def test_an_error_carries_its_three_parts():
+    error = InputError("Need K >= 2", 1, "give two")
+    assert str(error) == "Need K >= 2. Got 1. Remedy: give two."
+    assert (error.rule, error.got, error.remedy) == ("Need K >= 2", 1, "give two")
+    assert isinstance(error, ValueError)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf, -math.inf])
+def test_what_is_not_positive_is_refused(value):
+    with pytest.raises(InputError, match=r"Need x > 0 and finite. Got .*Remedy: try one"):
+        require_positive(value, "x", "try one")
+
+
+@pytest.mark.parametrize("value", [1, 2.5, "3", None, math.nan, math.inf, [3]])
+def test_what_is_not_a_count_is_refused(value):
+    with pytest.raises(InputError, match=r"Need an integer x >= 2. Got .*Remedy: give two"):
+        require_count(value, "x", 2, "give two")
+
+
+def test_what_is_allowed_comes_back_converted():
+    assert require_positive(5e-324, "x", "") == 5e-324
+    assert type(require_positive(2, "x", "")) is float
+    assert require_count(3.0, "x", 3, "") == 3
+    assert type(require_count(3.0, "x", 3, "")) is int
