@@ -1,4 +1,4 @@
-"""The curvature of a critical point: index, nullity and extreme eigenvalues, by the best exact route.
+"""The curvature of a point: index, nullity, extreme eigenvalues, by the best exact route.
 
 Routes, in order: the structured spectrum (UFM, collapsed point), inertia by factorisation when its
 range block is too large to diagonalise, a dense Hessian, and for anything larger block Lanczos,
@@ -115,7 +115,7 @@ def count_curvature(model: Model, point: Any, gradient_norm: float) -> Curvature
     """
     if isinstance(model, UFM) and is_collapsed(model, point):
         parts = reduced(model, point)
-        if parts.data.size <= MAX_DIAGONALISED:
+        if parts.types_shrink or parts.data.size <= MAX_DIAGONALISED:
             return _structured(model, point, parts, gradient_norm)
         return _by_inertia(model, point, parts, gradient_norm)
     size = sum(np.size(leaf) for leaf in jax.tree.leaves(point))
@@ -192,7 +192,7 @@ def _expected_nullity(model: UFM, parts: Reduced) -> int | None:
 def _structured(model: UFM, point: Any, parts: Reduced, gradient_norm: float) -> CurvatureCount:
     spectrum = full_spectrum(model, point)
     expected = _expected_nullity(model, parts)
-    size = max(parts.data.size, model.num_classes)
+    size = max(min(parts.data.size, MAX_DIAGONALISED), model.num_classes)
     return _from_spectrum(
         spectrum, size, expected, gradient_norm, point, parts.space.rank, "structured"
     )

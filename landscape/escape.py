@@ -1,4 +1,4 @@
-"""The exact escape direction of a strict saddle: its most negative curvature, as a tangent vector."""
+"""The exact escape direction of a strict saddle: its most negative curvature."""
 
 from __future__ import annotations
 

@@ -71,7 +71,8 @@ class Specimen:
     @cached_property
     def full_point(self) -> Point:
         """The point with one column per sample."""
-        return lift(self.model, self.point)
+        whole = self.point.H.shape[1] == self.model.num_columns
+        return self.point if whole else lift(self.model, self.point)
 
     @cached_property
     def verdict(self) -> Verdict:
@@ -179,6 +180,119 @@ def minimiser_specimens(quick: bool = False) -> tuple[Specimen, ...]:
                 run = solve(model, key=jax.random.key(seed), reduction=True)
                 point = Point(*(None if x is None else np.asarray(x) for x in run.point))
                 found.append(Specimen(model, point, "minimiser", bool(run.result), run.reduction))
+    return tuple(found)
+
+
+@cache
+def full_critical_specimens(quick: bool = False) -> tuple[Specimen, ...]:
+    """Critical points of the problem with one feature per sample: nothing was merged (N columns)."""
+    found: list[Specimen] = []
+    for number, counts in enumerate(((2, 2, 2), (3, 2, 1))):
+        for loss in losses():
+            for seed in range(2 if quick else 5):
+                rng = np.random.default_rng((11, number, seed))
+                lambda_W, lambda_H = lambdas(rng)
+                model = UFM(loss, d=2, counts=counts, lambda_W=lambda_W, lambda_H=lambda_H)
+                start = model.random_point(jax.random.key(seed), 3.0)
+                run = solve(model, start, method="critical", reduction=False)
+                found.append(
+                    Specimen(model, run.point.to_numpy(), "critical", bool(run.result), "full")
+                )
+    return tuple(specimen for specimen in found if specimen.converged)
+
+
+def collapse_constant(loss: Loss, num_classes: int, biased: bool) -> float:
+    """The value of c at which the origin takes over, written out per loss (CE-1 to MSE-4).
+
+    Example:
+        >>> collapse_constant(LabelSmoothing(0.1), 4, False)
+        0.9
+    """
+    K = num_classes
+    match loss:
+        case LabelSmoothing(delta=delta):
+            return 1 - float(delta)
+        case Focal(gamma=gamma):
+            rest, gamma = 1 - 1 / K, float(gamma)
+            return float(rest**gamma + gamma * rest ** (gamma - 1) * np.log(K) / K)
+        case RescaledMSE(kappa=kappa, M=M):
+            factor = K * kappa / (kappa + K - 1) if biased else kappa
+            return float(factor * M)
+        case _:
+            return 1.0
+
+
+# (K, d, counts, biases): a descent on all N columns is compiled per (loss, K, d, N, bias or none).
+_DESCENTS: tuple[tuple[int, int, tuple[int, ...], tuple[float | None, ...]], ...] = (
+    (3, 3, (2, 2, 2), (None,)),
+    (3, 3, (2, 2, 2), (0.0, 0.5)),
+    (4, 3, (1, 1, 1, 1), (None,)),
+)
+# c as a fraction of its collapse value: deep inside, moderate, and on both sides of the threshold.
+FRACTIONS = (0.1, 0.5, 0.96, 1.04)
+
+
+@cache
+def descended_specimens(quick: bool = False) -> tuple[Specimen, ...]:
+    """Minima of the problem with all samples, c on both sides of its collapse value.
+
+    No reduction, no closed form: random starts and Newton descent on W, all N features and b.
+    """
+    found: list[Specimen] = []
+    for number, (K, d, counts, biases) in enumerate(_DESCENTS[: 2 if quick else 3]):
+        for loss in losses():
+            cases = [
+                (counts, lambda_b, share * collapse_constant(loss, K, lambda_b is not None))
+                for lambda_b in biases
+                for share in FRACTIONS
+            ]
+            if None in biases and max(counts) > 1:
+                cases.append(((3, 2, 1), None, 0.5 * collapse_constant(loss, K, False)))
+            if 0.5 in biases and isinstance(loss, MSE):
+                # lb/(1 + lb) = 1/3 is where the all-ones direction is switched off (MSE-2).
+                cases += [(counts, 0.5, 0.96 / 3), (counts, 0.5, 1.04 / 3)]
+            for i, (sizes, lambda_b, c) in enumerate(cases):
+                sigma, ratio = c / np.sqrt(K * sum(sizes)), (0.3, 3.0)[(i + number) % 2]
+                model = UFM(
+                    loss,
+                    d=d,
+                    counts=sizes,
+                    lambda_W=sigma * ratio,
+                    lambda_H=sigma / ratio,
+                    lambda_b=lambda_b,
+                )
+                run = solve(model, key=jax.random.key(100 * number + i), reduction=False)
+                found.append(
+                    Specimen(model, run.point.to_numpy(), "minimiser", bool(run.result), "full")
+                )
+    return tuple(specimen for specimen in found if specimen.converged)
+
+
+@cache
+def many_critical_specimens(quick: bool = False) -> tuple[Specimen, ...]:
+    """Distinct critical points of CE and LS from many starts, in their lowest dimension K - 1."""
+    found: list[Specimen] = []
+    shapes: list[tuple[Loss, tuple[int, ...]]] = [
+        (CrossEntropy(), (2, 2, 2)),
+        (LabelSmoothing(0.1), (3, 2, 1)),
+        (CrossEntropy(), (1, 1)),
+        (CrossEntropy(), (3, 1, 1, 1)),
+        (CrossEntropy(), (1, 1, 1, 1, 1)),
+        (LabelSmoothing(0.1), (2, 2, 2, 2)),
+    ]
+    for number, (loss, counts) in enumerate(shapes[: 2 if quick else None]):
+        lambda_W, lambda_H = lambdas(np.random.default_rng((13, number)))
+        K = len(counts)
+        model = UFM(loss, d=K - 1, counts=counts, lambda_W=lambda_W, lambda_H=lambda_H)
+        small = model.as_merged(model.origin())[0]
+        seen: set[tuple[float, ...]] = set()
+        for seed in range(8 if quick else 24):
+            start = small.random_point(jax.random.key(seed), 3.0)
+            run = solve(small, start, method="critical")
+            mark = (round(run.objective, 9),)
+            if run.result and mark not in seen:
+                seen.add(mark)
+                found.append(Specimen(model, run.point.to_numpy(), "critical"))
     return tuple(found)
 
 

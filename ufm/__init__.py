@@ -16,6 +16,7 @@ from ufm.certificate import Certificate, certificate
 from ufm.collapse import Collapse, collapse
 from ufm.errors import InputError
 from ufm.frames import merged_code, orthogonal_frame, polygon, simplex_etf
+from ufm.grouped import Grouped
 from ufm.losses import (
     MSE,
     CrossEntropy,
@@ -43,6 +44,7 @@ __all__ = [
     "Collapse",
     "CrossEntropy",
     "Focal",
+    "Grouped",
     "InputError",
     "LabelSmoothing",
     "Loss",

@@ -71,6 +71,11 @@ class GroupData:
         )
 
     @property
+    def groups(self) -> tuple[Array, ...]:
+        """Classes of each group, as index arrays."""
+        return self.classes[2]
+
+    @property
     def size(self) -> int:
         """Variables of the group-constant block: 2 G r (+ G with bias)."""
         groups, rank = self.W.shape

@@ -228,22 +228,22 @@ def _global_gap(model: UFM) -> float:
 
 def _three_variable_code(model: UFM) -> Code | None:
     """KKT of the convex problem in (a, s, beta), one sign pattern after the other."""
-    for use_a in (True, False):
+    for sign_a in (1, 0, -1):
         for sign_s in (0, 1, -1):
             if sign_s and model.lambda_b == 0:
                 continue
-            found = _code_with_pattern(model, use_a, sign_s)
+            found = _code_with_pattern(model, sign_a, sign_s)
             if found is not None:
                 return found
     return None
 
 
-def _code_with_pattern(model: UFM, use_a: bool, sign_s: int) -> Code | None:
-    """Newton on the pattern (a > 0 or a = 0; s > 0, s < 0 or s = 0), accepted if KKT holds."""
+def _code_with_pattern(model: UFM, sign_a: int, sign_s: int) -> Code | None:
+    """Newton with the signs of a and s given (0: held at zero), accepted if KKT holds."""
     loss, K, c = model.loss, model.num_classes, model.c
     has_bias = model.lambda_b is not None
     lambda_b = float(model.lambda_b) if has_bias else 0.0
-    free = np.array([use_a, sign_s != 0, has_bias])
+    free = np.array([sign_a != 0, sign_s != 0, has_bias])
     x = np.zeros(3)  # a, s, beta
     root = np.sqrt((K - 1) / K)
     # z moves by root*u per unit a, by 1/K * 1 per unit s, by 1 per unit beta; 1 = sqrt(K) * onehat
@@ -254,7 +254,7 @@ def _code_with_pattern(model: UFM, use_a: bool, sign_s: int) -> Code | None:
         along = np.array([root * (curve.own - curve.other), 0.0])
         along[1] = (curve.own + (K - 1) * curve.other) / np.sqrt(K)
         gradient = directions @ along
-        total = gradient + np.array([c * (K - 1) / K, sign_s * c / K, lambda_b * K * x[2]])
+        total = gradient + np.array([sign_a * c * (K - 1) / K, sign_s * c / K, lambda_b * K * x[2]])
         hessian = directions @ np.asarray(curve.S) @ directions.T
         hessian[2, 2] += lambda_b * K
         if not np.any(free):
@@ -265,7 +265,7 @@ def _code_with_pattern(model: UFM, use_a: bool, sign_s: int) -> Code | None:
         if np.max(np.abs(step)) <= 4 * np.finfo(float).eps * max(1.0, float(np.max(np.abs(x)))):
             break
     slack = 1e-12 * (1 + c)  # rounding of derivatives of size one
-    inside_a = x[0] > slack if use_a else abs(gradient[0]) <= c * (K - 1) / K + slack
+    inside_a = x[0] * sign_a > slack if sign_a else abs(gradient[0]) <= c * (K - 1) / K + slack
     inside_s = x[1] * sign_s > slack if sign_s else abs(gradient[1]) <= c / K + slack
     stationary = np.all(np.abs(total[free]) <= slack)
     return (
@@ -303,7 +303,7 @@ def global_minimiser(model: UFM) -> Minimiser | None:
                 code.rank,
                 code,
                 "scalar equation of the symmetric solution (CE-1, LS-1, FL-1, MSE-2, MSE-4)",
-                "probed" if probed else "proved" if sharp else "best symmetric solution only",
+                "best symmetric solution only" if not sharp else "probed" if probed else "proved",
             )
     if properties.isometric and not model.lambda_b:
         return _soft_threshold(model)
@@ -352,36 +352,36 @@ def _soft_threshold(model: UFM) -> Minimiser | None:
     Source: MSE-1, MSE-3, X-6; Zhou et al. 2022 and Dang et al. 2023 for the bias-free cases.
     """
     K = model.num_classes
-    M = quadratic_target(model.loss, K)
-    if M is None:
+    target = quadratic_target(model.loss, K)
+    if target is None:
         return None
+    M, offset = target
     T = quadratic_singular_target(model, M)
     U, t, Vt = np.linalg.svd(T)
     N, counts = float(model.num_samples), np.asarray(model.counts)
     kept = np.where(np.arange(K) < model.d, np.maximum(t - N * model.sigma, 0.0), 0.0)
-    value = float(np.sum(t**2) - np.sum(kept**2)) / (2 * N)
+    value = offset + float(np.sum(t**2) - np.sum(kept**2)) / (2 * N)
     bias = M * counts / N
     point = _factorised(model, U, kept, Vt, bias)
     source = "soft thresholding of the target (MSE-1, MSE-3, X-6)"
-    return Minimiser(point, value, int(np.sum(kept > 0)), None, source, "proved")
+    evidence = model.loss.properties(K).isometric.evidence
+    return Minimiser(point, value, int(np.sum(kept > 0)), None, source, evidence)
 
 
-def quadratic_target(loss: Loss, num_classes: int) -> float | None:
-    """M of a loss |z - M e_k|^2 / 2, or None for any other loss.
+def quadratic_target(loss: Loss, num_classes: int) -> tuple[float, float] | None:
+    """(M, constant) of a loss |z - M e_k|^2 / 2 + constant, or None for any other loss.
 
     Example:
         >>> from ufm.losses import MSE, CrossEntropy
         >>> quadratic_target(MSE(), 4), quadratic_target(CrossEntropy(), 4)
-        (1.0, None)
+        ((1.0, 0.0), None)
     """
-    target = None
-    for a, t in ((0.0, 0.0), (1.3, -0.4)):
-        curve = logit_curve(loss, a, t, num_classes)
-        spread = np.abs(np.asarray(curve.S) - np.eye(2)).max()
-        if spread > 1e-12 or (num_classes > 2 and abs(curve.s2 - 1) > 1e-12):
-            return None
-        target = -curve.own if target is None else target
-    return target
+    if not loss.properties(num_classes).isometric:
+        return None
+    curve = logit_curve(loss, 0.0, 0.0, num_classes)
+    if abs(curve.S[0][0] - 1) > 1e-12:
+        return None
+    return -curve.own, curve.value - 0.5 * curve.own**2
 
 
 def quadratic_singular_target(model: UFM, M: float) -> Array:

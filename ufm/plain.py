@@ -200,6 +200,8 @@ class UFM(Model):
         starts = np.concatenate([[0], np.cumsum(self.counts_tuple)[:-1]]).astype(int)
 
         def reduce(point: Point) -> Point:
+            if point.H.shape[1] == self.num_classes != self.num_columns:
+                return point  # merged already
             sums = np.add.reduceat(np.asarray(point.H), starts, axis=1)
             return Point(point.W, sums / roots, point.b)
 
@@ -217,9 +219,7 @@ class UFM(Model):
         """The merged model with a point given in merged (K) or full (N) columns."""
         model = self._replace(labels=np.arange(self.num_classes), merged=True)
         merge = self.merge()
-        if merge is None or point.H.shape[1] == self.num_classes != self.num_columns:
-            return model, point
-        return model, merge.reduce(point)
+        return model, point if merge is None else merge.reduce(point)
 
     def minimiser(self) -> Minimiser | None:
         """The closed-form global minimiser (merged columns), or None."""

@@ -1,9 +1,9 @@
-"""The exact reductions A-1, A-2, A-5: a critical point as a few small dense blocks.
+"""The exact reductions A-1, A-2, A-5, A-6: a critical point as a few small dense blocks.
 
 Samples of a class merge (A-1); the feature space splits into the row space of W, of dimension
 r = rank(W H), and (d - r) copies of [[lambda_W I, G], [G^T, lambda_H I]] (A-2); classes with equal
-(w, h) form groups, whose range block splits once more (A-5). The full spectrum is assembled from
-these, whatever d and n are.
+(w, h) form groups, whose range block splits once more (A-5), and groups that may be permuted split
+it again (A-6, ufm/permuted.py). The full spectrum is assembled from these, whatever d and n are.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ufm.blocks import GroupData, group_block, within_group_block
 from ufm.errors import InputError
+from ufm.permuted import find_types, range_levels
 from ufm.point import Point
 from ufm.spectrum import Spectrum, pair
 
@@ -28,6 +29,10 @@ Array = NDArray[np.float64]
 # by O(1), or they are near a bifurcation and this bound errs on the side of keeping them apart.
 GROUP_TOLERANCE = 1e-9
 RANK_TOLERANCE = 1e-6
+# A point at gradient norm 1e-12 near the origin has W H below 1e-13 unless it is on a bifurcation.
+SMALLEST_LOGIT = 1e-7
+# Range blocks up to this size are diagonalised as they are (milliseconds).
+SMALL_DENSE = 150
 # Largest dense range block that is diagonalised (8 * 12000^2 bytes = 1.2 GB).
 MAX_DENSE = 12_000
 
@@ -73,14 +78,14 @@ def row_space(model: Any, point: Point, tolerance: float = RANK_TOLERANCE) -> Ro
 
     At a critical point lambda_W W^T W = lambda_H H H^T, so the singular vectors of
     [sqrt(lambda_W) W; sqrt(lambda_H) H^T] span both row spaces. Directions whose contribution to
-    W H is below ``tolerance`` of the largest (or of one) are dropped.
+    W H is below ``tolerance`` of the largest (or of SMALLEST_LOGIT) are dropped.
     """
     W, H = np.asarray(point.W), np.asarray(point.H)
     ratio = (float(model.lambda_W) / float(model.lambda_H)) ** 0.25
     stack = np.concatenate([ratio * W, H.T / ratio])
     _, values, Vt = np.linalg.svd(stack, full_matrices=False)
     strength = values**2  # singular values of W H, up to a factor two
-    scale = max(float(strength[0]), 1.0) if len(strength) else 1.0
+    scale = max(float(strength[0]), SMALLEST_LOGIT) if len(strength) else 1.0
     rank = int(np.sum(strength > tolerance * scale))
     basis = Vt[:rank].T
     discarded = float(strength[rank] / scale) if rank < len(strength) else 0.0
@@ -115,6 +120,7 @@ class Reduced:
         groups: classes with equal (w, h, count, bias), as index arrays (A-5).
         data: the quotient problem on groups.
         within: A_k restricted to the row space, one (r, r) matrix per group.
+        types: groups that may be permuted (A-6), as index arrays.
     """
 
     model: Any
@@ -123,6 +129,17 @@ class Reduced:
     groups: tuple[Array, ...]
     data: GroupData
     within: Array
+    types: tuple[Array, ...]
+
+    @property
+    def types_shrink(self) -> bool:
+        """Whether some type has three groups or more and the dense block is not small anyway.
+
+        A-6 takes the singular vectors of W Hbar for those of W and Hbar, exact at critical points
+        only; a small dense block costs nothing and does not amplify a residual gradient.
+        """
+        large = self.data.size > SMALL_DENSE
+        return large and max(len(members) for members in self.types) > 2
 
 
 def reduced(model: UFM, point: Point, *, merge_classes: bool = True) -> Reduced:
@@ -131,7 +148,7 @@ def reduced(model: UFM, point: Point, *, merge_classes: bool = True) -> Reduced:
     Args:
         model: the UFM; merged or with all samples.
         point: a critical point with collapsed features, merged or full columns.
-        merge_classes: use A-5 where the loss is equivariant.
+        merge_classes: use A-5 and A-6 where the loss is equivariant.
 
     Raises:
         InputError: features of one class differ, so no reduction is exact.
@@ -164,7 +181,11 @@ def reduced(model: UFM, point: Point, *, merge_classes: bool = True) -> Reduced:
     W = space.point.W
     within = np.einsum("ia,gij,jb->gab", W, S, W, optimize=True) / counts.sum()
     within = within + float(model.lambda_H) * np.eye(space.rank)
-    return Reduced(model, space, G, groups, data, within)
+    types = tuple(np.array([g]) for g in range(len(groups)))
+    if merge_classes and equivariant:
+        bias = np.zeros(K) if point.b is None else point.b
+        types = find_types(data, bias[first])
+    return Reduced(model, space, G, groups, data, within, types)
 
 
 def _groups(point: Point, counts: Array) -> tuple[Array, ...]:
@@ -181,6 +202,20 @@ def _groups(point: Point, counts: Array) -> tuple[Array, ...]:
         else:
             groups.append([k])
     return tuple(np.array(group) for group in groups)
+
+
+def _range_levels(parts: Reduced, merge_classes: bool) -> list[tuple[float, int, str]]:
+    """Spectrum of the group-constant block: by types (A-6) where they shrink it, else dense."""
+    data = parts.data
+    if merge_classes and parts.space.rank and parts.types_shrink:
+        return range_levels(data, parts.types)
+    if data.size > MAX_DENSE:
+        raise InputError(
+            f"A dense range block holds at most {MAX_DENSE:,} variables",
+            f"{data.size:,} ({8 * data.size**2 / 2**30:.1f} GiB)",
+            "use landscape.inertia, which factorises instead of diagonalising",
+        )
+    return [(x, 1, "range") for x in np.linalg.eigvalsh(group_block(data))]
 
 
 def complement_couplings(parts: Reduced) -> Array:
@@ -204,12 +239,12 @@ def full_spectrum(model: UFM, point: Point, *, merge_classes: bool = True) -> Sp
 
     Blocks: range (group-constant directions), within-group differences (A-5), complement
     (d - r copies, A-2) and within-class differences (n_k - 1 copies, A-1).
-    Source: THEORY A-1, A-2, A-5; derived here, tested against dense Hessians.
+    Source: A-1, A-2, A-5, A-6 of docs/theory.md; derived here, tested against dense Hessians.
 
     Args:
         model: the UFM in its full dimension d and counts.
         point: a critical point with collapsed features (merged or full columns).
-        merge_classes: set False to skip A-5.
+        merge_classes: set False to skip A-5 and A-6.
 
     Returns:
         A Spectrum whose multiplicities add up to K d + d N (+ K).
@@ -224,17 +259,10 @@ def full_spectrum(model: UFM, point: Point, *, merge_classes: bool = True) -> Sp
         True
     """
     parts = reduced(model, point, merge_classes=merge_classes)
-    size = parts.data.size
-    if size > MAX_DENSE:
-        raise InputError(
-            f"A dense range block holds at most {MAX_DENSE:,} variables",
-            f"{size:,} ({8 * size**2 / 2**30:.1f} GiB)",
-            "use landscape.inertia, which factorises instead of diagonalising",
-        )
     lw, lh = float(model.lambda_W), float(model.lambda_H)
     rank, copies = parts.space.rank, model.d - parts.space.rank
     counts = np.asarray(parts.model.counts)
-    levels = [(x, 1, "range") for x in np.linalg.eigvalsh(group_block(parts.data))]
+    levels = _range_levels(parts, merge_classes)
     for g, group in enumerate(parts.groups):
         if len(group) > 1:
             block = within_group_block(parts.data, g)

@@ -1,7 +1,8 @@
 """The symmetry group of a model at a point; the only file that knows a group.
 
 O(d) acts by W -> W R, H -> R^T H. A shift-invariant loss with an unregularised bias
-adds b -> b + t 1. An isometric loss (MSE) adds class rotations Q that mix classes of equal size:
+adds b -> b + t 1. An isometric loss (MSE, an
+isotropic quadratic) adds class rotations Q that mix classes of equal size:
 W -> Q W, Hbar -> Hbar Q^T, b -> Q b, with Q 1 = 1 when there is a bias.
 Predicted nullity of a Hessian = rank of these generators.
 """
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ufm.plain import UFM
 
 Array = NDArray[np.float64]
-DENSE_CLASS_ROTATIONS = 48  # largest K whose K(K-1)/2 class rotations are ranked densely
+DENSE_CLASS_ROTATIONS = 32  # largest K whose K(K-1)/2 class rotations are ranked densely
 
 
 def rotation_generators(point: Point) -> Point:
@@ -96,7 +97,7 @@ def predicted_nullity(model: UFM, rank: int, d: int, Z: Array, b: Array | None) 
 
     r (r - 1) / 2 + r (d - r) + s + m, with s = 1 for the bias shift (lambda_b = 0, shift-invariant
     loss) and m the orbit of (Z, b) under the class rotations of an isometric loss.
-    Source: THEORY A-2; derived here as the rank of the generators.
+    Source: A-2 of docs/theory.md; derived here as the rank of the generators.
 
     Args:
         model: the UFM (for its loss, counts and bias).
@@ -106,7 +107,7 @@ def predicted_nullity(model: UFM, rank: int, d: int, Z: Array, b: Array | None) 
         b: bias (K,) or None.
 
     Returns:
-        The nullity, or None when the class rotations are too many to rank (K > 48, isometric).
+        The nullity, or None when the class rotations are too many to rank (K > 32, isometric).
 
     Example:
         >>> from ufm import UFM, CrossEntropy

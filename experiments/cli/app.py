@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
 
 from experiments.cli import measure, solve, spectrum, verdict, verify
-from experiments.cli.output import WORKER
+from experiments.cli.output import ABANDONED
 
 GOOD, CLAIM_FAILED, BAD_INPUT, UNDECIDED, UNEXPECTED, INTERRUPTED = 0, 1, 2, 3, 70, 130
 
@@ -64,12 +64,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return GOOD
     try:
         code = typer.main.get_command(app).main(words, prog_name="ufm", standalone_mode=False)
+        sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted()
+    except BrokenPipeError:
+        return _reader_left()
     except _UsageError as error:
-        return _usage(error)
+        return _usage(error, words)
     except Exception as error:
         return _failed(error)
+    except SystemExit:  # how click leaves when nobody reads its output any more
+        return _reader_left()
+    if code == INTERRUPTED:
+        return _interrupted()
     return code if isinstance(code, int) else GOOD
 
 
@@ -78,12 +85,15 @@ def _say(message: str) -> None:
     print(f"ufm: {' '.join(message.split())}", file=sys.stderr, flush=True)
 
 
-def _usage(error: Any) -> int:
+def _usage(error: Any, words: list[str]) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return BAD_INPUT
     path = error.ctx.command_path if error.ctx is not None else "ufm"
-    _say(f"{error.format_message()} See `{path} --help`.")
+    names = getattr(getattr(error, "param", None), "opts", ())
+    got = [after for word, after in pairwise(words) if word in names]
+    value = f". Got {got[-1]}" if got else ""
+    _say(f"{error.format_message().rstrip('.')}{value}. See `{path} --help`.")
     return BAD_INPUT
 
 
@@ -105,9 +115,15 @@ def _failed(error: Exception) -> int:
     return UNEXPECTED
 
 
+def _reader_left() -> int:
+    """The rest of the output has no reader (`ufm ... | head`), which is no error of ours."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return GOOD
+
+
 def _interrupted() -> int:
     _say("interrupted")
-    if any(thread.name == WORKER and thread.is_alive() for thread in threading.enumerate()):
+    if ABANDONED.is_set():
         # Compiled code cannot be stopped, and an interpreter that ends under it may crash.
         os._exit(INTERRUPTED)
     return INTERRUPTED

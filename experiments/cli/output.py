@@ -20,7 +20,8 @@ from rich.table import Table
 SCHEMA = 1
 # Piped output has no width of its own.
 PIPED_WIDTH = 100
-WORKER = "ufm worker"
+# Set when compiled code is still running in a thread that nobody waits for any more.
+ABANDONED = threading.Event()
 T = TypeVar("T")
 
 
@@ -47,13 +48,13 @@ def number(value: Any, digits: int = 6) -> str:
     return f"{float(value):.{digits}g}"
 
 
-def table(title: str, columns: Sequence[str], *, right: Iterable[str] = ()) -> Table:
+def table(columns: Sequence[str], *, right: Iterable[str] = ()) -> Table:
     """An empty table; columns named in ``right`` are flush right and never wrapped.
 
     Without a single column name it is a plain list with neither header nor rules.
     """
     headed = any(columns)
-    made = Table(title=title or None, box=SIMPLE_HEAD if headed else None, show_header=headed)
+    made = Table(box=SIMPLE_HEAD if headed else None, show_header=headed)
     numbers = set(right)
     for name in columns:
         flush = name in numbers
@@ -158,19 +159,25 @@ def patiently(message: str, work: Callable[[], T]) -> T:
     The work runs in a thread of its own, because compiled code does not listen to Ctrl-C.
     """
     found: dict[str, Any] = {}
+    done = threading.Event()
 
     def run() -> None:
         try:
             found["value"] = work()
         except BaseException as error:
             found["error"] = error
+        finally:
+            done.set()
 
-    thread = threading.Thread(target=run, name=WORKER, daemon=True)
-    stderr = console(sys.stderr)
-    with stderr.status(message):
-        thread.start()
-        while thread.is_alive():
-            thread.join(0.2)
+    with console(sys.stderr).status(message):
+        threading.Thread(target=run, daemon=True).start()
+        try:
+            # Not join(): interrupted, it takes the thread for finished (Python 3.11).
+            while not done.wait(0.2):
+                pass
+        except KeyboardInterrupt:
+            ABANDONED.set()
+            raise
     if "error" in found:
         raise found["error"]
     result: T = found["value"]

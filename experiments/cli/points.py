@@ -28,7 +28,9 @@ def read_arrays(path: Path, needed: Sequence[str], optional: Sequence[str]) -> d
     save = f"save it with numpy.savez({path.stem + '.npz'!r}, {needed[0]}=..., ...)"
     if not path.exists():
         raise InputError("Need an existing .npz file", path, "check the path")
-    if not path.is_file() or not zipfile.is_zipfile(path):
+    if path.is_dir():
+        raise InputError("Need an .npz file", f"the folder {path}", "add the name of the file")
+    if not zipfile.is_zipfile(path):
         raise InputError("Need an .npz file", f"{path}, which is not one", save)
     arrays: dict[str, Any] = {}
     with np.load(path, allow_pickle=False) as archive:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from time import perf_counter
@@ -37,6 +38,8 @@ EXAMPLES = (
 )
 # Restarts look for a lower point where nothing else decides; cheap up to this many variables.
 CHEAP_SIZE, RESTARTS = 5000, 3
+# Beyond this many variables a solver is felt to take long.
+LARGE_SIZE = 100_000
 REDUCTIONS: dict[str, str | bool] = {"auto": "auto", "true": True, "false": False}
 
 
@@ -160,6 +163,7 @@ def run_solve(
         rule = "--learning-rate belongs to --method gd or momentum"
         raise InputError(rule, f"--method {method}", "drop --learning-rate")
     model = inputs.build()
+    _warn_of_size(model, reduction)
     key, restart_key = jax.random.split(jax.random.key(seed))
     began = perf_counter()
     found = patiently(
@@ -179,6 +183,7 @@ def run_solve(
         "judging ...",
         lambda: judge(model, found.point.to_numpy(), restarts=restarts_for(found), key=restart_key),
     )
+    rank = rank_of(model, found.point, judged)
     record = {
         "objective": found.objective,
         "gradient_norm": found.gradient_norm,
@@ -192,14 +197,27 @@ def run_solve(
         "predicted_nullity": judged.count.predicted_nullity,
         "lambda_min": judged.count.smallest,
         "gap": judged.certificate.gap,
-        "rank": rank_of(model, found.point, judged),
-        "distance_to_etf": distance_to_etf(found.point),
+        "rank": rank,
+        "distance_to_etf": distance_to_etf(found.point, rank),
         "iterations": found.iterations,
         "merged": bool(found.model.merged),
         "reduction": found.reduction,
         "seconds": seconds,
     }
     return record, found, judged
+
+
+def _warn_of_size(model: Any, reduction: str | bool) -> None:
+    """Say on stderr why a large problem takes long, and what is quicker."""
+    merge = model.merge()
+    if reduction is True or merge is None or (reduction == "auto" and merge.lossless):
+        return
+    if model.num_parameters > LARGE_SIZE:
+        print(
+            f"ufm: {number(model.num_parameters)} variables, because the samples of a class do not "
+            "merge; --reduction true looks among collapsed points only, and is quick",
+            file=sys.stderr,
+        )
 
 
 def restarts_for(found: Any) -> int:
@@ -210,7 +228,7 @@ def restarts_for(found: Any) -> int:
 
 
 def _table(record: dict[str, Any], found: Any, judged: Any) -> Any:
-    made = table("", ("", "", ""))
+    made = table(("", "", ""))
     made.columns[0].no_wrap = True
     made.columns[1].no_wrap = True
     expected = number(record["predicted_nullity"])

@@ -56,10 +56,16 @@ def spectrum(
     """List the whole Hessian spectrum in closed form, at any size, for balanced classes."""
     prepare()
     require_writable(out, "--out")
-    from ufm import minimiser_spectrum, origin_spectrum
+    from ufm import InputError, minimiser_spectrum, origin_spectrum
 
     inputs = resolve(size, loss, decay)
     model = inputs.build()
+    if not model.balanced:
+        raise InputError(
+            "A closed-form spectrum needs the same number of samples in every class",
+            f"--counts {size.counts}",
+            "use -n, or run `ufm solve` with these counts",
+        )
     levels = (minimiser_spectrum if at is Place.minimiser else origin_spectrum)(model)
     rows = merged_levels(levels)
     tolerance = EQUAL * levels.radius
@@ -77,7 +83,7 @@ def spectrum(
     if as_json:
         return
     place = "the global minimiser" if at is Place.minimiser else "the origin"
-    made = table("", ("value", "multiplicity", "block"), right=("value", "multiplicity"))
+    made = table(("value", "multiplicity", "block"), right=("value", "multiplicity"))
     for value, times, block in rows:
         made.add_row("0" if abs(value) <= tolerance else number(value, 10), number(times), block)
     show(f"Spectrum at {place}: {inputs.headline(model)}", made)
@@ -93,7 +99,7 @@ def merged_levels(levels: Any) -> list[tuple[float, int, str]]:
     Example:
         >>> from ufm import Spectrum
         >>> merged_levels(Spectrum.of([(1.0, 2, "a"), (1.0, 3, "a"), (1.0, 1, "b")]))
-        [(1.0, 5, 'a'), (1.0, 1, 'b')]
+        [(1.0, 1, 'b'), (1.0, 5, 'a')]
     """
     rows: list[tuple[float, int, str]] = []
     newest: dict[str, int] = {}

@@ -101,14 +101,14 @@ def rank_of(model: Any, point: Any, judged: Any) -> int | None:
     return row_space(model, point).rank
 
 
-def distance_to_etf(point: Any) -> float:
-    """| u(W W^T) - E |, the NC2 of Zhu et al. 2021; NaN at W = 0."""
+def distance_to_etf(point: Any, rank: int | None) -> float:
+    """| u(W W^T) - E |, the NC2 of Zhu et al. 2021; NaN at the origin (rank 0)."""
     import numpy as np
 
     from ufm.collapse.geometry import etf_target, product_distance
 
     W = np.asarray(point.W)
-    if not W.any():
+    if rank == 0:
         return float("nan")
     return product_distance(W, W, etf_target(len(W)))
 
@@ -116,6 +116,7 @@ def distance_to_etf(point: Any) -> float:
 def verdict_record(model: Any, point: Any, judged: Any) -> dict[str, Any]:
     """Every number of a verdict."""
     count, certificate, escape = judged.count, judged.certificate, judged.escape
+    rank = rank_of(model, point, judged)
     return {
         "curvature": judged.curvature.name,
         "curvature_reason": judged.reason,
@@ -137,8 +138,8 @@ def verdict_record(model: Any, point: Any, judged: Any) -> dict[str, Any]:
         "bound": certificate.bound,
         "spectral_ratio": certificate.spectral_ratio,
         "certificate": certificate.reason,
-        "rank": rank_of(model, point, judged),
-        "distance_to_etf": distance_to_etf(point),
+        "rank": rank,
+        "distance_to_etf": distance_to_etf(point, rank),
         "escape_curvature": None if escape is None else escape.curvature,
         "escape_source": None if escape is None else escape.source,
         "lower_objective": judged.lower_objective,
@@ -146,12 +147,12 @@ def verdict_record(model: Any, point: Any, judged: Any) -> dict[str, Any]:
 
 
 def _tables(record: dict[str, Any]) -> tuple[Any, Any]:
-    answer = table("", ("", "", ""))
+    answer = table(("", "", ""))
     answer.columns[1].no_wrap = True
     answer.add_row("curvature", record["curvature"], record["curvature_reason"])
     answer.add_row("globality", record["globality"], record["globality_reason"])
     tolerance, route = f"{record['tolerance']:.1e}", f"{record['route']} Hessian"
-    numbers = table("", ("number", "value", "tolerance", "source"), right=("value", "tolerance"))
+    numbers = table(("number", "value", "tolerance", "source"), right=("value", "tolerance"))
     symmetry = "rank of the symmetry generators"
     rows = [
         ("objective", number(record["objective"], 15), "", "the model at the point"),

@@ -51,7 +51,6 @@ def verify(
     With --claims, --claim chooses among your claims and the lab's.
     """
     prepare()
-    from experiments.report import write_report
     from ufm.errors import InputError
 
     if loss is not None and loss not in PARAMETERS:
@@ -61,6 +60,8 @@ def verify(
     if out.exists() and not out.is_dir():
         raise InputError("Need a folder for --out", f"the file {out}", "choose another name")
     chosen = choose_claims(claim or (), claims)
+    from experiments.report import write_report
+
     began = perf_counter()
     outcomes = run_claims(chosen, quick=quick, loss=loss)
     page = write_report(outcomes, out)
@@ -188,20 +189,24 @@ def _verdict_text(outcome: Any) -> Any:
     if not outcome.expected:
         return Text(f"{name} !", style="bold red" if name != "UNDECIDED" else "bold yellow")
     if name == "COUNTEREXAMPLE":
-        return Text("COUNTEREXAMPLE, as known", style="cyan")
+        return Text("COUNTEREXAMPLE\n(known)", style="cyan")
     return Text(name, style="dim" if name == "NOT_APPLICABLE" else "green")
 
 
 def _table(outcomes: Sequence[Any]) -> Any:
+    """Claim and source share a column: side by side they do not fit into 100 columns."""
+    from rich.text import Text
+
     made = table(
-        "",
-        ("claim", "source", "region", "instances", "worst margin", "tier", "verdict"),
-        right=("instances", "worst margin"),
+        ("claim, source", "region", "instances", "worst\nmargin", "tier", "verdict"),
+        right=("instances", "worst\nmargin"),
     )
+    made.columns[0].min_width = max((len(outcome.claim.id) for outcome in outcomes), default=0)
+    made.columns[5].no_wrap = True
     for outcome in outcomes:
+        claim = Text(f"{outcome.claim.id}\n")
         made.add_row(
-            outcome.claim.id,
-            outcome.claim.source,
+            claim.append(outcome.claim.source, style="dim"),
             outcome.region,
             number(outcome.instances),
             number(outcome.worst_margin, 2),
@@ -234,6 +239,6 @@ def _summary(outcomes: Sequence[Any], seconds: float) -> str:
     wrong = sum(not outcome.expected for outcome in outcomes)
     end = "all as they should be" if not wrong else f"{wrong} NOT as they should be"
     return (
-        f"{len(outcomes)} claims in {seconds:.0f} s: {counts}; "
+        f"{len(outcomes)} claim{'s' * (len(outcomes) != 1)} in {seconds:.0f} s: {counts}; "
         f"{sum(mutants)} of {len(mutants)} mutants rejected; {end}."
     )

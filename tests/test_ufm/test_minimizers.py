@@ -209,8 +209,8 @@ def test_the_best_symmetric_code_does_not_depend_on_d():
 
 
 def test_a_quadratic_is_recognised_by_its_curvature():
-    assert quadratic_target(MSE(), K) == pytest.approx(1, abs=1e-15)
-    assert quadratic_target(RescaledMSE(1.0, 2.5), K) == pytest.approx(2.5, abs=1e-15)
+    assert quadratic_target(MSE(), K) == pytest.approx((1, 0), abs=1e-15)
+    assert quadratic_target(RescaledMSE(1.0, 2.5), K) == pytest.approx((2.5, 0), abs=1e-15)
     assert quadratic_target(RescaledMSE(1.5, 1.0), K) is None
     assert quadratic_target(CrossEntropy(), 2) is None
 

@@ -1,5 +1,6 @@
 """Closed-form spectra against the explicit tables of each loss and against dense Hessians."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -192,6 +193,32 @@ def test_the_minimiser_against_a_dense_hessian(name, K, d, n, lambda_b):
     assert relative_error(found.expand(), dense) < ROUNDING
     swapped = UFM(loss, K, d, n, lambda_W=LH, lambda_H=LW, lambda_b=lambda_b)
     assert relative_error(minimiser_spectrum(swapped).expand(), dense) > 1e-4
+
+
+def sunken_cross_entropy(z, k):
+    """Convex, and lowest where the mean of the logits is negative."""
+    return CrossEntropy()(z, k) + 0.05 * jnp.sum(z**2) + 0.3 * jnp.sum(z) + 5.0
+
+
+def test_a_negative_mean_direction():
+    """s < 0: the all-ones part of W H has the opposite sign in W and H."""
+
+    def naive(z, k):
+        value, slope, curvature = FAMILY["ce"][1](z, k)
+        value += 0.05 * np.sum(z**2) + 0.3 * np.sum(z) + 5
+        return value, slope + 0.1 * z + 0.3, curvature + 0.1 * np.eye(len(z))
+
+    model = UFM(sunken_cross_entropy, 3, 5, 2, **SIZES, lambda_b=0.03)
+    found = model.minimiser()
+    assert found.code.s < -0.1
+    assert found.rank == 3
+    brute = Problem.of(naive, (2, 2, 2), 5, LW, LH, 0.03)
+    full = lift(model, found.point)
+    value, gradient = brute.value_and_gradient(brute.pack(full))
+    assert value == pytest.approx(found.value, abs=1e-13)
+    assert np.abs(gradient).max() < 1e-14
+    assert brute.descend(starts=2)[0] == pytest.approx(found.value, abs=1e-11)
+    assert relative_error(minimiser_spectrum(model).expand(), brute.spectrum(full)) < ROUNDING
 
 
 @pytest.mark.parametrize("name", ["ce", "focal", "rescaled"])

@@ -161,6 +161,10 @@ def test_predicted_nullity_follows_its_formula():
     mse = UFM(MSE(), 3, D, lambda_W=LW, lambda_H=LH)
     assert predicted_nullity(mse, 2, D, Z, None) == 7 + 2  # a plane in R^3
     assert predicted_nullity(mse, 3, D, np.eye(3), None) == 9  # no plane to turn
+    biased = UFM(MSE(), 3, D, lambda_W=LW, lambda_H=LH, lambda_b=0.1)
+    tilted = [np.zeros(3), np.ones(3), np.array([1.0, 0, 0])]  # only the last one is moved
+    zero = np.zeros((3, 3))
+    assert [predicted_nullity(biased, 0, D, zero, b) for b in tilted] == [0, 0, 1]
     many = UFM(MSE(), 49, D, lambda_W=LW, lambda_H=LH)
     assert predicted_nullity(many, 1, D, np.eye(49), None) is None
 

@@ -13,6 +13,8 @@ from ufm.errors import InputError
 from ufm.losses.loss import Fact, Loss, Properties
 from ufm.records import pytree_record
 
+SMALLEST = 1e-300
+
 
 def focal_convexity_threshold(gamma: float) -> float:
     """The probability u*(gamma) from which focal loss is convex in the logits.
@@ -26,7 +28,8 @@ def focal_convexity_threshold(gamma: float) -> float:
         gamma: focusing parameter, >= 0.
 
     Returns:
-        u* in [0, 1 / (gamma + 1)); 0 for gamma = 0, where focal loss is cross entropy.
+        u* in [0, 1 / (gamma + 1)); 0 for gamma = 0, where focal loss is cross entropy, and for
+        gamma below about 1/690, where u* is smaller than any float.
 
     Example:
         >>> round(focal_convexity_threshold(2.0), 6)
@@ -38,7 +41,9 @@ def focal_convexity_threshold(gamma: float) -> float:
     def criterion(u: float) -> float:
         return (2 * gamma + 1) * (1 - u) + gamma * (1 - (gamma + 1) * u) * math.log(u)
 
-    return float(brentq(criterion, 1e-300, 1 / (gamma + 1), xtol=1e-16))
+    if criterion(SMALLEST) >= 0:
+        return 0.0  # u* ~ exp(-2 - 1/gamma) has left the range of float64
+    return float(brentq(criterion, SMALLEST, 1 / (gamma + 1), xtol=1e-16))
 
 
 @pytree_record()

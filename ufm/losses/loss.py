@@ -40,7 +40,7 @@ class Properties:
         equivariant: unchanged when logits and label are permuted together.
         contrastive: L(z, k) >= phi(alpha), with alpha the gap between z_k and the mean of the
             others, and phi convex, so that the scale of the global minimiser is one scalar root.
-        isometric: unchanged when logits and one-hot target are rotated together (MSE).
+        isometric: an isotropic quadratic, unchanged when logits and target rotate together (MSE).
         nonnegative: never below zero, which gives every convex loss a dual bound.
     """
 

@@ -48,17 +48,17 @@ class UserLoss(Loss):
     def __post_init__(self) -> None:
         rule = f"A loss maps (logits, label) to a finite scalar; {self.name} does not"
         remedy = "return one JAX scalar, e.g. logsumexp(logits) - logits[label]"
-        try:
-            values = [
-                jnp.asarray(self.function(logits, 0))
-                for logits in (jnp.zeros(3), jnp.array([0.3, -1.0, 2.0]))
-            ]
+        if not callable(self.function):
+            raise InputError(rule, f"{self.function!r}, not callable", remedy)
+        probes = jnp.array([[0.0, 0.0, 0.0], [0.3, -1.0, 2.0]])
+        try:  # labels are traced in every computation, so they are traced here
+            values = jax.jit(jax.vmap(self.function))(probes, jnp.array([0, 0]))
         except Exception as error:
             message = str(error).splitlines()[0] if str(error) else ""
             raise InputError(rule, f"{type(error).__name__}: {message}", remedy) from error
+        if not isinstance(values, jax.Array) or values.shape != (2,):
+            raise InputError(rule, f"shape {jnp.shape(values)[1:]}", remedy)
         for value in values:
-            if value.shape != ():
-                raise InputError(rule, f"shape {value.shape}", remedy)
             if not bool(jnp.isfinite(value)):
                 raise InputError(rule, float(value), remedy)
 
@@ -104,10 +104,11 @@ def _probe(loss: UserLoss, num_classes: int) -> Properties:
     eigenvalues = np.linalg.eigvalsh(hessians)
     curvature = np.max(-eigenvalues[:, 0] / (1 + np.abs(eigenvalues).max(axis=1)))
 
-    rotation = np.linalg.qr(rng.normal(size=(num_classes, num_classes)))[0]
+    # Class rotations are a symmetry exactly of kappa |z|^2 / 2 - M kappa z_k + const.
+    isotropic = np.abs(hessians - hessians[0, 0, 0] * np.eye(num_classes)).max()
+    pull = np.asarray(jax.grad(loss)(jnp.zeros(num_classes), 0))[1:]
+    isometry = np.maximum(isotropic, np.abs(pull).max()) / (1 + np.abs(hessians).max())
     own = jax.nn.one_hot(labels, num_classes)
-    mirrored = value((logits - own) @ rotation + own, labels)
-    isometry = jnp.max(jnp.abs(mirrored - base) / size)
 
     # Jensen over the other classes: equalising them must not raise the loss.
     others = (jnp.sum(logits, axis=1) - logits[jnp.arange(NUM_PROBES), labels]) / (num_classes - 1)
@@ -125,6 +126,6 @@ def _probe(loss: UserLoss, num_classes: int) -> Properties:
         shift_invariant=is_shift,
         equivariant=_fact(float(equivariance), "permuted value"),
         contrastive=contrastive if is_shift else Fact(False, "probed", "not shift invariant"),
-        isometric=_fact(float(isometry), "rotated value"),
+        isometric=_fact(float(isometry), "isotropic quadratic"),
         nonnegative=_fact(float(jnp.max(-base)), "value below zero"),
     )

@@ -1,0 +1,267 @@
+"""Strict saddles: the explicit negative curvature, where it is proved, and where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.escape import escape_direction
+from landscape.solve import solve
+from landscape.verdict import Curvature, Globality
+from proofs_check.claim import Claim, Hypothesis, Mutant, Region
+from proofs_check.claims.critical import (
+    CONVEX,
+    COUNTING,
+    COUNTING_SOURCE,
+    SHIFT_INVARIANT,
+    Frames,
+    frames,
+)
+from proofs_check.specimens import (
+    Specimen,
+    critical_specimens,
+    embed,
+    many_critical_specimens,
+)
+from ufm.losses import CrossEntropy
+from ufm.model import hessian_vector_product
+from ufm.plain import UFM
+from ufm.point import Point
+
+Array = NDArray[np.float64]
+SUBJECT = "saddles"
+
+
+# ---- the direction of CE-4
+
+
+def _top_pair(found: Frames) -> tuple[Array, float, Array]:
+    U, values, Vt = np.linalg.svd(found.G)
+    return U[:, 0], float(values[0]), Vt[0]
+
+
+def _outside(found: Frames, d: int) -> Array:
+    """A unit vector a of R^d with W a = 0."""
+    basis = found.parts.space.basis
+    return np.asarray(np.linalg.svd(basis, full_matrices=True)[0][:, found.parts.space.rank])[:d]
+
+
+def _image(specimen: Specimen, move: Point) -> Point:
+    """Hessian of the merged problem times a direction, by automatic differentiation."""
+    point = specimen.model.as_merged(specimen.point)[1]
+    return hessian_vector_product(specimen.merged, point, move).to_numpy()
+
+
+def _has_escape(specimen: Specimen) -> bool:
+    if specimen.model.d <= (rank := (found := frames(specimen)).parts.space.rank):
+        return False
+    return rank < specimen.model.d and _top_pair(found)[1] > specimen.model.sigma * (1 + 1e-6)
+
+
+ESCAPES = Hypothesis("d > rank and |grad g|_2 > sigma", _has_escape)
+
+
+def _form_error(power: float) -> Callable[[Specimen], float]:
+    """Quadratic form along Zhu's direction against -2 (|G| - sigma)."""
+
+    def check(specimen: Specimen) -> float:
+        model, found = specimen.model, frames(specimen)
+        u, size, v = _top_pair(found)
+        a = _outside(found, model.d)
+        ratio = (float(model.lambda_H) / float(model.lambda_W)) ** power
+        bias = None if specimen.point.b is None else np.zeros(model.num_classes)
+        move = Point(ratio * np.outer(u, a), -np.outer(a, v) / ratio, bias)
+        image = _image(specimen, move)
+        form = float(np.sum(move.W * image.W) + np.sum(move.H * image.H))
+        expected = -2 * (size - model.sigma)
+        return abs(form - expected) / abs(size)
+
+    return check
+
+
+NEGATIVE_FORM = Claim(
+    id="explicit-negative-curvature",
+    title="The explicit negative curvature",
+    statement="At every critical point with |grad g|_2 > sigma and d > rank the direction of Zhu "
+    "et al. has curvature -2(|grad g|_2 - sigma).",
+    latex=r"\nabla^2 f[\Delta,\Delta] = -2\,(|\nabla g|_2 - \sigma) < 0,\;"
+    r"\Delta_W = (\lambda_H/\lambda_W)^{1/4} u a^\top",
+    source="CE-4; after Zhu et al. (2021)",
+    literature="proved",
+    hypotheses=(ESCAPES,),
+    region=critical_specimens,
+    check=_form_error(0.25),
+    tolerance=1e-9,
+    tolerance_source="gradient norm 1e-12 over sigma 4e-3, and a rank cut of 1e-6 never reached",
+    tier="T1",
+    mutant=Mutant("exponent 1/2 for 1/4", _form_error(0.5)),
+    subject=SUBJECT,
+)
+
+
+def _eigenpair_error(factor: float) -> Callable[[Specimen], float]:
+    """|H x - mu x| for the better scaling, mu = (lw + lh - sqrt((lw - lh)^2 + 4 |G|^2)) / 2."""
+
+    def check(specimen: Specimen) -> float:
+        model, found = specimen.model, frames(specimen)
+        u, size, v = _top_pair(found)
+        a = _outside(found, model.d)
+        lw, lh = float(model.lambda_W), float(model.lambda_H)
+        value = 0.5 * (lw + lh - np.sqrt((lw - lh) ** 2 + factor * size**2))
+        exact = 0.5 * (lw + lh - np.sqrt((lw - lh) ** 2 + 4 * size**2))
+        x, y = size, exact - lw
+        bias = None if specimen.point.b is None else np.zeros(model.num_classes)
+        move = Point(x * np.outer(u, a), y * np.outer(a, v), bias)
+        image = _image(specimen, move)
+        pairs = [(image.W, move.W), (image.H, move.H)]
+        if bias is not None:
+            pairs.append((image.b, bias))
+        residual = np.sqrt(sum(float(np.sum((p - value * q) ** 2)) for p, q in pairs))
+        return float(residual) / (size * float(np.hypot(x, y)))
+
+    return check
+
+
+EIGENVECTOR = Claim(
+    id="escape-is-an-eigenvector",
+    title="The escape direction is an eigenvector",
+    statement="With the better scaling the same pair is an exact eigenvector of the Hessian.",
+    latex=r"\lambda_- = \tfrac12\bigl(\lambda_W+\lambda_H-\sqrt{(\lambda_W-\lambda_H)^2"
+    r"+4|\nabla g|_2^2}\bigr)",
+    source="CE-4; derived here",
+    literature="derived here",
+    hypotheses=(ESCAPES,),
+    region=critical_specimens,
+    check=_eigenpair_error(4.0),
+    tolerance=1e-8,
+    tolerance_source="singular vectors of G to 1e-11 over the gap of its singular values",
+    tier="T1",
+    mutant=Mutant("2 for 4 under the root", _eigenpair_error(2.0)),
+    subject=SUBJECT,
+)
+
+
+# ---- strict saddles in d > K, d = K, d = K - 1
+
+
+def embedded(extra: Callable[[int], int]) -> Region:
+    """Critical points of CE and LS from many starts, in dimension ``extra(K)``."""
+
+    @cache
+    def region(quick: bool = False) -> tuple[Specimen, ...]:
+        found = []
+        for specimen in many_critical_specimens(quick):
+            d = extra(specimen.model.num_classes)
+            point = embed(specimen.point, d)
+            found.append(Specimen(specimen.model.with_dimension(d), point, "critical"))
+        return tuple(found)
+
+    return region
+
+
+def not_strict(specimen: Specimen) -> float:
+    """0 at strict saddles and at global minimisers of index 0, else 1."""
+    verdict = specimen.verdict
+    if verdict.curvature is Curvature.STRICT_SADDLE:
+        escape = verdict.escape or escape_direction(specimen.model, specimen.point)
+        return 0.0 if escape.curvature < 0 else 1.0
+    minimum = verdict.globality is Globality.GLOBAL and verdict.count.index == 0
+    return 0.0 if minimum else 1.0
+
+
+@cache
+def low_dimension_minima(quick: bool = False) -> tuple[Specimen, ...]:
+    """Distinct local minima of cross entropy in dimension d < K - 1, from many descents."""
+    found: list[Specimen] = []
+    shapes: list[tuple[tuple[int, ...], int, float, int]] = [
+        ((2, 1, 1), 1, 5e-3, 12),
+        ((1, 1, 1, 1), 1, 2e-3, 60),
+        ((1, 1, 1, 1, 1), 3, 1e-3, 24),
+    ]
+    for counts, d, decay, starts in shapes[: 1 if quick else None]:
+        model = UFM(CrossEntropy(), d=d, counts=counts, lambda_W=decay, lambda_H=decay)
+        small = model.as_merged(model.origin())[0]
+        seen: set[float] = set()
+        for seed in range(starts):
+            run = solve(small, small.random_point(jax.random.key(seed), 4.0))
+            mark = round(run.objective, 8)
+            if run.result and mark not in seen:
+                seen.add(mark)
+                found.append(Specimen(model, run.point.to_numpy(), "minimiser"))
+    return tuple(found)
+
+
+def _strict(slug: str, words: str, extra: Callable[[int], int], source: str, tag: str) -> Claim:
+    return Claim(
+        id=f"strict-saddle-{slug}",
+        title=f"Strict saddles for {words}",
+        statement=f"For {words} every critical point of a convex loss that ignores common shifts "
+        "is a strict saddle or a global minimiser, for any class sizes.",
+        latex=r"\nabla f = 0 \;\Rightarrow\; \lambda_{\min}(\nabla^2 f) < 0 \text{ or } f = f^*",
+        source=source,
+        literature=tag,
+        hypotheses=(CONVEX, SHIFT_INVARIANT),
+        region=embedded(extra),
+        check=not_strict,
+        tolerance=COUNTING,
+        tolerance_source=COUNTING_SOURCE + "; the verdict names its own zero tolerance",
+        tier="T1",
+        mutant=Mutant("the dimension lowered to d < K - 1", region=low_dimension_minima),
+        subject=SUBJECT,
+    )
+
+
+ABOVE_K = _strict(
+    "above-k", "d > K", lambda K: K + 1, "CE-4; after Zhu et al. (2021), Hong & Ling (2024)",
+    "proved",
+)
+AT_K = _strict("at-k", "d = K", lambda K: K, "CE-4; after Shen & Gu (2024)", "proved")
+AT_K_MINUS_ONE = _strict(
+    "at-k-minus-one", "d = K - 1", lambda K: K - 1, "CE-4; derived here", "derived here"
+)
+
+
+def _excess_of_minimum(every_critical: bool) -> Callable[[Specimen], float]:
+    """How far a local minimum lies above the best one found in the same model."""
+
+    def check(specimen: Specimen) -> float:
+        if not every_critical and specimen.verdict.curvature is not Curvature.MORSE_BOTT_MINIMUM:
+            return 0.0
+        value = float(specimen.merged.objective(specimen.point))
+        lowest = min(
+            float(other.merged.objective(other.point))
+            for other in low_dimension_minima(False)
+            if other.size == specimen.size
+        )
+        return value - lowest
+
+    return check
+
+
+SPURIOUS = Claim(
+    id="no-spurious-minima-below-k-minus-one",
+    title="No spurious minima for d < K - 1",
+    statement="For d < K - 1 every local minimum of cross entropy is global (false).",
+    latex=r"d < K - 1:\quad \nabla f = 0,\ \nabla^2 f \succeq 0 \;\Rightarrow\; f = f^*",
+    source="CE-4, pitfalls; derived here",
+    literature="refuted",
+    hypotheses=(
+        CONVEX,
+        Hypothesis("d < K - 1", lambda s: bool(s.model.d < s.model.num_classes - 1)),
+    ),
+    region=low_dimension_minima,
+    check=_excess_of_minimum(False),
+    tolerance=1e-7,
+    tolerance_source="two values of one minimum agree to 1e-14; different minima differ by 4e-5",
+    tier="T1",
+    mutant=Mutant("every critical point for every local minimum", _excess_of_minimum(True)),
+    holds=False,
+    search=True,
+    subject=SUBJECT,
+)
+
+CLAIMS = (NEGATIVE_FORM, EIGENVECTOR, ABOVE_K, AT_K, AT_K_MINUS_ONE, SPURIOUS)

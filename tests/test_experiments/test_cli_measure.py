@@ -1,0 +1,115 @@
+"""``ufm measure``: numbers of ufm.collapse, and theory beside them."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.neural_network import MLPClassifier
+
+from ufm import UFM, CrossEntropy, LabelSmoothing, collapse, lift
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """Penultimate float32 features of a small network on scikit-learn's digits."""
+    images, labels = load_digits(return_X_y=True)
+    network = MLPClassifier((24,), alpha=1e-2, max_iter=40, random_state=0, batch_size=len(labels))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # forty epochs are not convergence, and need not be
+        network.fit(images / 16, labels)
+    features = np.maximum(images / 16 @ network.coefs_[0] + network.intercepts_[0], 0)
+    arrays = {
+        "features": features.astype(np.float32),
+        "labels": labels,
+        "classifier": network.coefs_[1].T,
+        "bias": network.intercepts_[1],
+    }
+    path = tmp_path_factory.mktemp("digits") / "digits.npz"
+    np.savez(path, **arrays)
+    return path, arrays
+
+
+def test_the_metrics_of_a_network_under_every_convention(ufm, digits):
+    path, arrays = digits
+    ran = ufm("measure --json", path)
+    record = collapse(
+        arrays["features"],
+        arrays["labels"],
+        classifier=arrays["classifier"],
+        bias=arrays["bias"],
+    )
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.json["metrics"]["nc1_phd"] == record.nc1_phd
+    assert ran.json["metrics"]["num_samples"] == 1797
+    for source in ("GEO", "RMS", "ALL", "DLN", "PHD", "CLS", "RWU"):
+        assert ran.json["conventions"][source] == record.convention(source)
+    assert ran.json["theory"] is None
+
+
+def test_the_table_groups_by_convention(ufm, digits):
+    ran = ufm("measure", digits[0])
+    for word in ("GEO (Zhu et al. 2021)", "PHD (Papyan, Han, Donoho 2020)", "NC2 equinorm W"):
+        assert word in ran.out
+    assert max(len(line) for line in ran.out.splitlines()) <= 100
+
+
+def test_theory_stands_beside_a_network(ufm, digits):
+    ran = ufm("measure --lambda-w 1e-4 --json", digits[0])
+    theory = ran.json["theory"]
+    rows = {row["quantity"]: row for row in theory["rows"]}
+    assert ran.code == 0
+    assert theory["lambda_H"] == ran.json["metrics"]["lambda_H_hat"]
+    assert "unregularised" in " ".join(theory["notes"])
+    assert set(rows) == {"logit gap", "|W|", "|H|", "|b|", "mean loss", "objective"}
+    # The theory is a global minimum, and a network that was hardly trained is far above it.
+    assert rows["objective"]["theory"] < rows["objective"]["measured"]
+    table = ufm("measure --lambda-w 1e-4", digits[0]).out
+    assert "measured/theory" in table
+    assert "from balancedness" in table
+
+
+def test_transposed_features(ufm, digits, tmp_path):
+    path, arrays = digits
+    np.savez(tmp_path / "t.npz", **{**arrays, "features": arrays["features"].T})
+    plain = ufm("measure --json --lambda-w 1e-4", path).json
+    turned = ufm("measure --json --lambda-w 1e-4 --transposed", tmp_path / "t.npz").json
+    assert turned["metrics"] == plain["metrics"]
+    assert turned["theory"]["rows"] == plain["theory"]["rows"]
+    assert ufm("measure", tmp_path / "t.npz").code == 2
+
+
+CASES = [
+    (CrossEntropy(), "", {}),
+    (LabelSmoothing(0.2), "--loss ls --smoothing 0.2", {}),
+    (CrossEntropy(), "--lambda-b 0.1", {"lambda_b": 0.1}),
+]
+
+
+@pytest.mark.parametrize(("loss", "flags", "bias"), CASES)
+def test_at_a_global_minimiser_measurement_and_theory_agree(ufm, tmp_path, loss, flags, bias):
+    model = UFM(loss, 3, 5, 4, lambda_W=0.03, lambda_H=0.007, **bias)
+    best = lift(model, model.minimiser().point)
+    arrays = {"features": best.H.T, "labels": np.repeat(np.arange(3), 4), "classifier": best.W}
+    if bias:
+        arrays["bias"] = best.b
+    np.savez(tmp_path / "m.npz", **arrays)
+    record = ufm(f"measure --json --lambda-w 0.03 {flags}", tmp_path / "m.npz").json
+    assert record["theory"]["lambda_H"] == pytest.approx(0.007, rel=1e-12)
+    for row in record["theory"]["rows"]:
+        assert row["measured"] == pytest.approx(row["theory"], rel=1e-9, abs=1e-12)
+    # Another lambda_H is another minimiser.
+    other = ufm(f"measure --json --lambda-w 0.03 --lambda-h 0.01 {flags}", tmp_path / "m.npz").json
+    assert other["theory"]["lambda_H"] == 0.01
+    assert other["theory"]["lambda_H_balanced"] == pytest.approx(0.007, rel=1e-12)
+    assert other["theory"]["rows"][0]["ratio"] > 1.01
+    wrong = "--loss focal" if "loss" not in flags else "--loss ls --smoothing 0.3"
+    loss_row = ufm(f"measure --json --lambda-w 0.03 {wrong}", tmp_path / "m.npz").json["theory"]
+    assert abs(loss_row["rows"][0]["ratio"] - 1) > 1e-3
+
+
+def test_out_gets_the_json_and_one_decay_serves_both(ufm, digits, tmp_path):
+    ran = ufm("measure --json --lambda 1e-3 --out", tmp_path / "m.json", digits[0])
+    assert (tmp_path / "m.json").read_text() == ran.out
+    assert (ran.json["inputs"]["lambda_W"], ran.json["inputs"]["lambda_H"]) == (1e-3, 1e-3)
+    assert ran.json["theory"]["lambda_H"] == 1e-3

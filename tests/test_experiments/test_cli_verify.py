@@ -1,0 +1,136 @@
+"""``ufm verify``: claims chosen, exit codes, JSON, and a report that is written last."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import proofs_check.run
+from experiments.cli.losses import PARAMETERS
+
+THEOREMS = """
+import numpy as np
+from proofs_check import claim
+from proofs_check.specimens import Specimen
+from ufm import MSE, UFM, CrossEntropy
+
+def few(quick):
+    for loss in (CrossEntropy(), MSE()):
+        for n in (1,) if quick else (1, 2):
+            model = UFM(loss, 3, 5, n, lambda_W=0.02, lambda_H=0.05)
+            yield Specimen(model, model.minimiser().point, "minimiser")
+
+def gap(model, point, power):
+    return abs(np.sum(point.W**2) * model.lambda_W - np.sum(point.H**2) * model.lambda_H**power)
+
+@claim("mine-true", "lambda_W |W|^2 = lambda_H |H|^2", region=few)
+def true(model, point):
+    return gap(model, point, 1)
+
+@claim("mine-false", "lambda_W |W|^2 = lambda_H^2 |H|^2", region=few)
+def false(model, point):
+    return gap(model, point, 2)
+
+@claim("mine-broken", "divides by zero", region=few)
+def broken(model, point):
+    return 1 // 0
+
+@claim("mine-toothless", "always holds", region=few)
+def toothless(model, point):
+    return 0.0
+"""
+
+
+@pytest.fixture(autouse=True)
+def reports(tmp_path, monkeypatch):
+    """A working folder with a file of claims, and a report that only notes what it was given."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(THEOREMS)
+    written = []
+
+    def write_report(outcomes, directory):
+        written.append(([outcome.claim.id for outcome in outcomes], Path(directory)))
+        return Path(directory) / "index.html"
+
+    module = ModuleType("experiments.report")
+    module.write_report = write_report
+    monkeypatch.setitem(sys.modules, "experiments.report", module)
+    return written
+
+
+def test_a_true_theorem_is_verified(ufm, reports):
+    ran = ufm("verify --claims mine.py --claim mine-true --json")
+    (record,) = ran.json["claims"]
+    assert ran.code == 0, ran.err
+    assert (record["id"], record["status"], record["mutant"]) == ("mine-true", "VERIFIED", True)
+    assert (record["instances"], record["tier"], record["expected"]) == (4, "T0", True)
+    assert record["worst_margin"] < 1
+    assert "K=3" in record["region"]
+    assert reports == [(["mine-true"], Path("report"))]
+    assert ran.err.splitlines()[0].startswith("[1/1] mine-true: VERIFIED, 4 instances")
+
+
+def test_a_wrong_theorem_exits_with_1_and_its_smallest_counterexample(ufm, reports):
+    ran = ufm("verify --claims mine.py --claim mine-false --claim mine-true")
+    assert ran.code == 1
+    assert "mine-false: smallest counterexample ce K=3 d=5 n=1" in ran.out
+    assert "1 NOT as they should be" in ran.out
+    assert reports[0][0] == ["mine-false", "mine-true"]
+    assert max(len(line) for line in ran.out.splitlines() if "  " in line) <= 100
+
+
+def test_a_check_without_teeth_is_undecided_and_exits_with_3(ufm):
+    ran = ufm("verify --claims mine.py --claim mine-toothless")
+    assert ran.code == 3
+    assert "does not see its mutant" in ran.out
+
+
+def test_a_theorem_that_raises_is_one_line(ufm, reports):
+    ran = ufm("verify --claims mine.py --claim mine-broken --json")
+    assert (ran.code, ran.out, reports) == (2, "", [])
+    assert len(ran.err.splitlines()) == 1
+    assert "ZeroDivisionError" in ran.err
+
+
+def test_quick_runs_less_and_loss_chooses(ufm):
+    flags = "verify --claims mine.py --claim mine-true --json"
+    instances = [
+        ufm(f"{flags} {more}").json["claims"][0]["instances"]
+        for more in ("", "--quick", "--loss ce", "--quick --loss mse")
+    ]
+    assert instances == [4, 2, 2, 1]
+
+
+def test_without_claim_the_whole_file_runs_in_order(ufm):
+    Path("two.py").write_text(THEOREMS.split('@claim("mine-broken"')[0])
+    ran = ufm("verify --claims two.py --quick --json")
+    assert [record["id"] for record in ran.json["claims"]] == ["mine-true", "mine-false"]
+
+
+def test_a_claim_of_the_lab_by_id(ufm):
+    ran = ufm("verify --claim focal-convexity --quick --json")
+    assert ran.code == 0, ran.err
+    assert ran.json["claims"][0]["status"] == "VERIFIED"
+    assert ran.json["inputs"]["claim"] == ["focal-convexity"]
+
+
+def test_the_report_goes_where_out_says(ufm, reports):
+    ran = ufm("verify --claims mine.py --claim mine-true --quick --out here")
+    assert reports[0][1] == Path("here")
+    assert "Report: here/index.html" in ran.out.replace("\\", "/")
+
+
+def test_ctrl_c_leaves_no_report(ufm, reports, monkeypatch):
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(proofs_check.run, "check_claim", interrupted)
+    ran = ufm("verify --claims mine.py --json")
+    assert (ran.code, ran.out, reports) == (130, "", [])
+    assert ran.err.strip() == "ufm: interrupted"
+
+
+def test_every_loss_of_the_lab_may_be_asked_for(ufm):
+    for name in PARAMETERS:
+        assert ufm(f"verify --claims mine.py --claim mine-true --quick --loss {name}").code == 0
