@@ -22,6 +22,8 @@ MAX_ITERATIONS = {"newton": 1000, "lbfgs": 20_000, "momentum": 200_000, "gd": 50
 MAX_CRITICAL_ITERATIONS = 300
 # `critical` diagonalises a dense Hessian in every iteration.
 MAX_CRITICAL_SIZE = 2000
+# Beyond this a non-convex loss is solved among collapsed points unless told otherwise.
+MAX_UNMERGED = 2_000_000
 TOLERANCE = 1e-12
 
 
@@ -47,8 +49,10 @@ def solve(
         tolerance: Euclidean gradient norm to reach.
         max_iterations: outer iterations; the default depends on the method.
         learning_rate: step of "gd" and "momentum" (0.1, as in Zhu et al. 2021).
-        reduction: "auto" merges the samples of a class where that is lossless (A-1); True merges
-            always, so that a non-convex loss is solved among collapsed points only; False never.
+        reduction: "auto" merges the samples of a class where that is lossless (A-1), or where the
+            full problem has more than two million variables; True merges always, so that a
+            non-convex loss is solved among collapsed points only (its verdict still sees every
+            within-class direction); False never.
 
     Returns:
         A Solution whose ``result`` says whether the tolerance was reached.
@@ -73,7 +77,7 @@ def solve(
         point = small.random_point(jax.random.key(0) if key is None else key)
     else:
         point = start if merge is None else merge.reduce(start)
-        point = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype=jnp.float64), point)
+        point = jax.tree.map(lambda leaf: np.asarray(leaf, dtype=np.float64), point)
     compressed, inner, basis = _compressed(small, point)
     if max_iterations is None:
         max_iterations = MAX_ITERATIONS.get(method, MAX_CRITICAL_ITERATIONS)
@@ -84,7 +88,7 @@ def solve(
         if size > MAX_CRITICAL_SIZE:
             raise InputError(
                 f"'critical' diagonalises dense Hessians of at most {MAX_CRITICAL_SIZE} variables",
-                size,
+                f"{size:,} ({8 * size**2 / 2**30:.1f} GiB)",
                 "lower d or K, or use method='newton'",
             )
         found = find_critical(compressed, inner, tolerance, max_iterations)
@@ -94,6 +98,7 @@ def solve(
     if basis is not None:
         point = Point(point.W @ basis.T, basis @ point.H, point.b)
         note += f"; row space of the start, {basis.shape[1]} of {basis.shape[0]} dimensions"
+    value, size, iterations = jax.device_get((value, size, iterations))
     result = _judge(float(size), float(value), tolerance, int(iterations), max_iterations)
     return Solution(
         small, point, model, float(value), float(size), result, int(iterations), method, note
@@ -115,9 +120,11 @@ def _merge(model: Model, reduction: str | bool) -> tuple[Merge | None, str]:
     merge = model.merge() if reduction else None
     if merge is None:
         return None, "none"
-    if reduction == "auto" and not merge.lossless:
+    large = getattr(model, "num_parameters", 0) > MAX_UNMERGED
+    if reduction == "auto" and not merge.lossless and not large:
         return None, f"none: samples do not merge, convexity {merge.lossless}"
-    forced = "" if merge.lossless else "; forced, collapsed points only"
+    why = "asked for" if reduction is True else f"more than {MAX_UNMERGED:,} variables"
+    forced = "" if merge.lossless else f"; collapsed points only ({why})"
     return merge, f"samples merged, convexity {merge.lossless}{forced}"
 
 

@@ -147,7 +147,7 @@ def critical_specimens(quick: bool = False) -> tuple[Specimen, ...]:
                 )
                 inner = model.with_dimension(rank)
                 key = jax.random.key(1000 * number + seed)
-                small = inner.merge().model if inner.merge() else inner
+                small = inner.as_merged(inner.origin())[0]
                 start = small.random_point(key, 3.0)
                 run = solve(small, start, method="critical")
                 found.append(
@@ -160,7 +160,7 @@ def critical_specimens(quick: bool = False) -> tuple[Specimen, ...]:
 
 @cache
 def minimiser_specimens(quick: bool = False) -> tuple[Specimen, ...]:
-    """Minima reached by descent from random starts, d >= K - 1 (d >= K where the frame needs it)."""
+    """Minima reached by descent from random starts, d >= K."""
     found: list[Specimen] = []
     shapes = [(3, (2, 2, 2), 5, None), (3, (3, 2, 1), 5, None), (4, (2, 2, 2, 2), 6, 0.0)]
     for number, (K, counts, d, lambda_b) in enumerate(shapes[: 1 if quick else 3]):
@@ -185,7 +185,7 @@ def minimiser_specimens(quick: bool = False) -> tuple[Specimen, ...]:
 
 @cache
 def full_critical_specimens(quick: bool = False) -> tuple[Specimen, ...]:
-    """Critical points of the problem with one feature per sample: nothing was merged (N columns)."""
+    """Critical points of the problem with a feature per sample: nothing merged, N columns."""
     found: list[Specimen] = []
     for number, counts in enumerate(((2, 2, 2), (3, 2, 1))):
         for loss in losses():

@@ -43,6 +43,9 @@ def verify(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder of the report.")
     ] = REPORT,
+    figures: Annotated[
+        bool, typer.Option("--figures/--no-figures", help="Draw the pictures of the report.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Verify the theorems, and write a page with pictures.
@@ -64,18 +67,21 @@ def verify(
 
     began = perf_counter()
     outcomes = run_claims(chosen, quick=quick, loss=loss)
-    page = write_report(outcomes, out)
+    seconds = perf_counter() - began
+    with _steps() as step:
+        page = write_report(outcomes, out, figures=figures, progress=step)
     inputs = {
         "claim": claim or [],
         "claims": None if claims is None else str(claims),
         "loss": loss,
         "quick": quick,
+        "figures": figures,
         "out": str(out),
     }
     record = {"claims": [claim_record(outcome) for outcome in outcomes], "report": str(page)}
     deliver(envelope("verify", inputs, record), as_json=as_json, out=None)
     if not as_json:
-        show(_table(outcomes), *_notes(outcomes), f"{_summary(outcomes, perf_counter() - began)}")
+        show(_table(outcomes), *_notes(outcomes), _summary(outcomes, seconds))
         show(f"Report: {page}")
     wrong = [outcome for outcome in outcomes if not outcome.expected]
     if wrong:
@@ -164,6 +170,17 @@ def _progress(total: int) -> Iterator[tuple[Advance, Callable[[Any], None]]]:
             lambda text: bar.update(task, description=text.replace("[", r"\[")),
             lambda outcome: bar.advance(task),
         )
+
+
+@contextmanager
+def _steps() -> Iterator[Advance]:
+    """What the report is doing: a spinner on a terminal, plain lines elsewhere."""
+    stderr = console(sys.stderr)
+    if not stderr.is_terminal:
+        yield lambda text: print(text, file=sys.stderr, flush=True)
+        return
+    with stderr.status("writing the report") as status:
+        yield lambda text: status.update(text.replace("[", r"\["))
 
 
 def claim_record(outcome: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from landscape.plots.style import darker, loss_colour, loss_label
@@ -180,7 +181,7 @@ def draw_descent(data: Sequence[DescentRecord], ax: Axes, metric: str = "NC1") -
         last = max(_last_sound(values), 2)
         times, values = record.times[:last], values[:last]
         # Thinner and thinner, so that curves on top of each other all show.
-        width = 5.0 - 3.2 * order / max(len(data) - 1, 1)
+        width = 4.0 - 2.6 * order / max(len(data) - 1, 1)
         ax.semilogy(times, values, color=colour, lw=width, label=loss_label(record.loss))
         # The prediction is drawn through the last sound value.
         late = times >= 0.35 * times[-1]
@@ -188,8 +189,12 @@ def draw_descent(data: Sequence[DescentRecord], ax: Axes, metric: str = "NC1") -
         ax.semilogy(times[late], slope, "--", color=darker(colour, 0.6), lw=1.1)
         lowest, latest = min(lowest, float(values[-1])), max(latest, float(times[-1]))
     top = max(float(np.nanmax(record.values[metric])) for record in data)
-    ax.set_xlim(0, 1.35 * latest)
+    ax.set_xlim(0, 1.75 * latest)
     ax.set_ylim(0.2 * lowest, 5 * top)
+    # Plain text: formatting powers of ten as formulas takes longer than the descent.
+    ax.yaxis.set_major_locator(LogLocator(10, numticks=8))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter("{x:.0e}")
     ax.set_xlabel("time (learning rate × steps)")
     ax.set_ylabel("distance from collapse")
     ax.set_title(TITLES.get(metric, metric))

@@ -39,7 +39,7 @@ class LadderPoint:
         rank: rank of W H.
         count: number of matrices Z = W H in the orbit.
         label: which classes share a code ("2|1|1"), or the name of the code.
-        hits: starts of the search that ended there.
+        hits: how often the search found it.
     """
 
     objective: float
@@ -55,10 +55,11 @@ def ladder_points(
 ) -> tuple[LadderPoint, ...]:
     """Critical points of a balanced model from random starts in every rank, one per orbit.
 
-    Points of the r-dimensional model, r = 1..K (K - 1 if shift invariant), embed in dimension d (A-2), so the search runs
-    there; a start in a small dimension reaches low-rank saddles that one in R^d would miss. Two
-    ends are one orbit when objective, singular values and sorted entries of Z and index agree.
-    It is a search: what it returns are critical points, but there may be more.
+    Points of the r-dimensional model, r = 1..K (K - 1 if shift invariant), embed in dimension d
+    (A-2), so the search runs there; a start in a small dimension reaches low-rank saddles that one
+    in R^d would miss. The origin and the closed-form minimiser are put in. Two ends are one orbit
+    when objective, singular values and sorted entries of Z and index agree. It is a search: what
+    it returns are critical points, but there may be more.
 
     Args:
         model: a balanced UFM with K <= 6 whose samples merge.
@@ -92,6 +93,9 @@ def ladder_points(
     keys = jax.random.split(jax.random.key(0) if key is None else key, min(model.d, highest))
     origin = Point(np.zeros((K, model.d)), np.zeros((model.d, K)), None)
     ends = [origin if model.lambda_b is None else origin._replace(b=np.zeros(K))]
+    minimiser = model.minimiser()
+    if minimiser is not None:
+        ends.append(minimiser.point)
     for rank, subkey in enumerate(keys, start=1):
         ends += _search(full.with_dimension(rank), subkey, starts, model.d)
     counts = {}
@@ -212,7 +216,7 @@ def _label(data: Sequence[LadderPoint], ax: Axes) -> None:
     gap = 0.06 * span
     clusters: list[list[LadderPoint]] = []
     for point in sorted(data, key=lambda point: point.objective):
-        if clusters and point.objective - clusters[-1][-1].objective < 2 * gap:
+        if clusters and point.objective - clusters[-1][-1].objective < 0.6 * gap:
             clusters[-1].append(point)
         else:
             clusters.append([point])

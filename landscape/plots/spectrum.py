@@ -50,6 +50,12 @@ class SpectrumRecord:
         radius = float(np.abs(self.measured).max())
         return float(np.abs(expected - np.asarray(self.measured)).max()) / radius
 
+    @property
+    def index(self) -> int:
+        """Number of measured eigenvalues that are negative beyond rounding."""
+        measured = np.asarray(self.measured)
+        return int(np.sum(measured < -SAME_LEVEL * np.abs(measured).max()))
+
 
 def spectrum_record(model: UFM, point: Point | None = None, title: str = "") -> SpectrumRecord:
     """The predicted spectrum at a critical point beside the dense one of the full problem.
@@ -132,9 +138,14 @@ def draw_spectrum(data: SpectrumRecord, ax: Axes) -> Axes:
     ax.set_xlim(low - 0.06 * (high - low), high + 0.06 * (high - low))
     if low < -SAME_LEVEL * radius:
         ax.axvspan(ax.get_xlim()[0], 0, color=RED, alpha=0.08, lw=0)
-        index = sum(count for x, count in rings if x < -SAME_LEVEL * radius)
         ax.text(
-            0.02, 0.97, f"index {index}", transform=ax.transAxes, va="top", color=RED, weight="bold"
+            0.02,
+            0.97,
+            f"index {data.index}",
+            transform=ax.transAxes,
+            va="top",
+            color=RED,
+            weight="bold",
         )
     _label_multiplicities(rings, ax)
     ax.axvline(0, color=FAINT, lw=0.8)

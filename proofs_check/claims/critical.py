@@ -212,7 +212,7 @@ BEATS_CHANCE = Claim(
     statement="At every critical point without bias the softmax probability of the true class is "
     "at least 1/K, for cross entropy and focal loss and for every sample.",
     latex=r"\nabla f = 0 \;\Rightarrow\; p_{k,i} \ge \tfrac1K",
-    source="derived here: <e_k - p, W h> = |W^T (e_k - p)|^2 / (N lambda_H) times a positive factor",
+    source="derived here: <e_k - p, W h> is a positive multiple of |W^T (e_k - p)|^2",
     literature="derived here",
     hypotheses=(
         Hypothesis(

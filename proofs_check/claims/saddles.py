@@ -9,7 +9,6 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.escape import escape_direction
 from landscape.solve import solve
 from landscape.verdict import Curvature, Globality
 from proofs_check.claim import Claim, Hypothesis, Mutant, Region
@@ -57,9 +56,9 @@ def _image(specimen: Specimen, move: Point) -> Point:
 
 
 def _has_escape(specimen: Specimen) -> bool:
-    if specimen.model.d <= (rank := (found := frames(specimen)).parts.space.rank):
-        return False
-    return rank < specimen.model.d and _top_pair(found)[1] > specimen.model.sigma * (1 + 1e-6)
+    found = frames(specimen)
+    outside = specimen.model.d > found.parts.space.rank
+    return outside and _top_pair(found)[1] > specimen.model.sigma * (1 + 1e-6)
 
 
 ESCAPES = Hypothesis("d > rank and |grad g|_2 > sigma", _has_escape)
@@ -166,16 +165,15 @@ def embedded(extra: Callable[[int], int]) -> Region:
 def not_strict(specimen: Specimen) -> float:
     """0 at strict saddles and at global minimisers of index 0, else 1."""
     verdict = specimen.verdict
-    if verdict.curvature is Curvature.STRICT_SADDLE:
-        escape = verdict.escape or escape_direction(specimen.model, specimen.point)
-        return 0.0 if escape.curvature < 0 else 1.0
+    if verdict.curvature is Curvature.STRICT_SADDLE and verdict.escape is not None:
+        return 0.0 if verdict.escape.curvature < 0 else 1.0
     minimum = verdict.globality is Globality.GLOBAL and verdict.count.index == 0
     return 0.0 if minimum else 1.0
 
 
 @cache
 def low_dimension_minima(quick: bool = False) -> tuple[Specimen, ...]:
-    """Distinct local minima of cross entropy in dimension d < K - 1, from many descents."""
+    """Distinct local minima of cross entropy for d < K - 1 from many descents, and the origins."""
     found: list[Specimen] = []
     shapes: list[tuple[tuple[int, ...], int, float, int]] = [
         ((2, 1, 1), 1, 5e-3, 12),
@@ -192,6 +190,7 @@ def low_dimension_minima(quick: bool = False) -> tuple[Specimen, ...]:
             if run.result and mark not in seen:
                 seen.add(mark)
                 found.append(Specimen(model, run.point.to_numpy(), "minimiser"))
+        found.append(Specimen(model, model.as_merged(model.origin())[0].origin(), "critical"))
     return tuple(found)
 
 
@@ -216,7 +215,10 @@ def _strict(slug: str, words: str, extra: Callable[[int], int], source: str, tag
 
 
 ABOVE_K = _strict(
-    "above-k", "d > K", lambda K: K + 1, "CE-4; after Zhu et al. (2021), Hong & Ling (2024)",
+    "above-k",
+    "d > K",
+    lambda K: K + 1,
+    "CE-4; after Zhu et al. (2021), Hong & Ling (2024)",
     "proved",
 )
 AT_K = _strict("at-k", "d = K", lambda K: K, "CE-4; after Shen & Gu (2024)", "proved")

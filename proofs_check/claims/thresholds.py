@@ -1,15 +1,19 @@
-"""Thresholds of c: on which side of them the minimum that descent finds is zero, or an ETF."""
+"""Thresholds: on which side of them the minimum is zero, an ETF, or has lost its small classes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+import jax
 import numpy as np
+from scipy.optimize import brentq
 
+from landscape.solve import solve
 from proofs_check.claim import Claim, Hypothesis, Mutant
-from proofs_check.claims.critical import COUNTING, COUNTING_SOURCE
+from proofs_check.claims.critical import COUNTING, COUNTING_SOURCE, NO_BIAS
 from proofs_check.claims.minimisers import (
     BALANCED,
     ETF_FITS,
@@ -20,6 +24,7 @@ from proofs_check.claims.minimisers import (
 )
 from proofs_check.specimens import Specimen, collapse_constant
 from ufm.losses import MSE, CrossEntropy, Focal, LabelSmoothing, RescaledMSE
+from ufm.plain import UFM
 
 RANK_CUT = 1e-6
 
@@ -143,4 +148,113 @@ SWITCH = Claim(
     subject=SUBJECT,
 )
 
-CLAIMS = (*THRESHOLDS, SWITCH)
+# ---- minority collapse: k_A classes of n_A samples and k_B of n_B < n_A, cross entropy
+
+MAJORITY, MINORITY = (2, 9), (3, 2)  # (k_A, n_A), (k_B, n_B)
+
+
+def vanishing_point() -> float:
+    """N sigma at which the minority's classifiers vanish altogether, without bias (X-4).
+
+    Example:
+        >>> round(vanishing_point(), 6)
+        2.373892
+    """
+    (k_A, n_A), (k_B, n_B) = MAJORITY, MINORITY
+    K = k_A + k_B
+
+    def excess(a: float) -> float:
+        up, down = np.exp(a * (k_A - 1)), np.exp(-a)
+        total = up + (k_A - 1) * down + k_B
+        x = np.sqrt(n_A) * (1 - (up - down) / total)
+        return float(K * x**2 - k_A * n_B - k_B * n_A * (K / total) ** 2)
+
+    a = float(brentq(excess, 1e-9, 20.0, xtol=1e-15))
+    up, down = np.exp(a * (k_A - 1)), np.exp(-a)
+    return float(np.sqrt(n_A) * (1 - (up - down) / (up + (k_A - 1) * down + k_B)))
+
+
+@cache
+def imbalanced_specimens(quick: bool = False) -> tuple[Specimen, ...]:
+    """Minima with two class sizes, N sigma on both sides of the thresholds, d = K - 1."""
+    (k_A, n_A), (k_B, n_B) = MAJORITY, MINORITY
+    counts = (n_A,) * k_A + (n_B,) * k_B
+    found: list[Specimen] = []
+    for lambda_b in (None,) if quick else (None, 0.1):
+        for i, x in enumerate((np.sqrt(n_B), vanishing_point())):
+            for share in (0.97, 1.03):
+                sigma, ratio = share * x / sum(counts), (0.4, 2.0)[i]
+                model = UFM(
+                    CrossEntropy(),
+                    d=len(counts) - 1,
+                    counts=counts,
+                    lambda_W=sigma * ratio,
+                    lambda_H=sigma / ratio,
+                    lambda_b=lambda_b,
+                )
+                run = solve(model, key=jax.random.key(i))
+                found.append(Specimen(model, run.point.to_numpy(), "minimiser", bool(run.result)))
+    return tuple(specimen for specimen in found if specimen.converged)
+
+
+def _minority(specimen: Specimen) -> tuple[float, float, float]:
+    """N sigma, the spread of the minority's classifiers, and their largest entry."""
+    model = specimen.model
+    rows = specimen.point.W[MAJORITY[0] :]
+    spread = float(np.abs(rows - rows.mean(axis=0)).max())
+    return model.num_samples * model.sigma, spread, float(np.abs(rows).max())
+
+
+def _collapse_error(power: float) -> Callable[[Specimen], float]:
+    def check(specimen: Specimen) -> float:
+        x, spread, _ = _minority(specimen)
+        return float((spread <= RANK_CUT) != (x >= MINORITY[1] ** power))
+
+    return check
+
+
+def _vanishing_error(point: float) -> Callable[[Specimen], float]:
+    def check(specimen: Specimen) -> float:
+        x, _, size = _minority(specimen)
+        return float((size <= RANK_CUT) != (x >= point))
+
+    return check
+
+
+MINORITY_COLLAPSE = Claim(
+    id="minority-collapse",
+    title="Minority collapse",
+    statement="With cross entropy and two class sizes the classifiers of the smaller classes "
+    "coincide exactly when N sigma >= sqrt(n_B), with or without a regularised bias.",
+    latex=r"w_j = w_k\ (j,k \in B) \iff N\sqrt{\lambda_W\lambda_H} \ge \sqrt{n_B}",
+    source="X-4; Hong & Ling (2024)",
+    literature="proved",
+    hypotheses=(ETF_FITS,),
+    region=imbalanced_specimens,
+    check=_collapse_error(0.5),
+    tolerance=COUNTING,
+    tolerance_source=COUNTING_SOURCE + "; N sigma is 3 % away from the threshold",
+    tier="T1",
+    mutant=Mutant("n_B for sqrt(n_B)", _collapse_error(1.0)),
+    subject=SUBJECT,
+)
+
+MINORITY_VANISHES = Claim(
+    id="minority-vanishes",
+    title="The minority vanishes",
+    statement="Without bias the classifiers of the smaller classes are zero exactly when N sigma "
+    "exceeds the root of a scalar equation.",
+    latex=r"K N^2\sigma^2 \ge k_A n_B + k_B n_A t^2",
+    source="X-4; after Hong & Ling (2024), the equation is derived here",
+    literature="derived here",
+    hypotheses=(ETF_FITS, NO_BIAS),
+    region=imbalanced_specimens,
+    check=_vanishing_error(vanishing_point()),
+    tolerance=COUNTING,
+    tolerance_source=MINORITY_COLLAPSE.tolerance_source,
+    tier="T1",
+    mutant=Mutant("sqrt(n_A) for the root", _vanishing_error(np.sqrt(MAJORITY[1]))),
+    subject=SUBJECT,
+)
+
+CLAIMS = (*THRESHOLDS, SWITCH, MINORITY_COLLAPSE, MINORITY_VANISHES)

@@ -49,7 +49,8 @@ def reports(tmp_path, monkeypatch):
     Path("mine.py").write_text(THEOREMS)
     written = []
 
-    def write_report(outcomes, directory):
+    def write_report(outcomes, directory, *, figures, progress):
+        progress("drawing" if figures else "writing")
         written.append(([outcome.claim.id for outcome in outcomes], Path(directory)))
         return Path(directory) / "index.html"
 
@@ -68,6 +69,7 @@ def test_a_true_theorem_is_verified(ufm, reports):
     assert record["worst_margin"] < 1
     assert "K=3" in record["region"]
     assert reports == [(["mine-true"], Path("report"))]
+    assert ran.err.splitlines()[-1] == "drawing"
     assert ran.err.splitlines()[0].startswith("[1/1] mine-true: VERIFIED, 4 instances")
 
 
@@ -116,7 +118,8 @@ def test_a_claim_of_the_lab_by_id(ufm):
 
 
 def test_the_report_goes_where_out_says(ufm, reports):
-    ran = ufm("verify --claims mine.py --claim mine-true --quick --out here")
+    ran = ufm("verify --claims mine.py --claim mine-true --quick --out here --no-figures")
+    assert ran.err.splitlines()[-1] == "writing"
     assert reports[0][1] == Path("here")
     assert "Report: here/index.html" in ran.out.replace("\\", "/")
 

@@ -1,0 +1,83 @@
+"""Compute, render, then write: a failure or Ctrl-C leaves the previous report as it was."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from experiments.cli.output import whole_file
+from experiments.report.figures import Picture, pictures
+from experiments.report.formula import formula
+from experiments.report.provenance import provenance
+from experiments.report.view import TEETH_AT, TOLERANCE_AT, Card, cards, subjects, tally
+from proofs_check.claim import Outcome
+from ufm.errors import InputError
+
+
+def write(
+    outcomes: Sequence[Outcome],
+    directory: Path,
+    *,
+    figures: bool,
+    progress: Callable[[str], None] | None,
+) -> Path:
+    """The work behind ``write_report``; see there."""
+    say = progress or (lambda line: None)
+    directory = Path(directory)
+    _require_folder(directory)
+    shown = pictures(say) if figures else ()
+    say("page")
+    page = render(cards(outcomes), shown)
+    directory.mkdir(parents=True, exist_ok=True)
+    if shown:
+        (directory / "figures").mkdir(exist_ok=True)
+    for picture in shown:
+        for name, content in picture.files.items():
+            with whole_file(directory / "figures" / name) as stream:
+                stream.write(content)
+    target = directory / "index.html"
+    with whole_file(target) as stream:
+        stream.write(page.encode())
+    return target
+
+
+def render(claims: Sequence[Card], shown: Sequence[Picture]) -> str:
+    """The page as text.
+
+    Example:
+        >>> "<!doctype html>" in render([], [])
+        True
+    """
+    environment = Environment(
+        loader=PackageLoader("experiments", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["formula"] = formula
+    return environment.get_template("page.html.j2").render(
+        claims=claims,
+        subjects=subjects(claims),
+        tally=tally(claims),
+        losses=sorted({loss for card in claims for loss in card.losses}),
+        verdicts={card.verdict.key: card.verdict.word for card in claims},
+        tolerance_at=TOLERANCE_AT,
+        teeth_at=TEETH_AT,
+        pictures=shown,
+        provenance=provenance(),
+    )
+
+
+def _require_folder(directory: Path) -> None:
+    remedy = "choose another folder"
+    if directory.exists() and not directory.is_dir():
+        raise InputError("Need a folder for the report", f"the file {directory}", remedy)
+    place = directory.absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise InputError("Need a writable folder for the report", str(place), remedy)

@@ -1,0 +1,353 @@
+"""The exact reductions (THEORY, section A) against dense Hessians that know nothing of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.hessian import dense_hessian
+from landscape.inertia import count_negative, count_range_below
+from proofs_check.claim import Claim, Hypothesis, Mutant
+from proofs_check.claims.mse import INTEGER, INTEGER_SOURCE, product, rank, signs
+from proofs_check.claims.spectra import table_error
+from proofs_check.specimens import Specimen, critical_specimens, losses
+from ufm.blocks import within_group_block
+from ufm.frames import merged_code
+from ufm.losses import CrossEntropy, LabelSmoothing
+from ufm.plain import UFM
+from ufm.point import Point
+from ufm.reduce import Reduced, complement_couplings, full_spectrum, reduced
+from ufm.symmetry import predicted_nullity
+
+Array = NDArray[np.float64]
+SUBJECT = "exact reductions"
+# Signs at critical points are taken outside this band around zero (see mse.ZERO).
+BAND = 1e-8
+
+CONVEX = Hypothesis(
+    "the loss is convex in the logits",
+    lambda s: bool(s.model.loss.properties(s.model.num_classes).convex),
+)
+MERGED = Hypothesis("two classes or more share w and h", lambda s: _largest_group(s) > 1)
+SAMPLES = Hypothesis(
+    "no bias, or a strictly convex problem in it",
+    lambda s: s.model.lambda_b is None or float(s.model.lambda_b) > 0 or bool(CONVEX.holds(s)),
+)
+
+
+def _largest_group(specimen: Specimen) -> int:
+    return max(len(group) for group in reduced(specimen.model, specimen.point).groups)
+
+
+def _spectrum(specimen: Specimen, merge_classes: bool) -> float:
+    levels = full_spectrum(specimen.model, specimen.point, merge_classes=merge_classes)
+    return table_error([(value, times) for value, times, _ in levels], specimen)
+
+
+def _wrong_decay(specimen: Specimen) -> float:
+    """lambda_W where within-class differences outside row(W) have lambda_H."""
+    levels = full_spectrum(specimen.model, specimen.point, merge_classes=False)
+    wrong = float(specimen.model.lambda_W)
+    rows = [(wrong if "outside" in block else x, times) for x, times, block in levels]
+    return table_error(rows, specimen)
+
+
+def _without_gradient(specimen: Specimen) -> float:
+    """The within-group blocks of A-5 with the bilinear term left out."""
+    parts = reduced(specimen.model, specimen.point)
+    S, G, groups, W, H, counts = parts.data.classes
+    altered = replace(parts.data, classes=(S, np.zeros_like(G), groups, W, H, counts))
+    levels = full_spectrum(specimen.model, specimen.point)
+    rows = [(x, times) for x, times, block in levels if not block.startswith("within group")]
+    for g, group in enumerate(groups):
+        if len(group) > 1:
+            values = np.linalg.eigvalsh(within_group_block(altered, g))
+            rows += [(float(x), len(group) - 1) for x in values]
+    return table_error(rows, specimen)
+
+
+@cache
+def merged_saddles(quick: bool = False) -> tuple[Specimen, ...]:
+    """Closed-form saddles in which the classes are merged into G equal groups (CE-6)."""
+    found = []
+    cases = [(4, 1, 6, 2), (4, 1, 6, 1), (3, 2, 5, 1)]
+    for loss in (CrossEntropy(), LabelSmoothing(0.1)):
+        delta = float(getattr(loss, "delta", 0.0))
+        for K, n, d, G in cases[: 2 if quick else 3]:
+            for lw, lh in ((8e-3, 5e-3), (3e-2, 1.2e-2)):
+                model = UFM(loss, K, d, n, lambda_W=lw, lambda_H=lh)
+                point = Point(np.zeros((K, d)), np.zeros((d, K)))
+                if G > 1:
+                    beta = np.log(G / (model.c + delta) - G + 1)
+                    code = merged_code([K // G] * G, d)
+                    size, ratio = np.sqrt(beta * np.sqrt(n)), (lh / lw) ** 0.25
+                    point = Point(ratio * size * code, size / ratio * code.T)
+                found.append(Specimen(model, point, "closed form", note=f"{G} groups"))
+    return tuple(found)
+
+
+def _points(quick: bool) -> tuple[Specimen, ...]:
+    return critical_specimens(quick) + merged_saddles(quick)
+
+
+def _nullity(specimen: Specimen, inner: bool = True) -> float:
+    """Predicted minus observed nullity; ``inner`` counts the rotations inside the row space."""
+    model, r = specimen.model, rank(specimen)
+    bias = specimen.point.b
+    expected = predicted_nullity(model, r, model.d, product(specimen), bias)
+    if expected is None:
+        return float("nan")
+    expected -= 0 if inner else r * (r - 1) // 2
+    return float(abs(signs(specimen)[1] - expected))
+
+
+def _index(specimen: Specimen, copies: int | None = None) -> float:
+    """Index by A-2 and A-4: LDL^T on the range block, couplings outside, within-class blocks."""
+    model = specimen.model
+    parts: Reduced = reduced(model, specimen.point, merge_classes=False)
+    copies = model.d - parts.space.rank if copies is None else copies
+    below = count_range_below(parts.data, -BAND).below
+    outside = int(np.sum(complement_couplings(parts) > model.sigma * (1 + BAND)))
+    within = sum(
+        int(np.sum(np.linalg.eigvalsh(block) < -BAND)) * (int(n) - 1)
+        for block, n in zip(parts.within, np.asarray(model.counts), strict=True)
+    )
+    return float(abs(signs(specimen)[0] - below - copies * outside - within))
+
+
+@cache
+def random_points(quick: bool = False) -> tuple[Specimen, ...]:
+    """Random points with all samples, no two alike: no critical points, no collapse."""
+    shapes: list[tuple[tuple[int, ...], int, float | None]] = [((2, 2, 2), 5, None)]
+    shapes += [((3, 2, 1), 4, None)]
+    shapes += [] if quick else [((3, 2, 4, 1), 6, None), ((2, 2, 2, 2), 3, 0.02)]
+    found = []
+    for counts, d, lambda_b in shapes:
+        for loss in losses():
+            for seed in range(2):
+                model = UFM(
+                    loss, d=d, counts=counts, lambda_W=2e-2, lambda_H=6e-3, lambda_b=lambda_b
+                )
+                point = model.random_point(jax.random.key(seed), 2.0).to_numpy()
+                found.append(Specimen(model, point, "random, all samples"))
+    return tuple(found)
+
+
+def _haynsworth(specimen: Specimen, eliminated: bool = True) -> float:
+    """Index of the dense Hessian against that of its Schur complement on (W, b).
+
+    Infinite unless the feature block is block diagonal over samples and positive definite.
+    """
+    model = specimen.model
+    matrix = dense_hessian(model, specimen.point)
+    K, d, N = model.num_classes, model.d, model.num_samples
+    features = K * d + np.arange(d * N)
+    others = np.setdiff1d(np.arange(len(matrix)), features)
+    HH, cross = matrix[np.ix_(features, features)], matrix[np.ix_(others, features)]
+    sample = np.tile(np.arange(N), d)
+    stray = float(np.abs(HH[sample[:, None] != sample[None, :]]).max())
+    if stray > 1e-14 or np.linalg.eigvalsh(HH)[0] <= 0:
+        return float("inf")
+    complement = matrix[np.ix_(others, others)]
+    if eliminated:
+        complement = complement - cross @ np.linalg.solve(HH, cross.T)
+    index = int(np.sum(np.linalg.eigvalsh(matrix) < 0))
+    return float(abs(index - count_negative(0.5 * (complement + complement.T))))
+
+
+def _gram(specimen: Specimen, exchanged: bool = False) -> float:
+    """The Gram matrix of the rows of W and the columns of H, rebuilt from Z alone."""
+    model = specimen.model
+    W, H, _ = specimen.merged.as_merged(specimen.point)[1].to_numpy()
+    lw, lh = float(model.lambda_W), float(model.lambda_H)
+    ratio = np.sqrt(lw / lh if exchanged else lh / lw)
+    U, s, Vt = np.linalg.svd(W @ H)
+    factors = np.concatenate([np.sqrt(ratio * s) * U, np.sqrt(s / ratio) * Vt.T])
+    stack = np.concatenate([W, H.T])
+    return float(np.linalg.norm(stack @ stack.T - factors @ factors.T))
+
+
+@cache
+def mirror_pairs(quick: bool = False) -> tuple[Specimen, ...]:
+    """CE with K = 4: the rank-one critical point along (1, -1, 0, 0)/sqrt 2."""
+    found = []
+    for lw, lh in ((8e-3, 5e-3), (3e-2, 1.2e-2))[: 1 if quick else 2]:
+        model = UFM(CrossEntropy(), 4, 6, lambda_W=lw, lambda_H=lh)
+        point = _rank_one(model, (1, -1, 0, 0))
+        found.append(Specimen(model, point, "closed form", note="(1,-1,0,0)"))
+    return tuple(found)
+
+
+def _rank_one(model: UFM, pattern: tuple[int, ...]) -> Point:
+    """Z = t q q^T along a unit pattern, tanh(t / 4) = 1 - c, balanced and embedded in d."""
+    q = np.asarray(pattern, dtype=float)
+    q /= np.linalg.norm(q)
+    size = np.sqrt(4 * np.arctanh(1 - model.c))
+    ratio = (float(model.lambda_H) / float(model.lambda_W)) ** 0.25
+    W, H = np.zeros((model.num_classes, model.d)), np.zeros((model.d, model.num_classes))
+    W[:, 0], H[0] = ratio * size * q, size / ratio * q
+    return Point(W, H)
+
+
+def _same_index(specimen: Specimen, ranks: bool = False) -> float:
+    """Difference of index of two critical points that agree in f and in sigma(Z), else 0."""
+    model = specimen.model
+    twin = Specimen(model, _rank_one(model, (1, 1, -1, -1)), "closed form")
+    if ranks and rank(specimen) != rank(twin):
+        return 0.0
+    values = [np.linalg.svd(product(s), compute_uv=False) for s in (specimen, twin)]
+    heights = [float(model.objective(s.full_point)) for s in (specimen, twin)]
+    slopes = [_slope(s) for s in (specimen, twin)]
+    apart = max(abs(heights[0] - heights[1]), float(np.abs(values[0] - values[1]).max()))
+    if max(apart, *slopes) > 1e-12:
+        return 0.0
+    return float(abs(signs(specimen)[0] - signs(twin)[0]))
+
+
+def _slope(specimen: Specimen) -> float:
+    gradient = specimen.model.gradient(jax.tree.map(np.asarray, specimen.full_point))
+    return float(np.sqrt(sum(np.sum(np.square(leaf)) for leaf in jax.tree.leaves(gradient))))
+
+
+def _claim(
+    id: str,
+    title: str,
+    statement: str,
+    latex: str,
+    source: str,
+    hypotheses: tuple[Hypothesis, ...],
+    region: Callable[[bool], tuple[Specimen, ...]],
+    check: Callable[[Specimen], float],
+    mutant: Mutant,
+    tolerance: tuple[float, str] = (INTEGER, INTEGER_SOURCE),
+    literature: str = "derived here",
+    holds: bool = True,
+) -> Claim:
+    return Claim(
+        id=id,
+        title=title,
+        statement=statement,
+        latex=latex,
+        source=source,
+        literature=literature,
+        hypotheses=hypotheses,
+        region=region,
+        check=check,
+        tolerance=tolerance[0],
+        tolerance_source=tolerance[1],
+        tier="T1",
+        mutant=mutant,
+        holds=holds,
+        subject=SUBJECT,
+    )
+
+
+_SPECTRAL = (
+    1e-12,
+    "size eps max|eigenvalue| of a dense eigensolver, and blocks at a point with residual 1e-12",
+)
+
+CLAIMS = (
+    _claim(
+        "reduced-spectrum",
+        "Full spectrum from the reduced problem",
+        "At every collapsed critical point the full Hessian spectrum consists of the range block "
+        "of one column per class and rank(Z) dimensions, d - r copies of 2 x 2 blocks, and n_k - 1 "
+        "copies of each within-class block.",
+        r"\nabla^2f\simeq\nabla^2f_{r}\oplus(d-r)\begin{pmatrix}\lambda_WI&G\\G^\top&\lambda_HI"
+        r"\end{pmatrix}\oplus\bigoplus_k(n_k-1)A_k,\quad A_k=W^\top S_kW/N+\lambda_HI",
+        "A-1, A-2; derived here",
+        (),
+        _points,
+        lambda s: _spectrum(s, False),
+        Mutant("lambda_W for within-class differences outside row(W)", _wrong_decay),
+        _SPECTRAL,
+    ),
+    _claim(
+        "merged-classes-spectrum",
+        "Full spectrum with merged classes",
+        "Where classes share w and h, the range block splits into one block on groups and, for "
+        "each group of m classes, one 2r x 2r block repeated m - 1 times.",
+        r"\mathrm{range}\simeq B_{groups}\oplus\bigoplus_g(m_g-1)\,B_g",
+        "A-5; derived here",
+        (MERGED,),
+        _points,
+        lambda s: _spectrum(s, True),
+        Mutant("within-group blocks without the bilinear term <G, AB>", _without_gradient),
+        _SPECTRAL,
+    ),
+    _claim(
+        "predicted-nullity",
+        "Zero modes are symmetry and nothing else",
+        "The nullity of the full Hessian at a critical point is the dimension of its symmetry "
+        "orbit: rotations, the free bias shift of a shift-invariant loss, class rotations of MSE.",
+        r"\mathrm{nullity}=\tfrac{r(r-1)}2+r(d-r)+s+m",
+        "A-2, AT-3; derived here",
+        (),
+        _points,
+        _nullity,
+        Mutant("rotations inside the row space left out", lambda s: _nullity(s, False)),
+    ),
+    _claim(
+        "reduced-index",
+        "Index from the range block and the singular values of G",
+        "The index in dimension d is that of the rank-r problem, counted by factorisation of its "
+        "Schur complement, plus d - r times the number of singular values of the gradient above "
+        "sigma, plus within-class negative curvature (none for convex losses).",
+        r"\mathrm{index}(d)=\mathrm{index}(r)+(d-r)\,\#\{i:\sigma_i(G)>\sqrt{\lambda_W\lambda_H}\}",
+        "A-2, A-4; derived here",
+        (),
+        _points,
+        _index,
+        Mutant("d copies instead of d - r", lambda s: _index(s, s.model.d)),
+    ),
+    _claim(
+        "schur-inertia",
+        "Index by Schur complement, at any point",
+        "For a convex loss the feature block is block diagonal over samples and positive definite, "
+        "so the Hessian has as many negative eigenvalues as its Schur complement on the "
+        "classifier, at any point and any N.",
+        r"\mathrm{In}(\nabla^2f)=\mathrm{In}(\nabla^2_{HH})+"
+        r"\mathrm{In}(\nabla^2_{WW}-\nabla^2_{WH}(\nabla^2_{HH})^{-1}\nabla^2_{HW})",
+        "A-4; Haynsworth (1968)",
+        (CONVEX,),
+        random_points,
+        _haynsworth,
+        Mutant("the classifier block alone", lambda s: _haynsworth(s, False)),
+        literature="proved",
+    ),
+    _claim(
+        "complete-invariant",
+        "Z = WH determines a critical point up to rotation",
+        "The Gram matrix of classifiers and features at a critical point is a function of Z alone, "
+        "so two critical points with the same Z differ by a rotation of the feature space.",
+        r"WW^\top=\sqrt{\lambda_H/\lambda_W}\,(ZZ^\top)^{1/2},\quad"
+        r"H^\top H=\sqrt{\lambda_W/\lambda_H}\,(Z^\top Z)^{1/2}",
+        "A-3; derived here",
+        (),
+        _points,
+        _gram,
+        Mutant("lambda_W and lambda_H exchanged", lambda s: _gram(s, True)),
+        (1e-8, "gradient norm 1e-12 over the smallest decay 4e-3 and times |x|, factor ten"),
+    ),
+    _claim(
+        "singular-values-invariant",
+        "Refuted: objective and singular values identify a critical point",
+        "FALSE: critical points with the same objective and the same singular values of Z have the "
+        "same index. Cross entropy with K = 4 has two of rank one, along (1,-1,0,0) and "
+        "(1,1,-1,-1), whose range indices are 1 and 2.",
+        r"(f,\sigma(Z))=(f',\sigma(Z'))\Rightarrow\mathrm{index}=\mathrm{index}'",
+        "A-3; derived here",
+        (),
+        mirror_pairs,
+        _same_index,
+        Mutant("the rank added to what must agree", lambda s: _same_index(s, True)),
+        literature="refuted",
+        holds=False,
+    ),
+)
