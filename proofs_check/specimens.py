@@ -286,7 +286,7 @@ def many_critical_specimens(quick: bool = False) -> tuple[Specimen, ...]:
         model = UFM(loss, d=K - 1, counts=counts, lambda_W=lambda_W, lambda_H=lambda_H)
         small = model.as_merged(model.origin())[0]
         seen: set[tuple[float, ...]] = set()
-        for seed in range(8 if quick else 24):
+        for seed in range(8 if quick else 16):
             start = small.random_point(jax.random.key(seed), 3.0)
             run = solve(small, start, method="critical")
             mark = (round(run.objective, 9),)

@@ -34,7 +34,7 @@ from ufm.losses import Loss
 
 # Inches of one panel, by the number of panels in the row: where three share a row of the page each
 # is shown smaller, so it is drawn smaller, with type of the same size.
-WIDTHS, HEIGHT = {1: 4.8, 2: 4.4, 3: 3.5}, 3.2
+WIDTHS, HEIGHT = {1: 4.8, 2: 4.4, 3: 3.5}, 3.3
 DOTS_PER_INCH = 160
 
 

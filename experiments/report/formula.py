@@ -10,65 +10,17 @@ from markupsafe import Markup, escape
 NAMESPACE = "http://www.w3.org/1998/Math/MathML"
 # What a browser may be given: layout only, no links and no styles from a formula.
 TAGS = frozenset(
-    [
-        "math",
-        "mrow",
-        "mi",
-        "mn",
-        "mo",
-        "mtext",
-        "mspace",
-        "msub",
-        "msup",
-        "msubsup",
-        "munder",
-        "mover",
-        "munderover",
-        "mfrac",
-        "msqrt",
-        "mroot",
-        "mtable",
-        "mtr",
-        "mtd",
-        "mstyle",
-        "mpadded",
-        "mphantom",
-        "menclose",
-        "mmultiscripts",
-        "mprescripts",
-        "none",
-    ]
+    """
+    math mrow mi mn mo mtext mspace msub msup msubsup munder mover munderover mfrac msqrt mroot
+    mtable mtr mtd mstyle mpadded mphantom menclose mmultiscripts mprescripts none
+    """.split()  # noqa: SIM905
 )
 ATTRIBUTES = frozenset(
-    [
-        "display",
-        "displaystyle",
-        "scriptlevel",
-        "stretchy",
-        "fence",
-        "form",
-        "separator",
-        "lspace",
-        "rspace",
-        "width",
-        "height",
-        "depth",
-        "accent",
-        "accentunder",
-        "mathvariant",
-        "columnalign",
-        "columnspacing",
-        "rowspacing",
-        "linethickness",
-        "minsize",
-        "maxsize",
-        "movablelimits",
-        "largeop",
-        "symmetric",
-        "notation",
-        "columnlines",
-        "rowlines",
-    ]
+    """
+    display displaystyle scriptlevel stretchy fence form separator lspace rspace width height depth
+    accent accentunder mathvariant columnalign columnspacing rowspacing linethickness minsize
+    maxsize movablelimits largeop symmetric notation columnlines rowlines
+    """.split()  # noqa: SIM905
 )
 LIMITS = {"min", "max", "sup", "inf", "lim", "argmin", "argmax", "arg min", "arg max"}
 
@@ -113,6 +65,9 @@ def _clean(tree: ElementTree.Element) -> bool:
             return False
         for name in [name for name in element.attrib if name not in ATTRIBUTES]:
             del element.attrib[name]
+        # Browsers take bold from the style sheet only.
+        if "bold" in element.attrib.get("mathvariant", ""):
+            element.attrib["class"] = "bold"
         if tag == "msub" and (element[0].text or "").strip() in LIMITS:
             element.tag = f"{{{NAMESPACE}}}munder"
     return True

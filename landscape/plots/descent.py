@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 
-from landscape.plots.style import darker, loss_colour, loss_label
+from landscape.plots.style import INK, darker, loss_colour, loss_label
 from ufm.collapse import collapse
 from ufm.model import Model
 from ufm.plain import UFM
@@ -25,9 +25,9 @@ SAME = 1e-9  # relative distance of two eigenvalues that are one
 # Metric -> field of Collapse; these three vanish for an ETF and for an orthogonal frame alike.
 METRICS: Mapping[str, str] = {"NC1": "nc1_geo", "NC2": "nc2_rwu", "NC3": "nc3_dln"}
 TITLES = {
-    "NC1": r"NC1: $\mathrm{tr}(\Sigma_W \Sigma_B^{+})\,/\,K$",
-    "NC2": "NC2: class means against a simplex ETF",
-    "NC3": "NC3: classifier against class means",
+    "NC1": "NC1: scatter within classes",
+    "NC2": "NC2: class means, to an ETF",
+    "NC3": "NC3: classifier, to the means",
 }
 
 
@@ -189,7 +189,7 @@ def draw_descent(data: Sequence[DescentRecord], ax: Axes, metric: str = "NC1") -
         ax.semilogy(times[late], slope, "--", color=darker(colour, 0.6), lw=1.1)
         lowest, latest = min(lowest, float(values[-1])), max(latest, float(times[-1]))
     top = max(float(np.nanmax(record.values[metric])) for record in data)
-    ax.set_xlim(0, 1.75 * latest)
+    ax.set_xlim(0, 1.03 * latest)
     ax.set_ylim(0.2 * lowest, 5 * top)
     # Plain text: formatting powers of ten as formulas takes longer than the descent.
     ax.yaxis.set_major_locator(LogLocator(10, numticks=8))
@@ -198,5 +198,13 @@ def draw_descent(data: Sequence[DescentRecord], ax: Axes, metric: str = "NC1") -
     ax.set_xlabel("time (learning rate × steps)")
     ax.set_ylabel("distance from collapse")
     ax.set_title(TITLES.get(metric, metric))
-    ax.legend(loc="upper right", title="dashed: predicted rate", title_fontsize=8)
+    ax.plot([], [], "--", color=INK, lw=1.1, label="predicted rate")
+    # Below the axes: the curves may go anywhere inside.
+    ax.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.45, -0.17),
+        ncols=2,
+        handlelength=1.6,
+        columnspacing=1.2,
+    )
     return ax

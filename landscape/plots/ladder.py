@@ -228,7 +228,12 @@ def _label(data: Sequence[LadderPoint], ax: Axes) -> None:
         half = len(cluster) // 2 if first > 0.2 * widest else 0
         for side, members, x, shift in (
             ("right", cluster[:half], first - 0.07 * widest, 0.6 * gap),
-            ("left", cluster[half:], last + 0.07 * widest, -0.6 * gap * (len(cluster) > 1)),
+            (
+                "left",
+                cluster[half:],
+                last + 0.07 * widest,
+                -0.6 * gap * (len(cluster) > 1 or half == 0),
+            ),
         ):
             places = spread([point.objective + shift for point in members], gap)
             for point, height in zip(members, places, strict=True):

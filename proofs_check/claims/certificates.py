@@ -130,7 +130,7 @@ def _trials(specimen: Specimen) -> list[Point]:
     def noise(x: np.ndarray | None, size: float, keep: float) -> np.ndarray | None:
         return None if x is None else keep * x + size * rng.normal(size=np.shape(x))
 
-    scales = [(0.3, 0.0), (1.0, 0.0), (3.0, 0.0), (0.01, 1.0), (0.1, 1.0), (0.0, 0.97)]
+    scales = [(1.0, 0.0), (3.0, 0.0), (0.03, 1.0), (0.0, 0.97)]
     return [Point(*(noise(x, *scale) for x in specimen.point)) for scale in scales]
 
 

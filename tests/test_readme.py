@@ -1,0 +1,35 @@
+"""The README is run: its library example as a doctest, its theorem as the file it names."""
+
+from __future__ import annotations
+
+import doctest
+from pathlib import Path
+
+from proofs_check.registry import load_claims
+from proofs_check.run import check_claim
+
+ROOT = Path(__file__).parents[1]
+THEOREM = ROOT / "docs" / "examples" / "my_theorem.py"
+
+
+def test_the_library_example_is_true():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    example = doctest.DocTestParser().get_doctest(text, {}, "README.md", "README.md", 0)
+    assert len(example.examples) >= 8
+    assert doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(example).failed == 0
+
+
+def test_the_theorem_of_the_readme_is_the_file_and_has_under_15_lines():
+    code = THEOREM.read_text(encoding="utf-8").split('"""\n', 1)[1].strip()
+    assert code in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len([line for line in code.splitlines() if line]) < 15
+
+
+def test_the_true_theorem_is_verified_and_the_wrong_one_refuted():
+    outcomes = {outcome.claim.id: outcome for outcome in map(check_claim, load_claims(THEOREM))}
+    assert outcomes["balanced-norms"].status.name == "VERIFIED"
+    assert outcomes["balanced-norms"].mutant_rejected
+    wrong = outcomes["equal-rows"]
+    assert wrong.status.name == "COUNTEREXAMPLE"
+    assert wrong.counterexample is not None
+    assert "counts=3,2,1" in wrong.counterexample
