@@ -295,19 +295,34 @@ def global_minimiser(model: UFM) -> Minimiser | None:
     ):
         code = symmetric_code(model)
         if code is not None and code.rank <= model.d:
-            sharp = properties.convex or properties.contrastive
-            probed = properties.equivariant.evidence == "probed"
             return Minimiser(
                 code_point(model, code),
                 code_value(model, code),
                 code.rank,
                 code,
                 "scalar equation of the symmetric solution (CE-1, LS-1, FL-1, MSE-2, MSE-4)",
-                "best symmetric solution only" if not sharp else "probed" if probed else "proved",
+                _evidence(model),
             )
     if properties.isometric and not model.lambda_b:
         return _soft_threshold(model)
     return None
+
+
+def _evidence(model: UFM) -> str:
+    """Why the best symmetric solution is the global minimum: a proof, a probe, or not known.
+
+    Convex losses: average over class permutations. Equalising losses: GL-1 of docs/theory.md,
+    (a) without bias; (b) with a bias and c < K/(K-1), where the loss outgrows the penalty.
+    """
+    properties, K = model.loss.properties(model.num_classes), model.num_classes
+    known = properties.equivariant.evidence
+    if properties.convex:
+        return known
+    if properties.equalising and model.lambda_b is None:
+        return known
+    if properties.equalising and known == "proved" and model.c < K / (K - 1):
+        return known
+    return "best symmetric solution only"
 
 
 def code_value(model: UFM, code: Code) -> float:

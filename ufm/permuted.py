@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ufm.blocks import GroupData
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
 Levels = list[tuple[float, int, str]]
 # Entries of Z that a permutation must reproduce; polished points agree to about 1e-12.
 TYPE_TOLERANCE = 1e-9
@@ -27,7 +28,7 @@ TYPE_TOLERANCE = 1e-9
 COPY_TOLERANCE = 1e-6
 
 
-def find_types(data: GroupData, bias: Array) -> tuple[Array, ...]:
+def find_types(data: GroupData, bias: Array) -> tuple[Indices, ...]:
     """Partition of the groups into types, as index arrays.
 
     Args:
@@ -67,10 +68,10 @@ class _Irrep:
     vectors: list[Array]
 
 
-def _irreps(types: tuple[Array, ...], groups: int) -> list[_Irrep]:
+def _irreps(types: tuple[Indices, ...], groups: int) -> list[_Irrep]:
     """Every irreducible part of R^G x R^G + R^G under the product of the symmetric groups."""
 
-    def vector(indices: Array, entries: list[float]) -> Array:
+    def vector(indices: Indices, entries: list[float]) -> Array:
         out = np.zeros(groups)
         out[indices[: len(entries)]] = entries
         return out / np.linalg.norm(out)
@@ -101,7 +102,8 @@ def _irreps(types: tuple[Array, ...], groups: int) -> list[_Irrep]:
             parts.append(_Irrep("rotations", dimension, [cycle - cycle.T], []))
         if size > 3:
             angle = np.zeros((groups, groups))
-            angle[np.ix_(members[:2], members[2:4])] = [[1, -1], [-1, 1]]
+            i, j, k, m = members[:4]
+            angle[[i, i, j, j], [k, m, k, m]] = [1, -1, -1, 1]
             parts.append(_Irrep("angles", size * (size - 3) // 2, [angle + angle.T], []))
     for s, t in combinations(several, 2):
         both = [np.outer(steps[s], steps[t]), np.outer(steps[t], steps[s])]
@@ -110,7 +112,7 @@ def _irreps(types: tuple[Array, ...], groups: int) -> list[_Irrep]:
     return parts
 
 
-def range_levels(data: GroupData, types: tuple[Array, ...]) -> Levels:
+def range_levels(data: GroupData, types: tuple[Indices, ...]) -> Levels:
     """The spectrum of the group-constant range block from isotypic blocks.
 
     Args:

@@ -45,10 +45,16 @@ class SpectrumRecord:
 
     @property
     def error(self) -> float:
-        """Largest difference of the two, relative to the largest |eigenvalue|."""
-        expected = np.sort(np.repeat([x.value for x in self.levels], [x[1] for x in self.levels]))
-        radius = float(np.abs(self.measured).max())
-        return float(np.abs(expected - np.asarray(self.measured)).max()) / radius
+        """Largest difference of the two, relative to the largest |eigenvalue|.
+
+        Infinite when the multiplicities do not add up to the size of the Hessian.
+        """
+        values = [level.value for level in self.levels]
+        expected = np.sort(np.repeat(values, [level.multiplicity for level in self.levels]))
+        measured = np.sort(np.asarray(self.measured))
+        if len(expected) != len(measured):
+            return np.inf
+        return float(np.abs(expected - measured).max() / np.abs(measured).max())
 
     @property
     def index(self) -> int:

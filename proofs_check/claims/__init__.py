@@ -4,10 +4,17 @@ from proofs_check.claim import Claim
 from proofs_check.claims import (
     certificates,
     codes,
+    conditioning,
     critical,
     focal,
     minimisers,
+    mse,
+    reductions,
+    regression,
+    rescaled,
     saddles,
+    spectra,
+    symbolic,
     thresholds,
 )
 
@@ -18,5 +25,12 @@ SUBJECTS: tuple[tuple[Claim, ...], ...] = (
     certificates.CLAIMS,
     saddles.CLAIMS,
     codes.CLAIMS,
+    mse.CLAIMS,
+    rescaled.CLAIMS,
     focal.CLAIMS,
+    spectra.CLAIMS,
+    conditioning.CLAIMS,
+    reductions.CLAIMS,
+    regression.CLAIMS,
+    symbolic.CLAIMS,
 )

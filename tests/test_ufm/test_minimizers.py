@@ -224,10 +224,14 @@ def test_where_nothing_is_known_the_answer_is_none():
     assert UFM(CrossEntropy(), counts=(4, 4, 4), d=D, **SIZES).minimiser() is not None
 
 
-def test_a_spurious_minimum_is_not_called_proved():
-    """FL-3: at K = 50 the symmetric problem is not convex."""
-    sizes = {"d": 51, "lambda_W": 0.01, "lambda_H": 0.01}
-    assert UFM(Focal(2.0), 50, **sizes).minimiser().evidence == "best symmetric solution only"
+def test_what_is_not_covered_by_a_proof_is_not_called_proved():
+    """GL-1: focal loss without a proof is the one with a bias and c >= K / (K - 1)."""
+    sizes = {"d": 51, "lambda_W": 0.021, "lambda_H": 0.021}  # c = 1.05 > 50 / 49
+    biased = UFM(Focal(2.0), 50, **sizes, lambda_b=0.1)
+    assert biased.minimiser().evidence == "best symmetric solution only"
+    assert UFM(Focal(2.0), 50, **sizes).minimiser().evidence == "proved"
+    sizes = {"d": 51, "lambda_W": 0.02, "lambda_H": 0.02}  # c = 1
+    assert UFM(Focal(2.0), 50, **sizes, lambda_b=0.1).minimiser().evidence == "proved"
     assert UFM(CrossEntropy(), 50, **sizes).minimiser().evidence == "proved"
     assert UFM(Focal(2.0), K, D, **SIZES).minimiser().evidence == "proved"
     wrapped = UserLoss(FAMILY["hot"][0].function)

@@ -148,9 +148,11 @@ def test_the_closed_form_of_a_temperature():
 
 def test_evidence_never_says_more_than_is_known():
     sizes = {"lambda_W": 0.01, "lambda_H": 0.01}
-    # A loss that is neither convex nor contrastive: the best symmetric solution, whoever wrote it.
-    for loss in (Focal(2.0), my_focal):
-        assert UFM(loss, 20, 21, **sizes).minimiser().evidence == "best symmetric solution only"
+    # Neither convex nor contrastive: without bias the equalising bound proves it, a probe probes it.
+    for loss, evidence in ((Focal(2.0), "proved"), (my_focal, "probed")):
+        assert UFM(loss, 20, 21, **sizes).minimiser().evidence == evidence
+    biased = UFM(my_focal, 20, 21, **sizes, lambda_b=0.1).minimiser()
+    assert biased.evidence == "best symmetric solution only"
     # Soft thresholding of a user's quadratic rests on probes too.
     model = UFM(raised_square, counts=(5, 2, 1), d=4, **sizes)
     assert model.minimiser().evidence == "probed"

@@ -16,6 +16,7 @@ _SMOOTHED_CROSS_ENTROPY = Properties(
     convex=Fact(True),
     shift_invariant=Fact(True),
     equivariant=Fact(True),
+    equalising=Fact(True),
     contrastive=Fact(True),
     isometric=Fact(False),
     nonnegative=Fact(True),

@@ -82,6 +82,7 @@ class Focal(Loss):
             convex=Fact(self.gamma == 0, note=f"convex only where u >= {threshold:.6f}"),
             shift_invariant=Fact(True),
             equivariant=Fact(True),
+            equalising=Fact(True),
             contrastive=Fact(1 / num_classes >= threshold, note="iff 1/K >= u*(gamma)"),
             isometric=Fact(False),
             nonnegative=Fact(True),

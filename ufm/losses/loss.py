@@ -38,8 +38,10 @@ class Properties:
         convex: convex in the logits, so samples of a class merge without loss (A-1).
         shift_invariant: unchanged when a constant is added to all logits.
         equivariant: unchanged when logits and label are permuted together.
-        contrastive: L(z, k) >= phi(alpha), with alpha the gap between z_k and the mean of the
-            others, and phi convex, so that the scale of the global minimiser is one scalar root.
+        equalising: L(z, k) does not rise when the other logits are replaced by their mean
+            (condition (GL) of docs/theory.md).
+        contrastive: equalising, and convex in the gap alpha >= 0 of equalised logits, so that the
+            scale of the best symmetric solution is one scalar root.
         isometric: an isotropic quadratic, unchanged when logits and target rotate together (MSE).
         nonnegative: never below zero, which gives every convex loss a dual bound.
     """
@@ -47,6 +49,7 @@ class Properties:
     convex: Fact
     shift_invariant: Fact
     equivariant: Fact
+    equalising: Fact
     contrastive: Fact
     isometric: Fact
     nonnegative: Fact

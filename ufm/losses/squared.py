@@ -19,6 +19,7 @@ def _quadratic_properties(isometric: bool) -> Properties:
         convex=Fact(True),
         shift_invariant=Fact(False),
         equivariant=Fact(True),
+        equalising=Fact(True),
         contrastive=Fact(False, note="not shift invariant"),
         isometric=Fact(isometric),
         nonnegative=Fact(True),

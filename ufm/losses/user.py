@@ -125,6 +125,7 @@ def _probe(loss: UserLoss, num_classes: int) -> Properties:
         convex=_fact(float(curvature), "smallest logit-Hessian eigenvalue"),
         shift_invariant=is_shift,
         equivariant=_fact(float(equivariance), "permuted value"),
+        equalising=_fact(float(contrast), "equalised value"),
         contrastive=contrastive if is_shift else Fact(False, "probed", "not shift invariant"),
         isometric=_fact(float(isometry), "isotropic quadratic"),
         nonnegative=_fact(float(jnp.max(-base)), "value below zero"),

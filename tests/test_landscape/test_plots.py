@@ -1,0 +1,290 @@
+"""Every diagram on small records: same axes back, the right artists, and other data, other picture.
+
+The records themselves are held against what they claim: predicted against measured.
+"""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from landscape.plots import (
+    LOSS_COLOURS,
+    DescentRecord,
+    LadderPoint,
+    SliceRecord,
+    SpectrumRecord,
+    TransitionRecord,
+    WindowRecord,
+    descent_record,
+    draw_descent,
+    draw_ladder,
+    draw_slice_line,
+    draw_slice_plane,
+    draw_spectrum,
+    draw_transition,
+    draw_window,
+    ladder_points,
+    loss_colour,
+    slice_record,
+    spectrum_record,
+    style,
+    transition_record,
+    window_record,
+)
+from landscape.plots.descent import observed_rate
+from landscape.plots.ladder import code_name
+from landscape.plots.style import spread
+from landscape.solve import solve
+from ufm import MSE, UFM, CrossEntropy, Focal, InputError, LabelSmoothing, Point
+from ufm.frames import merged_code, polygon
+from ufm.spectrum import Level
+
+
+def spectrum(*values: float) -> SpectrumRecord:
+    blocks = ("complement V, rotation", "within-class, inside row(W)", "frame angles")
+    levels = tuple(Level(x, 2, block) for x, block in zip(values, blocks, strict=False))
+    return SpectrumRecord("s", levels, tuple(np.repeat(values, 2).tolist()))
+
+
+def ladder(*indices: int) -> tuple[LadderPoint, ...]:
+    return tuple(LadderPoint(0.1 * i, i, i % 3, i + 1, f"code {i}") for i in indices)
+
+
+def parabolas(down: float) -> SliceRecord:
+    t = np.linspace(-1, 1, 11)
+    heights = 1 - 0.5 * down * t**2, 1 + t**2
+    plane = heights[0][None, :] + heights[1][:, None] - 1
+    return SliceRecord("p", 1.0, t, *heights, -down, 2.0, plane, "scaling", -0.5)
+
+
+def descent(rate: float) -> list[DescentRecord]:
+    t = np.linspace(0, 10, 21)
+    return [
+        DescentRecord(name, t, {"NC1": np.exp(-rate * k * t)}, {"NC1": rate * k})
+        for k, name in enumerate(("ce", "mse"), start=1)
+    ]
+
+
+def transition(threshold: float) -> list[TransitionRecord]:
+    c = np.linspace(0.1, 1.2, 5) * threshold
+    gap = np.maximum(1 - c / threshold, 0)
+    return [TransitionRecord(name, threshold, c, gap, c[1:3], gap[1:3]) for name in ("ce", "mse")]
+
+
+def window(start: float) -> WindowRecord:
+    gap = np.linspace(0.1, 3, 30)
+    branch = start + 0.2 - 0.1 * (gap - 1) ** 2
+    c = start + np.linspace(-0.05, 0.25, 4)
+    return WindowRecord("focal(3)", 50, start, start + 0.1, branch, gap, c, 0 * c, 0 * c + 1)
+
+
+# name -> (draw, one record, another record)
+DIAGRAMS: dict[str, tuple[Callable[..., Axes], object, object]] = {
+    "spectrum": (draw_spectrum, spectrum(-1.0, 0.5, 2.0), spectrum(0.0, 0.5, 3.0)),
+    "ladder": (draw_ladder, ladder(0, 2, 3, 6), ladder(0, 2, 3, 9)),
+    "slice line": (draw_slice_line, parabolas(1.0), parabolas(2.0)),
+    "slice plane": (draw_slice_plane, parabolas(1.0), parabolas(2.0)),
+    "descent": (draw_descent, descent(1.0), descent(0.5)),
+    "transition": (draw_transition, transition(1.0), transition(6.0)),
+    "window": (draw_window, window(1.1), window(1.2)),
+}
+
+
+def axes() -> Axes:
+    return Figure().subplots()
+
+
+def drawn(ax: Axes) -> list[object]:
+    """What a reader sees: line data, texts, filled areas."""
+    lines = [np.asarray(line.get_xydata()).round(9).tolist() for line in ax.lines]
+    texts = [text.get_text() for text in ax.texts]
+    legend = ax.get_legend()
+    if legend is not None:
+        texts += [text.get_text() for text in legend.get_texts()]
+    areas = [
+        [path.vertices.round(9).tolist() for path in collection.get_paths()]
+        for collection in ax.collections
+    ]
+    return [lines, texts, areas]
+
+
+@pytest.mark.parametrize("name", DIAGRAMS)
+def test_a_diagram_fills_the_axes_it_was_given(name: str) -> None:
+    draw, data, _ = DIAGRAMS[name]
+    with style():
+        ax = axes()
+        assert draw(data, ax) is ax
+        assert ax.get_xlabel()
+        assert ax.get_ylabel()
+        assert ax.lines or ax.collections
+        ax.get_figure().canvas.draw()  # nothing in it fails late
+
+
+@pytest.mark.parametrize("name", DIAGRAMS)
+def test_other_data_give_another_picture_and_the_same_data_the_same(name: str) -> None:
+    draw, data, other = DIAGRAMS[name]
+    first, again, changed = (drawn(draw(x, axes())) for x in (data, data, other))
+    assert first == again
+    assert first != changed
+
+
+def test_a_spectrum_has_a_stem_per_block_a_ring_per_level_and_its_index() -> None:
+    ax = draw_spectrum(spectrum(-1.0, 0.5, 2.0), axes())
+    rings = [line for line in ax.lines if line.get_marker() == "o"]
+    stems = [line for line in ax.lines if line.get_linewidth() == 3]
+    assert len(rings) == 1
+    assert np.allclose(rings[0].get_xydata(), [(-1.0, 2), (0.5, 2), (2.0, 2)])
+    assert len(stems) == 3
+    assert "index 2" in [text.get_text() for text in ax.texts]
+    positive = draw_spectrum(spectrum(0.0, 0.5, 3.0), axes())
+    assert not any("index" in text.get_text() for text in positive.texts)
+
+
+def test_stems_that_share_an_eigenvalue_are_stacked_up_to_the_total() -> None:
+    levels = (Level(1.0, 3, "complement V"), Level(1.0, 4, "within-class, inside row(W)"))
+    ax = draw_spectrum(SpectrumRecord("s", levels, (1.0,) * 7), axes())
+    tops = [line.get_ydata()[1] for line in ax.lines if line.get_linewidth() == 3]
+    assert max(tops) == 7
+    # One eigenvalue more than the multiplicities add up to is no agreement.
+    assert SpectrumRecord("s", levels, (1.0,) * 8).error == np.inf
+
+
+def test_every_point_of_a_ladder_is_labelled_and_ranks_differ() -> None:
+    points = ladder(0, 2, 3, 6)
+    ax = draw_ladder(points, axes())
+    texts = {text.get_text() for text in ax.texts}
+    assert texts == {"code 0", "code 2 ×3", "code 3 ×4", "code 6 ×7"}
+    markers = [line for line in ax.lines if line.get_marker() not in ("None", "")]
+    assert len(markers) == 2  # ranks 0 and 2
+    assert len({(line.get_marker(), to_hex(line.get_color())) for line in markers}) == 2
+
+
+@pytest.mark.parametrize("name", ["descent", "transition"])
+def test_a_loss_has_its_colour(name: str) -> None:
+    draw, data, _ = DIAGRAMS[name]
+    colours = {to_hex(line.get_color()) for line in draw(data, axes()).lines}
+    assert {LOSS_COLOURS["ce"].lower(), LOSS_COLOURS["mse"].lower()} <= colours
+    assert LOSS_COLOURS["focal"].lower() not in colours
+    assert len(set(LOSS_COLOURS.values())) == len(LOSS_COLOURS)
+    assert loss_colour("my loss") not in LOSS_COLOURS.values()
+
+
+def test_spread_keeps_order_and_distance_and_moves_nothing_that_has_room() -> None:
+    wanted = [3.0, 0.0, 0.05, 0.1, 9.0]
+    placed = spread(wanted, 0.5)
+    assert list(np.argsort(placed)) == list(np.argsort(wanted))
+    assert np.diff(np.sort(placed)).min() >= 0.5 - 1e-9
+    assert placed[0] == 3.0
+    assert placed[4] == 9.0
+    assert spread([], 1.0) == []
+
+
+# ---- the records
+
+
+def saddle(model: UFM) -> Point:
+    code = 2 * merged_code((2, 2), model.d)
+    return solve(model, Point(code, code.T), method="critical").point
+
+
+def test_a_spectrum_record_agrees_with_the_dense_hessian_and_shows_when_it_does_not() -> None:
+    model = UFM(CrossEntropy(), 4, 4, lambda_W=0.02, lambda_H=0.02)
+    best = spectrum_record(model)
+    assert best.error < 1e-13
+    assert best.index == 0
+    down = spectrum_record(model, saddle(model))
+    assert down.error < 1e-12
+    assert down.index == 8
+    # Negative control: a shifted prediction is seen.
+    moved = tuple(x._replace(value=x.value + 1e-3) for x in best.levels)
+    assert SpectrumRecord("", moved, best.measured).error > 1e-4
+
+
+def test_the_ladder_of_three_classes_is_complete() -> None:
+    model = UFM(CrossEntropy(), 3, 3, lambda_W=0.02, lambda_H=0.02)
+    points = ladder_points(model, starts=24)
+    # AT-4: four orbits, eight matrices Z; the ETF alone has index 0.
+    assert len(points) == 4
+    assert sum(point.count for point in points) == 8
+    assert [point.index == 0 for point in points] == [True, False, False, False]
+    assert points[0].label == "simplex ETF"
+    assert points[-1].label == "origin"
+    assert points[-1].objective == pytest.approx(np.log(3))
+    assert points[-1].index == 6  # (K - 1) d
+
+
+def test_a_ladder_refuses_what_it_cannot_count() -> None:
+    with pytest.raises(InputError, match="balanced counts and K <= 6"):
+        ladder_points(UFM(CrossEntropy(), 7, 3, lambda_W=0.02, lambda_H=0.02))
+    with pytest.raises(InputError, match="balanced counts"):
+        ladder_points(UFM(CrossEntropy(), counts=(2, 1), d=3, lambda_W=0.02, lambda_H=0.02))
+
+
+def test_codes_are_named_by_what_is_merged() -> None:
+    square = polygon(4) @ polygon(4).T
+    assert code_name(square, 2, 8) == "square"
+    assert code_name(np.eye(3), 3, 6) == "orthogonal frame"
+    pairs = merged_code((2, 2), 1)
+    assert code_name(pairs @ pairs.T, 1, 8) == "2|2"
+    line = np.array([[1.0], [0.2], [-1.2]])
+    assert code_name(line @ line.T, 1, 1) == "asymmetric"
+
+
+def test_a_slice_falls_along_the_escape_direction_as_the_curvature_says() -> None:
+    model = UFM(CrossEntropy(), 4, 4, lambda_W=0.02, lambda_H=0.02)
+    point = saddle(model)
+    data = slice_record(model, point, reach=1e-2, cells=21)
+    assert data.escape_curvature < 0 < data.second_curvature
+    for heights, curvature in (
+        (data.escape, data.escape_curvature),
+        (data.second, data.second_curvature),
+    ):
+        measured = 2 * np.polyfit(data.times, heights - data.value, 2)[0]
+        assert measured == pytest.approx(curvature, rel=1e-3)
+    assert np.array_equal(data.plane[10], data.escape)  # the middle row is the line
+    wide = slice_record(model, point, cells=21)
+    assert wide.origin is not None
+    assert wide.origin == pytest.approx(-float(np.sqrt(sum(np.sum(x**2) for x in point[:2]))))
+    with pytest.raises(InputError, match="needs a saddle"):
+        slice_record(model, model.minimiser().point)
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), MSE()], ids=["ce", "mse"])
+def test_descent_has_the_predicted_rates(loss) -> None:
+    model = UFM(loss, 4, 6, 2, lambda_W=0.04, lambda_H=0.04)
+    data = descent_record(model, key=jax.random.key(1), snapshots=60, stride=15)
+    for metric in ("NC1", "NC2", "NC3"):
+        assert observed_rate(data, metric) == pytest.approx(data.rates[metric], rel=0.03), metric
+        # Negative control: a rate that is off by a tenth would be noticed.
+        assert observed_rate(data, metric) != pytest.approx(1.1 * data.rates[metric], rel=0.03)
+
+
+def test_the_solver_lies_on_the_transition_curve_on_both_sides() -> None:
+    loss = LabelSmoothing(0.1)
+    shares = (0.3, 0.9, 1.1)
+    data = transition_record(loss, 3, 3, measured_at=shares, curve=4)
+    assert data.threshold == pytest.approx(0.9)
+    c = data.measured_c[:2]
+    assert data.measured_gap[:2] == pytest.approx(np.log(3 / (c + 0.1) - 2), abs=1e-9)
+    assert abs(data.measured_gap[2]) < 1e-9
+    assert data.theory_gap[data.theory_c == data.threshold] == pytest.approx(0, abs=1e-9)
+
+
+def test_focal_loss_has_two_ends_inside_its_window_and_one_outside() -> None:
+    data = window_record(Focal(3.0), 50, cells=9)
+    inside = (data.measured_c > data.origin) & (data.measured_c < data.collapse)
+    below = data.measured_c < data.origin
+    assert inside.any()
+    assert below.any()
+    assert np.all(np.abs(data.from_origin[inside]) < 1e-6)
+    assert np.all(data.from_frame[inside] > 1)
+    assert data.from_origin[below] == pytest.approx(data.from_frame[below])
+    predicted = np.interp(
+        -data.measured_c[inside], -data.branch_c[data.fold :], data.branch_gap[data.fold :]
+    )
+    assert data.from_frame[inside] == pytest.approx(predicted, abs=1e-3)
