@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ufm.plain import UFM
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
 # A critical point known to residual 1e-12 has equal rows to about 1e-11; classes that differ do so
 # by O(1), or they are near a bifurcation and this bound errs on the side of keeping them apart.
 GROUP_TOLERANCE = 1e-9
@@ -129,7 +130,7 @@ class Reduced:
     groups: tuple[Array, ...]
     data: GroupData
     within: Array
-    types: tuple[Array, ...]
+    types: tuple[Indices, ...]
 
     @property
     def types_shrink(self) -> bool:

@@ -51,15 +51,15 @@ class LadderPoint:
 
 
 def ladder_points(
-    model: UFM, *, starts: int = 48, key: jax.Array | None = None
+    model: UFM, *, starts: int = 120, key: jax.Array | None = None
 ) -> tuple[LadderPoint, ...]:
     """Critical points of a balanced model from random starts in every rank, one per orbit.
 
-    Points of the r-dimensional model, r = 1..K (K - 1 if shift invariant), embed in dimension d
-    (A-2), so the search runs there; a start in a small dimension reaches low-rank saddles that one
-    in R^d would miss. The origin and the closed-form minimiser are put in. Two ends are one orbit
-    when objective, singular values and sorted entries of Z and index agree. It is a search: what
-    it returns are critical points, but there may be more.
+    Critical points of the r-dimensional model embed in dimension d (A-2), so the search starts in
+    every dimension r = 1..K (K - 1 if shift invariant): in a small one it reaches low-rank saddles
+    that a start in R^d would miss. The origin and the closed-form minimiser are put in. Two ends
+    are one orbit when objective, singular values and sorted entries of Z and index agree. It is a
+    search: what it returns are critical points, but there may be more.
 
     Args:
         model: a balanced UFM with K <= 6 whose samples merge.
@@ -89,15 +89,15 @@ def ladder_points(
     merge = model.merge()
     full = model if merge is None else merge.model
     found: dict[tuple[float, ...], list[Point]] = {}
-    highest = K - 1 if model.loss.properties(K).shift_invariant else K
-    keys = jax.random.split(jax.random.key(0) if key is None else key, min(model.d, highest))
     origin = Point(np.zeros((K, model.d)), np.zeros((model.d, K)), None)
     ends = [origin if model.lambda_b is None else origin._replace(b=np.zeros(K))]
     minimiser = model.minimiser()
     if minimiser is not None:
         ends.append(minimiser.point)
-    for rank, subkey in enumerate(keys, start=1):
-        ends += _search(full.with_dimension(rank), subkey, starts, model.d)
+    highest = K - 1 if model.loss.properties(K).shift_invariant else K
+    width = min(model.d, highest)
+    ends += _search(full.with_dimension(width), jax.random.key(0) if key is None else key, starts)
+    ends = [_embedded(end, model.d) for end in ends]
     counts = {}
     for end in ends:
         value, gradient = value_and_gradient(full, end)
@@ -112,25 +112,33 @@ def ladder_points(
     return tuple(sorted(orbits, key=lambda orbit: (orbit.objective, orbit.index)))
 
 
-def _search(model: UFM, key: jax.Array, starts: int, d: int) -> list[Point]:
-    """Ends of Levenberg-Marquardt from starts of several scales, embedded in dimension d."""
-    scales = jnp.geomspace(0.7, 5.0, starts)
-    keys = jax.random.split(key, starts)
+def _search(model: UFM, key: jax.Array, starts: int) -> list[Point]:
+    """Ends of Levenberg-Marquardt from starts of every rank and of several scales.
 
-    def start(key: Any, scale: Any) -> Any:
-        return model.random_point(key, scale)
+    A start whose last coordinates are zero stays in the subspace where they are zero, because a
+    reflection of them fixes it: so one compiled program searches every rank.
+    """
+    scales = jnp.tile(jnp.geomspace(0.7, 5.0, starts), model.d)
+    ranks = jnp.repeat(jnp.arange(1, model.d + 1), starts)
+    keys = jax.random.split(key, len(ranks))
 
-    first = jax.vmap(start)(keys, scales)
-    points, _, sizes, _ = jax.vmap(find_critical, in_axes=(None, 0, None, None))(
-        model, first, TOLERANCE, 200
-    )
-    ends = []
-    for i in np.flatnonzero(np.asarray(sizes) <= TOLERANCE):
-        W, H = np.asarray(points.W[i]), np.asarray(points.H[i])
-        b = None if points.b is None else np.asarray(points.b[i])
-        extra = d - W.shape[1]
-        ends.append(Point(np.pad(W, ((0, 0), (0, extra))), np.pad(H, ((0, extra), (0, 0))), b))
-    return ends
+    def run(key: Any, scale: Any, rank: Any) -> tuple[Any, Any]:
+        start = model.random_point(key, scale)
+        used = jnp.arange(model.d) < rank
+        start = Point(start.W * used, start.H * used[:, None], start.b)
+        point, _, size, _ = find_critical(model, start, TOLERANCE, 200)
+        return point, size
+
+    points, sizes = jax.vmap(run)(keys, scales, ranks)
+    chosen = np.flatnonzero(np.asarray(sizes) <= TOLERANCE)
+    return [jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), points) for i in chosen]
+
+
+def _embedded(point: Point, d: int) -> Point:
+    """The point with zeros appended up to dimension d (A-2)."""
+    W, H = np.asarray(point.W), np.asarray(point.H)
+    extra = d - W.shape[1]
+    return Point(np.pad(W, ((0, 0), (0, extra))), np.pad(H, ((0, extra), (0, 0))), point.b)
 
 
 def _describe(group: Sequence[Point], objective: float, index: int) -> LadderPoint:

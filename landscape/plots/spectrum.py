@@ -141,7 +141,8 @@ def draw_spectrum(data: SpectrumRecord, ax: Axes) -> Axes:
     ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter("{x:.0f}")
     low, high = min(x for x, _ in rings), max(x for x, _ in rings)
-    ax.set_xlim(low - 0.06 * (high - low), high + 0.06 * (high - low))
+    pad = 0.06 * ((high - low) or radius)
+    ax.set_xlim(low - pad, high + pad)
     if low < -SAME_LEVEL * radius:
         ax.axvspan(ax.get_xlim()[0], 0, color=RED, alpha=0.08, lw=0)
         ax.text(

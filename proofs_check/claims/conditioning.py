@@ -1,4 +1,4 @@
-"""Conditioning at the minimiser: which Hessian label smoothing and rescaling improve, and which not."""
+"""Conditioning at the minimiser: which Hessian smoothing and rescaling improve, and which not."""
 
 from __future__ import annotations
 
@@ -49,8 +49,12 @@ def _blocks(specimen: Specimen) -> tuple[Array, Array]:
     return matrix[:size, :size], matrix[size:, size:]
 
 
-def _condition(values: Array) -> float:
+def _condition(matrix: Array) -> float:
     """Largest over smallest eigenvalue that is not a zero mode."""
+    return _spread(np.asarray(np.linalg.eigvalsh(matrix)))
+
+
+def _spread(values: Array) -> float:
     positive = values[values > ZERO * values.max()]
     return float(positive.max() / positive.min())
 
@@ -62,14 +66,14 @@ def _loss_only(specimen: Specimen, weight: float = 1.0) -> float:
     R = K - (K - 1) * (model.c + weight * delta)
     error = 0.0
     for block, decay in zip(_blocks(specimen), (model.lambda_W, model.lambda_H), strict=True):
-        values = np.linalg.eigvalsh(block - float(decay) * np.eye(len(block)))
-        error = max(error, abs(_condition(values) / R - 1))
+        found = _condition(block - float(decay) * np.eye(len(block)))
+        error = max(error, abs(found / R - 1))
     return error
 
 
 def _block_condition(specimen: Specimen) -> float:
     """Condition number of the regularised H block, from the dense Hessian."""
-    return _condition(np.linalg.eigvalsh(_blocks(specimen)[1]))
+    return _condition(_blocks(specimen)[1])
 
 
 def _regularised(specimen: Specimen, inflation: bool = True) -> float:
@@ -79,7 +83,7 @@ def _regularised(specimen: Specimen, inflation: bool = True) -> float:
     u = c + float(getattr(model.loss, "delta", 0.0))
     alpha, p = np.log(K / u - K + 1), 1 - (K - 1) * u / K
     kappa = 1 + p * alpha * (u / c if inflation else 1.0)
-    found = [_condition(np.linalg.eigvalsh(block)) for block in _blocks(specimen)]
+    found = [_condition(block) for block in _blocks(specimen)]
     return max(abs(value / kappa - 1) for value in found)
 
 
@@ -101,7 +105,7 @@ def _smoothing_blocks(specimen: Specimen, factor: float = 1.0) -> float:
 
 
 def _joint_condition(specimen: Specimen) -> float:
-    return _condition(specimen.dense_eigenvalues)
+    return _spread(specimen.dense_eigenvalues)
 
 
 def _rescaling(specimen: Specimen, factor: float = 1.0) -> float:

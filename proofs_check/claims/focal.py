@@ -126,7 +126,7 @@ def _window(specimen: Specimen, power: float = 1.0) -> float:
     K, gamma = model.num_classes, float(model.loss.gamma)
     origin, known = _formula(gamma, K, power), thresholds(model)
     error = max(abs(origin - _direct_origin(specimen)), abs(origin - known.origin))
-    if 1 / K >= focal_convexity_threshold(gamma):
+    if focal_convexity_threshold(gamma) <= 1 / K:
         # The steepest chord is then the tangent, which chords from 1e-3 miss by their length.
         ahead = max(0.0, _direct_collapse(gamma, K) - origin)
         return max(error, ahead, known.collapse - known.origin)
@@ -146,7 +146,7 @@ def window_specimens(quick: bool = False) -> tuple[Specimen, ...]:
 
 @cache
 def spurious_specimens(quick: bool = False) -> tuple[Specimen, ...]:
-    """Origins at c halfway between the thresholds, or 2 percent above them where there is no gap."""
+    """Origins halfway between the thresholds, or 2 percent above them where they agree."""
     cases = [(gamma, K) for gamma in (2.0, 3.0) for K in (17, 18)]
     if not quick:
         cases += [(gamma, K) for gamma in (1.0, 2.0, 3.0) for K in (3, 50)]

@@ -108,6 +108,7 @@ def _subset_point(model: UFM, subset: tuple[int, ...]) -> Point:
 @cache
 def subset_specimens(quick: bool = False) -> tuple[Specimen, ...]:
     """Every subset of classes that can be kept, in closed form: (3,2,1), (4,1,1), (3,2,4,1)."""
+    cases: list[tuple[tuple[int, ...], int, float, float]]
     cases = [((3, 2, 1), 4, 8e-3, 5e-3), ((4, 1, 1), 4, 1.5e-2, 6e-3), ((3, 2, 1), 4, 0.2, 0.15)]
     if not quick:
         cases += [((3, 2, 4, 1), 6, 8e-3, 5e-3), ((3, 2, 1), 2, 8e-3, 5e-3)]
@@ -125,12 +126,12 @@ def _found_and_built(quick: bool) -> tuple[Specimen, ...]:
 
 
 def _gradient(specimen: Specimen) -> float:
-    """Gradient norm of the merged bias-free objective, by hand."""
+    """Norms of both gradients of the merged bias-free objective, by hand."""
     model = specimen.model
     W, H, _ = specimen.merged.as_merged(specimen.point)[1].to_numpy()
     G = (W @ H - target(model)) / float(model.num_samples)
     gradients = G @ H.T + float(model.lambda_W) * W, W.T @ G + float(model.lambda_H) * H
-    return float(np.hypot(*map(np.linalg.norm, gradients)))
+    return float(sum(np.linalg.norm(x) for x in gradients))
 
 
 def _subset(specimen: Specimen, share: float = 0.0) -> float:

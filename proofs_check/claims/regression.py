@@ -81,14 +81,16 @@ def critical_points(quick: bool = False) -> tuple[Specimen, ...]:
     for lw, lh in _DECAYS[: 2 if quick else 4]:
         model = _model(lw, lh)
         U, t, Vt = np.linalg.svd(_centred(model), full_matrices=False)
-        kept = np.flatnonzero(t > np.sqrt(SAMPLES * _product(model)))
+        cut = np.sqrt(SAMPLES * _product(model))
+        kept = [j for j in range(TARGETS) if t[j] > cut]
         for S in chain.from_iterable(combinations(kept, r) for r in range(len(kept) + 1)):
-            found.append(Specimen(model, _subset_point(model, list(S), U, t, Vt), "closed form"))
+            found.append(Specimen(model, _subset_point(model, S, U, t, Vt), "closed form"))
         found += [_run(model, seed, "critical", "critical") for seed in range(1 if quick else 4)]
     return tuple(s for s in found if s.converged)
 
 
-def _subset_point(model: Regression, S: list[int], U: Array, t: Array, Vt: Array) -> Point:
+def _subset_point(model: Regression, kept: tuple[int, ...], U: Array, t: Array, Vt: Array) -> Point:
+    S = list(kept)
     size = np.sqrt(t[S] - np.sqrt(SAMPLES * _product(model)))
     ratio = (float(model.lambda_H) / (SAMPLES * float(model.lambda_W))) ** 0.25
     W = np.pad(ratio * U[:, S] * size, ((0, 0), (0, model.d - len(S))))

@@ -139,7 +139,7 @@ def _critical(specimen: Specimen, shrunk: bool = True) -> float:
     kappa, M = float(loss.kappa), float(loss.M)
     G = (Z + np.diag((kappa - 1) * np.diag(Z) - kappa * M * roots)) / model.num_samples
     gradients = G @ H.T + float(model.lambda_W) * W, W.T @ G + float(model.lambda_H) * H
-    return float(np.hypot(*map(np.linalg.norm, gradients)))
+    return float(sum(np.linalg.norm(x) for x in gradients))
 
 
 CLAIMS = (

@@ -58,9 +58,9 @@ def closed_form(model: UFM) -> Specimen | None:
 
 @cache
 def closed_forms(quick: bool = False) -> tuple[Specimen, ...]:
-    """Closed-form minimisers of seven losses in five shapes, three pairs of decays, three biases."""
-    losses = (CrossEntropy(), LabelSmoothing(0.1), LabelSmoothing(0.25), Focal(2.0), Focal(1.0))
-    losses += (MSE(), RescaledMSE(3.0, 2.0), RescaledMSE(0.5, 1.5))
+    """Closed-form minimisers of eight losses: five shapes, three pairs of decays, three biases."""
+    losses: tuple[Loss, ...] = (CrossEntropy(), LabelSmoothing(0.1), LabelSmoothing(0.25))
+    losses += (Focal(2.0), Focal(1.0), MSE(), RescaledMSE(3.0, 2.0), RescaledMSE(0.5, 1.5))
     shapes = [(3, 5, 2, (None,)), (4, 3, 2, (0.0, 0.03))]
     shapes += [(4, 6, 1, (None,)), (4, 5, 2, (0.0, 0.03)), (5, 4, 2, (None,))]
     found = []
@@ -362,12 +362,7 @@ CLAIMS = (
         r"\theta=\frac Mc-\frac1\kappa:\ \mathrm{pair}(1)\times\tbinom K2,\ "
         r"\mathrm{pair}(\kappa)\times K",
         "THEORY 7.5",
-        (
-            loss_is("the loss is rescaled MSE", RescaledMSE),
-            BIAS_FREE,
-            FULL_FRAME,
-            BELOW,
-        ),
+        (loss_is("the loss is rescaled MSE", RescaledMSE), BIAS_FREE, FULL_FRAME, BELOW),
         _frame_table,
         Mutant("theta = M/c, without the shrinkage 1/kappa", _frame_without_shrinkage),
     ),
@@ -379,11 +374,7 @@ CLAIMS = (
         r"\tfrac12\bigl(\lambda_W+\lambda_H\pm\sqrt{(\lambda_W-\lambda_H)^2+4s^2}\bigr)"
         r"\times r_0d,\quad s=\frac{1-\delta}{K\sqrt n}",
         "CE-5",
-        (
-            loss_is(
-                "the loss is CE, LS, focal or MSE", CrossEntropy, LabelSmoothing, Focal, MSE
-            ),
-        ),
+        (loss_is("the loss is CE, LS, focal or MSE", CrossEntropy, LabelSmoothing, Focal, MSE),),
         lambda s: table_error(_origin_rows(s), s),
         Mutant("s = (1 - delta)/(K n)", lambda s: table_error(_origin_rows(s, 1.0), s)),
         _origins,

@@ -242,7 +242,8 @@ CLAIMS = (
         "Along the rank-one pair scaled by (lambda_H/lambda_W)^(1/4) the second derivative is "
         "-2(|G| - sigma), and the Rayleigh quotient -2 sigma (|G| - sigma)/(lambda_W + lambda_H).",
         r"\nabla^2f[\Delta,\Delta]=-2(\|\nabla g\|-\sigma),\quad "
-        r"\Delta_W=(\lambda_H/\lambda_W)^{1/4}ua^\top,\ \Delta_H=-(\lambda_W/\lambda_H)^{1/4}av^\top",
+        r"\Delta_W=(\lambda_H/\lambda_W)^{1/4}ua^\top,\ "
+        r"\Delta_H=-(\lambda_W/\lambda_H)^{1/4}av^\top",
         "CE-4, after Zhu et al. (2021)",
         "lambda_W, lambda_H, |G| > 0",
         _escape,

@@ -1,4 +1,4 @@
-"""The page of the report: complete, self-contained, safe from what a user writes, all or nothing."""
+"""The page of the report: complete, self-contained, safe from what a user writes, atomic."""
 
 import base64
 import re
