@@ -150,11 +150,9 @@ def critical_specimens(quick: bool = False) -> tuple[Specimen, ...]:
                 small = inner.as_merged(inner.origin())[0]
                 start = small.random_point(key, 3.0)
                 run = solve(small, start, method="critical")
-                found.append(
-                    Specimen(
-                        model, embed(run.point, d), "critical", bool(run.result), run.reduction
-                    )
-                )
+                note = f"searched in {rank} dimensions"
+                point = embed(run.point, d)
+                found.append(Specimen(model, point, "critical", bool(run.result), note))
     return tuple(specimen for specimen in found if specimen.converged)
 
 
@@ -240,14 +238,14 @@ def descended_specimens(quick: bool = False) -> tuple[Specimen, ...]:
     """
     found: list[Specimen] = []
     for number, (K, d, counts, biases) in enumerate(_DESCENTS[: 2 if quick else 3]):
-        for loss in losses():
+        for loss in losses() if K == 3 else (CrossEntropy(), Focal(2.0), MSE()):
             cases = [
                 (counts, lambda_b, share * collapse_constant(loss, K, lambda_b is not None))
                 for lambda_b in biases
                 for share in FRACTIONS
             ]
-            if None in biases and max(counts) > 1:
-                cases.append(((3, 2, 1), None, 0.5 * collapse_constant(loss, K, False)))
+            if max(counts) > 1:
+                cases += [((3, 2, 1), lambda_b, 0.3) for lambda_b in biases]
             if 0.5 in biases and isinstance(loss, MSE):
                 # lb/(1 + lb) = 1/3 is where the all-ones direction is switched off (MSE-2).
                 cases += [(counts, 0.5, 0.96 / 3), (counts, 0.5, 1.04 / 3)]
@@ -278,7 +276,6 @@ def many_critical_specimens(quick: bool = False) -> tuple[Specimen, ...]:
         (CrossEntropy(), (1, 1)),
         (CrossEntropy(), (3, 1, 1, 1)),
         (CrossEntropy(), (1, 1, 1, 1, 1)),
-        (LabelSmoothing(0.1), (2, 2, 2, 2)),
     ]
     for number, (loss, counts) in enumerate(shapes[: 2 if quick else None]):
         lambda_W, lambda_H = lambdas(np.random.default_rng((13, number)))

@@ -219,7 +219,7 @@ def _label(data: Sequence[LadderPoint], ax: Axes) -> None:
     heights = [point.objective for point in data]
     span = max(heights) - min(heights) or 1.0
     widest = max(point.index for point in data) or 1
-    ax.set_ylim(min(heights) - 0.1 * span, max(heights) + 0.1 * span)
+    ax.set_ylim(min(heights) - 0.13 * span, max(heights) + 0.1 * span)
     ax.set_xlim(-0.06 * widest, 1.3 * widest)
     gap = 0.06 * span
     clusters: list[list[LadderPoint]] = []
@@ -234,14 +234,11 @@ def _label(data: Sequence[LadderPoint], ax: Axes) -> None:
         # The diagram runs from the lower left to the upper right, so above on the left and below
         # on the right there is room; nothing fits to the left of the first rungs.
         half = len(cluster) // 2 if first > 0.2 * widest else 0
+        left, right = first - 0.07 * widest, last + 0.07 * widest
+        below = 1.3 if first == 0 else 0.6  # the lowest rung has the next one to its right
         for side, members, x, shift in (
-            ("right", cluster[:half], first - 0.07 * widest, 0.6 * gap),
-            (
-                "left",
-                cluster[half:],
-                last + 0.07 * widest,
-                -0.6 * gap * (len(cluster) > 1 or half == 0),
-            ),
+            ("right", cluster[:half], left, 0.6 * gap),
+            ("left", cluster[half:], right, -below * gap),
         ):
             places = spread([point.objective + shift for point in members], gap)
             for point, height in zip(members, places, strict=True):

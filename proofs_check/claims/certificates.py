@@ -20,7 +20,6 @@ from proofs_check.specimens import (
     Specimen,
     critical_specimens,
     descended_specimens,
-    minimiser_specimens,
     where,
 )
 from ufm.minimizers import global_minimiser
@@ -39,12 +38,6 @@ def _dimension_suffices(specimen: Specimen) -> bool:
 
 
 DIMENSION = Hypothesis("d >= the rank of the optimum (K - 1, or K)", _dimension_suffices)
-
-
-@cache
-def minima(quick: bool = False) -> tuple[Specimen, ...]:
-    """All minima reached by descent, with and without reduction."""
-    return (*minimiser_specimens(quick), *descended_specimens(quick))
 
 
 def _value(specimen: Specimen) -> float:
@@ -70,7 +63,7 @@ EQUALITY = Claim(
     source="section C, CE-2; after Zhu et al. (2021), bound derived here",
     literature="derived here",
     hypotheses=(CONVEX, DIMENSION),
-    region=minima,
+    region=descended_specimens,
     check=gap,
     tolerance=1e-9,
     tolerance_source="the gap is first order: gradient norm 1e-12 over curvature 1e-3",
@@ -150,7 +143,7 @@ def _excess(stretch: float) -> Check:
 @cache
 def minima_of_every_dimension(quick: bool = False) -> tuple[Specimen, ...]:
     """Minima in d >= K - 1 and, where the bound is valid but not tight, in d < K - 1."""
-    return (*minimiser_specimens(quick), *low_dimension_minima(quick))
+    return (*descended_specimens(quick), *low_dimension_minima(quick))
 
 
 BOUND = Claim(
@@ -183,7 +176,7 @@ RATIO = Claim(
     source="CE-2; after Zhu et al. (2021)",
     literature="proved",
     hypotheses=(CONVEX, DIMENSION, NONZERO),
-    region=minima,
+    region=descended_specimens,
     check=lambda s: abs(_ratio(s) - 1),
     tolerance=1e-7,
     tolerance_source="gradient norm 1e-12 over sigma times the smallest factor, above 1e-4",
@@ -213,7 +206,7 @@ SHAPE = Claim(
         DIMENSION,
         NONZERO,
     ),
-    region=minima,
+    region=descended_specimens,
     check=_shape_error,
     tolerance=1e-7,
     tolerance_source=RATIO.tolerance_source,

@@ -265,6 +265,11 @@ CENTRED = Claim(
 )
 
 
+def _searched_in_its_dimension(specimen: Specimen) -> bool:
+    """Not a point of a smaller model with zeros appended, whose rank says nothing."""
+    return specimen.note == f"searched in {specimen.model.d} dimensions"
+
+
 def _rank_excess(limit: int) -> Callable[[Specimen], float]:
     def check(specimen: Specimen) -> float:
         rank = reduced(specimen.model, specimen.point).space.rank
@@ -282,7 +287,7 @@ RANK = Claim(
     source="after Shen & Gu (2024); here from the centred classifier",
     literature="proved",
     hypotheses=(SHIFT_INVARIANT, Hypothesis("d >= K", lambda s: s.model.d >= s.model.num_classes)),
-    region=critical_specimens,
+    region=where(critical_specimens, _searched_in_its_dimension),
     check=_rank_excess(1),
     tolerance=COUNTING,
     tolerance_source=COUNTING_SOURCE,

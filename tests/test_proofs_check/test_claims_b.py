@@ -30,6 +30,7 @@ REFUTED = {
     "smoothing-better-conditioned",
 }
 
+pytestmark = pytest.mark.xdist_group("claims-b")  # the specimens are found once
 every_claim = pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
 
 

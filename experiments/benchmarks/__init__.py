@@ -1,0 +1,1 @@
+"""Benchmarks: the lab against the solvers that people use, on one machine and in one run."""
