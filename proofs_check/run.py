@@ -107,7 +107,9 @@ def _mutant_margin(
     else:
         specimens = inside
     margins = _margins(mutant.check or claim.check, specimens, claim.tolerance)
-    return max(margins) if margins else None
+    # A mutant that gives NaN has shown nothing: infinite margins come from NaN only.
+    finite = [margin for margin in margins if np.isfinite(margin)]
+    return max(finite) if finite else None
 
 
 def _region(specimens: list[Specimen]) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from ufm.losses.dual import spectral_norm
+from ufm.model import value_and_gradient
 from ufm.point import Point
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def certificate(model: UFM, point: Point) -> Certificate:
         return Certificate.does_not_apply("no conjugate is known and the loss goes below zero")
     merged, columns_averaged = model.as_merged(point)
     full = point.H.shape[1] == model.num_columns
-    value = float((model if full else merged).objective(point))
+    value = float(value_and_gradient(model if full else merged, point)[0])
     point = columns_averaged.to_numpy()
     counts = np.asarray(merged.counts)
     pi, N = counts / counts.sum(), float(counts.sum())

@@ -118,7 +118,7 @@ def thresholds(model: UFM) -> Thresholds:
         value = float(slopes(loss, np.array([a]), np.array([beta]), K)[0][0])
         return (value - curve.value) / a * K / (K - 1)  # minus the slope: minimised
 
-    grid = np.linspace(np.log(1e-3), np.log(1e3), 401)
+    grid = np.linspace(np.log(1e-3), np.log(1e3), GRID + 1)  # one compiled length
     a = np.exp(grid)
     values = np.asarray(slopes(loss, a, np.full_like(a, beta), K)[0])
     best = int(np.argmin((values - curve.value) / a))

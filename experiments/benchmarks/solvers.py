@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from math import sqrt
 from time import perf_counter
 from typing import Any
 
@@ -22,7 +24,7 @@ from ufm.point import Point
 LEARNING_RATE, MOMENTUM, CHECK_EVERY = 0.1, 0.9, 50
 # PyTorch L-BFGS has stalled when the best gradient norm did not halve in so many blocks of steps.
 STALLED_BLOCKS, BLOCK = 8, 20
-MAX_STEPS = 20_000
+MAX_STEPS, TRIAL_STEPS = 20_000, 20
 
 
 @dataclass(frozen=True)
@@ -45,54 +47,87 @@ def torch_or_none() -> Any:
         return None
 
 
-def _torch_problem(torch: Any, model: Any, start: Point) -> tuple[Any, Any, Callable[[], Any]]:
-    """Parameters W (K, d) and features (N, d), and the mean cross entropy without decay."""
-    W = torch.tensor(np.asarray(start.W), dtype=torch.float64, requires_grad=True)
-    features = torch.tensor(np.asarray(start.H).T.copy(), dtype=torch.float64, requires_grad=True)
+@dataclass(frozen=True)
+class _Torch:
+    """A cross-entropy UFM as PyTorch code has it: features (N, d) and a linear layer."""
+
+    parameters: list[Any]
+    decays: list[float]
+    loss: Callable[[], Any]
+
+    def gradient_norm(self, decay: bool) -> float:
+        """Euclidean norm of all gradients, with weight decay where the optimiser adds it."""
+        total = 0.0
+        for x, weight in zip(self.parameters, self.decays, strict=True):
+            gradient = x.grad + weight * x.detach() if decay else x.grad
+            total += float((gradient**2).sum())
+        return sqrt(total)
+
+    def point(self) -> Point:
+        """The parameters as a point with all samples."""
+        W, features, *bias = [x.detach().numpy().copy() for x in self.parameters]
+        return Point(W, features.T.copy(), bias[0] if bias else None)
+
+
+def _torch_problem(model: Any, start: Point) -> _Torch:
+    torch = torch_or_none()
+    arrays = [start.W, np.asarray(start.H).T] + ([] if start.b is None else [start.b])
+    decays = [model.lambda_W, model.lambda_H] + ([] if start.b is None else [model.lambda_b])
+    parameters = [
+        torch.tensor(np.array(x, order="C"), dtype=torch.float64, requires_grad=True)
+        for x in arrays
+    ]
     labels = torch.tensor(np.asarray(model.labels), dtype=torch.int64)
+    functional = torch.nn.functional
 
     def loss() -> Any:
-        return torch.nn.functional.cross_entropy(features @ W.T, labels)
+        W, features, *bias = parameters
+        return functional.cross_entropy(functional.linear(features, W, *bias), labels)
 
-    return W, features, loss
+    return _Torch(parameters, [float(x) for x in decays], loss)
 
 
-def _torch_point(W: Any, features: Any) -> Point:
-    return Point(W.detach().numpy().copy(), features.detach().numpy().T.copy())
+def _use_best_threads(torch: Any, model: Any, start: Point) -> None:
+    """Give PyTorch all cores or one, whichever is faster: on small problems threads only wait."""
+    problem = _torch_problem(model, start)
+    taken: dict[int, float] = {}
+    for threads in (os.cpu_count() or 1, 1):
+        torch.set_num_threads(threads)
+        problem.loss().backward()
+        began = perf_counter()
+        for _ in range(TRIAL_STEPS):
+            problem.loss().backward()
+        taken[threads] = perf_counter() - began
+    torch.set_num_threads(min(taken, key=lambda threads: taken[threads]))
 
 
 def torch_sgd(model: Any, start: Point, tolerance: float, cap: float) -> Solver:
     """PyTorch full-batch SGD with momentum and weight decay, as the papers' code has it.
 
     Args:
-        model: a cross-entropy UFM without bias.
+        model: a cross-entropy UFM.
         start: the point to start from, all samples.
         tolerance: Euclidean gradient norm to reach, decay included.
         cap: seconds after which it stops.
     """
     torch = torch_or_none()
+    _use_best_threads(torch, model, start)
 
     def run() -> Outcome:
         began = perf_counter()
-        W, features, loss = _torch_problem(torch, model, start)
-        groups = [
-            {"params": [W], "weight_decay": float(model.lambda_W)},
-            {"params": [features], "weight_decay": float(model.lambda_H)},
-        ]
+        problem = _torch_problem(model, start)
+        pairs = zip(problem.parameters, problem.decays, strict=True)
+        groups = [{"params": [x], "weight_decay": decay} for x, decay in pairs]
         optimiser = torch.optim.SGD(groups, lr=LEARNING_RATE, momentum=MOMENTUM)
         count = 0
         while True:
             optimiser.zero_grad()
-            loss().backward()
+            problem.loss().backward()
             if count % CHECK_EVERY == 0:
-                squares = sum(
-                    float(((x.grad + g["weight_decay"] * x.detach()) ** 2).sum())
-                    for g in groups
-                    for x in g["params"]
-                )
+                done = problem.gradient_norm(decay=True) <= tolerance
                 late = perf_counter() - began > cap
-                if squares <= tolerance**2 or late:
-                    return Outcome(_torch_point(W, features), late and squares > tolerance**2)
+                if done or late:
+                    return Outcome(problem.point(), late and not done)
             optimiser.step()
             count += 1
 
@@ -102,12 +137,13 @@ def torch_sgd(model: Any, start: Point, tolerance: float, cap: float) -> Solver:
 def torch_lbfgs(model: Any, start: Point, tolerance: float, cap: float) -> Solver:
     """PyTorch L-BFGS with its strong Wolfe search, until it converges or stalls."""
     torch = torch_or_none()
+    _use_best_threads(torch, model, start)
 
     def run() -> Outcome:
         began = perf_counter()
-        W, features, loss = _torch_problem(torch, model, start)
+        problem = _torch_problem(model, start)
         optimiser = torch.optim.LBFGS(
-            [W, features],
+            problem.parameters,
             max_iter=BLOCK,
             tolerance_grad=0.0,
             tolerance_change=0.0,
@@ -116,8 +152,9 @@ def torch_lbfgs(model: Any, start: Point, tolerance: float, cap: float) -> Solve
 
         def closure() -> Any:
             optimiser.zero_grad()
-            decay = model.lambda_W * (W**2).sum() + model.lambda_H * (features**2).sum()
-            value = loss() + 0.5 * decay
+            value = problem.loss()
+            for x, weight in zip(problem.parameters, problem.decays, strict=True):
+                value = value + 0.5 * weight * (x**2).sum()
             value.backward()
             return value
 
@@ -125,12 +162,12 @@ def torch_lbfgs(model: Any, start: Point, tolerance: float, cap: float) -> Solve
         while True:
             optimiser.step(closure)
             closure()
-            norm = float(torch.sqrt((W.grad**2).sum() + (features.grad**2).sum()))
+            norm = problem.gradient_norm(decay=False)
             without = 0 if norm < 0.5 * best else without + 1
             best = min(best, norm)
             late = perf_counter() - began > cap
             if norm <= tolerance or late or without >= STALLED_BLOCKS:
-                return Outcome(_torch_point(W, features), late and norm > tolerance)
+                return Outcome(problem.point(), late and norm > tolerance)
 
     return run
 
@@ -151,10 +188,12 @@ def scipy_newton_cg(model: Model, start: Point, tolerance: float, cap: float) ->
     """SciPy Newton-CG with compiled JAX gradients and Hessian-vector products."""
     flat, unravel = ravel_pytree(start)
     first = np.asarray(flat)
+    newest: list[Any] = [None, None]
 
     def both(x: Any) -> tuple[float, Any]:
         value, gradient = value_and_gradient(model, unravel(x))
-        return float(value), np.asarray(ravel_pytree(gradient)[0])
+        newest[:] = x.copy(), np.asarray(ravel_pytree(gradient)[0])
+        return float(value), newest[1]
 
     def product(x: Any, v: Any) -> Any:
         return np.asarray(ravel_pytree(hessian_vector_product(model, unravel(x), unravel(v)))[0])
@@ -165,7 +204,8 @@ def scipy_newton_cg(model: Model, start: Point, tolerance: float, cap: float) ->
 
         def watch(x: Any) -> None:
             nonlocal late
-            small = float(np.linalg.norm(both(x)[1])) <= tolerance
+            gradient = newest[1] if np.array_equal(x, newest[0]) else both(x)[1]
+            small = float(np.linalg.norm(gradient)) <= tolerance
             late = not small and perf_counter() - began > cap
             if small or late:
                 raise StopIteration

@@ -63,9 +63,7 @@ def test_it_stays_at_a_saddle_that_descent_would_leave(model, brute):
     beta, ratio = np.log(2 / model.c - 1), (LH / LW) ** 0.25
     code = np.sqrt(beta) * merged_code((2, 2), D)
     rng = np.random.default_rng(0)
-    near = Point(
-        *(x + 1e-5 * rng.standard_normal(x.shape) for x in (ratio * code, code.T / ratio))
-    )
+    near = Point(*(x + 1e-5 * rng.standard_normal(x.shape) for x in (ratio * code, code.T / ratio)))
     point, value, size, used = find_critical(model, near, 1e-12, 100)
     assert float(size) <= 1e-12
     assert int(used) < 20

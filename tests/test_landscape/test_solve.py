@@ -263,9 +263,9 @@ def test_a_regression_is_solved():
 
 def test_bad_choices_are_refused(monkeypatch):
     model = model_of("ce")
-    with pytest.raises(InputError, match="Unknown method.*adam.*newton"):
+    with pytest.raises(InputError, match=r"Unknown method.*adam.*newton"):
         solve(model, method="adam")
-    with pytest.raises(InputError, match="Unknown reduction.*maybe"):
+    with pytest.raises(InputError, match=r"Unknown reduction.*maybe"):
         solve(model, reduction="maybe")
     for tolerance in (0.0, -1e-9, float("nan")):
         with pytest.raises(InputError, match="tolerance"):

@@ -148,7 +148,7 @@ def test_the_closed_form_of_a_temperature():
 
 def test_evidence_never_says_more_than_is_known():
     sizes = {"lambda_W": 0.01, "lambda_H": 0.01}
-    # Neither convex nor contrastive: without bias the equalising bound proves it, a probe probes it.
+    # Neither convex nor contrastive: without bias the equalising bound decides (GL-1).
     for loss, evidence in ((Focal(2.0), "proved"), (my_focal, "probed")):
         assert UFM(loss, 20, 21, **sizes).minimiser().evidence == evidence
     biased = UFM(my_focal, 20, 21, **sizes, lambda_b=0.1).minimiser()

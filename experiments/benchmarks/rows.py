@@ -1,0 +1,25 @@
+"""The rows of the benchmark table, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from experiments.benchmarks.closed_form import gap, spectrum
+from experiments.benchmarks.curvature import index_large, index_small
+from experiments.benchmarks.minimum import minimum
+from experiments.benchmarks.record import Record
+from experiments.benchmarks.timing import Settings
+
+SMALL, LARGE = (10, 16, 10), (100, 128, 10)
+# Merged-class saddles of rank 1, 49 and 98 among 100 classes.
+GROUPINGS = ((50, 50), (2,) * 50, (2,) + (1,) * 98)
+
+ROWS: dict[str, Callable[[Settings], list[Record]]] = {
+    "minimum-small": partial(minimum, "minimum-small", SMALL, (500.0, 2.0)),
+    "minimum-large": partial(minimum, "minimum-large", LARGE, (200.0, 5.0)),
+    "index-small": partial(index_small, "index-small", SMALL),
+    "index-large": partial(index_large, "index-large", (100, 128, 78), GROUPINGS),
+    "spectrum-imagenet": partial(spectrum, "spectrum-imagenet", (1000, 2048, 1281)),
+    "gap-1000": partial(gap, "gap-1000", (1000, 2048, 1281)),
+}

@@ -1,0 +1,175 @@
+"""``ufm bench``: the lab against the solvers that people use, in one run."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import asdict
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from experiments.cli.options import Json, Out
+from experiments.cli.output import (
+    deliver,
+    envelope,
+    number,
+    patiently,
+    prepare,
+    require_writable,
+    show,
+    table,
+    whole_file,
+)
+
+EXAMPLES = (
+    "ufm bench",
+    "ufm bench --quick --row minimum-small --row index-small",
+    "ufm bench --json --out bench.json",
+)
+REPEATS, QUICK_REPEATS = 21, 7
+
+
+class Row(StrEnum):
+    """The rows of the table."""
+
+    minimum_small = "minimum-small"
+    minimum_large = "minimum-large"
+    index_small = "index-small"
+    index_large = "index-large"
+    spectrum_imagenet = "spectrum-imagenet"
+    gap_1000 = "gap-1000"
+
+
+def bench(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer repeats and shorter caps: about a minute.")
+    ] = False,
+    row: Annotated[
+        list[Row] | None,
+        typer.Option("--row", help="Only this row; give it several times for several rows."),
+    ] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(
+            "--repeats",
+            min=1,
+            help="Warm calls of everything that is fast.",
+            show_default=f"{REPEATS}, or {QUICK_REPEATS} with --quick",
+        ),
+    ] = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option("--figure", metavar="FILE.svg", help="Draw the table as bars."),
+    ] = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Time the lab against the usual solvers, from the same random points, and judge the ratios."""
+    prepare()
+    require_writable(out, "--out")
+    require_writable(figure, "--figure")
+    from experiments.benchmarks.rows import ROWS
+    from experiments.benchmarks.timing import Settings
+
+    settings = Settings(quick, repeats or (QUICK_REPEATS if quick else REPEATS))
+    chosen = list(dict.fromkeys(row)) if row else list(Row)
+    records = []
+    for name in chosen:
+        found = patiently(f"Timing {name.value}", partial(ROWS[name.value], settings))
+        records += found
+        if not as_json:
+            for work in dict.fromkeys(x.work for x in found):
+                show(f"{name.value}: {work}", work_table([x for x in found if x.work == work]))
+    inputs = {"quick": quick, "rows": [name.value for name in chosen], "repeats": settings.repeats}
+    record = {
+        "libraries": libraries(),
+        "device": device(),
+        "rows": [asdict(x) for x in records],
+        "not_reached": [f"{x.row}: {x.solver}" for x in records if x.reached is False],
+        "wrong": [f"{x.row}: {x.solver}" for x in records if x.wrong],
+    }
+    if figure is not None:
+        draw_works(records, figure)
+    deliver(envelope("bench", inputs, record), as_json=as_json, out=out)
+    if not as_json:
+        show(closing(record))
+    if record["wrong"]:
+        raise typer.Exit(1)
+
+
+def work_table(records: list[Any]) -> Any:
+    """One table per piece of work: ours first, the others with their ratio to ours."""
+    from experiments.benchmarks.record import duration, times
+
+    numbers = ("time", "first call", "x ours")
+    made = table(("solver", *numbers, "target", "note"), right=numbers)
+    for x in records:
+        made.add_row(
+            x.solver,
+            duration(x.seconds, capped=x.capped),
+            duration(x.first),
+            times(x.ratio, capped=x.capped),
+            x.verdict,
+            x.note,
+        )
+    return made
+
+
+def draw_works(records: list[Any], path: Path) -> None:
+    """Every piece of work as bars, one below the other, in a vector graphic."""
+    from matplotlib.figure import Figure
+
+    from experiments.benchmarks.figure import draw
+
+    works = list(dict.fromkeys(x.work for x in records))
+    made = Figure(figsize=(8.0, 0.8 + 0.35 * len(records) + 0.8 * len(works)), layout="constrained")
+    groups = [[x for x in records if x.work == work] for work in works]
+    heights = [len(group) + 1 for group in groups]
+    axes = made.subplots(len(works), squeeze=False, height_ratios=heights)[:, 0]
+    for group, ax in zip(groups, axes, strict=True):
+        draw(group, ax)
+    with whole_file(path) as stream:
+        made.savefig(stream, format="svg")
+
+
+def closing(record: dict[str, Any]) -> str:
+    """What was not reached, what was wrong, and on what machine."""
+    used = ", ".join(f"{name} {version}" for name, version in record["libraries"].items())
+    where = record["device"]
+    lines = [f"{where['backend']}, {number(where['cores'])} cores, {where['machine']}; {used}."]
+    for key, head in (("not_reached", "Not reached"), ("wrong", "WRONG")):
+        if record[key]:
+            lines.append(f"{head}: {'; '.join(record[key])}.")
+    if not record["not_reached"] and not record["wrong"]:
+        lines.append("Every target was reached.")
+    return "\n".join(lines)
+
+
+def libraries() -> dict[str, str]:
+    """Versions of everything that was timed, without importing it."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in ("jax", "numpy", "scipy", "optax", "torch"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def device() -> dict[str, Any]:
+    """Where it ran: backend, cores, kind of machine."""
+    import jax
+
+    return {
+        "backend": jax.default_backend(),
+        "kind": jax.devices()[0].device_kind,
+        "cores": os.cpu_count(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+    }

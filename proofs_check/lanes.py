@@ -1,0 +1,79 @@
+"""Run many claims in two processes, each with its own specimens.
+
+Claims are taken from both ends of the list, so that claims which share specimens (neighbours in the
+registry) mostly meet in one process; compiled programs are shared through JAX's disk cache.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import fields
+from typing import Any
+
+from proofs_check.claim import Claim, Outcome
+from proofs_check.registry import core_claims
+from proofs_check.run import check_claim
+
+
+def check_in_lanes(
+    claims: Sequence[Claim],
+    *,
+    quick: bool = False,
+    loss: str | None = None,
+    started: Callable[[str], None] | None = None,
+    finished: Callable[[Outcome], None] | None = None,
+) -> list[Outcome]:
+    """Check core claims two at a time, and return their outcomes in the order given.
+
+    Args:
+        claims: claims of the core (processes find them by id).
+        quick: smaller regions.
+        loss: only specimens of this loss.
+        started: called with the id of a claim when it is taken up.
+        finished: called with each outcome.
+
+    Example:
+        >>> check_in_lanes([])
+        []
+    """
+    waiting = deque(claims)
+    by_id = {claim.id: claim for claim in claims}
+    done: dict[str, Outcome] = {}
+    context = multiprocessing.get_context("spawn")
+    lanes = [ProcessPoolExecutor(1, mp_context=context) for _ in range(min(2, len(claims)))]
+    running: dict[Future[dict[str, Any]], int] = {}
+    try:
+        while waiting or running:
+            for lane, pool in enumerate(lanes):
+                if waiting and lane not in running.values():
+                    claim = waiting.popleft() if lane == 0 else waiting.pop()
+                    if started is not None:
+                        started(claim.id)
+                    running[pool.submit(_check, claim.id, quick, loss)] = lane
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                del running[future]
+                record = future.result()
+                outcome = Outcome(claim=by_id[record.pop("id")], **record)
+                done[outcome.claim.id] = outcome
+                if finished is not None:
+                    finished(outcome)
+    except BaseException:
+        for pool in lanes:
+            for process in list((pool._processes or {}).values()):
+                process.terminate()
+        raise
+    finally:
+        for pool in lanes:
+            pool.shutdown(wait=False, cancel_futures=True)
+    return [done[claim.id] for claim in claims]
+
+
+def _check(name: str, quick: bool, loss: str | None) -> dict[str, Any]:
+    """An outcome without its claim, whose functions do not travel between processes."""
+    claim = next(claim for claim in core_claims() if claim.id == name)
+    outcome = check_claim(claim, quick=quick, loss=loss)
+    record = {f.name: getattr(outcome, f.name) for f in fields(outcome) if f.name != "claim"}
+    return {"id": name, **record}

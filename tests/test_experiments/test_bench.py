@@ -1,0 +1,262 @@
+"""The benchmarks at toy sizes: every solver really runs, and what it returns is verified."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from experiments.benchmarks import curvature, minimum, rows, solvers
+from experiments.benchmarks.figure import draw
+from experiments.benchmarks.record import against, duration, measured, times
+from experiments.benchmarks.solvers import OTHERS, PAPERS, TORCH, Outcome
+from experiments.benchmarks.timing import Settings, Timing, alternate
+from experiments.cli.bench import Row
+from ufm.errors import InputError
+
+SIZES = (3, 4, 2)
+ONCE = Settings(quick=True, repeats=1)
+FIELDS = {
+    "row",
+    "work",
+    "solver",
+    "seconds",
+    "first",
+    "calls",
+    "capped",
+    "ours",
+    "ratio",
+    "target",
+    "limit",
+    "reached",
+    "solved",
+    "wrong",
+    "note",
+}
+
+
+def run(makers=None, targets=(1.0, 1.0)):
+    return {x.solver: x for x in minimum.minimum("toy", SIZES, targets, ONCE, makers)}
+
+
+def without_torch(monkeypatch):
+    def refuse(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(solvers, "import_module", refuse)
+
+
+@pytest.fixture
+def fake_torch(monkeypatch):
+    """PyTorch's solvers are replaced by one of ours: the row must not depend on PyTorch."""
+    for name in TORCH:
+        monkeypatch.setitem(solvers.TORCH, name, solvers.newton_cg)
+    monkeypatch.setattr(minimum, "torch_or_none", lambda: object())
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_other_solver_runs_and_is_verified(name):
+    ran = []
+
+    def maker(*arguments):
+        inner = OTHERS[name](*arguments)
+        return lambda: ran.append(1) or inner()
+
+    record = run({name: maker})[name]
+    assert len(ran) == record.calls + 1
+    assert record.seconds > 0
+    assert not record.wrong
+    assert record.ratio == record.seconds / record.ours
+    assert record.solved or "stalled" in record.note
+
+
+@pytest.mark.parametrize("name", TORCH)
+def test_pytorch_runs_where_it_is_installed_and_is_named_where_not(name):
+    record = run({name: TORCH[name]})[name]
+    if solvers.torch_or_none() is None:
+        assert record.seconds is None
+        assert "not installed" in record.note
+    else:
+        assert record.seconds > 0
+        assert not record.wrong
+
+
+def test_without_pytorch_its_lines_say_so(monkeypatch):
+    without_torch(monkeypatch)
+    record = run({PAPERS: TORCH[PAPERS]})[PAPERS]
+    assert record.seconds is None
+    assert record.ratio is None
+    assert record.reached is None
+    assert "not installed" in record.note
+
+
+def test_the_line_of_pytorch_carries_the_target_of_the_papers(fake_torch):
+    records = run({PAPERS: solvers.newton_cg}, targets=(0.0, 1.0))
+    assert records[PAPERS].target == 0.0
+    assert records[PAPERS].reached is True
+
+
+def test_a_solver_that_returns_a_wrong_value_is_labelled():
+    def origin(model, start, tolerance, cap):
+        # A critical point, so the gradient norm alone would be content.
+        return lambda: Outcome(model.origin())
+
+    record = run({"origin": origin})["origin"]
+    assert record.wrong
+    assert not record.solved
+    assert record.reached is None
+    assert record.note.startswith("MISSED the minimum")
+
+
+def test_a_solver_that_stops_early_is_no_rival():
+    def lazy(model, start, tolerance, cap):
+        return lambda: Outcome(start, capped=True)
+
+    records = run({"lazy": lazy, "newton": OTHERS["trust-region Newton-CG, jitted"]}, (1.0, 0.0))
+    assert records["lazy"].capped
+    assert not records["lazy"].wrong
+    assert records["lazy"].note.startswith("stopped at |g|")
+    assert records["lazy"].target is None
+    assert records["newton"].reached is True
+
+
+def test_ours_must_solve_it(monkeypatch):
+    real = minimum.solve
+    monkeypatch.setattr(
+        minimum, "solve", lambda model, start, tolerance: real(model, start, max_iterations=1)
+    )
+    record = run({})[minimum.OURS]
+    assert record.wrong
+    assert not record.solved
+
+
+def test_a_capped_time_prints_a_bound():
+    record = measured("a", "b", "c", Timing(60.0, 60.0, 1, None), 0.01, capped=True)
+    assert duration(record.seconds, capped=record.capped) == "> 60 s"
+    assert times(record.ratio, capped=record.capped) == "> 6,000x"
+    assert against(record, 500.0).verdict == "500x: reached"
+    assert against(record, 7000.0).verdict == "7000x: not reached"
+
+
+def test_work_beyond_the_budget_is_done_once():
+    short = replace(ONCE, repeats=5)
+    calls = {"slow": 0, "fast": 0}
+
+    def count(name):
+        calls[name] += 1
+        return calls[name]
+
+    class Impatient(Settings):
+        budget = 0.0
+
+    timed = alternate({name: lambda name=name: count(name) for name in calls}, short, frozenset())
+    assert timed["slow"].calls == timed["fast"].calls == 5
+    once = alternate({"slow": lambda: count("slow")}, Impatient(repeats=5), frozenset())
+    assert once["slow"].calls == 1
+    assert calls["slow"] == 7
+
+
+def test_arpack_agrees_at_a_saddle_and_is_capped():
+    records = curvature.index_large("toy", (4, 5, 3), ((2, 2),), ONCE)
+    ours, arpack = records
+    assert not ours.wrong
+    assert arpack.solved
+    assert arpack.note.startswith("lambda_min only, off by")
+    model = minimum.cross_entropy(4, 5, 3)
+    point, size = curvature.saddle(model, (2, 2))
+    assert size < 1e-12
+    late = curvature.arpack_smallest(model, curvature.lifted(model, point), 1.0, -1.0)
+    assert late.capped
+    assert late.smallest is None
+
+
+def test_a_wrong_count_is_labelled(monkeypatch):
+    real = curvature.count_curvature
+    monkeypatch.setattr(
+        curvature,
+        "count_curvature",
+        lambda *arguments: replace(real(*arguments), index=real(*arguments).index + 1),
+    )
+    assert curvature.index_small("toy", (4, 5, 3), ONCE)[0].wrong
+
+
+@pytest.fixture
+def toy_rows(monkeypatch):
+    """All rows at toy sizes, and the wrong solver where a test wants one."""
+
+    def small(row):
+        return lambda settings: minimum.minimum(row, SIZES, (0.0, 0.0), settings, OTHERS)
+
+    for name in rows.ROWS:
+        monkeypatch.setitem(rows.ROWS, name, small(name))
+
+
+def test_the_command_runs_the_chosen_rows_only(ufm, toy_rows):
+    ran = ufm("bench --quick --repeats 1 --row index-small --row gap-1000")
+    assert ran.code == 0
+    assert "index-small: CE minimum" in ran.out
+    assert "gap-1000: CE minimum" in ran.out
+    assert "minimum-large" not in ran.out
+    assert "Every target was reached." in ran.out
+
+
+def test_the_json_is_whole_and_alone(ufm, toy_rows, tmp_path):
+    path = tmp_path / "bench.json"
+    ran = ufm("bench --quick --repeats 1 --row minimum-small --json --out", path)
+    document = ran.json
+    assert json.loads(path.read_text()) == document
+    assert document["schema"] == 1
+    assert document["command"] == "bench"
+    assert document["inputs"] == {"quick": True, "rows": ["minimum-small"], "repeats": 1}
+    assert set(document["libraries"]) == {"jax", "numpy", "scipy", "optax", "torch"}
+    assert document["device"]["backend"]
+    assert all(set(row) == FIELDS for row in document["rows"])
+    assert document["rows"][0]["solver"] == minimum.OURS
+    assert document["wrong"] == []
+
+
+def test_the_figure_is_written(ufm, toy_rows, tmp_path):
+    path = tmp_path / "bench.svg"
+    assert ufm("bench --quick --repeats 1 --row minimum-small --figure", path).code == 0
+    assert "<svg" in path.read_text()
+
+
+def test_a_wrong_value_exits_1(ufm, monkeypatch):
+    bad = replace(measured("a", "b", "c", Timing(1.0, 1.0, 1, None)), wrong=True)
+    monkeypatch.setitem(rows.ROWS, "gap-1000", lambda settings: [bad])
+    ran = ufm("bench --row gap-1000")
+    assert ran.code == 1
+    assert "WRONG: a: c." in ran.out
+
+
+def test_a_target_that_is_not_reached_is_said_and_exits_0(ufm, monkeypatch):
+    slow = against(measured("a", "b", "c", Timing(1.0, 1.0, 1, None), 1.0), 2.0)
+    monkeypatch.setitem(rows.ROWS, "gap-1000", lambda settings: [slow])
+    ran = ufm("bench --row gap-1000")
+    assert ran.code == 0
+    assert "2x: not reached" in ran.out
+    assert "Not reached: a: c." in ran.out
+
+
+@pytest.mark.parametrize("words", ["bench --row nothing", "bench --repeats 0"])
+def test_bad_words_exit_2(ufm, words):
+    assert ufm(words).code == 2
+
+
+def test_rows_of_the_command_are_the_rows_there_are():
+    assert [row.value for row in Row] == list(rows.ROWS)
+
+
+def test_the_figure_has_one_bar_per_solver_that_ran():
+    from matplotlib.figure import Figure
+
+    records = [
+        measured("a", "b", "ours", Timing(0.01, 1.0, 3, None)),
+        measured("a", "b", "other", Timing(1.0, 1.0, 1, None), 0.01, capped=True),
+    ]
+    ax = draw(records, Figure().subplots())
+    assert len(ax.patches) == 2
+    assert ax.get_xscale() == "log"
+    assert np.isclose(ax.patches[0].get_width(), 0.01)
+    with pytest.raises(InputError):
+        draw([], Figure().subplots())
