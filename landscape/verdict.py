@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -56,7 +57,7 @@ class Verdict:
         objective, gradient_norm: at the point.
         count: index, nullity (observed and predicted), extreme eigenvalues, tolerance.
         certificate: the duality gap, or why there is none.
-        escape: exact direction of negative curvature of a strict saddle, else None.
+        model, point: what was judged.
         lower: a point with a lower objective where NOT_GLOBAL, merged columns, else None.
         lower_objective: its objective, else None.
     """
@@ -70,9 +71,17 @@ class Verdict:
     gradient_norm: float
     count: CurvatureCount
     certificate: Certificate
-    escape: Escape | None
+    model: Any
+    point: Any
     lower: Any
     lower_objective: float | None
+
+    @cached_property
+    def escape(self) -> Escape | None:
+        """Exact direction of most negative curvature of a strict saddle (computed on demand)."""
+        if self.curvature is not Curvature.STRICT_SADDLE:
+            return None
+        return escape_direction(self.model, self.point, self.count.smallest)
 
 
 def verdict(model: Model, point: Any, *, restarts: int = 0, key: Any = None) -> Verdict:
@@ -105,11 +114,8 @@ def verdict(model: Model, point: Any, *, restarts: int = 0, key: Any = None) -> 
     count = count_curvature(model, point, gradient_norm)
     curvature, reason, gamma = _curvature(count, gradient_norm, point)
     certificate = model.certificate(point)
-    escape = None
-    if curvature is Curvature.STRICT_SADDLE:
-        escape = escape_direction(model, point, count.smallest)
     globality, why, lower, lower_value = _globality(
-        model, point, value, curvature, certificate, escape, restarts, key
+        model, point, value, curvature, certificate, count, restarts, key
     )
     return Verdict(
         curvature,
@@ -121,7 +127,8 @@ def verdict(model: Model, point: Any, *, restarts: int = 0, key: Any = None) -> 
         gradient_norm,
         count,
         certificate,
-        escape,
+        model,
+        point,
         lower,
         lower_value,
     )
@@ -196,7 +203,7 @@ def _globality(
     value: float,
     curvature: Curvature,
     certificate: Certificate,
-    escape: Escape | None,
+    count: CurvatureCount,
     restarts: int,
     key: Any,
 ) -> tuple[Globality, str, Any, float | None]:
@@ -216,7 +223,8 @@ def _globality(
     if proved and known is not None and curvature is not Curvature.NOT_CRITICAL:
         reason = f"it has the value of the closed-form global minimum ({known.source})"
         return Globality.GLOBAL, reason, None, None
-    if escape is not None:
+    if curvature is Curvature.STRICT_SADDLE:
+        escape = escape_direction(model, point, count.smallest)
         lower, lower_value = escape.descend(model, point, value)
         if lower_value < value:
             reason = "the objective falls along the escape direction"
