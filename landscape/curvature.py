@@ -261,7 +261,11 @@ def _dense(model: Model, point: Any, gradient_norm: float) -> CurvatureCount:
     spectrum = Spectrum.of((x, 1, "dense") for x in values)
     generators = model.generators(point)
     rows = np.concatenate(
-        [np.reshape(leaf, (leaf.shape[0], -1)) for leaf in jax.tree.leaves(generators)], axis=1
+        [
+            np.reshape(leaf, (leaf.shape[0], int(np.prod(leaf.shape[1:]))))
+            for leaf in jax.tree.leaves(generators)
+        ],
+        axis=1,
     )
     expected = generator_rank(rows)
     return _from_spectrum(spectrum, len(values), expected, gradient_norm, point, None, "dense")

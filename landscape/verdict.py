@@ -58,7 +58,8 @@ class Verdict:
         count: index, nullity (observed and predicted), extreme eigenvalues, tolerance.
         certificate: the duality gap, or why there is none.
         model, point: what was judged.
-        lower: a point with a lower objective where NOT_GLOBAL, merged columns, else None.
+        lower: a point with a lower objective where NOT_GLOBAL, else None; merged columns unless
+            only a split within classes lies lower.
         lower_objective: its objective, else None.
     """
 
@@ -208,7 +209,8 @@ def _globality(
     key: Any,
 ) -> tuple[Globality, str, Any, float | None]:
     slack = GLOBAL_GAP * (1 + abs(value))
-    if certificate.applies and certificate.gap is not None and certificate.gap <= slack:
+    saddle = curvature is Curvature.STRICT_SADDLE  # never global, however small its gap
+    if not saddle and certificate.applies and (certificate.gap or 0.0) <= slack:
         return (
             Globality.GLOBAL,
             f"duality gap {certificate.gap:.2e} ({certificate.reason})",
@@ -220,14 +222,19 @@ def _globality(
     if known is not None and known.value < value - slack:
         reason = f"the closed form reaches {known.value:.12g} ({known.source})"
         return Globality.NOT_GLOBAL, reason, known.point, known.value
-    if proved and known is not None and curvature is not Curvature.NOT_CRITICAL:
+    if proved and known is not None and not saddle and curvature is not Curvature.NOT_CRITICAL:
         reason = f"it has the value of the closed-form global minimum ({known.source})"
         return Globality.GLOBAL, reason, None, None
-    if curvature is Curvature.STRICT_SADDLE:
+    if saddle:
         escape = escape_direction(model, point, count.smallest)
         lower, lower_value = escape.descend(model, point, value)
         if lower_value < value:
             reason = "the objective falls along the escape direction"
+            if isinstance(model, UFM):
+                merged, mean = model.as_merged(lower)
+                height = float(value_and_gradient(merged, mean)[0])
+                if height < value:  # always so for convex losses, by Jensen's inequality
+                    lower, lower_value = mean, height
             return Globality.NOT_GLOBAL, reason, lower, lower_value
     keys = jax.random.split(jax.random.key(0) if key is None else key, max(restarts, 1))
     for i in range(restarts):

@@ -201,6 +201,17 @@ def test_at_the_origin_only_the_bias_is_left():
         assert count_range_below(data, 0.04).below == 0
 
 
+def test_expecting_none_is_not_fooled_by_negative_feature_blocks():
+    """Near the origin, lambda_H < bound < lambda_W: the complement is positive, B is not."""
+    model = UFM(FAMILY["ce"][0], 4, 3, lambda_W=1.0, lambda_H=0.01)
+    rng = np.random.default_rng(0)
+    point = Point(0.1 * rng.standard_normal((4, 3)), 0.1 * rng.standard_normal((3, 4)))
+    data = reduced(model, point).data
+    expected = int(np.sum(np.linalg.eigvalsh(group_block(data)) < 0.3))
+    got = count_range_below(data, 0.3, expect_none=True)
+    assert got.below == got.features == expected == 12
+
+
 def test_expecting_none_saves_the_second_factorisation_only_when_it_is_true(monkeypatch):
     data = data_of("ce", (2, 2, 2, 2), None)
     values = np.linalg.eigvalsh(group_block(data))
