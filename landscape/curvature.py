@@ -19,7 +19,7 @@ from landscape.hessian import MAX_DENSE_SIZE, dense_hessian
 from landscape.inertia import count_range_below
 from landscape.lanczos import lanczos
 from landscape.operators import hessian_operator
-from ufm.blocks import within_group_block
+from ufm.blocks import GroupData, within_group_block
 from ufm.model import Model
 from ufm.plain import UFM
 from ufm.reduce import Reduced, complement_couplings, full_spectrum, reduced
@@ -215,9 +215,7 @@ def _by_inertia(model: UFM, point: Any, parts: Reduced, gradient_norm: float) ->
         levels += [(x, repeats, "") for x in np.linalg.eigvalsh(parts.within[g])]
         levels.append((lh, repeats * copies, ""))
     rest = Spectrum.of(levels)
-    # Gershgorin on the decays and the logit part bounds the range block well enough for a radius.
-    radius = max(rest.radius, lw + lh) if rest.levels else lw + lh
-    radius *= 4.0
+    radius = max(rest.radius if rest.levels else 0.0, _range_radius(parts.data))
     expected = _expected_nullity(model, parts)
     gap = NEAR_NULL * radius
     tolerance, source = zero_tolerance(parts.data.size, radius, gradient_norm, gap, _length(point))
@@ -226,8 +224,8 @@ def _by_inertia(model: UFM, point: Any, parts: Reduced, gradient_norm: float) ->
     smallest = rest.smallest if rest.levels else tolerance
     if below:
         smallest = min(smallest, _smallest_in_range(parts, -radius, -tolerance))
-    values = np.array([level.value for level in rest]) if rest.levels else np.zeros(0)
-    typical = float(np.sqrt(np.mean(values**2))) if len(values) else lw + lh
+    squares = sum(level.multiplicity * level.value**2 for level in rest)
+    typical = float(np.sqrt(squares / rest.size)) if rest.levels else lw + lh
     return CurvatureCount(
         below + rest.count_below(-tolerance),
         null + rest.count_within(tolerance),
@@ -241,6 +239,26 @@ def _by_inertia(model: UFM, point: Any, parts: Reduced, gradient_norm: float) ->
         rank,
         "inertia",
     )
+
+
+def _range_radius(data: GroupData) -> float:
+    """An upper bound of the spectral radius of the range block: norms of its four parts.
+
+    For a symmetric block matrix |[[A, C], [C^T, B]]| <= max(|A|, |B|) + |C|, and the bias adds its
+    own corner and coupling; Frobenius norms bound each part where eigenvalues would cost too much.
+    """
+    N, S = data.num_samples, data.S
+    logit = np.linalg.eigvalsh(S)[:, -1]  # largest logit curvature of each group
+    features = np.sum(data.H**2, axis=0)
+    spread = float(np.linalg.norm(data.W, 2)) ** 2
+    classifier = data.decays[0] + float(np.sum(np.abs(logit) * features)) / N
+    feature = data.decays[1] + float(np.max(np.abs(logit))) * spread / N
+    cross = float(np.sqrt(classifier * feature)) + float(np.linalg.norm(data.G))
+    bias = 0.0
+    if data.decays[2] is not None:
+        corner = data.decays[2] + float(np.sum(data.counts * np.abs(logit))) / N
+        bias = corner + float(np.sqrt(corner * max(classifier, feature)))
+    return max(classifier, feature) + cross + bias
 
 
 def _smallest_in_range(parts: Reduced, low: float, high: float) -> float:

@@ -32,11 +32,12 @@ def count_negative(matrix: Array) -> int:
     """
     if len(matrix) == 0:
         return 0
+    _require_finite(matrix)
     # Column-major upper = row-major lower: LAPACK works on the transpose without a copy.
     work = int(lapack.dsytrf_lwork(len(matrix), lower=0)[0])
     factor, pivots, info = lapack.dsytrf(matrix.T, lower=0, lwork=work)
-    if info < 0 or not np.all(np.isfinite(np.diagonal(factor))):
-        raise InputError("Need a finite symmetric matrix", "NaN or inf", "check the point")
+    if info < 0:
+        raise InputError("Need a symmetric matrix", f"LAPACK info {info}", "check the point")
     in_pairs = int(np.sum(pivots < 0))
     singles = np.diagonal(factor)[pivots > 0]
     return int(np.sum(singles < 0)) + in_pairs // 2
@@ -49,7 +50,15 @@ def is_positive_definite(matrix: Array) -> bool:
         >>> is_positive_definite(np.eye(2)), is_positive_definite(-np.eye(2))
         (True, False)
     """
+    if not np.all(np.isfinite(matrix)):
+        return False  # LAPACK does not notice NaN
     return len(matrix) == 0 or int(lapack.dpotrf(matrix.T, lower=0, clean=0)[1]) == 0
+
+
+def _require_finite(matrix: Array) -> None:
+    # LAPACK does not notice NaN, and every comparison with it is false.
+    if not np.all(np.isfinite(matrix)):
+        raise InputError("Need a finite symmetric matrix", "NaN or inf", "check the point")
 
 
 @dataclass(frozen=True)

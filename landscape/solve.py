@@ -26,6 +26,7 @@ MAX_CRITICAL_SIZE = 2000
 # Beyond this a non-convex loss is solved among collapsed points unless told otherwise.
 MAX_UNMERGED = 2_000_000
 TOLERANCE = 1e-12
+REMEDY = "use model.random_point, or check K, d, counts and the bias setting"
 
 
 def solve(
@@ -77,8 +78,9 @@ def solve(
     if start is None:
         point = small.random_point(jax.random.key(0) if key is None else key)
     else:
-        point = start if merge is None else merge.reduce(start)
+        point = start if merge is None else _reduced(merge, start)
         point = jax.tree.map(lambda leaf: np.asarray(leaf, dtype=np.float64), point)
+    _require_shapes(small, point)
     compressed, inner, basis = _compressed(small, point)
     if max_iterations is None:
         max_iterations = MAX_ITERATIONS.get(method, MAX_CRITICAL_ITERATIONS)
@@ -103,6 +105,22 @@ def solve(
     value, size, iterations = value.item(), size.item(), iterations.item()
     result = _judge(size, value, tolerance, iterations, max_iterations)
     return Solution(small, point, model, value, size, result, iterations, method, note)
+
+
+def _reduced(merge: Merge, start: Any) -> Any:
+    try:
+        return merge.reduce(start)
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        got = f"a start of another shape ({error})"
+        raise InputError("Need a start with one column per sample or class", got, REMEDY) from error
+
+
+def _require_shapes(model: Model, point: Any) -> None:
+    wanted = jax.eval_shape(model.random_point, jax.random.key(0))
+    shapes = [jax.tree.map(jnp.shape, tree) for tree in (wanted, point)]
+    same = str(jax.tree.structure(wanted)) == str(jax.tree.structure(point))
+    if not same or shapes[0] != shapes[1]:
+        raise InputError(f"Need a start of shapes {shapes[0]}", f"{shapes[1]}", REMEDY)
 
 
 def _judge(size: float, value: float, tolerance: float, used: int, allowed: int) -> Result:
@@ -135,7 +153,7 @@ def _compressed(model: Any, point: Any) -> tuple[Any, Any, Any]:
     Returns:
         (model, point, basis (d, q)) with q = rows of W + columns of H, or basis None if d <= q.
     """
-    if not isinstance(point, Point):
+    if not (model.rotation_invariant and isinstance(point, Point)):
         return model, point, None
     (rows, d), columns = point.W.shape, point.H.shape[1]
     if d <= rows + columns:

@@ -85,13 +85,14 @@ def _margins(
     specimens: Iterable[Specimen],
     tolerance: float,
     progress: Callable[[str], None] | None = None,
+    nan: float = np.inf,
 ) -> list[float]:
     margins = []
     for specimen in specimens:
         if progress is not None:
             progress(specimen.label)
         error = float(check(specimen))
-        margins.append(np.inf if np.isnan(error) else error / tolerance)
+        margins.append(nan if np.isnan(error) else error / tolerance)
     return margins
 
 
@@ -106,10 +107,9 @@ def _mutant_margin(
         specimens = [random_twin(s) for s in inside[:4]]
     else:
         specimens = inside
-    margins = _margins(mutant.check or claim.check, specimens, claim.tolerance)
-    # A mutant that gives NaN has shown nothing: infinite margins come from NaN only.
-    finite = [margin for margin in margins if np.isfinite(margin)]
-    return max(finite) if finite else None
+    # A mutant that gives NaN has shown nothing, so NaN counts as no margin here.
+    margins = _margins(mutant.check or claim.check, specimens, claim.tolerance, nan=0.0)
+    return max(margins) if margins else None
 
 
 def _region(specimens: list[Specimen]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from ufm.model import Model
 from ufm.plain import UFM
 from ufm.point import Point
 from ufm.records import pytree_record
+from ufm.symmetry import rotation_generators
 
 
 @pytree_record(static=("d",), eq=False)
@@ -28,7 +29,8 @@ class Grouped(Model):
         groups: sizes m_1, ..., m_G of the groups, classes in order; equal counts within a group.
 
     Raises:
-        InputError: sizes that do not add up to K, or unequal counts within a group.
+        InputError: sizes that do not add up to K, unequal counts within a group, or a loss that is
+            not equivariant.
 
     Example:
         >>> from ufm import CrossEntropy
@@ -37,6 +39,7 @@ class Grouped(Model):
         (4, 1)
     """
 
+    rotation_invariant: ClassVar[bool] = True
     base: Any
     membership: Any
     sizes: Any
@@ -52,6 +55,10 @@ class Grouped(Model):
         if any(np.ptp(counts[membership == g]) for g in range(len(sizes))):
             rule = "Classes of a group need equal counts"
             raise InputError(rule, model.counts_tuple, "merge classes of one size")
+        equivariant = model.loss.properties(model.num_classes).equivariant
+        if not equivariant:
+            rule = "Merging classes needs a loss that treats classes alike (equivariant)"
+            raise InputError(rule, model.loss.name, "use an equivariant loss")
         merge = model.merge()
         object.__setattr__(self, "base", model if merge is None else merge.model)
         object.__setattr__(self, "membership", membership)
@@ -66,6 +73,19 @@ class Grouped(Model):
     def objective(self, point: Point) -> Any:
         """The UFM objective at the expanded point; shapes W (G, d), H (d, G), b (G,)."""
         return self.base.objective(self.expand(point))
+
+    def generators(self, point: Point) -> Point:
+        """Rotations, and the bias shift of the UFM where it has one (it acts on groups alike)."""
+        rotations = rotation_generators(point)
+        properties = self.base.loss.properties(self.base.num_classes)
+        if point.b is None or float(self.base.lambda_b) != 0 or not properties.shift_invariant:
+            return rotations
+        parts = (np.zeros((1, *point.W.shape)), np.zeros((1, *point.H.shape)))
+        return Point(
+            np.concatenate([rotations.W, parts[0]]),
+            np.concatenate([rotations.H, parts[1]]),
+            np.concatenate([rotations.b, np.ones((1, len(point.b)))]),
+        )
 
     def random_point(self, key: Any, scale: float = 1.0) -> Point:
         """Group rows of a random point of the UFM."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -44,6 +44,8 @@ class Model(ABC):
     """A differentiable objective on points, with its symmetry and, where known, its theory."""
 
     d: int
+    # Whether O(d) acts (W -> W R, H -> R^T H): solvers then stay in the row space of their start.
+    rotation_invariant: ClassVar[bool] = False
 
     @abstractmethod
     def objective(self, point: Any) -> Any:

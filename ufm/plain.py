@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -50,6 +50,7 @@ class UFM(Model):
         (4, 4, 0.08)
     """
 
+    rotation_invariant: ClassVar[bool] = True
     loss: Loss
     counts: Any
     labels: Any

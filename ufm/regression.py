@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +32,7 @@ class Regression(Model):
         0
     """
 
+    rotation_invariant: ClassVar[bool] = True
     targets: Any
     d: int
     lambda_W: Any

@@ -17,13 +17,14 @@ from scipy.optimize import minimize
 
 from landscape.first_order import descend
 from landscape.trust_region import trust_region
-from ufm.model import Model, hessian_vector_product, value_and_gradient
+from ufm.model import Model
 from ufm.point import Point
 
 # The papers' code trains like this (Zhu et al. 2021); the gradient norm is looked at now and then.
 LEARNING_RATE, MOMENTUM, CHECK_EVERY = 0.1, 0.9, 50
 # PyTorch L-BFGS has stalled when the best gradient norm did not halve in so many blocks of steps.
 STALLED_BLOCKS, BLOCK = 8, 20
+SCIPY_SCALE = 1e4
 MAX_STEPS, TRIAL_STEPS = 20_000, 20
 
 
@@ -185,18 +186,30 @@ def newton_cg(model: Any, start: Point, tolerance: float, cap: float) -> Solver:
 
 
 def scipy_newton_cg(model: Model, start: Point, tolerance: float, cap: float) -> Solver:
-    """SciPy Newton-CG with compiled JAX gradients and Hessian-vector products."""
+    """SciPy Newton-CG with compiled JAX gradients and Hessian-vector products.
+
+    The objective is multiplied by SCIPY_SCALE: SciPy takes a curvature below 3 eps for zero,
+    whatever the scale, and would stall at a gradient norm of 1e-7.
+    """
     flat, unravel = ravel_pytree(start)
     first = np.asarray(flat)
     newest: list[Any] = [None, None]
 
+    @jax.jit
+    def evaluate(x: Any) -> Any:
+        return jax.value_and_grad(lambda y: SCIPY_SCALE * model.objective(unravel(y)))(x)
+
+    @jax.jit
+    def curve(x: Any, v: Any) -> Any:
+        return jax.jvp(lambda y: evaluate(y)[1], (x,), (v,))[1]
+
     def both(x: Any) -> tuple[float, Any]:
-        value, gradient = value_and_gradient(model, unravel(x))
-        newest[:] = x.copy(), np.asarray(ravel_pytree(gradient)[0])
+        value, gradient = evaluate(x)
+        newest[:] = x.copy(), np.asarray(gradient)
         return float(value), newest[1]
 
     def product(x: Any, v: Any) -> Any:
-        return np.asarray(ravel_pytree(hessian_vector_product(model, unravel(x), unravel(v)))[0])
+        return np.asarray(curve(x, v))
 
     def run() -> Outcome:
         began = perf_counter()
@@ -205,7 +218,7 @@ def scipy_newton_cg(model: Model, start: Point, tolerance: float, cap: float) ->
         def watch(x: Any) -> None:
             nonlocal late
             gradient = newest[1] if np.array_equal(x, newest[0]) else both(x)[1]
-            small = float(np.linalg.norm(gradient)) <= tolerance
+            small = float(np.linalg.norm(gradient)) <= SCIPY_SCALE * tolerance
             late = not small and perf_counter() - began > cap
             if small or late:
                 raise StopIteration

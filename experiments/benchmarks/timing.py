@@ -42,7 +42,7 @@ class Timing:
     """What a piece of work took.
 
     Attributes:
-        seconds: median of the warm calls; of the only call where there was one.
+        seconds: median of the calls; without the first where that compiles.
         first: the first call, with compilation where there is any.
         calls: how many calls the median is over.
         result: what the last call returned.
@@ -59,8 +59,8 @@ def alternate(
 ) -> dict[str, Timing]:
     """Time every piece of work: one first call each, then warm calls in turns.
 
-    A piece that takes longer than the budget is not repeated, unless it is compiled: then its
-    first call says nothing and one warm call is made in any case.
+    A piece that takes longer than the budget is not repeated, unless it compiles: then its first
+    call says nothing, is left out of the median, and one warm call is made in any case.
 
     Args:
         work: callables without arguments; each returns when its result is on the host.
@@ -70,7 +70,7 @@ def alternate(
     Example:
         >>> timed = alternate({"sum": lambda: sum(range(9))}, Settings(repeats=3), frozenset())
         >>> timed["sum"].calls, timed["sum"].result
-        (3, 36)
+        (4, 36)
     """
     results: dict[str, Any] = {}
     first: dict[str, float] = {}
@@ -88,7 +88,8 @@ def alternate(
             spent = sum(taken) if name in compiled else sum(taken) + first[name]
             if spent < settings.budget:
                 taken.append(call(name))
-    return {
-        name: Timing(median(taken or [first[name]]), first[name], max(1, len(taken)), results[name])
-        for name, taken in warm.items()
-    }
+    made = {}
+    for name, taken in warm.items():
+        sample = taken if name in compiled else [first[name], *taken]
+        made[name] = Timing(median(sample), first[name], len(sample), results[name])
+    return made

@@ -69,6 +69,9 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Time the lab against the usual solvers, from the same random points, and judge the ratios."""
+    # Read when NumPy loads. Threads of BLAS that wait for a core other programs use made eigvalsh
+    # twenty times slower; whoever has idle cores may set it, for all solvers alike.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     prepare()
     require_writable(out, "--out")
     require_writable(figure, "--figure")
@@ -140,7 +143,10 @@ def closing(record: dict[str, Any]) -> str:
     """What was not reached, what was wrong, and on what machine."""
     used = ", ".join(f"{name} {version}" for name, version in record["libraries"].items())
     where = record["device"]
-    lines = [f"{where['backend']}, {number(where['cores'])} cores, {where['machine']}; {used}."]
+    lines = [
+        f"{where['backend']}, {number(where['cores'])} cores, {where['machine']}, "
+        f"{where['blas_threads']} BLAS thread(s); {used}."
+    ]
     for key, head in (("not_reached", "Not reached"), ("wrong", "WRONG")):
         if record[key]:
             lines.append(f"{head}: {'; '.join(record[key])}.")
@@ -170,6 +176,7 @@ def device() -> dict[str, Any]:
         "backend": jax.default_backend(),
         "kind": jax.devices()[0].device_kind,
         "cores": os.cpu_count(),
+        "blas_threads": os.environ.get("OPENBLAS_NUM_THREADS"),
         "machine": platform.machine(),
         "system": platform.system(),
     }
