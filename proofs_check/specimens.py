@@ -93,7 +93,7 @@ def losses() -> tuple[Loss, ...]:
 
 # (K, counts, rank searched, d asked about, bias): compiled shapes are (loss, K, d searched, bias).
 _SHAPES: tuple[tuple[int, tuple[int, ...], int, int, float | None], ...] = (
-    (3, (2, 2, 2), 3, 5, None),
+    (3, (2, 2, 2), 3, 3, None),
     (3, (2, 2, 2), 2, 5, None),
     (3, (3, 2, 1), 2, 4, None),
     (4, (1, 1, 1, 1), 3, 6, None),

@@ -19,7 +19,7 @@ class Settings:
     """
 
     quick: bool = False
-    repeats: int = 21
+    repeats: int = 101
 
     @property
     def budget(self) -> float:

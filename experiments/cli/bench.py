@@ -30,7 +30,7 @@ EXAMPLES = (
     "ufm bench --quick --row minimum-small --row index-small",
     "ufm bench --json --out bench.json",
 )
-REPEATS, QUICK_REPEATS = 21, 7
+REPEATS, QUICK_REPEATS = 101, 21
 
 
 class Row(StrEnum):
