@@ -115,12 +115,23 @@ def _reduced(merge: Merge, start: Any) -> Any:
         raise InputError("Need a start with one column per sample or class", got, REMEDY) from error
 
 
+# Pairs of model and start, without their numbers, that fitted: tracing random_point takes as long
+# as solving a small problem.
+_FITTING: set[Any] = set()
+
+
 def _require_shapes(model: Model, point: Any) -> None:
+    leaves, structure = jax.tree.flatten(model)
+    entries, kind = jax.tree.flatten(point)
+    seen = structure, kind, tuple(np.shape(x) for x in leaves), tuple(np.shape(x) for x in entries)
+    if seen in _FITTING:
+        return
     wanted = jax.eval_shape(model.random_point, jax.random.key(0))
     shapes = [jax.tree.map(jnp.shape, tree) for tree in (wanted, point)]
     same = str(jax.tree.structure(wanted)) == str(jax.tree.structure(point))
     if not same or shapes[0] != shapes[1]:
         raise InputError(f"Need a start of shapes {shapes[0]}", f"{shapes[1]}", REMEDY)
+    _FITTING.add(seen)
 
 
 def _judge(size: float, value: float, tolerance: float, used: int, allowed: int) -> Result:
