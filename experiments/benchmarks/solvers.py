@@ -25,7 +25,9 @@ LEARNING_RATE, MOMENTUM, CHECK_EVERY = 0.1, 0.9, 50
 # PyTorch L-BFGS has stalled when the best gradient norm did not halve in so many blocks of steps.
 STALLED_BLOCKS, BLOCK = 8, 20
 SCIPY_SCALE = 1e4
-MAX_STEPS, TRIAL_STEPS = 20_000, 20
+MAX_STEPS, TRIAL_STEPS = 20_000, 50
+# On a shared machine a short trial may mislead, and two threads that wait cost a factor of ten.
+CLEARLY = 1.2
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def _torch_problem(model: Any, start: Point) -> _Torch:
 
 
 def _use_best_threads(torch: Any, model: Any, start: Point) -> None:
-    """Give PyTorch all cores or one, whichever is faster: on small problems threads only wait."""
+    """Give PyTorch all cores where they clearly help: on small problems its threads only wait."""
     problem = _torch_problem(model, start)
     taken: dict[int, float] = {}
     for threads in (os.cpu_count() or 1, 1):
@@ -99,7 +101,8 @@ def _use_best_threads(torch: Any, model: Any, start: Point) -> None:
         for _ in range(TRIAL_STEPS):
             problem.loss().backward()
         taken[threads] = perf_counter() - began
-    torch.set_num_threads(min(taken, key=lambda threads: taken[threads]))
+    helped = taken[max(taken)] * CLEARLY < taken[1]
+    torch.set_num_threads(max(taken) if helped else 1)
 
 
 def torch_sgd(model: Any, start: Point, tolerance: float, cap: float) -> Solver:
