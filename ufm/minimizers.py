@@ -174,7 +174,7 @@ def symmetric_code(model: UFM) -> Code | None:
     Example:
         >>> from ufm import UFM, CrossEntropy
         >>> model = UFM(CrossEntropy(), 4, 6, lambda_W=0.02, lambda_H=0.02)
-        >>> abs(symmetric_code(model).a - np.log(4 / 0.08 - 3)) < 1e-12  # log(K/c - K + 1)
+        >>> bool(abs(symmetric_code(model).a - np.log(4 / 0.08 - 3)) < 1e-12)  # log(K/c - K + 1)
         True
     """
     K = model.num_classes
