@@ -23,10 +23,12 @@ SMALLEST_DAMPING, LARGEST_DAMPING = 1e-30, 1e12
 
 
 class State(NamedTuple):
-    """Iterate of the loop (scaled coordinates)."""
+    """Best iterate so far, and the next one to try (scaled coordinates)."""
 
     x: Any
     gradient: Any
+    hessian: Any
+    trial: Any
     damping: Any
     iterations: Any
 
@@ -60,34 +62,37 @@ def find_critical(
     def objective(x: Any) -> Any:
         return model.objective(unravel(scale * x))
 
-    gradient_of = jax.grad(objective)
-
     def unfinished(state: State) -> Any:
         size = jnp.linalg.norm(state.gradient / scale)
         going = (state.iterations < max_iterations) & (state.damping < LARGEST_DAMPING)
-        return going & (size > tolerance) & jnp.isfinite(size)
+        going = going & (size > tolerance) & jnp.isfinite(size)
+        return going | (state.iterations < 0)
 
+    # Derivatives are evaluated in one place, at the top of the loop: they are most of the program,
+    # and each further place would be compiled again.
     def step(state: State) -> State:
-        values, vectors = jnp.linalg.eigh(jax.hessian(objective)(state.x))
-        kept = jnp.abs(values) > NULL_FRACTION * jnp.max(jnp.abs(values))
-        weights = jnp.where(kept, values / (values**2 + state.damping), 0.0)
-        trial = state.x - vectors @ (weights * (vectors.T @ state.gradient))
-        gradient = gradient_of(trial)
-        better = jnp.linalg.norm(gradient) < jnp.linalg.norm(state.gradient)
-        damping = jnp.where(better, state.damping / 10, 4 * state.damping)
-        # Quadratic convergence near the solution asks for damping of order |g|^2.
-        ceiling = jnp.vdot(gradient, gradient)
-        damping = jnp.where(better, jnp.minimum(damping, ceiling), damping)
-        return State(
-            jnp.where(better, trial, state.x),
-            jnp.where(better, gradient, state.gradient),
-            jnp.maximum(damping, SMALLEST_DAMPING),
-            state.iterations + 1,
+        gradient, product = jax.linearize(jax.grad(objective), state.trial)
+        squared = jnp.vdot(gradient, gradient)
+        first = state.iterations < 0
+        better = first | (squared < jnp.vdot(state.gradient, state.gradient))
+        x, gradient, hessian = jax.tree.map(
+            lambda new, old: jnp.where(better, new, old),
+            (state.trial, gradient, jax.vmap(product)(jnp.eye(flat.size))),
+            (state.x, state.gradient, state.hessian),
         )
+        # Quadratic convergence near the solution asks for damping of order |g|^2.
+        damping = jnp.where(first, squared, jnp.minimum(state.damping / 10, squared))
+        damping = jnp.where(better, damping, 4 * state.damping)
+        damping = jnp.maximum(damping, SMALLEST_DAMPING)
+        values, vectors = jnp.linalg.eigh(hessian)
+        kept = jnp.abs(values) > NULL_FRACTION * jnp.max(jnp.abs(values))
+        weights = jnp.where(kept, values / (values**2 + damping), 0.0)
+        trial = x - vectors @ (weights * (vectors.T @ gradient))
+        return State(x, gradient, hessian, trial, damping, state.iterations + 1)
 
     x = flat / scale
-    gradient = gradient_of(x)
-    start = State(x, gradient, jnp.vdot(gradient, gradient), 0)
+    unknown = jnp.zeros((flat.size, flat.size))
+    start = State(x, jnp.zeros_like(x), unknown, x, jnp.zeros(()), -1)
     state = jax.lax.while_loop(unfinished, step, start)
     size = jnp.linalg.norm(state.gradient / scale)
     return unravel(scale * state.x), objective(state.x), size, state.iterations

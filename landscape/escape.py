@@ -13,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 from landscape.hessian import dense_hessian
 from landscape.lanczos import lanczos
 from landscape.operators import hessian_operator
-from ufm.model import Model, hessian_vector_product, value_and_gradient
+from ufm.model import Model, hessian_vector_product, norm
 from ufm.plain import UFM
 from ufm.point import Point
 from ufm.reduce import complement_couplings, reduced
@@ -44,7 +44,7 @@ class Escape:
         for step in (1e-3, 1e-2, 0.1, 0.3, 1.0):
             for sign in (1.0, -1.0):
                 trial = jax.tree.map(lambda x, v, t=sign * step: x + t * v, point, self.direction)
-                height = float(value_and_gradient(model, trial)[0])
+                height = float(model.objective(trial))
                 if height < lowest:
                     best, lowest = trial, height
         return best, lowest
@@ -89,14 +89,12 @@ def escape_direction(model: Model, point: Any, smallest: float | None = None) ->
 
 
 def _measured(model: Model, point: Any, direction: Any, source: str) -> Escape:
-    length = np.sqrt(sum(float(jnp.vdot(x, x)) for x in jax.tree.leaves(direction)))
-    unit = jax.tree.map(lambda x: jnp.asarray(x) / length, direction)
+    direction = jax.tree.map(np.asarray, direction)
+    length = norm(direction)
+    unit = jax.tree.map(lambda x: x / length, direction)
     image = hessian_vector_product(model, point, unit)
-    curvature = sum(
-        float(jnp.vdot(x, y))
-        for x, y in zip(jax.tree.leaves(unit), jax.tree.leaves(image), strict=True)
-    )
-    return Escape(unit, curvature, source)
+    along = jax.tree.map(lambda x, y: float(np.vdot(x, y)), unit, image)
+    return Escape(unit, sum(jax.tree.leaves(along)), source)
 
 
 def _complement_direction(model: UFM, point: Point) -> Escape | None:

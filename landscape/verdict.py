@@ -110,7 +110,7 @@ def verdict(model: Model, point: Any, *, restarts: int = 0, key: Any = None) -> 
         'STRICT_SADDLE'
     """
     model, point = _validated(model, point)
-    objective, gradient = value_and_gradient(model, point)
+    objective, gradient = jax.tree.map(np.asarray, value_and_gradient(model, point))
     gradient_norm, value = float(norm(gradient)), float(objective)
     count = count_curvature(model, point, gradient_norm)
     curvature, reason, gamma = _curvature(count, gradient_norm, point)
@@ -142,6 +142,7 @@ def _validated(model: Model, point: Any) -> tuple[Model, Any]:
             raise InputError("A verdict needs float64", np.asarray(leaf).dtype, FLOAT64_REMEDY)
         if not np.all(np.isfinite(leaf)):
             raise InputError("A verdict needs finite arrays", "NaN or inf", "check the point")
+    point = jax.tree.map(np.asarray, point)
     if not isinstance(model, UFM):
         return model, point
     K, d = model.num_classes, model.d
@@ -232,7 +233,7 @@ def _globality(
             reason = "the objective falls along the escape direction"
             if isinstance(model, UFM):
                 merged, mean = model.as_merged(lower)
-                height = float(value_and_gradient(merged, mean)[0])
+                height = float(merged.objective(mean))
                 if height < value:  # always so for convex losses, by Jensen's inequality
                     lower, lower_value = mean, height
             return Globality.NOT_GLOBAL, reason, lower, lower_value

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from ufm.columns import column_gradients, column_hessians
 from ufm.losses.dual import spectral_norm
-from ufm.model import value_and_gradient
 from ufm.point import Point
 
 if TYPE_CHECKING:
@@ -86,7 +84,7 @@ def certificate(model: UFM, point: Point) -> Certificate:
         return Certificate.does_not_apply("no conjugate is known and the loss goes below zero")
     merged, columns_averaged = model.as_merged(point)
     full = point.H.shape[1] == model.num_columns
-    value = float(value_and_gradient(model if full else merged, point)[0])
+    value = float((model if full else merged).objective(point.to_numpy()))
     point = columns_averaged.to_numpy()
     counts = np.asarray(merged.counts)
     pi, N = counts / counts.sum(), float(counts.sum())
@@ -94,8 +92,7 @@ def certificate(model: UFM, point: Point) -> Certificate:
     Z = point.W @ point.H / np.sqrt(counts)
     bias = _best_bias(merged, Z, point.b)
     Z = Z + bias[:, None]
-    losses, V = (np.asarray(x) for x in _column_gradients(merged.loss, Z))
-    V = V.T
+    losses, V = (np.asarray(x) for x in column_gradients(merged.loss, Z, np.arange(K)))
     dual = merged.loss.dual
     lambda_b = None if merged.lambda_b is None else float(merged.lambda_b)
     ratio = spectral_norm(V * columns) / merged.sigma
@@ -112,41 +109,24 @@ def certificate(model: UFM, point: Point) -> Certificate:
     return Certificate(True, value - bound, bound, ratio, f"dual bound, {properties.convex}")
 
 
-@jax.jit
-def _column_gradients(loss: Any, Z: Array) -> tuple[jax.Array, jax.Array]:
-    labels = jnp.arange(Z.shape[1])
-    return jax.vmap(jax.value_and_grad(loss), in_axes=(1, 0))(Z, labels)
-
-
-def _bias_objective(b: Any, loss: Any, lambda_b: Any, pi: Any, Z: Any) -> Any:
-    losses = jax.vmap(loss, in_axes=(1, 0))(Z + b[:, None], jnp.arange(Z.shape[1]))
-    return jnp.sum(pi * losses) + 0.5 * lambda_b * jnp.sum(b**2)
-
-
-_bias_problem = jax.jit(jax.value_and_grad(_bias_objective))
-_bias_hessian = jax.jit(jax.hessian(_bias_objective))
-
-
 def _best_bias(model: UFM, Z: Array, b: Array | None) -> Array:
     """The bias that minimises the objective at fixed W H: without it small lambda_b ruins D."""
     if b is None:
         return np.zeros(model.num_classes)
     pi = np.asarray(model.counts) / float(model.num_samples)
-    arguments = (model.loss, float(model.lambda_b), pi, Z)
-    gradient = np.asarray(_bias_problem(b, *arguments)[1])
-    if np.linalg.norm(gradient) <= 1e-13:
+    labels, decay = np.arange(model.num_classes), float(model.lambda_b)
+
+    def problem(x: Array) -> tuple[float, Array]:
+        losses, V = (np.asarray(y) for y in column_gradients(model.loss, Z + x[:, None], labels))
+        return float(pi @ losses + 0.5 * decay * x @ x), V @ pi + decay * x
+
+    if np.linalg.norm(problem(b)[1]) <= 1e-13:
         return b
-    found = minimize(
-        lambda x: tuple(np.asarray(y) for y in _bias_problem(x, *arguments)),
-        b,
-        jac=True,
-        method="BFGS",
-        options={"gtol": 1e-10},
-    ).x
+    found = minimize(problem, b, jac=True, method="BFGS", options={"gtol": 1e-10}).x
     for _ in range(4):  # Newton to rounding; least squares ignores the shift direction
-        gradient = np.asarray(_bias_problem(found, *arguments)[1])
-        hessian = np.asarray(_bias_hessian(found, *arguments))
-        found = found - np.linalg.lstsq(hessian, gradient, rcond=1e-12)[0]
+        S = np.asarray(column_hessians(model.loss, Z + found[:, None], labels))
+        hessian = np.einsum("k,kij->ij", pi, S) + decay * np.eye(len(b))
+        found = found - np.linalg.lstsq(hessian, problem(found)[1], rcond=1e-12)[0]
     return np.asarray(found)
 
 

@@ -11,7 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ufm.certificate import Certificate, certificate
+from ufm.columns import column_losses
 from ufm.errors import InputError, require_count, require_positive
+from ufm.gaussian import gaussian
 from ufm.losses.loss import Fact, Loss
 from ufm.losses.user import UserLoss
 from ufm.minimizers import Minimiser, global_minimiser
@@ -154,30 +156,23 @@ class UFM(Model):
         """f at a point; shapes W (K, d), H (d, columns), b (K,) or None."""
         Z = point.W @ point.H
         if self.merged:
-            weights = self.counts / jnp.sum(self.counts)
-            Z = Z / jnp.sqrt(self.counts)
-        else:
-            weights = 1.0 / self.num_columns
+            Z = Z / self.counts**0.5
         if point.b is not None:
             Z = Z + point.b[:, None]
-        losses = jax.vmap(self.loss, in_axes=(1, 0))(Z, self.labels)
-        value = jnp.sum(weights * losses)
-        value += 0.5 * self.lambda_W * jnp.sum(point.W**2)
-        value += 0.5 * self.lambda_H * jnp.sum(point.H**2)
+        # Methods of arrays, not jnp: on NumPy arrays only this line is compiled, whatever d is.
+        losses = column_losses(self.loss, Z, self.labels)
+        value = self.counts / self.counts.sum() @ losses if self.merged else losses.mean()
+        value += 0.5 * self.lambda_W * (point.W**2).sum()
+        value += 0.5 * self.lambda_H * (point.H**2).sum()
         if point.b is not None:
-            value += 0.5 * self.lambda_b * jnp.sum(point.b**2)
+            value += 0.5 * self.lambda_b * (point.b**2).sum()
         return value
 
     def random_point(self, key: Any, scale: float = 1.0) -> Point:
         """W, H and b with independent N(0, scale^2 / d) entries."""
-        keys = jax.random.split(key, 3)
         K, size = self.num_classes, scale / math.sqrt(self.d)
-        bias = None if self.lambda_b is None else size * jax.random.normal(keys[2], (K,))
-        return Point(
-            size * jax.random.normal(keys[0], (K, self.d)),
-            size * jax.random.normal(keys[1], (self.d, self.num_columns)),
-            bias,
-        )
+        W, H, b = gaussian(key, [(K, self.d), (self.d, self.num_columns), (K,)])
+        return Point(size * W, size * H, None if self.lambda_b is None else size * b)
 
     def origin(self) -> Point:
         """W = 0, H = 0, b = 0."""

@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
 from ufm.blocks import GroupData, group_block, within_group_block
+from ufm.columns import column_gradients, column_hessians
 from ufm.errors import InputError
 from ufm.permuted import find_types, range_levels
 from ufm.point import Point
@@ -93,21 +93,11 @@ def row_space(model: Any, point: Point, tolerance: float = RANK_TOLERANCE) -> Ro
     return RowSpace(rank, basis, Point(W @ basis, basis.T @ H, point.b), discarded)
 
 
-@jax.jit
-def _hessians(loss: Any, Z: Array, labels: Array) -> Any:
-    return jax.vmap(jax.hessian(loss), in_axes=(1, 0))(Z, labels)
-
-
 def _logit_hessians(loss: Any, Z: Array, chosen: Array) -> Array:
     """Logit Hessians of the chosen classes; the batch is padded so that few sizes are compiled."""
     width = min(Z.shape[1], max(16, 1 << (len(chosen) - 1).bit_length()))
     padded = np.concatenate([chosen, np.zeros(max(0, width - len(chosen)), dtype=int)])
-    return np.asarray(_hessians(loss, Z[:, padded], padded))[: len(chosen)]
-
-
-@jax.jit
-def _gradients(loss: Any, Z: Array, labels: Array) -> Any:
-    return jax.vmap(jax.grad(loss), in_axes=(1, 0))(Z, labels).T
+    return np.asarray(column_hessians(loss, Z[:, padded], padded))[: len(chosen)]
 
 
 @dataclass(frozen=True)
@@ -177,7 +167,8 @@ def reduced(model: UFM, point: Point, *, merge_classes: bool = True) -> Reduced:
         Z = Z + point.b[:, None]
     first = np.array([group[0] for group in groups])
     S = _logit_hessians(model.loss, Z, first)
-    G = np.asarray(_gradients(model.loss, Z, np.arange(K))) * np.sqrt(counts) / counts.sum()
+    gradients = np.asarray(column_gradients(model.loss, Z, np.arange(K))[1])
+    G = gradients * np.sqrt(counts) / counts.sum()
     data = GroupData.collect(model, space.point, G, S, groups)
     W = space.point.W
     within = np.einsum("ia,gij,jb->gab", W, S, W, optimize=True) / counts.sum()

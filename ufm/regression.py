@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ufm.errors import InputError, require_count, require_positive
+from ufm.gaussian import gaussian
 from ufm.minimizers import Minimiser
 from ufm.model import Model
 from ufm.point import Point
@@ -49,14 +48,13 @@ class Regression(Model):
     def objective(self, point: Point) -> Any:
         """f at a point; shapes W (n, d), H (d, M), b (n,)."""
         M = self.targets.shape[1]
-        fit = jnp.sum((point.logits() - self.targets) ** 2) + self.lambda_H * jnp.sum(point.H**2)
-        return 0.5 * fit / M + 0.5 * self.lambda_W * jnp.sum(point.W**2)
+        fit = ((point.logits() - self.targets) ** 2).sum() + self.lambda_H * (point.H**2).sum()
+        return 0.5 * fit / M + 0.5 * self.lambda_W * (point.W**2).sum()
 
     def random_point(self, key: Any, scale: float = 1.0) -> Point:
         """W, H and b with independent N(0, scale^2) entries."""
-        (n, M), keys = self.targets.shape, jax.random.split(key, 3)
-        shapes = ((n, self.d), (self.d, M), (n,))
-        return Point(*(scale * jax.random.normal(k, s) for k, s in zip(keys, shapes, strict=True)))
+        n, M = self.targets.shape
+        return Point(*(scale * x for x in gaussian(key, [(n, self.d), (self.d, M), (n,)])))
 
     def with_dimension(self, d: int) -> Regression:
         """The same model with feature dimension ``d``."""

@@ -71,10 +71,11 @@ def verify(
     from experiments.report import write_report
 
     began = perf_counter()
-    outcomes = run_claims(chosen, quick=quick, loss=loss, processes=processes)
-    seconds = perf_counter() - began
-    with _steps() as step:
-        page = write_report(outcomes, out, figures=figures, progress=step)
+    with _pictures(figures and in_lanes(chosen, processes)) as drawn:
+        outcomes = run_claims(chosen, quick=quick, loss=loss, processes=processes)
+        seconds = perf_counter() - began
+        with _steps() as step:
+            page = write_report(outcomes, out, figures=figures, drawn=drawn, progress=step)
     inputs = {
         "claim": claim or [],
         "claims": None if claims is None else str(claims),
@@ -128,7 +129,7 @@ def run_claims(
 
     outcomes: list[Any] = []
     with _progress(len(claims)) as (advance, finish):
-        if processes > 1 and len(claims) > FEW and all(c.literature != "yours" for c in claims):
+        if in_lanes(claims, processes):
             from proofs_check.lanes import check_in_lanes
 
             return check_in_lanes(claims, quick=quick, loss=loss, started=advance, finished=finish)
@@ -150,6 +151,23 @@ def run_claims(
             outcomes.append(outcome)
             finish(outcome)
     return outcomes
+
+
+def in_lanes(claims: Sequence[Any], processes: int) -> bool:
+    """Whether to check these claims in processes: many of the lab's own."""
+    return processes > 1 and len(claims) > FEW and all(c.literature != "yours" for c in claims)
+
+
+@contextmanager
+def _pictures(beside: bool) -> Iterator[Any]:
+    """The pictures drawn while claims are checked, or None: drawn when the report is written."""
+    if not beside:
+        yield None
+        return
+    from experiments.report.beside import drawn_beside
+
+    with drawn_beside() as drawn:
+        yield drawn
 
 
 @contextmanager

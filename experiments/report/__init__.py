@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from experiments.report.figures import Picture
     from proofs_check.claim import Outcome
 
 __all__ = ["write_report"]
@@ -17,6 +18,7 @@ def write_report(
     directory: Path,
     *,
     figures: bool = True,
+    drawn: Callable[[], Sequence[Picture]] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Path:
     """Write ``index.html`` and ``figures/`` into a directory, all or nothing.
@@ -28,6 +30,7 @@ def write_report(
         outcomes: what running the claims gave.
         directory: made if it does not exist.
         figures: False leaves out the pictures, which take most of the time.
+        drawn: gives pictures that are being drawn elsewhere (``beside.drawn_beside``).
         progress: called with a line before each step.
 
     Returns:
@@ -45,4 +48,4 @@ def write_report(
     # Imported here: the command line must start without jinja2 and matplotlib.
     from experiments.report.write import write
 
-    return write(outcomes, directory, figures=figures, progress=progress)
+    return write(outcomes, directory, figures=figures, drawn=drawn, progress=progress)

@@ -45,13 +45,11 @@ class Panel:
     Attributes:
         name: last part of its file name.
         alt: what a reader who cannot see it should know.
-        draw: draws it into axes.
         source: the drawing as a data address, for the page.
     """
 
     name: str
     alt: str
-    draw: Callable[[Axes], Axes]
     source: str
 
 
@@ -82,7 +80,7 @@ def losses() -> tuple[Loss, ...]:
     return (CrossEntropy(), LabelSmoothing(0.1), Focal(2.0), MSE(), RescaledMSE(3.0, 2.0))
 
 
-def pictures(say: Callable[[str], None]) -> tuple[Picture, ...]:
+def pictures(say: Callable[[str], None] = lambda line: None) -> tuple[Picture, ...]:
     """All pictures, computed anew.
 
     Args:
@@ -109,7 +107,7 @@ def picture(name: str, title: str, caption: str, drawings: Sequence[Drawing]) ->
     for part, alt, draw in drawings:
         content = _saved([draw], ("svg",), width)["svg"]
         source = "data:image/svg+xml;base64," + base64.b64encode(content).decode()
-        panels.append(Panel(part, alt, draw, source))
+        panels.append(Panel(part, alt, source))
     together = [draw for _, _, draw in drawings]
     saved = _saved(together, ("svg", "png"), width)
     files = {f"{name}.{kind}": content for kind, content in saved.items()}

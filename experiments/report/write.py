@@ -22,13 +22,19 @@ def write(
     directory: Path,
     *,
     figures: bool,
+    drawn: Callable[[], Sequence[Picture]] | None,
     progress: Callable[[str], None] | None,
 ) -> Path:
     """The work behind ``write_report``; see there."""
     say = progress or (lambda line: None)
     directory = Path(directory)
     _require_folder(directory)
-    shown = pictures(say) if figures else ()
+    shown: Sequence[Picture] = ()
+    if figures and drawn is None:
+        shown = pictures(say)
+    elif figures and drawn is not None:
+        say("figures")
+        shown = drawn()
     say("page")
     page = render(cards(outcomes), shown)
     directory.mkdir(parents=True, exist_ok=True)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from landscape.solve import solve
 from proofs_check.claim import Claim, Hypothesis, Mutant
 from proofs_check.claims.spectra import BIAS_FREE, EQUAL_COUNTS, FULL_FRAME, SQUARED
-from proofs_check.specimens import Specimen, critical_specimens, minimiser_specimens
-from ufm.losses import MSE
+from proofs_check.specimens import Specimen, critical_specimens
+from ufm.losses import MSE, CrossEntropy, Loss
 from ufm.plain import UFM
 from ufm.point import Point
 
@@ -178,10 +178,17 @@ def _orthogonal_frame(specimen: Specimen, weight: float = 1.0) -> float:
 
 @cache
 def _frames(quick: bool = False) -> tuple[Specimen, ...]:
-    """Minima by descent, and two more at decays that drop one class and two classes."""
-    found = list(minimiser_specimens(quick))
-    for counts, lw, lh in (((3, 2, 1), 0.2, 0.15), ((4, 1, 1), 0.3, 0.2), ((3, 2, 1), 0.05, 0.02)):
-        model = UFM(MSE(), d=5, counts=counts, lambda_W=lw, lambda_H=lh)
+    """Minima by descent; two of them at decays that drop one class and two classes."""
+    found = []
+    cases: list[tuple[Loss, tuple[int, ...], float, float]] = [
+        (MSE(), (2, 2, 2), 8e-3, 5e-3),
+        (MSE(), (3, 2, 1), 0.2, 0.15),
+        (MSE(), (4, 1, 1), 0.3, 0.2),
+        (MSE(), (3, 2, 1), 0.05, 0.02),
+        (CrossEntropy(), (2, 2, 2), 8e-3, 5e-3),
+    ]
+    for loss, counts, lw, lh in cases:
+        model = UFM(loss, d=5, counts=counts, lambda_W=lw, lambda_H=lh)
         run = solve(model, key=jax.random.key(3), reduction=True)
         point = Point(*(None if x is None else np.asarray(x) for x in run.point))
         found.append(Specimen(model, point, "minimiser", bool(run.result)))

@@ -19,6 +19,7 @@ from proofs_check.specimens import Specimen, critical_specimens, losses
 from ufm.blocks import group_block, within_group_block
 from ufm.frames import merged_code
 from ufm.losses import MSE, CrossEntropy, Focal, LabelSmoothing
+from ufm.model import norm, value_and_gradient
 from ufm.plain import UFM
 from ufm.point import Point
 from ufm.reduce import Reduced, complement_couplings, full_spectrum, reduced
@@ -231,8 +232,8 @@ def _same_index(specimen: Specimen, ranks: bool = False) -> float:
 
 
 def _slope(specimen: Specimen) -> float:
-    gradient = specimen.model.gradient(jax.tree.map(np.asarray, specimen.full_point))
-    return float(np.sqrt(sum(np.sum(np.square(leaf)) for leaf in jax.tree.leaves(gradient))))
+    gradient = value_and_gradient(specimen.model, specimen.full_point)[1]
+    return float(norm(gradient.to_numpy()))
 
 
 def _claim(
