@@ -95,12 +95,14 @@ def certificate(model: UFM, point: Point) -> Certificate:
     losses, V = (np.asarray(x) for x in column_gradients(merged.loss, Z, np.arange(K)))
     dual = merged.loss.dual
     lambda_b = None if merged.lambda_b is None else float(merged.lambda_b)
-    ratio = spectral_norm(V * columns) / merged.sigma
+    norm = spectral_norm(V * columns)
+    ratio = norm / merged.sigma
     if dual is None:
         return _fenchel_bound(value, losses, V, Z, pi, ratio, lambda_b, properties.convex.evidence)
     if lambda_b == 0:
         V = dual.recentre(V, pi)
-    V = dual.shrink(V, columns, merged.sigma)
+        norm = spectral_norm(V * columns)
+    V = dual.shrink(V, columns, merged.sigma, norm)
     if lambda_b == 0 and np.max(np.abs(V @ pi)) > 1e-12:
         V = dual.recentre(V, pi)
     bound = -float(pi @ dual.conjugate(V))

@@ -242,7 +242,8 @@ def test_focal_loss_has_a_spurious_minimum_at_the_origin():
 def narrow():
     """K = 5, d = 3 < K - 1: two local minima (CE-4, pitfalls), the spurious one first."""
     model = UFM(CrossEntropy(), 5, 3, lambda_W=1e-3, lambda_H=1e-3)
-    found = [solve(model, key=jax.random.key(seed)) for seed in range(5)]
+    # One random start in seven ends at the spurious minimum: key 22 is the first.
+    found = [solve(model, key=jax.random.key(seed)) for seed in range(20, 25)]
     found.sort(key=lambda solution: -solution.objective)
     return model, found[0], found[-1]
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 
 Array = NDArray[np.float64]
 
@@ -24,18 +25,31 @@ class Dual(Protocol):
     def recentre(self, V: Array, proportions: Array) -> Array:
         """Columns moved so that sum_k proportions_k v_k = 0, inside the domain of L^*."""
 
-    def shrink(self, V: Array, columns: Array, sigma: float) -> Array:
-        """Columns moved so that the spectral norm of V diag(columns) is at most sigma."""
+    def shrink(self, V: Array, columns: Array, sigma: float, norm: float) -> Array:
+        """Columns moved so that the spectral norm of V diag(columns), now norm, is at most sigma.
+
+        The caller knows the norm already, and at K = 1000 it is most of the work.
+        """
 
 
 def spectral_norm(Y: Array) -> float:
-    """The largest singular value of Y.
+    """The largest singular value of Y, as the root of the top eigenvalue of a Gram matrix.
+
+    Squaring costs small singular values their digits, but not the largest; one eigenvalue of the
+    smaller Gram matrix takes a fifth of the time of all singular values at K = 1000.
 
     Example:
         >>> spectral_norm(np.diag([1.0, 3.0]))
         3.0
     """
-    return float(np.linalg.norm(Y, 2))
+    scale = float(np.abs(Y).max(initial=0.0))
+    if scale == 0.0:
+        return 0.0
+    unit = Y / scale  # squares neither overflow nor underflow
+    gram = unit @ unit.T if Y.shape[0] <= Y.shape[1] else unit.T @ unit
+    last = len(gram) - 1
+    top = eigh(gram, eigvals_only=True, subset_by_index=(last, last), check_finite=False)
+    return scale * float(np.sqrt(top[0]))
 
 
 @dataclass(frozen=True)
@@ -73,9 +87,8 @@ class SimplexDual:
             V = (1 - mix) * V + mix * (mean_target - target)
         return V
 
-    def shrink(self, V: Array, columns: Array, sigma: float) -> Array:
+    def shrink(self, V: Array, columns: Array, sigma: float, norm: float) -> Array:
         """Scale towards v = 0, which keeps v + tau in the simplex."""
-        norm = spectral_norm(V * columns)
         return V if norm <= sigma else V * (sigma / norm)
 
 
@@ -103,7 +116,9 @@ class QuadraticDual:
         """Subtract the weighted mean column."""
         return V - (V @ proportions)[:, None]
 
-    def shrink(self, V: Array, columns: Array, sigma: float) -> Array:
+    def shrink(self, V: Array, columns: Array, sigma: float, norm: float) -> Array:
         """Clip the singular values of V diag(columns) at sigma (tighter than scaling)."""
+        if norm <= sigma:
+            return V
         left, values, right = np.linalg.svd(V * columns, full_matrices=False)
         return (left * np.minimum(values, sigma)) @ right / columns
