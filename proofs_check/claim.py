@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from proofs_check.specimens import Specimen, minimiser_specimens
+from proofs_check.specimens import Region, Specimen, minimiser_specimens
 from ufm.errors import InputError, require_positive
 
 Check = Callable[[Specimen], float]
-Region = Callable[[bool], Iterable[Specimen]]
 
 
 class Status(Enum):

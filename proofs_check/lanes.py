@@ -1,7 +1,7 @@
 """Run many claims in two processes, each with its own specimens.
 
-Claims are taken from both ends of the list, so that claims which share specimens (neighbours in the
-registry) mostly meet in one process; compiled programs are shared through JAX's disk cache.
+Claims that share specimens stay in one process, so that each specimen is searched and judged once;
+compiled programs are shared through JAX's disk cache.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from proofs_check.claim import Claim, Outcome
 from proofs_check.registry import core_claims
 from proofs_check.run import check_claim
+from proofs_check.specimens import source
 
 
 def check_in_lanes(
@@ -39,17 +40,20 @@ def check_in_lanes(
         >>> check_in_lanes([])
         []
     """
-    waiting = deque(claims)
+    waiting = _families(claims)
+    mine: list[deque[Claim]] = [deque(), deque()]
     by_id = {claim.id: claim for claim in claims}
     done: dict[str, Outcome] = {}
     context = multiprocessing.get_context("spawn")
     lanes = [ProcessPoolExecutor(1, mp_context=context) for _ in range(min(2, len(claims)))]
     running: dict[Future[dict[str, Any]], int] = {}
     try:
-        while waiting or running:
+        while any(mine) or waiting or running:
             for lane, pool in enumerate(lanes):
-                if waiting and lane not in running.values():
-                    claim = waiting.popleft() if lane == 0 else waiting.pop()
+                if waiting and not mine[lane]:
+                    mine[lane].extend(waiting.popleft())
+                if mine[lane] and lane not in running.values():
+                    claim = mine[lane].popleft()
                     if started is not None:
                         started(claim.id)
                     running[pool.submit(_check, claim.id, quick, loss)] = lane
@@ -69,6 +73,14 @@ def check_in_lanes(
         for pool in lanes:
             pool.shutdown(wait=False, cancel_futures=True)
     return [done[claim.id] for claim in claims]
+
+
+def _families(claims: Sequence[Claim]) -> deque[list[Claim]]:
+    """Claims by the specimens they share, large families first."""
+    families: dict[object, list[Claim]] = {}
+    for claim in claims:
+        families.setdefault(source(claim.region), []).append(claim)
+    return deque(sorted(families.values(), key=len, reverse=True))
 
 
 def _check(name: str, quick: bool, loss: str | None) -> dict[str, Any]:

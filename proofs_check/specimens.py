@@ -6,7 +6,7 @@ parameters, so specimens vary the latter freely and the former sparingly.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -24,6 +24,7 @@ from ufm.point import Point
 from ufm.reduce import lift
 
 Array = NDArray[np.float64]
+Region = Callable[[bool], "Iterable[Specimen]"]
 
 
 @dataclass(frozen=True)
@@ -305,11 +306,37 @@ def many_critical_specimens(quick: bool = False) -> tuple[Specimen, ...]:
     return tuple(found)
 
 
-def where(
-    region: Callable[[bool], tuple[Specimen, ...]], keep: Callable[[Specimen], bool]
-) -> Callable[[bool], tuple[Specimen, ...]]:
+def where(region: Region, keep: Callable[[Specimen], bool]) -> Region:
     """A region restricted to the specimens a claim talks about."""
-    return lambda quick: tuple(specimen for specimen in region(quick) if keep(specimen))
+
+    @built_on(region)
+    def restricted(quick: bool = False) -> tuple[Specimen, ...]:
+        return tuple(specimen for specimen in region(quick) if keep(specimen))
+
+    return restricted
+
+
+def built_on(base: Region) -> Callable[[Region], Region]:
+    """Decorator of a region made of another's specimens, for those who schedule claims.
+
+    Example:
+        >>> @built_on(critical_specimens)
+        ... def saddles(quick: bool = False):
+        ...     return critical_specimens(quick)[:3]
+        >>> source(saddles) is critical_specimens
+        True
+    """
+
+    def mark(region: Region) -> Region:
+        region.source = source(base)  # type: ignore[attr-defined]
+        return region
+
+    return mark
+
+
+def source(region: Any) -> object:
+    """The region that a region is built on: claims with equal sources share specimens."""
+    return getattr(region, "source", region)
 
 
 def random_twin(specimen: Specimen) -> Specimen:

@@ -115,8 +115,8 @@ def thresholds(model: UFM) -> Thresholds:
 
     def chord(log_a: float) -> float:
         a = float(np.exp(log_a))
-        value = float(slopes(loss, np.array([a]), np.array([beta]), K)[0][0])
-        return (value - curve.value) / a * K / (K - 1)  # minus the slope: minimised
+        rise = logit_curve(loss, a, beta, K).value - curve.value
+        return rise / a * K / (K - 1)  # minus the slope: minimised
 
     grid = np.linspace(np.log(1e-3), np.log(1e3), GRID + 1)  # one compiled length
     a = np.exp(grid)
@@ -188,8 +188,8 @@ def symmetric_code(model: UFM) -> Code | None:
 
 def _penalised_slope(model: UFM, a: float) -> float:
     loss, K = model.loss, model.num_classes
-    _, own, other = slopes(loss, np.array([a]), np.zeros(1), K)
-    return _gap_slope(loss, float(own[0]), float(other[0]), K) + model.c * (K - 1) / K
+    curve = logit_curve(loss, a, 0.0, K)
+    return _gap_slope(loss, curve.own, curve.other, K) + model.c * (K - 1) / K
 
 
 def _convex_gap(model: UFM) -> float:
@@ -213,17 +213,15 @@ def _global_gap(model: UFM) -> float:
     """Global minimum of a non-convex scalar curve: every sign change on a fine grid, refined."""
     loss, K = model.loss, model.num_classes
     price = model.c * (K - 1) / K
-    ceiling = float(slopes(loss, np.zeros(1), np.zeros(1), K)[0][0]) / price  # L >= 0 beyond it
+    ceiling = logit_curve(loss, 0.0, 0.0, K).value / price  # L >= 0 beyond it
     a = np.concatenate([[0.0], np.geomspace(1e-6, max(ceiling, 1.0), GRID)])
-    values, own, other = (np.asarray(x) for x in slopes(loss, a, np.zeros_like(a), K))
+    _, own, other = (np.asarray(x) for x in slopes(loss, a, np.zeros_like(a), K))
     slope = np.array([_gap_slope(loss, p, q, K) for p, q in zip(own, other, strict=True)]) + price
     candidates = [0.0]
     for i in np.flatnonzero((slope[:-1] < 0) & (slope[1:] >= 0)):
         root = brentq(lambda x: _penalised_slope(model, x), a[i], a[i + 1], xtol=1e-16)
         candidates.append(float(root))
-    grid = np.array(candidates)
-    values = np.asarray(slopes(loss, grid, np.zeros_like(grid), K)[0])
-    return candidates[int(np.argmin(values + price * grid))]
+    return min(candidates, key=lambda x: logit_curve(loss, x, 0.0, K).value + price * x)
 
 
 def _three_variable_code(model: UFM) -> Code | None:

@@ -18,6 +18,7 @@ from proofs_check.claims.critical import (
 from proofs_check.claims.saddles import low_dimension_minima
 from proofs_check.specimens import (
     Specimen,
+    built_on,
     critical_specimens,
     descended_specimens,
     where,
@@ -140,6 +141,7 @@ def _excess(stretch: float) -> Check:
     return check
 
 
+@built_on(descended_specimens)
 @cache
 def minima_of_every_dimension(quick: bool = False) -> tuple[Specimen, ...]:
     """Minima in d >= K - 1 and, where the bound is valid but not tight, in d < K - 1."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from landscape.hessian import dense_hessian
 from proofs_check.claim import Claim, Hypothesis, Mutant
 from proofs_check.claims.spectra import BELOW, CROSS_ENTROPIES, closed_form, loss_is
-from proofs_check.specimens import Specimen
+from proofs_check.specimens import Region, Specimen
 from ufm.losses import MSE, CrossEntropy, LabelSmoothing, Loss, RescaledMSE
 from ufm.plain import UFM
 
@@ -157,7 +157,7 @@ def _claim(
     mutant: Mutant,
     holds: bool = True,
     tolerance: float = 1e-9,
-    region: Callable[[bool], tuple[Specimen, ...]] = conditioned,
+    region: Region = conditioned,
 ) -> Claim:
     return Claim(
         id=id,

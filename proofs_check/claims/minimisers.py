@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from proofs_check.claim import Claim, Hypothesis, Mutant, Region
+from proofs_check.claim import Claim, Hypothesis, Mutant
 from proofs_check.claims.critical import NO_BIAS
-from proofs_check.specimens import Specimen, descended_specimens, where
+from proofs_check.specimens import Region, Specimen, descended_specimens, where
 from ufm.losses import MSE, CrossEntropy, Focal, LabelSmoothing, RescaledMSE
 
 Array = NDArray[np.float64]

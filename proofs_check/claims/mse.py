@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from landscape.solve import solve
 from proofs_check.claim import Claim, Hypothesis, Mutant
 from proofs_check.claims.spectra import BIAS_FREE, EQUAL_COUNTS, FULL_FRAME, SQUARED
-from proofs_check.specimens import Specimen, critical_specimens
+from proofs_check.specimens import Region, Specimen, built_on, critical_specimens
 from ufm.losses import MSE, CrossEntropy, Loss
 from ufm.plain import UFM
 from ufm.point import Point
@@ -121,6 +121,7 @@ def subset_specimens(quick: bool = False) -> tuple[Specimen, ...]:
     return tuple(found)
 
 
+@built_on(critical_specimens)
 def _found_and_built(quick: bool) -> tuple[Specimen, ...]:
     return critical_specimens(quick) + subset_specimens(quick)
 
@@ -225,7 +226,7 @@ def _claim(
     latex: str,
     source: str,
     hypotheses: tuple[Hypothesis, ...],
-    region: Callable[[bool], tuple[Specimen, ...]],
+    region: Region,
     check: Callable[[Specimen], float],
     mutant: Mutant,
     tolerance: tuple[float, str],

@@ -15,7 +15,7 @@ from landscape.inertia import count_negative, count_range_below
 from proofs_check.claim import Claim, Hypothesis, Mutant
 from proofs_check.claims.mse import INTEGER, INTEGER_SOURCE, product, rank, signs
 from proofs_check.claims.spectra import loss_is, table_error
-from proofs_check.specimens import Specimen, critical_specimens, losses
+from proofs_check.specimens import Region, Specimen, built_on, critical_specimens, losses
 from ufm.blocks import group_block, within_group_block
 from ufm.frames import merged_code
 from ufm.losses import MSE, CrossEntropy, Focal, LabelSmoothing
@@ -111,6 +111,7 @@ def polished(specimen: Specimen) -> Specimen:
     return replace(specimen, point=Point(W, H, b))
 
 
+@built_on(critical_specimens)
 @cache
 def critical_points(quick: bool = False) -> tuple[Specimen, ...]:
     """The critical points that solvers found, polished, and closed-form merged saddles."""
@@ -243,7 +244,7 @@ def _claim(
     latex: str,
     source: str,
     hypotheses: tuple[Hypothesis, ...],
-    region: Callable[[bool], tuple[Specimen, ...]],
+    region: Region,
     check: Callable[[Specimen], float],
     mutant: Mutant,
     tolerance: tuple[float, str] = (INTEGER, INTEGER_SOURCE),

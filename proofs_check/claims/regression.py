@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from landscape.solve import solve
 from proofs_check.claim import Claim, Hypothesis, Mutant
-from proofs_check.specimens import Specimen
+from proofs_check.specimens import Region, Specimen
 from ufm.point import Point
 from ufm.regression import Regression
 
@@ -173,7 +173,7 @@ def _claim(
     statement: str,
     latex: str,
     hypotheses: tuple[Hypothesis, ...],
-    region: Callable[[bool], tuple[Specimen, ...]],
+    region: Region,
     check: Callable[[Specimen], float],
     mutant: Mutant,
     tolerance: tuple[float, str],

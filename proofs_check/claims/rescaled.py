@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from proofs_check.claim import Claim, Hypothesis, Mutant
 from proofs_check.claims.mse import INTEGER, INTEGER_SOURCE, product, rank, signs
 from proofs_check.claims.spectra import BIAS_FREE, loss_is
-from proofs_check.specimens import Specimen, critical_specimens
+from proofs_check.specimens import Specimen, built_on, critical_specimens
 from ufm.losses import RescaledMSE
 from ufm.plain import UFM
 from ufm.point import Point
@@ -122,6 +122,7 @@ def families(quick: bool = False) -> tuple[Specimen, ...]:
     return tuple(found)
 
 
+@built_on(critical_specimens)
 def _points(quick: bool) -> tuple[Specimen, ...]:
     return families(quick) + critical_specimens(quick)
 

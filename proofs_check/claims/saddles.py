@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from landscape.solve import solve
 from landscape.verdict import Curvature, Globality
-from proofs_check.claim import Claim, Hypothesis, Mutant, Region
+from proofs_check.claim import Claim, Hypothesis, Mutant
 from proofs_check.claims.critical import (
     CONVEX,
     COUNTING,
@@ -21,7 +21,9 @@ from proofs_check.claims.critical import (
     frames,
 )
 from proofs_check.specimens import (
+    Region,
     Specimen,
+    built_on,
     critical_specimens,
     embed,
     many_critical_specimens,
@@ -153,6 +155,7 @@ EIGENVECTOR = Claim(
 def embedded(extra: Callable[[int], int]) -> Region:
     """Critical points of CE and LS from many starts, in dimension ``extra(K)``."""
 
+    @built_on(many_critical_specimens)
     @cache
     def region(quick: bool = False) -> tuple[Specimen, ...]:
         found = []

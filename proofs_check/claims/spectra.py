@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proofs_check.claim import Claim, Hypothesis, Mutant
-from proofs_check.specimens import Specimen
+from proofs_check.specimens import Region, Specimen
 from ufm.losses import MSE, CrossEntropy, Focal, LabelSmoothing, Loss, RescaledMSE
 from ufm.minimizers import thresholds
 from ufm.plain import UFM
@@ -281,7 +281,7 @@ def _claim(
     hypotheses: tuple[Hypothesis, ...],
     check: Callable[[Specimen], float],
     mutant: Mutant,
-    region: Callable[[bool], tuple[Specimen, ...]] = closed_forms,
+    region: Region = closed_forms,
 ) -> Claim:
     return Claim(
         id=id,
