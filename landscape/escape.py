@@ -13,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 from landscape.hessian import dense_hessian
 from landscape.lanczos import lanczos
 from landscape.operators import hessian_operator
-from ufm.model import Model, hessian_vector_product, norm
+from ufm.model import Model, norm
 from ufm.plain import UFM
 from ufm.point import Point
 from ufm.reduce import complement_couplings, reduced
@@ -30,7 +30,7 @@ class Escape:
 
     Attributes:
         direction: a tangent vector with |direction| = 1, in the columns of the model.
-        curvature: its Rayleigh quotient, from a Hessian-vector product.
+        curvature: its Rayleigh quotient, the second derivative along it.
         source: where the direction comes from.
     """
 
@@ -92,9 +92,7 @@ def _measured(model: Model, point: Any, direction: Any, source: str) -> Escape:
     direction = jax.tree.map(np.asarray, direction)
     length = norm(direction)
     unit = jax.tree.map(lambda x: x / length, direction)
-    image = hessian_vector_product(model, point, unit)
-    along = jax.tree.map(lambda x, y: float(np.vdot(x, y)), unit, image)
-    return Escape(unit, sum(jax.tree.leaves(along)), source)
+    return Escape(unit, model.second_derivative(point, unit), source)
 
 
 def _complement_direction(model: UFM, point: Point) -> Escape | None:

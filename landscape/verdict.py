@@ -16,7 +16,7 @@ from landscape.operators import FLOAT64_REMEDY, require_x64
 from landscape.solve import solve
 from ufm.certificate import Certificate
 from ufm.errors import InputError
-from ufm.model import Model, norm, value_and_gradient
+from ufm.model import Model, norm
 from ufm.plain import UFM
 
 # A point is critical when |g| <= this times (typical curvature) max(1, |x|): a Newton step then
@@ -110,7 +110,7 @@ def verdict(model: Model, point: Any, *, restarts: int = 0, key: Any = None) -> 
         'STRICT_SADDLE'
     """
     model, point = _validated(model, point)
-    objective, gradient = jax.tree.map(np.asarray, value_and_gradient(model, point))
+    objective, gradient = jax.tree.map(np.asarray, model.value_and_gradient(point))
     gradient_norm, value = float(norm(gradient)), float(objective)
     count = count_curvature(model, point, gradient_norm)
     curvature, reason, gamma = _curvature(count, gradient_norm, point)

@@ -38,6 +38,24 @@ def column_gradients(loss: Any, Z: Any, labels: Any) -> tuple[Any, Any]:
 
 
 @jax.jit
+def column_products(loss: Any, Z: Any, labels: Any, M: Any) -> Any:
+    """S_i m_i for every column m_i of M (K, columns), S_i the logit Hessian; never formed.
+
+    Example:
+        >>> import numpy as np
+        >>> from ufm.losses import CrossEntropy
+        >>> Z, M = np.zeros((2, 1)), np.array([[1.0], [0.0]])
+        >>> column_products(CrossEntropy(), Z, np.array([0]), M).ravel().tolist()
+        [0.25, -0.25]
+    """
+
+    def product(z: Any, label: Any, m: Any) -> Any:
+        return jax.jvp(lambda x: jax.grad(loss)(x, label), (z,), (m,))[1]
+
+    return jax.vmap(product, in_axes=(1, 0, 1), out_axes=1)(Z, labels, M)
+
+
+@jax.jit
 def column_hessians(loss: Any, Z: Any, labels: Any) -> Any:
     """Logit Hessians (columns, K, K).
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ufm.losses.loss import Fact
 
@@ -90,6 +91,16 @@ class Model(ABC):
     def gradient(self, point: Any) -> Any:
         """The gradient at a point, a point again."""
         return jax.grad(self.objective)(point)
+
+    def value_and_gradient(self, point: Any) -> tuple[Any, Any]:
+        """Objective and gradient at a point, compiled unless the model knows a cheaper way."""
+        return value_and_gradient(self, point)
+
+    def second_derivative(self, point: Any, direction: Any) -> float:
+        """The Hessian at a point applied twice to a direction."""
+        image = hessian_vector_product(self, point, direction)
+        along = jax.tree.map(lambda x, y: float(np.vdot(x, y)), direction, image)
+        return sum(jax.tree.leaves(along))
 
     def hessian_vector_product(self, point: Any, direction: Any) -> Any:
         """The Hessian at a point applied to a direction."""

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ufm import chain_rule
 from ufm.certificate import Certificate, certificate
 from ufm.columns import column_losses
 from ufm.errors import InputError, require_count, require_positive
@@ -216,6 +217,14 @@ class UFM(Model):
         model = self._replace(labels=np.arange(self.num_classes), merged=True)
         merge = self.merge()
         return model, point if merge is None else merge.reduce(point)
+
+    def value_and_gradient(self, point: Point) -> tuple[float, Point]:
+        """Objective and gradient in NumPy (merged or full columns, as the model has them)."""
+        return chain_rule.value_and_gradient(self, point)
+
+    def second_derivative(self, point: Point, direction: Point) -> float:
+        """The Hessian at a point applied twice to a direction."""
+        return chain_rule.second_derivative(self, point, direction)
 
     def minimiser(self) -> Minimiser | None:
         """The closed-form global minimiser (merged columns), or None."""

@@ -1,0 +1,95 @@
+"""Derivatives of an unconstrained feature model, by the chain rule through its logits.
+
+Only the loss at the columns is differentiated automatically, so nothing is compiled per feature
+dimension; ``Model`` has the same derivatives by differentiating the whole objective.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ufm.columns import column_gradients, column_products
+from ufm.point import Point
+
+if TYPE_CHECKING:
+    from ufm.plain import UFM
+
+Array = NDArray[np.float64]
+
+
+def value_and_gradient(model: UFM, point: Point) -> tuple[float, Point]:
+    """The objective, and the gradient (G H^T + lambda_W W, W^T G + lambda_H H, g + lambda_b b).
+
+    G is the gradient with respect to W H, g that with respect to b.
+    Source: chain rule (derived here).
+
+    Args:
+        model: a UFM, merged or not.
+        point: W (K, d), H (d, columns), b (K,) or None.
+
+    Example:
+        >>> from ufm import UFM, CrossEntropy
+        >>> model = UFM(CrossEntropy(), 3, 2, lambda_W=0.1, lambda_H=0.1)
+        >>> value, gradient = value_and_gradient(model, model.origin())
+        >>> round(value, 6), gradient.H.shape  # log 3
+        (1.098612, (2, 3))
+    """
+    W, H, b = point.to_numpy()
+    Z, weights, roots = _columns(model, Point(W, H, b))
+    losses, V = (np.asarray(x) for x in column_gradients(model.loss, Z, model.labels))
+    lw, lh = float(model.lambda_W), float(model.lambda_H)
+    value = float(weights @ losses) + 0.5 * (lw * float(np.sum(W**2)) + lh * float(np.sum(H**2)))
+    G = V * (weights / roots)
+    gradient = Point(G @ H.T + lw * W, W.T @ G + lh * H)
+    if b is None:
+        return value, gradient
+    lb = float(model.lambda_b)
+    return value + 0.5 * lb * float(b @ b), gradient._replace(b=V @ weights + lb * b)
+
+
+def second_derivative(model: UFM, point: Point, direction: Point) -> float:
+    """The Hessian applied twice to a direction (A, B, beta).
+
+    sum_i w_i <m_i, S_i m_i> + 2 <G, A B> + lambda_W |A|^2 + lambda_H |B|^2 + lambda_b |beta|^2,
+    with m = A H + W B per unit of merged weight, plus beta, and S_i the logit Hessians.
+    Source: chain rule (derived here).
+
+    Args:
+        model: a UFM, merged or not.
+        point: W (K, d), H (d, columns), b (K,) or None.
+        direction: of the same shapes.
+
+    Example:
+        >>> from ufm import UFM, CrossEntropy
+        >>> model = UFM(CrossEntropy(), 3, 2, lambda_W=0.1, lambda_H=0.1)
+        >>> A = Point(np.eye(3, 2), np.zeros((2, 3)))
+        >>> round(second_derivative(model, model.origin(), A), 12)  # lambda_W |A|^2
+        0.2
+    """
+    W, H, b = point.to_numpy()
+    A, B, beta = direction.to_numpy()
+    Z, weights, roots = _columns(model, Point(W, H, b))
+    V = np.asarray(column_gradients(model.loss, Z, model.labels)[1])
+    move = (A @ H + W @ B) / roots
+    if beta is not None:
+        move = move + beta[:, None]
+    bent = np.asarray(column_products(model.loss, Z, model.labels, move))
+    curved = float(weights @ np.sum(move * bent, axis=0))
+    curved += 2 * float(np.sum(V * (weights / roots) * (A @ B)))
+    curved += float(model.lambda_W) * float(np.sum(A**2))
+    curved += float(model.lambda_H) * float(np.sum(B**2))
+    if beta is not None:
+        curved += float(model.lambda_b) * float(beta @ beta)
+    return curved
+
+
+def _columns(model: UFM, point: Point) -> tuple[Array, Array, Array]:
+    """Logits (K, columns), the weight of every column in the mean loss, and its root count."""
+    counts, columns = np.asarray(model.counts, dtype=np.float64), model.num_columns
+    weights = counts / counts.sum() if model.merged else np.full(columns, 1 / columns)
+    roots = np.sqrt(counts) if model.merged else np.ones(columns)
+    Z = point.W @ point.H / roots
+    return (Z if point.b is None else Z + point.b[:, None]), weights, roots
