@@ -1,0 +1,46 @@
+"""The atlas: every critical point of a model modulo symmetry, and whether the list is complete."""
+
+from landscape.atlas.checksum import (
+    Defect,
+    MorseBott,
+    Stratum,
+    balanced_mse_strata,
+    defects,
+    euler_sum,
+    missing_mass,
+    morse_bott,
+    mse_strata,
+)
+from landscape.atlas.explore import Atlas, Status, atlas, highest_rank
+from landscape.atlas.labels import label
+from landscape.atlas.orbit import Orbit, describe
+from landscape.atlas.orbits import distinct, invariant, matching, orbit_size, stabiliser_order
+from landscape.atlas.search import Failure, Found, Harvest, search
+
+__all__ = [
+    "Atlas",
+    "Defect",
+    "Failure",
+    "Found",
+    "Harvest",
+    "MorseBott",
+    "Orbit",
+    "Status",
+    "Stratum",
+    "atlas",
+    "balanced_mse_strata",
+    "defects",
+    "describe",
+    "distinct",
+    "euler_sum",
+    "highest_rank",
+    "invariant",
+    "label",
+    "matching",
+    "missing_mass",
+    "morse_bott",
+    "mse_strata",
+    "orbit_size",
+    "search",
+    "stabiliser_order",
+]

@@ -1,0 +1,205 @@
+"""One orbit of critical points: its numbers in its own rank, and its index in every dimension."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.atlas.labels import label
+from landscape.atlas.orbits import orbit_size, stabiliser_order
+from landscape.atlas.search import Found
+from landscape.curvature import count_curvature
+from landscape.verdict import GLOBAL_GAP, Curvature
+from ufm.columns import column_hessians
+from ufm.errors import InputError, require_count
+from ufm.plain import UFM
+from ufm.point import Point
+from ufm.reduce import complement_couplings, reduced
+from ufm.spectrum import pair
+
+Array = NDArray[np.float64]
+# A coupling this close to sigma, relatively, is a bifurcation: d - r further zero eigenvalues, and
+# an index that rounding would decide. Couplings are known to 1e-9 at gradient norm 1e-12.
+BIFURCATION = 1e-7
+
+
+@dataclass(frozen=True)
+class Orbit:
+    """A critical point modulo rotations and permutations of classes with equal counts.
+
+    Attributes:
+        model: the merged model in the dimension of the point (rank, at least 1).
+        point: W (K, r), H (r, K), b; r = 1 with zeros for the origin.
+        objective, gradient_norm: there.
+        rank: of Z = W Hbar.
+        range_index: negative eigenvalues in dimension r.
+        range_nullity, range_predicted: zero eigenvalues in dimension r, found and explained by
+            symmetry; bias shift included.
+        range_smallest: smallest eigenvalue in dimension r; None at the origin without bias.
+        couplings: singular values of G outside the support, descending.
+        stabiliser: number of permutations that leave Z alone.
+        count: number of matrices Z.
+        label: the symmetry in words.
+        certified: whether the duality gap proves it global (where d >= the rank of the optimum).
+        hits: how often a search ended here.
+    """
+
+    model: UFM
+    point: Point
+    objective: float
+    gradient_norm: float
+    rank: int
+    range_index: int
+    range_nullity: int
+    range_predicted: int
+    range_smallest: float | None
+    couplings: Array
+    stabiliser: int
+    count: int
+    label: str
+    certified: bool
+    hits: int = 1
+
+    @property
+    def Z(self) -> Array:
+        """W Hbar, (K, K): with the bias a complete invariant modulo rotations (A-3)."""
+        return np.asarray(self.point.W @ self.point.H)
+
+    @property
+    def bias(self) -> Array | None:
+        """The bias without the shift that costs nothing: with Z a complete invariant."""
+        return centred_bias(self.model, self.point)
+
+    @property
+    def overshoot(self) -> int:
+        """b of AT-4: singular values of G above sigma, each an unstable pair per new dimension."""
+        return int(np.sum(self.couplings > self.model.sigma * (1 + BIFURCATION)))
+
+    @property
+    def bifurcating(self) -> int:
+        """Couplings equal to sigma: new dimensions are flat there."""
+        return int(np.sum(np.abs(self.couplings / self.model.sigma - 1) <= BIFURCATION))
+
+    @property
+    def morse_bott(self) -> bool:
+        """Whether symmetry explains every zero eigenvalue, in every dimension."""
+        return self.range_nullity == self.range_predicted and self.bifurcating == 0
+
+    def _extra(self, d: int) -> int:
+        require_count(d, "d", 1, "use one dimension or more")
+        if d < self.rank:
+            rule = f"A point of rank {self.rank} needs d >= {self.rank}"
+            raise InputError(rule, d, "use a larger dimension")
+        return d - self.rank
+
+    def index(self, d: int) -> int:
+        """Negative Hessian eigenvalues in dimension d (samples merged): A-2."""
+        return self.range_index + self._extra(d) * self.overshoot
+
+    def nullity(self, d: int) -> int:
+        """Zero Hessian eigenvalues in dimension d."""
+        return self.range_nullity + self._extra(d) * (self.rank + self.bifurcating)
+
+    def predicted_nullity(self, d: int) -> int:
+        """Dimension of the symmetry orbit in dimension d."""
+        return self.range_predicted + self._extra(d) * self.rank
+
+    def smallest(self, d: int) -> float:
+        """Smallest Hessian eigenvalue in dimension d."""
+        candidates = [] if self.range_smallest is None else [self.range_smallest]
+        if self._extra(d):
+            lw, lh = float(self.model.lambda_W), float(self.model.lambda_H)
+            # r singular values of G are sigma itself and give the zeros of the rotations.
+            top = max([*self.couplings[:1], *([self.model.sigma] if self.rank else [])])
+            candidates.append(pair(lw, lh, float(top))[0])
+        return min(candidates)
+
+    def curvature(self, d: int) -> Curvature:
+        """The verdict on curvature in dimension d."""
+        if self.index(d):
+            return Curvature.STRICT_SADDLE
+        if self.nullity(d) == self.predicted_nullity(d):
+            return Curvature.MORSE_BOTT_MINIMUM
+        return Curvature.DEGENERATE
+
+    def seen_again(self, hits: int = 1) -> Orbit:
+        """The same orbit, found more often."""
+        return replace(self, hits=self.hits + hits)
+
+
+def centred_bias(model: UFM, point: Point) -> Array | None:
+    """The bias, its mean taken off where a common shift of the logits costs nothing."""
+    if point.b is None:
+        return None
+    b = np.asarray(point.b)
+    shift = model.lambda_b == 0 and bool(model.loss.properties(model.num_classes).shift_invariant)
+    return b - b.mean() if shift else b
+
+
+def describe(model: UFM, found: Found) -> Orbit:
+    """Everything about the orbit of a critical point of full rank (or the origin).
+
+    Args:
+        model: the merged model in the dimension of the point.
+        found: the point.
+
+    Example:
+        >>> from ufm import CrossEntropy
+        >>> model = UFM(CrossEntropy(), 3, 2, lambda_W=0.1, lambda_H=0.1)
+        >>> orbit = describe(model, Found(model.minimiser().point, model.minimiser().value, 0.0))
+        >>> orbit.label, orbit.index(5), orbit.count
+        ('simplex ETF', 0, 1)
+    """
+    point = found.point.to_numpy()
+    Z, counts = point.W @ point.H, np.asarray(model.counts)
+    parts = reduced(model, point)
+    rank = parts.space.rank
+    numbers = _range(model, point, found.gradient_norm, rank)
+    bias = centred_bias(model, point)
+    stabiliser = stabiliser_order(Z, counts, bias)
+    certificate = model.certificate(point)
+    slack = GLOBAL_GAP * (1 + abs(found.objective))
+    certified = certificate.gap is not None and certificate.gap <= slack
+    return Orbit(
+        model,
+        point,
+        found.objective,
+        found.gradient_norm,
+        rank,
+        *numbers,
+        couplings=complement_couplings(parts),
+        stabiliser=stabiliser,
+        count=orbit_size(counts, stabiliser),
+        label=label(Z, counts, bias),
+        certified=certified,
+    )
+
+
+def _range(
+    model: UFM, point: Point, gradient_norm: float, rank: int
+) -> tuple[int, int, int, float | None]:
+    """Index, nullity, predicted nullity and smallest eigenvalue in dimension ``rank``."""
+    if not rank:
+        return _at_origin(model, point)
+    count = count_curvature(model, point, gradient_norm)
+    if count.index is None or count.nullity is None or count.predicted_nullity is None:
+        rule = "An atlas needs the exact index of every point"
+        raise InputError(rule, count.route, "use fewer classes")
+    return count.index, count.nullity, count.predicted_nullity, count.smallest
+
+
+def _at_origin(model: UFM, point: Point) -> tuple[int, int, int, float | None]:
+    """The same in dimension zero, where only the bias is left."""
+    if point.b is None:
+        return 0, 0, 0, None
+    K, counts = model.num_classes, np.asarray(model.counts)
+    Z = np.repeat(point.b[:, None], K, axis=1)
+    S = np.asarray(column_hessians(model.loss, Z, np.arange(K)))
+    hessian = np.einsum("k,kij->ij", counts / counts.sum(), S)
+    values = np.linalg.eigvalsh(hessian + float(model.lambda_b) * np.eye(K))
+    zero = BIFURCATION * float(np.abs(values).max())
+    flat = model.lambda_b == 0 and bool(model.loss.properties(K).shift_invariant)
+    index, nullity = int(np.sum(values < -zero)), int(np.sum(np.abs(values) <= zero))
+    return index, nullity, int(flat), float(values[0])

@@ -1,0 +1,350 @@
+"""Critical points modulo relabelling: equal orbits, symmetry groups and orbit sizes, exactly.
+
+Up to rotations of the features a point is its matrix Z = W Hbar (rows: classifiers, column k:
+class k) and its bias b, if any (A-3). A relabelling is a permutation p of the classes that keeps
+their counts; it turns (Z, b) into (Z[p, p], b[p]). Energy and spectrum do not tell orbits apart: at
+K = 4, w ~ (1, -1, 0, 0) and w ~ (1, 1, -1, -1) agree in both.
+
+Entries are compared by *levels*: sort all, cut where a gap exceeds the tolerance. No grid decides,
+as in rounding, and symmetries form a group. All else is exact: colour refinement separates classes,
+twins (classes whose swap changes nothing) are divided out, and a search settles the rest.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from math import factorial, prod
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ufm.errors import InputError, require_positive
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Permutation = tuple[int, ...]
+Side = tuple[Array, Array | None]
+Item = tuple[float, ArrayLike, ArrayLike | None]
+
+# In units of the largest entry of Z and b, at least 1: logits have no unit, and the origin has no
+# size of its own. Points solved to 1e-9 leave a factor 1000 for the sums in Z = W Hbar.
+TOLERANCE = 1e-6
+
+
+def resolution(tolerance: float, *arrays: Array | None) -> float:
+    """The absolute tolerance for entries: tolerance * max(1, largest |entry|).
+
+    Example:
+        >>> resolution(0.5, np.array([3.0, -4.0]), None)
+        2.0
+    """
+    sizes = [float(np.abs(a).max()) for a in arrays if a is not None]
+    return require_positive(tolerance, "tolerance", "use about 1e-6") * max(1.0, *sizes)
+
+
+def levels(unit: float, *arrays: Array) -> tuple[Ints, ...]:
+    """Number the values of all arrays together, upwards; a gap > unit begins a new level.
+
+    Example:
+        >>> [a.tolist() for a in levels(0.1, np.array([2.0, 1.0]), np.array([1.05, 3.0]))]
+        [[1, 0], [0, 2]]
+    """
+    flat = np.concatenate([a.ravel() for a in arrays])
+    order = np.argsort(flat, kind="stable")
+    level = np.empty(len(flat), np.int64)
+    level[order] = np.concatenate([[0], np.cumsum(np.diff(flat[order]) > unit)])
+    parts = np.split(level, np.cumsum([a.size for a in arrays])[:-1])
+    return tuple(part.reshape(a.shape) for part, a in zip(parts, arrays, strict=True))
+
+
+def checked(Z: ArrayLike, counts: ArrayLike, b: ArrayLike | None) -> Side:
+    """Z and b as float64 arrays.
+
+    Raises:
+        InputError: Z is not square, counts or b have another length, or an entry is not finite.
+
+    Example:
+        >>> checked([[1]], [5], None)
+        (array([[1.]]), None)
+    """
+    matrix = np.asarray(Z, np.float64)
+    bias = None if b is None else np.asarray(b, np.float64)
+    shapes = (matrix.shape, np.shape(counts), *([] if bias is None else [bias.shape]))
+    K = np.size(counts)
+    if K == 0 or shapes != ((K, K), *([(K,)] * (len(shapes) - 1))):
+        raise InputError("Need Z (K, K), counts (K,), b (K,) or None", shapes, "give one per class")
+    if not (np.isfinite(matrix).all() and (bias is None or np.isfinite(bias).all())):
+        raise InputError("Need finite Z and b", "NaN or inf", "check the point")
+    return matrix, bias
+
+
+def matching(
+    Z: ArrayLike,
+    other: ArrayLike,
+    counts: ArrayLike,
+    b: ArrayLike | None = None,
+    other_b: ArrayLike | None = None,
+    *,
+    tolerance: float = TOLERANCE,
+) -> Permutation | None:
+    """A relabelling that carries one point into another, or None: whether they are one orbit.
+
+    other[i, j] = Z[p_i, p_j], other_b[i] = b[p_i], counts[i] = counts[p_i], to within tolerance.
+    Source: derived here; the search is that of McKay & Piperno 2014.
+
+    Args:
+        Z: one point (K, K).
+        other: the other point (K, K).
+        counts: samples per class (K,), the same for both.
+        b: bias (K,) or None; where a constant may be added to it, centre it first.
+        other_b: bias of the other point, None iff b is.
+        tolerance: relative, see ``resolution``.
+
+    Example:
+        >>> matching(np.diag([1.0, 2, 2]), np.diag([2.0, 1, 2]), [1, 1, 1])
+        (1, 0, 2)
+        >>> matching(np.diag([1.0, 2, 2]), np.diag([2.0, 1, 2]), [2, 1, 1]) is None
+        True
+    """
+    left, right = checked(Z, counts, b), checked(other, counts, other_b)
+    if (b is None) != (other_b is None):
+        raise InputError("Need a bias for both points or none", "one bias", "give both")
+    unit = resolution(tolerance, *left, *right)
+    codes, colours, members, _ = _twin_free(*_coded(unit, [left, right], counts))
+
+    found = _search(codes, colours)
+    if found is None:
+        return None
+    # Twins are interchangeable, so any bijection between corresponding groups will do.
+    images = np.concatenate([members[0][image] for image in found])
+    p = images[np.argsort(np.concatenate(members[1]))]
+    close = np.abs(right[0] - left[0][np.ix_(p, p)]).max() <= unit  # unless steps made a wide level
+    if left[1] is not None and right[1] is not None:
+        close = close and np.abs(right[1] - left[1][p]).max() <= unit
+    return tuple(int(k) for k in p) if close else None
+
+
+def stabiliser_order(
+    Z: ArrayLike, counts: ArrayLike, b: ArrayLike | None = None, *, tolerance: float = TOLERANCE
+) -> int:
+    """How many relabellings leave a point as it is: the order of its symmetry group.
+
+    |Aut| = prod |twin group|! * |Aut(quotient)|, repeated while there are twins; then by orbits and
+    stabilisers, |Aut| = prod_i |orbit of base point i under the stabiliser of the ones before|.
+    Source: Schreier & Sims (stabiliser chain); the twin quotient is derived here.
+
+    Example:
+        >>> stabiliser_order(np.eye(4), [1, 1, 1, 1]), stabiliser_order(np.eye(4), [2, 2, 1, 1])
+        (24, 4)
+    """
+    matrix, bias = checked(Z, counts, b)
+    unit = resolution(tolerance, matrix, bias)
+    codes, colours, _, order = _twin_free(*_coded(unit, [(matrix, bias)], counts))
+    return order * _chain(codes[0], colours[0])[0]
+
+
+def orbit_size(counts: ArrayLike, stabiliser: int) -> int:
+    """How many matrices Z an orbit has: prod over counts (classes that have it)! / stabiliser.
+
+    Raises:
+        InputError: the order of the stabiliser does not divide that of the group.
+
+    Example:
+        >>> orbit_size([1, 1, 1], 2), orbit_size([2, 1, 1], 2)
+        (3, 1)
+    """
+    group = prod(factorial(m) for m in Counter(np.asarray(counts).tolist()).values())
+    if stabiliser < 1 or group % stabiliser:
+        raise InputError(f"Need a divisor of {group}", stabiliser, "use stabiliser_order")
+    return group // stabiliser
+
+
+def invariant(Z: ArrayLike, counts: ArrayLike, b: ArrayLike | None = None) -> Array:
+    """A real vector that relabelling does not change: equal orbits have close ones.
+
+    Singular values of Z; 3-norms of its positive and negative parts; then, sorted within classes of
+    equal count, its diagonal, its row norms and b. Each entry moves by at most |dZ|_F or |db|
+    (Weyl; norms with p >= 2; sorting). Not complete: a filter before ``matching``.
+
+    Example:
+        >>> invariant(np.diag([1.0, -2.0]), [1, 1]).tolist()
+        [2.0, 1.0, 1.0, 2.0, -2.0, 1.0, 1.0, 2.0]
+    """
+    matrix, bias = checked(Z, counts, b)
+    parts = [np.asarray(np.linalg.svd(matrix, compute_uv=False))]
+    halves = (np.maximum(matrix, 0.0), np.maximum(-matrix, 0.0))
+    parts.append(np.array([np.linalg.norm(half.ravel(), 3) for half in halves]))
+    fields = [np.diagonal(matrix), np.linalg.norm(matrix, axis=1)]
+    fields += [] if bias is None else [bias]
+    parts += [field[np.lexsort((field, np.asarray(counts)))] for field in fields]
+    return np.concatenate(parts)
+
+
+def distinct(
+    items: Iterable[Item], counts: ArrayLike, *, tolerance: float = TOLERANCE
+) -> list[list[int]]:
+    """Group critical points (objective, Z, b or None) into orbits; the positions of each in order.
+
+    Only ``matching`` decides; objective and invariant save work. Entries that agree to unit bound
+    the invariant by |dZ|_F <= K unit; the objective is stationary, so it agrees better than Z does.
+
+    Example:
+        >>> points = [np.diag([1.0, 2.0]), np.diag([2.0, 1.0]), np.diag([2.0, 2.0])]
+        >>> distinct([(0.5, Z, None) for Z in points], [1, 1])
+        [[0, 1], [2]]
+    """
+    orbits, first = list[list[int]](), list[tuple[float, Array, Array | None, Array]]()
+    for position, (objective, Z, b) in enumerate(items):
+        new, bias = checked(Z, counts, b)
+        vector = invariant(new, counts, bias)
+        for orbit, (value, old, old_bias, seen) in zip(orbits, first, strict=True):
+            if abs(value - objective) > tolerance * max(1.0, abs(objective)):
+                continue
+            reach = len(new) * resolution(tolerance, new, bias, old, old_bias)
+            if len(seen) == len(vector) and np.abs(seen - vector).max() > reach:
+                continue
+            if matching(old, new, counts, old_bias, bias, tolerance=tolerance) is not None:
+                orbit.append(position)
+                break
+        else:
+            orbits.append([position])
+            first.append((float(objective), new, bias, vector))
+    return orbits
+
+
+# From here on: integer matrices ``codes`` (S, K, K) of S = 1 or 2 points that share their colours.
+
+
+def _coded(unit: float, sides: Sequence[Side], counts: ArrayLike) -> tuple[Ints, Ints]:
+    """Levels of Z (S, K, K), and class colours (S, K) from count, diagonal and bias."""
+    codes = np.stack(levels(unit, *(Z for Z, _ in sides)))
+    number = np.unique(np.asarray(counts), return_inverse=True)[1]
+    fields = [np.broadcast_to(number, codes.shape[:2]), np.diagonal(codes, axis1=1, axis2=2)]
+    biases = [b for _, b in sides if b is not None]
+    fields += [np.stack(levels(unit, *biases))] if biases else []
+    return codes, _numbered(np.stack(fields, axis=-1))
+
+
+def _numbered(rows: NDArray[np.generic]) -> Ints:
+    """Number the distinct rows along the last axis, over all sides together."""
+    flat = np.unique(rows.reshape(-1, rows.shape[-1]), axis=0, return_inverse=True)[1]
+    return flat.reshape(rows.shape[:-1]).astype(np.int64)
+
+
+def _refined(codes: Ints, colours: Ints) -> Ints:
+    """Split colours by the multiset of (Z_ik, Z_ki, colour of k) over k until nothing splits.
+
+    Multisets are compared by a sum of SplitMix64 hashes (Steele, Lea & Flood 2014). A collision
+    leaves a colour too coarse, which costs time and never an answer: codes are compared at the end.
+    """
+    pairs = codes * (codes.max() + 1) + np.swapaxes(codes, 1, 2)
+    colours = _numbered(colours[..., None])
+    while (number := int(colours.max()) + 1) < colours.shape[1]:
+        z = (pairs * number + colours[:, None, :]).astype(np.uint64)
+        z = z * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        sums = (z ^ (z >> np.uint64(31))).sum(axis=2)
+        finer = _numbered(np.stack([colours.astype(np.uint64), sums], axis=-1))
+        if finer.max() + 1 == number:
+            break
+        colours = finer
+    return colours
+
+
+def _twins(codes: Ints, colours: Ints) -> list[Ints]:
+    """Groups of classes any two of which may be swapped; an equivalence, as swaps generate it."""
+    groups = []
+    for colour in np.unique(colours):
+        rest = np.flatnonzero(colours == colour)
+        while len(rest):
+            first = rest[0]
+            differ = (codes[rest] != codes[first]) | (codes[:, rest] != codes[:, [first]]).T
+            differ[:, first] = False
+            differ[np.arange(len(rest)), rest] = False
+            twin = ~differ.any(axis=1) & (codes[rest, first] == codes[first, rest])
+            groups.append(rest[twin])
+            rest = rest[~twin]
+    return groups
+
+
+def _twin_free(codes: Ints, colours: Ints) -> tuple[Ints, Ints, list[list[Ints]], int]:
+    """The twin-free quotient, refined; the classes in each of its nodes; the order of the swaps."""
+    members = [[np.array([k]) for k in range(colours.shape[1])] for _ in codes]
+    order = 1
+    while True:
+        colours = _refined(codes, colours)
+        groups = [_twins(*side) for side in zip(codes, colours, strict=True)]
+        if len(groups[0]) != len(groups[-1]):  # no relabelling: let no colour be shared
+            return codes, np.arange(colours.size).reshape(colours.shape), members, order
+        if len(groups[0]) == colours.shape[1]:
+            return codes, colours, members, order
+        order *= prod(factorial(len(group)) for group in groups[0])
+        smaller, fields = [], []
+        for i, (code, colour, side) in enumerate(zip(codes, colours, groups, strict=True)):
+            first = np.array([group[0] for group in side])
+            inner = [code[group[0], group[1]] if len(group) > 1 else -1 for group in side]
+            fields.append(np.stack([colour[first], [len(group) for group in side], inner], axis=-1))
+            smaller.append(code[np.ix_(first, first)])
+            members[i] = [np.concatenate([members[i][k] for k in group]) for group in side]
+        codes, colours = np.stack(smaller), _numbered(np.stack(fields))
+
+
+def _cell(colours: Ints) -> int | None:
+    """The colour of the smallest cell with two classes or more, if any."""
+    sizes = np.bincount(colours)
+    sizes[sizes < 2] = len(colours) + 1
+    return int(sizes.argmin()) if sizes.min() <= len(colours) else None
+
+
+def _marked(colours: Ints, *points: int) -> Ints:
+    """Colours (S, K) in which one point on each side stands out."""
+    marked = 2 * colours
+    marked[np.arange(len(points)), points] += 1
+    return marked
+
+
+def _search(codes: Ints, colours: Ints) -> Ints | None:
+    """A bijection p from side 1 to side 0 that keeps colours and codes, or None."""
+    colours = _refined(codes, colours)
+    if not np.array_equal(np.sort(colours[0]), np.sort(colours[1])):
+        return None
+    cell = _cell(colours[1])
+    if cell is None:
+        p = np.empty(colours.shape[1], np.int64)
+        p[np.argsort(colours[1])] = np.argsort(colours[0])
+        return p if np.array_equal(codes[1], codes[0][np.ix_(p, p)]) else None
+    position = int((colours[1] == cell).argmax())
+    for image in np.flatnonzero(colours[0] == cell):
+        if (found := _search(codes, _marked(colours, int(image), position))) is not None:
+            return found
+    return None
+
+
+def _chain(codes: Ints, colours: Ints) -> tuple[int, list[Ints]]:
+    """Order and generators of the group that keeps codes (K, K) and refined colours (K,)."""
+    cell = _cell(colours)
+    if cell is None:
+        return 1, []
+    first, *others = (int(k) for k in np.flatnonzero(colours == cell))
+    order, generators = _chain(codes, _refined(codes[None], _marked(colours[None], first))[0])
+    both, twice = np.stack([codes, codes]), np.stack([colours, colours])
+    reached, refused = {first}, set[int]()
+    for other in others:
+        if other in reached or other in refused:
+            continue
+        p = _search(both, _marked(twice, other, first))
+        if p is None:
+            refused |= _orbit(other, generators)
+        else:
+            generators.append(p)
+            reached = _orbit(first, generators)
+    return order * len(reached), generators
+
+
+def _orbit(start: int, generators: Sequence[Ints]) -> set[int]:
+    orbit = {start}
+    while new := {int(p[k]) for p in generators for k in orbit} - orbit:
+        orbit |= new
+    return orbit

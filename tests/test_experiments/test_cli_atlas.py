@@ -1,0 +1,92 @@
+"""``ufm atlas``: the table, the JSON, going on from a folder, and bad input."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.xdist_group("atlas")
+
+
+def test_the_json_has_every_orbit_and_every_dimension(ufm):
+    ran = ufm("atlas -K 3 -d 5 --json")
+    assert ran.code == 0
+    told = json.loads(ran.out)
+    assert told["status"] == "SATURATED"
+    assert told["checksum"] == {"1": 1, "2": 1, "3": 1}
+    assert len(told["orbits"]) == 4
+    best = told["orbits"][0]
+    assert best["label"] == "simplex ETF"
+    assert best["verdict"] == {"2": "MORSE_BOTT_MINIMUM", "3": "MORSE_BOTT_MINIMUM"}
+    assert best["index"] == {"2": 0, "3": 0}
+    assert best["nullity"] == best["predicted_nullity"]
+    assert [orbit["count"] for orbit in told["orbits"]] == [1, 3, 3, 1]
+    assert told["failures"]["1"]["LOWER_STRATUM"] > 0
+
+
+def test_the_table_speaks_of_the_dimension_asked_for(ufm):
+    ran = ufm("atlas -K 3 -d 5")
+    assert ran.code == 0
+    assert "global minimum" in ran.out
+    assert "4 orbits (8 matrices Z), SATURATED" in ran.out
+    assert "d = 5" in ran.out
+
+
+def test_a_second_run_goes_on_from_the_folder(ufm, tmp_path):
+    folder = tmp_path / "kept"
+    first = ufm(f"atlas -K 4 --budget 0 --seed 5 --out {folder} --json")
+    assert sorted(x.name for x in folder.iterdir()) == ["atlas.json", "points.npz"]
+    stored = json.loads((folder / "atlas.json").read_text())
+    assert stored["orbits"] == json.loads(first.out)["orbits"]
+    again = json.loads(ufm(f"atlas -K 4 --seed 6 --out {folder} --json").out)
+    heights = [round(orbit["objective"], 9) for orbit in again["orbits"]]
+    assert {round(orbit["objective"], 9) for orbit in stored["orbits"]} <= set(heights)
+    other = ufm(f"atlas -K 4 --lambda 0.03 --out {folder}")
+    assert (other.code, other.out) == (2, "")
+    assert "belongs to another model" in other.err
+
+
+def test_an_open_list_exits_3_and_says_what_is_missing(ufm):
+    ran = ufm("atlas -K 6 --budget 0")  # one round finds 55 of 68
+    assert ran.code == 3
+    assert "OPEN" in ran.out
+    assert "missing orbits of rank" in ran.out
+
+
+def test_above_the_threshold_there_is_the_origin(ufm):
+    ran = ufm("atlas -K 3 --lambda 0.5 --json")
+    assert ran.code == 0
+    assert [orbit["label"] for orbit in json.loads(ran.out)["orbits"]] == ["origin"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("-K 1", "K >= 2"),
+        ("-K 40", "K <= 12"),
+        ("-K 3 -d 0", "d >= 1"),
+        ("-K 3 --loss mse", "closed form"),
+        ("-K 3 --budget -1", "budget"),
+    ],
+)
+def test_bad_words_exit_2(ufm, words, said):
+    ran = ufm(f"atlas {words}")
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
+    assert len(ran.err.strip().splitlines()) == 1
+
+
+def test_damaged_and_impossible_folders_exit_2(ufm, tmp_path):
+    (tmp_path / "points.npz").write_bytes(b"not a zip")
+    ran = ufm(f"atlas -K 3 --out {tmp_path}")
+    assert (ran.code, ran.out) == (2, "")
+    assert "whole file of points" in ran.err
+    np.savez(tmp_path / "points.npz", W_0=np.eye(3))
+    assert ufm(f"atlas -K 3 --out {tmp_path}").code == 2
+    (tmp_path / "file").write_text("x")
+    assert ufm(f"atlas -K 3 --out {tmp_path / 'file'}").code == 2
+
+
+def test_a_loss_that_is_not_convex_is_said_to_be_searched_when_collapsed(ufm):
+    ran = ufm("atlas -K 3 --loss focal")
+    assert "equal features within every class" in ran.out

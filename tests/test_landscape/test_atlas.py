@@ -1,0 +1,173 @@
+"""Whole landscapes: known lists of orbits, dense Hessians, and lists with an orbit taken out."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from landscape.atlas import Failure, Status, atlas, search
+from landscape.atlas.starts import gaussian_starts
+from landscape.hessian import dense_hessian
+from landscape.verdict import Curvature
+from proofs_check.specimens import embed
+from ufm import MSE, UFM, CrossEntropy, InputError, LabelSmoothing, RescaledMSE, lift
+
+pytestmark = pytest.mark.xdist_group("atlas")
+
+
+def balanced(K, loss=None):
+    return UFM(loss or CrossEntropy(), K, K, lambda_W=0.02, lambda_H=0.02)
+
+
+@pytest.fixture(scope="module")
+def four():
+    return atlas(balanced(4))
+
+
+def test_four_classes_have_eleven_orbits(four):
+    assert len(four.orbits) == 11
+    assert sum(orbit.count for orbit in four.orbits) == 64
+    assert four.checksum == {1: 1, 2: 1, 3: 1, 4: 1}
+    assert four.status is Status.SATURATED
+    assert four.orbits[0].label == "simplex ETF"
+    assert four.orbits[0].certified
+    assert not any(orbit.certified for orbit in four.orbits[1:])
+    assert four.defects == ()
+
+
+def test_equal_energy_and_spectrum_are_two_orbits(four):
+    """A-3: two orbits agree in objective and singular values of Z, and differ in index."""
+    pairs = [
+        (a, b)
+        for a in four.orbits
+        for b in four.orbits
+        if a.range_index < b.range_index and abs(a.objective - b.objective) < 1e-12
+    ]
+    assert len(pairs) == 1
+    first, second = (np.linalg.svd(orbit.Z, compute_uv=False) for orbit in pairs[0])
+    np.testing.assert_allclose(first, second, atol=1e-10)
+    assert [orbit.range_index for orbit in pairs[0]] == [1, 2]
+
+
+def test_taking_out_any_orbit_is_seen(four):
+    for i in range(len(four.orbits)):
+        short = replace(four, orbits=four.orbits[:i] + four.orbits[i + 1 :])
+        missing = four.orbits[i]
+        assert short.status is Status.OPEN
+        told = short.defects[0]
+        if missing.rank:  # the origin shows at d = 2 only: e(3, 1) = 0
+            assert short.checksum[missing.rank] != 1
+            assert (told.rank, told.size) == (missing.rank, missing.count)
+
+
+@pytest.mark.parametrize("d", [3, 5])
+def test_index_nullity_and_smallest_are_those_of_the_dense_hessian(four, d):
+    full = UFM(CrossEntropy(), 4, d, 2, lambda_W=0.02 / np.sqrt(2), lambda_H=0.02 / np.sqrt(2))
+    ratio = 2**0.25  # same c: c = K sqrt(n) sigma, and |H| in merged columns is unchanged
+    assert full.c == pytest.approx(four.model.c)
+    for orbit in four.orbits:
+        # The same Z at n = 2 and decays divided by sqrt(2): merged logits are Z / sqrt(2).
+        point = embed(orbit.point, max(d, orbit.point.W.shape[1]))
+        wide = point._replace(W=ratio * point.W, H=ratio * point.H)
+        values = np.linalg.eigvalsh(dense_hessian(full, lift(full, wide)))
+        assert int(np.sum(values < -1e-9)) == orbit.index(d), orbit.label
+        # Within-class differences add positive eigenvalues only, for a convex loss.
+        assert int(np.sum(np.abs(values) <= 1e-9)) == orbit.nullity(d), orbit.label
+        same = UFM(CrossEntropy(), 4, d, lambda_W=0.02, lambda_H=0.02)
+        smallest = np.linalg.eigvalsh(dense_hessian(same, point))[0]
+        assert orbit.smallest(d) == pytest.approx(smallest, abs=1e-10)
+
+
+def test_every_orbit_but_the_first_is_a_strict_saddle(four):
+    for d in (3, 4, 7):
+        kinds = [orbit.curvature(d) for orbit in four.orbits]
+        assert kinds[0] is Curvature.MORSE_BOTT_MINIMUM
+        assert set(kinds[1:]) == {Curvature.STRICT_SADDLE}
+    with pytest.raises(InputError, match="needs d >= 3"):
+        four.orbits[0].index(2)
+
+
+# (counts, loss, lambda_W, lambda_H, lambda_b) -> orbits and matrices Z, of THEORY AT-4
+KNOWN = {
+    "ce (1,1,1)": ((1, 1, 1), CrossEntropy(), 0.02, 0.02, None, 4, 8),
+    "ce (2,1,1)": ((2, 1, 1), CrossEntropy(), 0.02, 0.02, None, 5, 6),
+    "ce (2,1,1) bias": ((2, 1, 1), CrossEntropy(), 0.02, 0.02, 0.05, 6, 8),
+    "ce (3,2,1)": ((3, 2, 1), CrossEntropy(), 0.02, 0.01, None, 4, 4),
+    "mse (3,2,1)": ((3, 2, 1), MSE(), 0.02, 0.02, None, 8, 8),
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_known_landscapes(name):
+    counts, loss, lw, lh, lb, orbits, matrices = KNOWN[name]
+    model = UFM(loss, counts=counts, d=3, lambda_W=lw, lambda_H=lh, lambda_b=lb)
+    found = atlas(model)
+    assert len(found.orbits) == orbits
+    assert sum(orbit.count for orbit in found.orbits) == matrices
+    assert found.status is Status.SATURATED
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "orbits"),
+    [
+        (balanced(5), 26),
+        (balanced(6), 68),
+        (UFM(CrossEntropy(), counts=(2, 2, 1, 1), d=4, lambda_W=0.02, lambda_H=0.01), 22),
+        (UFM(RescaledMSE(3.0, 2.0), counts=(3, 2, 1), d=3, lambda_W=0.02, lambda_H=0.01), 28),
+        (UFM(CrossEntropy(), counts=(3, 2, 2, 1), d=4, lambda_W=0.02, lambda_H=0.02), 14),
+        (UFM(CrossEntropy(), 4, 4, lambda_W=0.03, lambda_H=0.01, lambda_b=0.0), 11),
+        (balanced(4, LabelSmoothing(0.1)), 11),
+    ],
+    ids=["ce 5", "ce 6", "ce 2211", "rescaled 321", "ce 3221", "ce 4 free bias", "ls 4"],
+)
+def test_larger_landscapes(model, orbits):
+    found = atlas(model, budget=120)
+    assert len(found.orbits) == orbits
+    assert set(found.checksum.values()) == {1}
+    assert found.status is Status.SATURATED
+
+
+def test_options_matter():
+    model = balanced(3)
+    rounds = []
+    quick = atlas(model, until=Status.CHECKSUM_OK, batch=16, progress=rounds.append)
+    assert rounds[-1] is quick
+    assert sum(quick.starts.values()) == 16 * 2 * len(rounds)
+    other = atlas(model, until=Status.CHECKSUM_OK, batch=16, seed=1)
+    assert [o.hits for o in other.orbits] != [o.hits for o in quick.orbits]
+    stopped = atlas(balanced(5), budget=0.0, batch=8)
+    assert stopped.status is Status.OPEN
+    assert stopped.defects
+    again = atlas(model, batch=16, budget=0.0, known=[orbit.point for orbit in quick.orbits])
+    assert len(again.orbits) == 4
+
+
+def test_above_the_threshold_only_the_origin_exists():
+    found = atlas(UFM(CrossEntropy(), 3, 3, lambda_W=0.4, lambda_H=0.4))
+    assert [orbit.label for orbit in found.orbits] == ["origin"]
+    assert found.status is Status.SATURATED
+    assert found.orbits[0].curvature(3) is Curvature.MORSE_BOTT_MINIMUM
+
+
+def test_failures_are_counted_and_nothing_else_is_returned():
+    model = balanced(3).with_dimension(2).merge().model
+    starts = gaussian_starts(np.random.default_rng(3), 33, 3, 2)
+    harvest = search(model, starts)
+    assert harvest.starts == len(harvest.found) + sum(harvest.failures.values()) == 33
+    assert harvest.failures[Failure.LOWER_STRATUM] > 0
+    for found in harvest.found:
+        assert np.linalg.matrix_rank(found.point.W @ found.point.H, tol=1e-6) == 2
+        assert found.gradient_norm <= 1e-12
+    far = jax.tree.map(lambda x: 1e9 * x, starts)
+    assert search(model, far).failures[Failure.LOWER_STRATUM] < 33
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [(balanced(13), "K <= 12"), (balanced(3, MSE()), "isolated")],
+)
+def test_models_beyond_the_search_are_refused(model, words):
+    with pytest.raises(InputError, match=words):
+        atlas(model)
