@@ -116,6 +116,7 @@ def atlas_record(found: Any) -> dict[str, Any]:
     return {
         "orbits": orbits,
         "checksum": found.checksum,
+        "inequalities": found.inequalities,
         "missing_mass": found.missing_mass,
         "status": found.status.name,
         "starts": found.starts,
@@ -169,7 +170,8 @@ def _notes(found: Any) -> list[str]:
     lines = [
         f"{len(found.orbits)} orbits ({matrices:,} matrices Z), {found.status.name}: "
         f"{found.status.value}.",
-        f"Euler checksum (1 for a complete list): {sums}. "
+        f"Euler checksum (1 for a complete list): {sums}; Morse inequalities "
+        f"{'hold' if all(found.inequalities.values()) else 'FAIL'}. "
         f"Probability of an unseen orbit per search: {found.missing_mass:.2g}.",
         f"{sum(found.starts.values()):,} searches in {found.seconds:.1f} s"
         + (f", of which {failed}." if failed else "."),

@@ -11,7 +11,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.atlas.checksum import Defect, Stratum, defects, euler_sum, missing_mass
+from landscape.atlas.checksum import Defect, Stratum, defects, euler_sum, missing_mass, morse_bott
 from landscape.atlas.orbit import Orbit, centred_bias, describe
 from landscape.atlas.orbits import invariant, matching
 from landscape.atlas.search import TOLERANCE, Failure, Found, search, together
@@ -42,10 +42,10 @@ class Status(Enum):
 
     SATURATED = "every checksum is 1 and the search keeps finding the same orbits"
     CHECKSUM_OK = "every checksum is 1; orbits found once remain"
-    OPEN = "a checksum is not 1, or a point is degenerate: something is missing"
+    OPEN = "a checksum is not 1, a Morse inequality fails, or a point is degenerate"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Atlas:
     """The orbits of critical points that were found, and how complete the list is.
 
@@ -73,6 +73,11 @@ class Atlas:
         return {d: euler_sum(self.strata, d) for d in range(1, self.model.num_classes + 1)}
 
     @property
+    def inequalities(self) -> dict[int, bool]:
+        """Whether the Morse-Bott inequalities of AT-5 hold, for d = 1..K."""
+        return {d: morse_bott(self.strata, d).holds for d in range(1, self.model.num_classes + 1)}
+
+    @property
     def defects(self) -> tuple[Defect, ...]:
         """Every dimension whose checksum is not 1, and what seems to be missing."""
         return defects(self.strata, range(1, self.model.num_classes + 1))
@@ -92,6 +97,8 @@ class Atlas:
         """OPEN, CHECKSUM_OK or SATURATED."""
         right = all(value == 1 for value in self.checksum.values())
         if not right or not all(o.morse_bott for o in self.orbits):
+            return Status.OPEN
+        if not all(self.inequalities.values()):
             return Status.OPEN
         return Status.SATURATED if self.missing_mass <= UNSEEN else Status.CHECKSUM_OK
 

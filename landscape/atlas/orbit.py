@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 BIFURCATION = 1e-7
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Orbit:
     """A critical point modulo rotations and permutations of classes with equal counts.
 

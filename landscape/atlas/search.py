@@ -37,7 +37,7 @@ class Failure(Enum):
     LOWER_STRATUM = "fell to a lower stratum"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Found:
     """A critical point of full rank in its stratum.
 

@@ -36,6 +36,17 @@ def test_four_classes_have_eleven_orbits(four):
     assert four.defects == ()
 
 
+def test_a_cancelling_pair_is_seen_by_the_inequalities_alone(four):
+    """Two orbits of 12 matrices, rank 1, overshoot 2, indices 0 and 1: their sums cancel."""
+    pair = [o for o in four.orbits if o.count == 12 and o.rank == 1]
+    assert sorted((o.range_index, o.overshoot) for o in pair) == [(0, 2), (1, 2)]
+    short = replace(four, orbits=tuple(o for o in four.orbits if o not in pair))
+    assert set(short.checksum.values()) == {1}
+    assert not all(short.inequalities.values())
+    assert short.status is Status.OPEN
+    assert all(four.inequalities.values())
+
+
 def test_equal_energy_and_spectrum_are_two_orbits(four):
     """A-3: two orbits agree in objective and singular values of Z, and differ in index."""
     pairs = [
