@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from landscape.atlas import atlas
 from landscape.plots import (
     descent_record,
     draw_descent,
@@ -176,14 +177,14 @@ def _spectrum() -> Picture:
 
 
 def _ladder() -> Picture:
-    found = ladder_points(UFM(CrossEntropy(), 4, 4, lambda_W=0.02, lambda_H=0.02))
+    found = ladder_points(atlas(UFM(CrossEntropy(), 4, 4, lambda_W=0.02, lambda_H=0.02)), 4)
     matrices = sum(point.count for point in found)
     return picture(
         "ladder",
         "The saddle ladder",
         f"Cross entropy, K=4, d=4: {len(found)} orbits of critical points ({matrices} matrices "
-        "Z = W H) that a search from random starts found. Labels say which classes share a code "
-        "(2|1|1: two merged, two alone) and how many Z an orbit has. Only the simplex ETF has "
+        "Z = W H); their Euler checksum is 1 in every dimension. Labels say which classes share a "
+        "code (2|1|1: two merged, two alone) and how many Z an orbit has. Only the simplex ETF has "
         "index 0: every other rung has a way down. Note the two orbits of rank 1 with the same "
         "objective and singular values that differ in index.",
         [

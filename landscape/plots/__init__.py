@@ -3,7 +3,7 @@
 No function here saves a file or makes a figure, so a diagram goes into any layout:
 
     fig, ax = plt.subplots()
-    draw_ladder(ladder_points(model), ax)
+    draw_ladder(ladder_points(atlas(model), d), ax)
 
 The records hold NumPy arrays and can be made, kept and redrawn apart from the drawing.
 """

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from landscape.atlas import atlas
 from landscape.plots import (
     LOSS_COLOURS,
     DescentRecord,
@@ -37,11 +38,10 @@ from landscape.plots import (
     window_record,
 )
 from landscape.plots.descent import observed_rate
-from landscape.plots.ladder import code_name
 from landscape.plots.style import spread
 from landscape.solve import solve
 from ufm import MSE, UFM, CrossEntropy, Focal, InputError, LabelSmoothing, Point
-from ufm.frames import merged_code, polygon
+from ufm.frames import merged_code
 from ufm.spectrum import Level
 
 
@@ -205,34 +205,19 @@ def test_a_spectrum_record_agrees_with_the_dense_hessian_and_shows_when_it_does_
     assert SpectrumRecord("", moved, best.measured).error > 1e-4
 
 
-def test_the_ladder_of_three_classes_is_complete() -> None:
-    model = UFM(CrossEntropy(), 3, 3, lambda_W=0.02, lambda_H=0.02)
-    points = ladder_points(model, starts=16)
+def test_the_ladder_is_the_atlas_in_one_dimension() -> None:
+    found = atlas(UFM(CrossEntropy(), 3, 3, lambda_W=0.02, lambda_H=0.02))
+    points = ladder_points(found, 3)
     # AT-4: four orbits, eight matrices Z; the ETF alone has index 0.
     assert len(points) == 4
     assert sum(point.count for point in points) == 8
     assert [point.index == 0 for point in points] == [True, False, False, False]
-    assert points[0].label == "simplex ETF"
-    assert points[-1].label == "origin"
+    assert [point.label for point in points] == ["simplex ETF", "mirror 1|1|1", "2|1", "origin"]
     assert points[-1].objective == pytest.approx(np.log(3))
     assert points[-1].index == 6  # (K - 1) d
-
-
-def test_a_ladder_refuses_what_it_cannot_count() -> None:
-    with pytest.raises(InputError, match="balanced counts and K <= 6"):
-        ladder_points(UFM(CrossEntropy(), 7, 3, lambda_W=0.02, lambda_H=0.02))
-    with pytest.raises(InputError, match="balanced counts"):
-        ladder_points(UFM(CrossEntropy(), counts=(2, 1), d=3, lambda_W=0.02, lambda_H=0.02))
-
-
-def test_codes_are_named_by_what_is_merged() -> None:
-    square = polygon(4) @ polygon(4).T
-    assert code_name(square, 2, 8) == "square"
-    assert code_name(np.eye(3), 3, 6) == "orthogonal frame"
-    pairs = merged_code((2, 2), 1)
-    assert code_name(pairs @ pairs.T, 1, 8) == "2|2"
-    line = np.array([[1.0], [0.2], [-1.2]])
-    assert code_name(line @ line.T, 1, 1) == "asymmetric"
+    narrow = ladder_points(found, 1)
+    assert [point.rank for point in narrow] == [1, 1, 0]
+    assert narrow[-1].index == 2
 
 
 def test_a_slice_falls_along_the_escape_direction_as_the_curvature_says() -> None:
