@@ -16,7 +16,7 @@ from landscape.operators import hessian_operator
 from ufm.model import Model, norm
 from ufm.plain import UFM
 from ufm.point import Point
-from ufm.reduce import complement_couplings, reduced
+from ufm.reduce import complement_couplings, complement_gradient, reduced
 from ufm.spectrum import pair
 
 MAX_DENSE_ESCAPE = 1500
@@ -104,10 +104,8 @@ def _complement_direction(model: UFM, point: Point) -> Escape | None:
     couplings = complement_couplings(parts)
     if not len(couplings) or couplings[0] ** 2 <= lw * lh:
         return None
-    W, H, K = parts.space.point.W, parts.space.point.H, model.num_classes
-    left = np.eye(K) - (np.linalg.qr(W)[0] @ np.linalg.qr(W)[0].T if rank else 0.0)
-    right = np.eye(K) - (np.linalg.qr(H.T)[0] @ np.linalg.qr(H.T)[0].T if rank else 0.0)
-    U, values, Vt = np.linalg.svd(left @ parts.G @ right)
+    K = model.num_classes
+    U, values, Vt = np.linalg.svd(complement_gradient(parts))
     outside = np.linalg.svd(np.concatenate([parts.space.basis, np.eye(model.d)], axis=1))[0][
         :, rank
     ]

@@ -64,15 +64,17 @@ def check_in_lanes(
                 done[outcome.claim.id] = outcome
                 if finished is not None:
                     finished(outcome)
-    except BaseException:
-        for pool in lanes:
-            for process in list((pool._processes or {}).values()):
-                process.terminate()
-        raise
     finally:
         for pool in lanes:
-            pool.shutdown(wait=False, cancel_futures=True)
+            stop(pool)
     return [done[claim.id] for claim in claims]
+
+
+def stop(pool: ProcessPoolExecutor) -> None:
+    """End the processes of a pool at once, so that Ctrl-C waits for nothing."""
+    for process in list((pool._processes or {}).values()):
+        process.terminate()
+    pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _families(claims: Sequence[Claim]) -> deque[list[Claim]]:

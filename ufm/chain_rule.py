@@ -6,7 +6,7 @@ dimension; ``Model`` has the same derivatives by differentiating the whole objec
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,16 +38,14 @@ def value_and_gradient(model: UFM, point: Point) -> tuple[float, Point]:
         (1.098612, (2, 3))
     """
     W, H, b = point.to_numpy()
-    Z, weights, roots = _columns(model, Point(W, H, b))
-    losses, V = (np.asarray(x) for x in column_gradients(model.loss, Z, model.labels))
+    point = Point(W, H, b)
+    losses, V = column_gradients(model.loss, model.column_logits(point), model.labels)
+    V = np.asarray(V) * model.column_weights
+    G = V / _roots(model)
     lw, lh = float(model.lambda_W), float(model.lambda_H)
-    value = float(weights @ losses) + 0.5 * (lw * float(np.sum(W**2)) + lh * float(np.sum(H**2)))
-    G = V * (weights / roots)
-    gradient = Point(G @ H.T + lw * W, W.T @ G + lh * H)
-    if b is None:
-        return value, gradient
-    lb = float(model.lambda_b)
-    return value + 0.5 * lb * float(b @ b), gradient._replace(b=V @ weights + lb * b)
+    slope = None if b is None else V.sum(axis=1) + float(model.lambda_b) * b
+    value = float(model.objective_of_losses(point, np.asarray(losses)))
+    return value, Point(G @ H.T + lw * W, W.T @ G + lh * H, slope)
 
 
 def second_derivative(model: UFM, point: Point, direction: Point) -> float:
@@ -71,14 +69,14 @@ def second_derivative(model: UFM, point: Point, direction: Point) -> float:
     """
     W, H, b = point.to_numpy()
     A, B, beta = direction.to_numpy()
-    Z, weights, roots = _columns(model, Point(W, H, b))
+    Z, weights = model.column_logits(Point(W, H, b)), model.column_weights
     V = np.asarray(column_gradients(model.loss, Z, model.labels)[1])
-    move = (A @ H + W @ B) / roots
+    move = (A @ H + W @ B) / _roots(model)
     if beta is not None:
         move = move + beta[:, None]
     bent = np.asarray(column_products(model.loss, Z, model.labels, move))
-    curved = float(weights @ np.sum(move * bent, axis=0))
-    curved += 2 * float(np.sum(V * (weights / roots) * (A @ B)))
+    curved = float(np.sum(weights * move * bent))
+    curved += 2 * float(np.sum(weights * V / _roots(model) * (A @ B)))
     curved += float(model.lambda_W) * float(np.sum(A**2))
     curved += float(model.lambda_H) * float(np.sum(B**2))
     if beta is not None:
@@ -86,10 +84,6 @@ def second_derivative(model: UFM, point: Point, direction: Point) -> float:
     return curved
 
 
-def _columns(model: UFM, point: Point) -> tuple[Array, Array, Array]:
-    """Logits (K, columns), the weight of every column in the mean loss, and its root count."""
-    counts, columns = np.asarray(model.counts, dtype=np.float64), model.num_columns
-    weights = counts / counts.sum() if model.merged else np.full(columns, 1 / columns)
-    roots = np.sqrt(counts) if model.merged else np.ones(columns)
-    Z = point.W @ point.H / roots
-    return (Z if point.b is None else Z + point.b[:, None]), weights, roots
+def _roots(model: UFM) -> Any:
+    """What divides W H in the logits of a column: sqrt n_k when merged, else 1."""
+    return np.sqrt(np.asarray(model.counts, dtype=np.float64)) if model.merged else 1.0

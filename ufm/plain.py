@@ -156,14 +156,26 @@ class UFM(Model):
 
     def objective(self, point: Point) -> Any:
         """f at a point; shapes W (K, d), H (d, columns), b (K,) or None."""
+        losses = column_losses(self.loss, self.column_logits(point), self.labels)
+        return self.objective_of_losses(point, losses)
+
+    # Methods of arrays, not jnp: on NumPy arrays only the losses are compiled, whatever d is.
+
+    def column_logits(self, point: Point) -> Any:
+        """Logits of every column, (K, columns): W H (/ sqrt n_k when merged) + b."""
         Z = point.W @ point.H
         if self.merged:
             Z = Z / self.counts**0.5
-        if point.b is not None:
-            Z = Z + point.b[:, None]
-        # Methods of arrays, not jnp: on NumPy arrays only this line is compiled, whatever d is.
-        losses = column_losses(self.loss, Z, self.labels)
-        value = self.counts / self.counts.sum() @ losses if self.merged else losses.mean()
+        return Z if point.b is None else Z + point.b[:, None]
+
+    @property
+    def column_weights(self) -> Any:
+        """Weight of every column in the mean loss: n_k / N when merged, else the number 1 / N."""
+        return self.counts / self.counts.sum() if self.merged else 1.0 / self.num_columns
+
+    def objective_of_losses(self, point: Point, losses: Any) -> Any:
+        """The objective from the losses of the columns."""
+        value = (self.column_weights * losses).sum()
         value += 0.5 * self.lambda_W * (point.W**2).sum()
         value += 0.5 * self.lambda_H * (point.H**2).sum()
         if point.b is not None:

@@ -210,20 +210,21 @@ def _range_levels(parts: Reduced, merge_classes: bool) -> list[tuple[float, int,
     return [(x, 1, "range") for x in np.linalg.eigvalsh(group_block(data))]
 
 
-def complement_couplings(parts: Reduced) -> Array:
-    """Singular values of G outside the point's own directions, where |G| = sigma exactly.
+def complement_gradient(parts: Reduced) -> Array:
+    """G outside the point's own directions: G_perp = (I - U U^T) G (I - V V^T), (K, K).
 
-    G_perp = (I - U U^T) G (I - V V^T): r singular values equal sigma and rounding would turn
-    them into negative eigenvalues, so they are taken out first.
-
-    Returns:
-        K - r singular values, descending.
+    Inside them r singular values equal sigma exactly, and rounding would turn them into negative
+    eigenvalues.
     """
-    W, H, rank = parts.space.point.W, parts.space.point.H, parts.space.rank
-    left, right = np.linalg.qr(W)[0], np.linalg.qr(H.T)[0]
+    left, right = np.linalg.qr(parts.space.point.W)[0], np.linalg.qr(parts.space.point.H.T)[0]
     G = parts.G - left @ (left.T @ parts.G)
-    G = G - (G @ right) @ right.T
-    return np.asarray(np.linalg.svd(G, compute_uv=False)[: len(G) - rank])
+    return np.asarray(G - (G @ right) @ right.T)
+
+
+def complement_couplings(parts: Reduced) -> Array:
+    """Singular values of ``complement_gradient``: K - r of them, descending."""
+    values = np.linalg.svd(complement_gradient(parts), compute_uv=False)
+    return np.asarray(values[: len(values) - parts.space.rank])
 
 
 def full_spectrum(model: UFM, point: Point, *, merge_classes: bool = True) -> Spectrum:

@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
 from experiments.report.figures import Picture, pictures
+from proofs_check.lanes import stop
 
 
 @contextmanager
@@ -25,6 +26,4 @@ def drawn_beside() -> Iterator[Callable[[], Sequence[Picture]]]:
     try:
         yield pool.submit(pictures).result
     finally:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        pool.shutdown(wait=False, cancel_futures=True)
+        stop(pool)

@@ -14,7 +14,14 @@ from landscape.atlas.checksum import (
 from landscape.atlas.explore import Atlas, Status, atlas, highest_rank
 from landscape.atlas.labels import label
 from landscape.atlas.orbit import Orbit, describe
-from landscape.atlas.orbits import distinct, invariant, matching, orbit_size, stabiliser_order
+from landscape.atlas.orbits import (
+    distinct,
+    invariant,
+    matching,
+    orbit_size,
+    same_orbit,
+    stabiliser_order,
+)
 from landscape.atlas.search import Failure, Found, Harvest, search
 
 __all__ = [
@@ -41,6 +48,7 @@ __all__ = [
     "morse_bott",
     "mse_strata",
     "orbit_size",
+    "same_orbit",
     "search",
     "stabiliser_order",
 ]

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from landscape.atlas.checksum import Defect, Stratum, defects, euler_sum, missing_mass, morse_bott
 from landscape.atlas.orbit import Orbit, centred_bias, describe
-from landscape.atlas.orbits import invariant, matching
-from landscape.atlas.search import TOLERANCE, Failure, Found, search, together
+from landscape.atlas.orbits import same_orbit
+from landscape.atlas.search import MAX_ITERATIONS, TOLERANCE, Failure, Found, search, together
 from landscape.atlas.starts import (
     aligned_starts,
     gaussian_starts,
@@ -26,13 +26,11 @@ from ufm.errors import InputError
 from ufm.model import norm
 from ufm.plain import UFM
 from ufm.point import Point
-from ufm.reduce import reduced
+from ufm.reduce import complement_gradient, reduced
 
 Array = NDArray[np.float64]
 # Dense Hessians of 2 K r variables: beyond this one search takes longer than a second.
 MAX_CLASSES = 12
-# Objectives of one orbit agree to rounding of f, invariants to the square root of the tolerance.
-SAME_OBJECTIVE, SAME_INVARIANT = 1e-9, 1e-5
 # The mass of unseen orbits (Good-Turing) below which a search counts as saturated.
 UNSEEN = 0.01
 
@@ -189,20 +187,18 @@ def _searched(made: Atlas, rank: int, batch: int, rng: np.random.Generator) -> A
 
 
 def _starts(made: Atlas, rank: int, batch: int, rng: np.random.Generator) -> Point:
-    """A third random, a third symmetric, and a third risen from the stratum below."""
+    """Quarters: Gaussian, aligned, symmetric, and risen from the stratum below (or symmetric)."""
     K = made.model.num_classes
     below = _unstable(made, rank - 1)
     quarter = batch // 4
     parts = [
         gaussian_starts(rng, quarter, K, rank),
         aligned_starts(rng, quarter, K, rank),
-        partition_starts(rng, quarter, [1] * K, rank),
+        partition_starts(rng, quarter, K, rank),
     ]
     left = batch - 3 * quarter
     parts.append(
-        risen_starts(rng, left, below, rank)
-        if below
-        else partition_starts(rng, left, [1] * K, rank)
+        risen_starts(rng, left, below, rank) if below else partition_starts(rng, left, K, rank)
     )
     start = together(parts)
     if made.model.lambda_b is None:
@@ -217,15 +213,9 @@ def _unstable(made: Atlas, rank: int) -> list[tuple[Point, Array, Array]]:
         if orbit.rank != rank or not orbit.overshoot:
             continue
         parts = reduced(orbit.model, orbit.point)
-        W, H = (orbit.point.W, orbit.point.H) if rank else (orbit.point.W[:, :0], orbit.point.H[:0])
-        G = parts.G
-        if rank:
-            left, right = np.linalg.qr(W)[0], np.linalg.qr(H.T)[0]
-            G = G - left @ (left.T @ G)
-            G = G - (G @ right) @ right.T
-        U, _, Vt = np.linalg.svd(G)
+        U, _, Vt = np.linalg.svd(complement_gradient(parts))
         b = orbit.overshoot
-        found.append((Point(W, H), U[:, :b], Vt[:b].T))
+        found.append((parts.space.point, U[:, :b], Vt[:b].T))
     return found
 
 
@@ -239,8 +229,8 @@ def _origins(model: UFM, rng: np.random.Generator) -> list[Found]:
         starts = [zero._replace(b=size * rng.normal(size=K)) for size in (0.0, 0.3, 1.0, 3.0)]
     found = []
     for start in starts:
-        point, value, size, _ = find_critical(flat, start, 1e-12, 200)
-        if float(size) <= 1e-12:
+        point, value, size, _ = find_critical(flat, start, TOLERANCE, MAX_ITERATIONS)
+        if float(size) <= TOLERANCE:
             found.append(Found(point.to_numpy(), float(value), float(size)))
     return found
 
@@ -258,13 +248,8 @@ def _gathered(orbits: Sequence[Orbit], model: UFM, found: Iterable[Found]) -> tu
 
 
 def _is_in(orbit: Orbit, model: UFM, new: Found) -> bool:
-    """Whether a point lies in an orbit: objective and invariants first, then a permutation."""
-    rank = model.d if np.any(new.point.W) else 0
-    if orbit.rank != rank or abs(orbit.objective - new.objective) > SAME_OBJECTIVE:
+    """Whether a point lies in an orbit."""
+    if orbit.rank != (model.d if np.any(new.point.W) else 0):
         return False
-    counts, point = np.asarray(model.counts), new.point.to_numpy()
-    Z, b = point.W @ point.H, centred_bias(model, point)
-    one, other = invariant(orbit.Z, counts, orbit.bias), invariant(Z, counts, b)
-    if np.abs(one - other).max() > SAME_INVARIANT * max(1.0, float(np.abs(one).max())):
-        return False
-    return matching(orbit.Z, Z, counts, orbit.bias, b) is not None
+    item = (new.objective, new.point.W @ new.point.H, centred_bias(model, new.point))
+    return same_orbit((orbit.objective, orbit.Z, orbit.bias), item, np.asarray(model.counts))

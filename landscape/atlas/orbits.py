@@ -194,23 +194,34 @@ def distinct(
         >>> distinct([(0.5, Z, None) for Z in points], [1, 1])
         [[0, 1], [2]]
     """
-    orbits, first = list[list[int]](), list[tuple[float, Array, Array | None, Array]]()
+    orbits, first = list[list[int]](), list[Item]()
     for position, (objective, Z, b) in enumerate(items):
-        new, bias = checked(Z, counts, b)
-        vector = invariant(new, counts, bias)
-        for orbit, (value, old, old_bias, seen) in zip(orbits, first, strict=True):
-            if abs(value - objective) > tolerance * max(1.0, abs(objective)):
-                continue
-            reach = len(new) * resolution(tolerance, new, bias, old, old_bias)
-            if len(seen) == len(vector) and np.abs(seen - vector).max() > reach:
-                continue
-            if matching(old, new, counts, old_bias, bias, tolerance=tolerance) is not None:
+        item = float(objective), *checked(Z, counts, b)
+        for orbit, old in zip(orbits, first, strict=True):
+            if same_orbit(old, item, counts, tolerance=tolerance):
                 orbit.append(position)
                 break
         else:
             orbits.append([position])
-            first.append((float(objective), new, bias, vector))
+            first.append(item)
     return orbits
+
+
+def same_orbit(one: Item, other: Item, counts: ArrayLike, *, tolerance: float = TOLERANCE) -> bool:
+    """Whether two points (objective, Z, b) are one orbit: filters first, then a relabelling.
+
+    Example:
+        >>> same_orbit((0.5, np.diag([1.0, 2.0]), None), (0.5, np.diag([2.0, 1.0]), None), [1, 1])
+        True
+    """
+    if abs(one[0] - other[0]) > tolerance * max(1.0, abs(one[0])):
+        return False
+    (old, old_bias), (new, bias) = (checked(Z, counts, b) for _, Z, b in (one, other))
+    seen, vector = invariant(old, counts, old_bias), invariant(new, counts, bias)
+    reach = len(new) * resolution(tolerance, new, bias, old, old_bias)
+    if len(seen) == len(vector) and np.abs(seen - vector).max() > reach:
+        return False
+    return matching(old, new, counts, old_bias, bias, tolerance=tolerance) is not None
 
 
 # From here on: integer matrices ``codes`` (S, K, K) of S = 1 or 2 points that share their colours.

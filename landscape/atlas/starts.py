@@ -47,15 +47,13 @@ def aligned_starts(rng: np.random.Generator, count: int, classes: int, rank: int
     return Point(W, np.swapaxes(W, 1, 2).copy())
 
 
-def partition_starts(
-    rng: np.random.Generator, count: int, counts: Sequence[int], rank: int
-) -> Point:
+def partition_starts(rng: np.random.Generator, count: int, classes: int, rank: int) -> Point:
     """Classes merged by random partitions into more than ``rank`` groups, or mirrored, with noise.
 
     Classes of a group share a code. Half of the starts have codes in pairs +-v, which puts mirror
     patterns such as (a, 0, -a) within reach.
     """
-    K = len(counts)
+    K = classes
     start = aligned_starts(rng, count, K, rank)
     for i in range(count):
         groups = rng.integers(min(rank + 1, K), K + 1)
