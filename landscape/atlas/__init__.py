@@ -11,7 +11,7 @@ from landscape.atlas.checksum import (
     morse_bott,
     mse_strata,
 )
-from landscape.atlas.explore import Atlas, Status, atlas, highest_rank
+from landscape.atlas.explore import Atlas, Round, Status, atlas, highest_rank
 from landscape.atlas.labels import label
 from landscape.atlas.orbit import Orbit, describe
 from landscape.atlas.orbits import (
@@ -32,6 +32,7 @@ __all__ = [
     "Harvest",
     "MorseBott",
     "Orbit",
+    "Round",
     "Status",
     "Stratum",
     "atlas",

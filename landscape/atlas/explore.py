@@ -43,6 +43,23 @@ class Status(Enum):
     OPEN = "a checksum is not 1, a Morse inequality fails, or a point is degenerate"
 
 
+@dataclass(frozen=True)
+class Round:
+    """What was known after a round of searches, in all strata.
+
+    Attributes:
+        searches: begun so far.
+        orbits: found so far.
+        checksum: the Euler sum of AT-4 for d = 1..K.
+        missing_mass: Good-Turing's estimate, the worst over the ranks.
+    """
+
+    searches: int
+    orbits: int
+    checksum: dict[int, int]
+    missing_mass: float
+
+
 @dataclass(frozen=True, eq=False)
 class Atlas:
     """The orbits of critical points that were found, and how complete the list is.
@@ -52,6 +69,7 @@ class Atlas:
         orbits: in ascending order of objective.
         starts, failures: searches begun, and why some gave nothing, per rank.
         seconds: time spent.
+        history: what was known after each round.
     """
 
     model: UFM
@@ -59,6 +77,7 @@ class Atlas:
     starts: Counter[int] = field(default_factory=Counter)
     failures: dict[int, Counter[Failure]] = field(default_factory=dict)
     seconds: float = 0.0
+    history: tuple[Round, ...] = ()
 
     @property
     def strata(self) -> tuple[Stratum, ...]:
@@ -160,7 +179,8 @@ def atlas(
     while True:
         for rank in range(1, merged.d + 1):
             made = _searched(made, rank, batch, rng)
-        made = replace(made, seconds=perf_counter() - began)
+        seen = Round(made.starts.total(), len(made.orbits), made.checksum, made.missing_mass)
+        made = replace(made, seconds=perf_counter() - began, history=(*made.history, seen))
         if progress is not None:
             progress(made)
         reached = made.status is Status.SATURATED or made.status is until

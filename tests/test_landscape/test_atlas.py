@@ -36,6 +36,14 @@ def test_four_classes_have_eleven_orbits(four):
     assert four.defects == ()
 
 
+def test_history_tells_how_the_list_grew(four):
+    assert [r.searches for r in four.history] == sorted({r.searches for r in four.history})
+    assert four.history[0].searches == 3 * 128  # a batch in each of three strata
+    last = four.history[-1]
+    assert (last.searches, last.orbits) == (four.starts.total(), 11)
+    assert (last.checksum, last.missing_mass) == (four.checksum, four.missing_mass)
+
+
 def test_a_cancelling_pair_is_seen_by_the_inequalities_alone(four):
     """Two orbits of 12 matrices, rank 1, overshoot 2, indices 0 and 1: their sums cancel."""
     pair = [o for o in four.orbits if o.count == 12 and o.rank == 1]

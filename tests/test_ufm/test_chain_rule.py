@@ -5,7 +5,13 @@ import pytest
 
 from tests.helpers import FAMILY, Problem
 from ufm import UFM
-from ufm.chain_rule import second_derivative, value_and_gradient
+from ufm.chain_rule import (
+    dense_derivatives,
+    flatten,
+    second_derivative,
+    unflatten,
+    value_and_gradient,
+)
 from ufm.columns import column_hessians, column_products
 from ufm.model import hessian_vector_product
 from ufm.model import value_and_gradient as by_differentiation
@@ -72,3 +78,24 @@ def test_products_are_those_of_the_hessians(name):
     S = np.asarray(column_hessians(loss, Z, labels))
     expected = np.einsum("iab,bi->ai", S, M)
     np.testing.assert_allclose(column_products(loss, Z, labels, M), expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("lambda_b", [None, 0.05])
+@pytest.mark.parametrize("name", ["ce", "focal"])
+def test_dense_derivatives_are_those_of_the_loop(name, lambda_b):
+    model, brute = both(name, lambda_b, True)
+    point = brute.unpack(brute.random(1, 2.0))
+    value, gradient, hessian = dense_derivatives(model, point)
+    assert value == pytest.approx(brute.value_and_gradient(brute.pack(point))[0], abs=1e-13)
+    step, x = 1e-6, flatten(point)
+    assert len(x) == len(gradient) == 2 * len(COUNTS) * D + (0 if lambda_b is None else len(COUNTS))
+    for i in range(0, len(x), 7):  # 7 is coprime to the sizes: all three parts are met
+        ends = []
+        for sign in (1, -1):
+            moved = x.copy()
+            moved[i] += sign * step
+            ends.append(brute.value_and_gradient(brute.pack(unflatten(moved, point))))
+        (up, slope), (down, other) = ends
+        assert gradient[i] == pytest.approx((up - down) / (2 * step), abs=1e-8)
+        column = flatten(brute.unpack((slope - other) / (2 * step)))
+        np.testing.assert_allclose(hessian[:, i], column, rtol=0, atol=1e-8)
