@@ -19,11 +19,11 @@ from landscape.hessian import MAX_DENSE_SIZE, dense_hessian
 from landscape.inertia import count_range_below
 from landscape.lanczos import lanczos
 from landscape.operators import hessian_operator
-from ufm.blocks import GroupData, within_group_block
+from ufm.blocks import GroupData
 from ufm.model import Model
 from ufm.plain import UFM
-from ufm.reduce import Reduced, complement_couplings, full_spectrum, reduced
-from ufm.spectrum import Spectrum, pair
+from ufm.reduce import Reduced, assembled, outer_levels, reduced
+from ufm.spectrum import Spectrum
 from ufm.symmetry import predicted_nullity
 
 Array = NDArray[np.float64]
@@ -98,13 +98,16 @@ def zero_tolerance(
     return float(rounding), "rounding, 8 size eps radius"
 
 
-def count_curvature(model: Model, point: Any, gradient_norm: float) -> CurvatureCount:
+def count_curvature(
+    model: Model, point: Any, gradient_norm: float, parts: Reduced | None = None
+) -> CurvatureCount:
     """Index, nullity and extreme eigenvalues of the full Hessian at a point.
 
     Args:
         model: any model; a UFM gets the structured routes at collapsed points.
         point: a point with a small gradient.
         gradient_norm: Euclidean norm of the gradient there (enters the tolerance).
+        parts: ``reduced(model, point)``, if it is at hand.
 
     Example:
         >>> from ufm import UFM, CrossEntropy
@@ -114,7 +117,7 @@ def count_curvature(model: Model, point: Any, gradient_norm: float) -> Curvature
         (4, 0, 'structured')
     """
     if isinstance(model, UFM) and is_collapsed(model, point):
-        parts = reduced(model, point)
+        parts = parts or reduced(model, point)
         if parts.types_shrink or parts.data.size <= MAX_DIAGONALISED:
             return _structured(model, point, parts, gradient_norm)
         return _by_inertia(model, point, parts, gradient_norm)
@@ -190,7 +193,7 @@ def _expected_nullity(model: UFM, parts: Reduced) -> int | None:
 
 
 def _structured(model: UFM, point: Any, parts: Reduced, gradient_norm: float) -> CurvatureCount:
-    spectrum = full_spectrum(model, point)
+    spectrum = assembled(parts)
     expected = _expected_nullity(model, parts)
     size = max(min(parts.data.size, MAX_DIAGONALISED), model.num_classes)
     return _from_spectrum(
@@ -200,21 +203,7 @@ def _structured(model: UFM, point: Any, parts: Reduced, gradient_norm: float) ->
 
 def _by_inertia(model: UFM, point: Any, parts: Reduced, gradient_norm: float) -> CurvatureCount:
     """Complement and within blocks as usual; signs of the range block by factorisation."""
-    lw, lh, rank = float(model.lambda_W), float(model.lambda_H), parts.space.rank
-    copies = model.d - rank
-    levels: list[tuple[float, int, str]] = []
-    for coupling in np.concatenate([np.full(rank, np.sqrt(lw * lh)), complement_couplings(parts)]):
-        small, large = pair(lw, lh, coupling)
-        levels += [(small, copies, ""), (large, copies, "")]
-    counts = np.asarray(parts.model.counts)
-    for g, group in enumerate(parts.groups):
-        if len(group) > 1:
-            block = np.linalg.eigvalsh(within_group_block(parts.data, g))
-            levels += [(x, len(group) - 1, "") for x in block]
-        repeats = len(group) * (int(counts[group[0]]) - 1)
-        levels += [(x, repeats, "") for x in np.linalg.eigvalsh(parts.within[g])]
-        levels.append((lh, repeats * copies, ""))
-    rest = Spectrum.of(levels)
+    rest = Spectrum.of(outer_levels(parts))
     radius = max(rest.radius if rest.levels else 0.0, _range_radius(parts.data))
     expected = _expected_nullity(model, parts)
     gap = NEAR_NULL * radius
@@ -225,7 +214,8 @@ def _by_inertia(model: UFM, point: Any, parts: Reduced, gradient_norm: float) ->
     if below:
         smallest = min(smallest, _smallest_in_range(parts, -radius, -tolerance))
     squares = sum(level.multiplicity * level.value**2 for level in rest)
-    typical = float(np.sqrt(squares / rest.size)) if rest.levels else lw + lh
+    decays = float(model.lambda_W) + float(model.lambda_H)
+    typical = float(np.sqrt(squares / rest.size)) if rest.levels else decays
     return CurvatureCount(
         below + rest.count_below(-tolerance),
         null + rest.count_within(tolerance),
@@ -236,7 +226,7 @@ def _by_inertia(model: UFM, point: Any, parts: Reduced, gradient_norm: float) ->
         typical,
         tolerance,
         source,
-        rank,
+        parts.space.rank,
         "inertia",
     )
 

@@ -337,17 +337,26 @@ def code_value(model: UFM, code: Code) -> float:
 def code_point(model: UFM, code: Code) -> Point:
     """The symmetric solution as a balanced factorisation, merged columns.
 
-    W = (lambda_H/lambda_W)^(1/4) U sqrt(S), Hbar = (lambda_W/lambda_H)^(1/4) sqrt(S) V^T with
-    U S V^T = sqrt(n) (a P + s J / K).
+    U S V^T = sqrt(n) (a P + s J / K), see ``factorised``.
     """
     K, root_n = model.num_classes, np.sqrt(float(model.counts[0]))
     left = np.concatenate([simplex_etf(K), np.full((K, 1), K**-0.5)], axis=1)
     values = root_n * np.append(np.full(K - 1, code.a), code.s)
-    return _factorised(model, left, values, left.T, np.full(K, code.beta))
+    return factorised(model, left, values, left.T, np.full(K, code.beta))
 
 
-def _factorised(model: UFM, U: Array, values: Array, Vt: Array, bias: Array) -> Point:
-    """W H = U diag(values) Vt with lambda_W W^T W = lambda_H H H^T, zero values dropped."""
+def factorised(model: UFM, U: Array, values: Array, Vt: Array, bias: Array) -> Point:
+    """W Hbar = U diag(values) Vt with lambda_W W^T W = lambda_H H H^T, zero values dropped.
+
+    W = (lambda_H/lambda_W)^(1/4) U sqrt|S|, Hbar = (lambda_W/lambda_H)^(1/4) sqrt|S| sign(S) V^T,
+    padded with zeros to dimension d; the bias is dropped where the model has none.
+
+    Example:
+        >>> from ufm import UFM, CrossEntropy
+        >>> model = UFM(CrossEntropy(), 2, 3, lambda_W=0.1, lambda_H=0.1)
+        >>> factorised(model, np.eye(2), np.array([4.0, 0.0]), np.eye(2), np.zeros(2)).W.tolist()
+        [[2.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    """
     keep = values != 0
     size = np.sqrt(np.abs(values[keep]))
     ratio = (float(model.lambda_H) / float(model.lambda_W)) ** 0.25
@@ -375,7 +384,7 @@ def _soft_threshold(model: UFM) -> Minimiser | None:
     kept = np.where(np.arange(K) < model.d, np.maximum(t - N * model.sigma, 0.0), 0.0)
     value = offset + float(np.sum(t**2) - np.sum(kept**2)) / (2 * N)
     bias = M * counts / N
-    point = _factorised(model, U, kept, Vt, bias)
+    point = factorised(model, U, kept, Vt, bias)
     source = "soft thresholding of the target (MSE-1, MSE-3, X-6)"
     evidence = model.loss.properties(K).isometric.evidence
     return Minimiser(point, value, int(np.sum(kept > 0)), None, source, evidence)

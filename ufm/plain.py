@@ -198,6 +198,24 @@ class UFM(Model):
         """The same model with feature dimension ``d``."""
         return self._replace(d=require_count(d, "d", 1, "use one dimension or more"))
 
+    def with_decays(self, lambda_W: float, lambda_H: float) -> UFM:
+        """The same model with other weight decays; that of the bias stays.
+
+        Raises:
+            InputError: a decay that is not positive.
+
+        Example:
+            >>> from ufm import CrossEntropy
+            >>> model = UFM(CrossEntropy(), 4, 6, lambda_W=0.02, lambda_H=0.02)
+            >>> round(model.with_decays(0.04, 0.04).c, 12)
+            0.16
+        """
+        remedy = "use a positive weight decay such as 5e-4"
+        return self._replace(
+            lambda_W=require_positive(lambda_W, "lambda_W", remedy),
+            lambda_H=require_positive(lambda_H, "lambda_H", remedy),
+        )
+
     def generators(self, point: Point) -> Point:
         """Rotations, and where the loss allows it the bias shift and class rotations."""
         return ufm_generators(self, point)

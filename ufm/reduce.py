@@ -32,6 +32,8 @@ GROUP_TOLERANCE = 1e-9
 RANK_TOLERANCE = 1e-6
 # A point at gradient norm 1e-12 near the origin has W H below 1e-13 unless it is on a bifurcation.
 SMALLEST_LOGIT = 1e-7
+# Logit Hessians are compiled for batches of this many classes, or the next power of two.
+SMALLEST_BATCH = 16
 # Range blocks up to this size are diagonalised as they are (milliseconds).
 SMALL_DENSE = 150
 # Largest dense range block that is diagonalised (8 * 12000^2 bytes = 1.2 GB).
@@ -95,7 +97,7 @@ def row_space(model: Any, point: Point, tolerance: float = RANK_TOLERANCE) -> Ro
 
 def _logit_hessians(loss: Any, Z: Array, chosen: Array) -> Array:
     """Logit Hessians of the chosen classes; the batch is padded so that few sizes are compiled."""
-    width = min(Z.shape[1], max(16, 1 << (len(chosen) - 1).bit_length()))
+    width = min(Z.shape[1], max(SMALLEST_BATCH, 1 << (len(chosen) - 1).bit_length()))
     padded = np.concatenate([chosen, np.zeros(max(0, width - len(chosen)), dtype=int)])
     return np.asarray(column_hessians(loss, Z[:, padded], padded))[: len(chosen)]
 
@@ -185,21 +187,18 @@ def _groups(point: Point, counts: Array) -> tuple[Array, ...]:
     bias = np.zeros((len(counts), 1)) if point.b is None else point.b[:, None]
     rows = np.concatenate([point.W, point.H.T, bias, counts[:, None]], axis=1)
     scale = max(1e-300, float(np.abs(rows[:, :-1]).max(initial=0.0)))
-    groups: list[list[int]] = []
-    for k, row in enumerate(rows):
-        for group in groups:
-            if np.abs(row - rows[group[0]]).max() <= GROUP_TOLERANCE * scale:
-                group.append(k)
-                break
-        else:
-            groups.append([k])
-    return tuple(np.array(group) for group in groups)
+    waiting, groups = np.arange(len(rows)), []
+    while len(waiting):
+        alike = np.abs(rows[waiting] - rows[waiting[0]]).max(axis=1) <= GROUP_TOLERANCE * scale
+        groups.append(waiting[alike])
+        waiting = waiting[~alike]
+    return tuple(groups)
 
 
-def _range_levels(parts: Reduced, merge_classes: bool) -> list[tuple[float, int, str]]:
+def _range_levels(parts: Reduced) -> list[tuple[float, int, str]]:
     """Spectrum of the group-constant block: by types (A-6) where they shrink it, else dense."""
     data = parts.data
-    if merge_classes and parts.space.rank and parts.types_shrink:
+    if parts.space.rank and parts.types_shrink:
         return range_levels(data, parts.types)
     if data.size > MAX_DENSE:
         raise InputError(
@@ -251,11 +250,21 @@ def full_spectrum(model: UFM, point: Point, *, merge_classes: bool = True) -> Sp
         >>> full_spectrum(model, model.minimiser().point).size == model.num_parameters
         True
     """
-    parts = reduced(model, point, merge_classes=merge_classes)
+    return assembled(reduced(model, point, merge_classes=merge_classes))
+
+
+def assembled(parts: Reduced) -> Spectrum:
+    """The spectrum of the full Hessian from the blocks of ``reduced``."""
+    return Spectrum.of(_range_levels(parts) + outer_levels(parts))
+
+
+def outer_levels(parts: Reduced) -> list[tuple[float, int, str]]:
+    """All eigenvalues but those of the group-constant block: within groups, classes, complement."""
+    model = parts.model
     lw, lh = float(model.lambda_W), float(model.lambda_H)
     rank, copies = parts.space.rank, model.d - parts.space.rank
-    counts = np.asarray(parts.model.counts)
-    levels = _range_levels(parts, merge_classes)
+    counts = np.asarray(model.counts)
+    levels: list[tuple[float, int, str]] = []
     for g, group in enumerate(parts.groups):
         if len(group) > 1:
             block = within_group_block(parts.data, g)
@@ -268,4 +277,4 @@ def full_spectrum(model: UFM, point: Point, *, merge_classes: bool = True) -> Sp
     for coupling in couplings:
         small, large = pair(lw, lh, coupling)
         levels += [(small, copies, "complement"), (large, copies, "complement")]
-    return Spectrum.of(levels)
+    return levels

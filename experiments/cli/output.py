@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ from rich.table import Table
 SCHEMA = 1
 # Piped output has no width of its own.
 PIPED_WIDTH = 100
+# Seconds between lines about long work that nobody watches on a terminal.
+SILENCE = 5.0
 # Set when compiled code is still running in a thread that nobody waits for any more.
 ABANDONED = threading.Event()
 T = TypeVar("T")
@@ -154,22 +157,39 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def patiently(message: str, work: Callable[[], T]) -> T:
-    """The result of ``work``, with a spinner on a terminal.
+    """The result of ``work``, with a spinner on a terminal; see ``stepwise``."""
+    return stepwise(message, lambda say: work())
 
-    The work runs in a thread of its own, because compiled code does not listen to Ctrl-C.
+
+def stepwise(message: str, work: Callable[[Callable[[str], None]], T]) -> T:
+    """The result of work(say), where say(text) tells how far it is.
+
+    A spinner with the last text on a terminal; elsewhere a line now and then, on stderr. The work
+    runs in a thread of its own, because compiled code does not listen to Ctrl-C.
     """
     found: dict[str, Any] = {}
     done = threading.Event()
+    stderr = console(sys.stderr)
+    status = stderr.status(message)
+    spoken = time.monotonic()
+
+    def say(text: str) -> None:
+        nonlocal spoken
+        if stderr.is_terminal:
+            status.update(f"{message}: {text}".replace("[", r"\["))
+        elif time.monotonic() - spoken > SILENCE:
+            print(f"{message}: {text}", file=sys.stderr, flush=True)
+            spoken = time.monotonic()
 
     def run() -> None:
         try:
-            found["value"] = work()
+            found["value"] = work(say)
         except BaseException as error:
             found["error"] = error
         finally:
             done.set()
 
-    with console(sys.stderr).status(message):
+    with status:
         threading.Thread(target=run, daemon=True).start()
         try:
             # Not join(): interrupted, it takes the thread for finished (Python 3.11).

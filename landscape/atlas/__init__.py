@@ -11,7 +11,7 @@ from landscape.atlas.checksum import (
     morse_bott,
     mse_strata,
 )
-from landscape.atlas.explore import Atlas, Round, Status, atlas, highest_rank
+from landscape.atlas.explore import atlas
 from landscape.atlas.labels import label
 from landscape.atlas.orbit import Orbit, describe
 from landscape.atlas.orbits import (
@@ -22,7 +22,10 @@ from landscape.atlas.orbits import (
     same_orbit,
     stabiliser_order,
 )
+from landscape.atlas.record import Atlas, Round, Status, highest_rank
 from landscape.atlas.search import Failure, Found, Harvest, search
+from landscape.atlas.squared import squared_error_atlas
+from landscape.atlas.symmetric import symmetric_atlas
 
 __all__ = [
     "Atlas",
@@ -51,5 +54,7 @@ __all__ = [
     "orbit_size",
     "same_orbit",
     "search",
+    "squared_error_atlas",
     "stabiliser_order",
+    "symmetric_atlas",
 ]

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.atlas.checksum import Defect, Stratum, defects, euler_sum, missing_mass, morse_bott
-from landscape.atlas.orbit import Orbit, centred_bias, describe
-from landscape.atlas.orbits import same_orbit
-from landscape.atlas.search import MAX_ITERATIONS, TOLERANCE, Failure, Found, search, together
+from landscape.atlas.record import Atlas, Round, Status, gathered, whole
+from landscape.atlas.search import MAX_ITERATIONS, TOLERANCE, Found, search, together
+from landscape.atlas.squared import squared_error_atlas
 from landscape.atlas.starts import (
     aligned_starts,
     gaussian_starts,
@@ -31,93 +29,6 @@ from ufm.reduce import complement_gradient, reduced
 Array = NDArray[np.float64]
 # Dense Hessians of 2 K r variables: beyond this one search takes longer than a second.
 MAX_CLASSES = 12
-# The mass of unseen orbits (Good-Turing) below which a search counts as saturated.
-UNSEEN = 0.01
-
-
-class Status(Enum):
-    """What is known about the completeness of a list of orbits."""
-
-    SATURATED = "every checksum is 1 and the search keeps finding the same orbits"
-    CHECKSUM_OK = "every checksum is 1; orbits found once remain"
-    OPEN = "a checksum is not 1, a Morse inequality fails, or a point is degenerate"
-
-
-@dataclass(frozen=True)
-class Round:
-    """What was known after a round of searches, in all strata.
-
-    Attributes:
-        searches: begun so far.
-        orbits: found so far.
-        checksum: the Euler sum of AT-4 for d = 1..K.
-        missing_mass: Good-Turing's estimate, the worst over the ranks.
-    """
-
-    searches: int
-    orbits: int
-    checksum: dict[int, int]
-    missing_mass: float
-
-
-@dataclass(frozen=True, eq=False)
-class Atlas:
-    """The orbits of critical points that were found, and how complete the list is.
-
-    Attributes:
-        model: the merged model; its dimension is the largest rank.
-        orbits: in ascending order of objective.
-        starts, failures: searches begun, and why some gave nothing, per rank.
-        seconds: time spent.
-        history: what was known after each round.
-    """
-
-    model: UFM
-    orbits: tuple[Orbit, ...]
-    starts: Counter[int] = field(default_factory=Counter)
-    failures: dict[int, Counter[Failure]] = field(default_factory=dict)
-    seconds: float = 0.0
-    history: tuple[Round, ...] = ()
-
-    @property
-    def strata(self) -> tuple[Stratum, ...]:
-        """What the checksum needs of every orbit."""
-        return tuple(Stratum(o.count, o.rank, o.range_index, o.overshoot) for o in self.orbits)
-
-    @property
-    def checksum(self) -> dict[int, int]:
-        """The Euler sum of AT-4 for d = 1..K: 1 for a complete list."""
-        return {d: euler_sum(self.strata, d) for d in range(1, self.model.num_classes + 1)}
-
-    @property
-    def inequalities(self) -> dict[int, bool]:
-        """Whether the Morse-Bott inequalities of AT-5 hold, for d = 1..K."""
-        return {d: morse_bott(self.strata, d).holds for d in range(1, self.model.num_classes + 1)}
-
-    @property
-    def defects(self) -> tuple[Defect, ...]:
-        """Every dimension whose checksum is not 1, and what seems to be missing."""
-        return defects(self.strata, range(1, self.model.num_classes + 1))
-
-    @property
-    def missing_mass(self) -> float:
-        """Good-Turing's estimate of the probability that a search ends at an unseen orbit.
-
-        The worst over the ranks: searches of one rank know nothing of another.
-        """
-        ranks = {o.rank for o in self.orbits if o.rank}
-        masses = [missing_mass([o.hits for o in self.orbits if o.rank == r]) for r in ranks]
-        return max(masses, default=0.0)
-
-    @property
-    def status(self) -> Status:
-        """OPEN, CHECKSUM_OK or SATURATED."""
-        right = all(value == 1 for value in self.checksum.values())
-        if not right or not all(o.morse_bott for o in self.orbits):
-            return Status.OPEN
-        if not all(self.inequalities.values()):
-            return Status.OPEN
-        return Status.SATURATED if self.missing_mass <= UNSEEN else Status.CHECKSUM_OK
 
 
 def atlas(
@@ -129,6 +40,7 @@ def atlas(
     until: Status = Status.SATURATED,
     known: Iterable[Point] = (),
     progress: Callable[[Atlas], None] | None = None,
+    closed_form: bool = True,
 ) -> Atlas:
     """Every critical point of a model modulo symmetry, for every dimension at once.
 
@@ -145,9 +57,11 @@ def atlas(
         until: CHECKSUM_OK stops earlier than SATURATED.
         known: points of an earlier search, merged columns; those that are critical are taken in.
         progress: called with the atlas so far after every round.
+        closed_form: use it where there is one (squared error); False searches all the same.
 
     Raises:
-        InputError: more than 12 classes, or squared error with equal class sizes.
+        InputError: more than 12 classes, or squared error with equal class sizes and no closed
+            form, whose critical points form continua.
 
     Example:
         >>> from ufm import CrossEntropy
@@ -157,24 +71,22 @@ def atlas(
     """
     began = perf_counter()
     K = model.num_classes
+    known_by_theorem = squared_error_atlas(model) if closed_form else None
+    if known_by_theorem is not None:
+        return known_by_theorem
     if K > MAX_CLASSES:
         rule = f"A search by dense Hessians needs K <= {MAX_CLASSES}"
-        raise InputError(rule, K, "use fewer classes")
-    if model.loss.properties(K).isometric and len(set(model.counts_tuple)) < K:
-        raise InputError(
-            "An atlas lists points that are isolated modulo rotations",
-            f"{model.loss.name} with equal class sizes, whose critical points form continua",
-            "use different class sizes, or the closed form: landscape.atlas.balanced_mse_strata",
-        )
-    merged = model.as_merged(model.origin())[0].with_dimension(highest_rank(model))
+        raise InputError(rule, K, "use fewer classes, or search symmetric points only")
+    require_isolated(model)
+    merged = whole(model)
     rng = np.random.default_rng(seed)
-    made = Atlas(merged, _gathered((), merged.with_dimension(1), _origins(merged, rng)))
+    made = Atlas(merged, gathered((), merged.with_dimension(1), origins(merged, rng)))
     for point in known:
         inside = merged.with_dimension(point.W.shape[1])
         value, gradient = inside.value_and_gradient(point)
         size = float(norm(gradient))
         if size <= TOLERANCE and np.any(point.W):
-            orbits = _gathered(made.orbits, inside, [Found(point, float(value), size)])
+            orbits = gathered(made.orbits, inside, [Found(point, float(value), size)])
             made = replace(made, orbits=orbits)
     while True:
         for rank in range(1, merged.d + 1):
@@ -188,18 +100,28 @@ def atlas(
             return made
 
 
-def highest_rank(model: UFM) -> int:
-    """K - 1 where a common shift of the logits costs nothing, else K (AT-1)."""
-    K = model.num_classes
-    shift = bool(model.loss.properties(K).shift_invariant) or model.lambda_b == 0
-    return K - 1 if shift else K
+def require_isolated(model: UFM) -> None:
+    """Refuse squared error with equal class sizes: its critical matrices Z form continua.
+
+    Raises:
+        InputError: as said.
+    """
+    if (
+        model.loss.properties(model.num_classes).isometric
+        and len(set(model.counts_tuple)) < model.num_classes
+    ):
+        raise InputError(
+            "An atlas lists points that are isolated modulo rotations",
+            f"{model.loss.name} with equal class sizes, whose critical points form continua",
+            "use different class sizes, or the closed form (no bias, or an unregularised one)",
+        )
 
 
 def _searched(made: Atlas, rank: int, batch: int, rng: np.random.Generator) -> Atlas:
     """The atlas after another batch in one stratum."""
     model = made.model.with_dimension(rank)
     harvest = search(model, _starts(made, rank, batch, rng))
-    orbits = _gathered(made.orbits, model, harvest.found)
+    orbits = gathered(made.orbits, model, harvest.found)
     starts, failures = Counter(made.starts), dict(made.failures)
     starts[rank] += harvest.starts
     failures[rank] = failures.get(rank, Counter()) + harvest.failures
@@ -239,8 +161,15 @@ def _unstable(made: Atlas, rank: int) -> list[tuple[Point, Array, Array]]:
     return found
 
 
-def _origins(model: UFM, rng: np.random.Generator) -> list[Found]:
-    """Critical points with W = H = 0: one without bias, else those of the bias alone."""
+def origins(model: UFM, rng: np.random.Generator) -> list[Found]:
+    """Critical points with W = H = 0: one without bias, else those of the bias alone.
+
+    Example:
+        >>> from ufm import CrossEntropy
+        >>> model = UFM(CrossEntropy(), 3, 2, lambda_W=0.1, lambda_H=0.1).merge().model
+        >>> [round(found.objective, 6) for found in origins(model, np.random.default_rng(0))]
+        [1.098612]
+    """
     flat = model.with_dimension(1)
     K = model.num_classes
     zero = Point(np.zeros((K, 1)), np.zeros((1, K)))
@@ -253,23 +182,3 @@ def _origins(model: UFM, rng: np.random.Generator) -> list[Found]:
         if float(size) <= TOLERANCE:
             found.append(Found(point.to_numpy(), float(value), float(size)))
     return found
-
-
-def _gathered(orbits: Sequence[Orbit], model: UFM, found: Iterable[Found]) -> tuple[Orbit, ...]:
-    """Orbits with new points sorted in: equal ones are counted, and only new ones described."""
-    kept = list(orbits)
-    for new in found:
-        known = next((i for i, old in enumerate(kept) if _is_in(old, model, new)), None)
-        if known is None:
-            kept.append(describe(model, new))
-        else:
-            kept[known] = kept[known].seen_again()
-    return tuple(sorted(kept, key=lambda orbit: orbit.objective))
-
-
-def _is_in(orbit: Orbit, model: UFM, new: Found) -> bool:
-    """Whether a point lies in an orbit."""
-    if orbit.rank != (model.d if np.any(new.point.W) else 0):
-        return False
-    item = (new.objective, new.point.W @ new.point.H, centred_bias(model, new.point))
-    return same_orbit((orbit.objective, orbit.Z, orbit.bias), item, np.asarray(model.counts))

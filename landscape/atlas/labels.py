@@ -45,7 +45,12 @@ LONGEST_PARTITION = 8
 
 
 def label(
-    Z: ArrayLike, counts: ArrayLike, b: ArrayLike | None = None, *, tolerance: float = TOLERANCE
+    Z: ArrayLike,
+    counts: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    order: int | None = None,
+    tolerance: float = TOLERANCE,
 ) -> str:
     """Name the symmetry of a point by the table above; the name depends on its orbit only.
 
@@ -55,6 +60,7 @@ def label(
         Z: W Hbar, (K, K).
         counts: samples per class (K,).
         b: bias (K,) or None; where a constant may be added to it, it does not matter.
+        order: ``stabiliser_order`` of the point, if it is at hand.
         tolerance: relative, see ``orbits.resolution``.
 
     Example:
@@ -66,7 +72,7 @@ def label(
     unit, K = resolution(tolerance, matrix, bias), len(matrix)
     if np.abs(matrix).max() <= unit:
         return "origin"
-    order = stabiliser_order(matrix, counts, bias, tolerance=tolerance)
+    order = order or stabiliser_order(matrix, counts, bias, tolerance=tolerance)
     groups = merged_classes(matrix, counts, bias, tolerance=tolerance)
     sizes = [len(group) for group in groups]
     if len(groups) == K and order == factorial(K):

@@ -16,7 +16,7 @@ from ufm.columns import column_hessians
 from ufm.errors import InputError, require_count
 from ufm.plain import UFM
 from ufm.point import Point
-from ufm.reduce import complement_couplings, reduced
+from ufm.reduce import Reduced, complement_couplings, reduced
 from ufm.spectrum import pair
 
 Array = NDArray[np.float64]
@@ -44,6 +44,8 @@ class Orbit:
         label: the symmetry in words.
         certified: whether the duality gap proves it global (where d >= the rank of the optimum).
         hits: how often a search ended here.
+        betti: Betti numbers (mod 2) of the manifold of matrices Z if they form a continuum modulo
+            relabelling (squared error), whose Euler characteristic is ``count``; else empty.
     """
 
     model: UFM
@@ -61,6 +63,7 @@ class Orbit:
     label: str
     certified: bool
     hits: int = 1
+    betti: tuple[int, ...] = ()
 
     @property
     def Z(self) -> Array:
@@ -156,12 +159,10 @@ def describe(model: UFM, found: Found) -> Orbit:
     Z, counts = point.W @ point.H, np.asarray(model.counts)
     parts = reduced(model, point)
     rank = parts.space.rank
-    numbers = _range(model, point, found.gradient_norm, rank)
+    numbers = _range(model, point, found.gradient_norm, parts)
     bias = centred_bias(model, point)
     stabiliser = stabiliser_order(Z, counts, bias)
-    certificate = model.certificate(point)
-    slack = GLOBAL_GAP * (1 + abs(found.objective))
-    certified = certificate.gap is not None and certificate.gap <= slack
+    couplings = complement_couplings(parts)
     return Orbit(
         model,
         point,
@@ -169,21 +170,29 @@ def describe(model: UFM, found: Found) -> Orbit:
         found.gradient_norm,
         rank,
         *numbers,
-        couplings=complement_couplings(parts),
+        couplings=couplings,
         stabiliser=stabiliser,
         count=orbit_size(counts, stabiliser),
-        label=label(Z, counts, bias),
-        certified=certified,
+        label=label(Z, counts, bias, order=stabiliser),
+        certified=_certified(model, found, couplings),
     )
 
 
+def _certified(model: UFM, found: Found, couplings: Array) -> bool:
+    """Whether the duality gap vanishes; it cannot where |G| > sigma (CE-2)."""
+    if couplings[:1].sum() > model.sigma * (1 + BIFURCATION):
+        return False
+    gap = model.certificate(found.point).gap
+    return gap is not None and gap <= GLOBAL_GAP * (1 + abs(found.objective))
+
+
 def _range(
-    model: UFM, point: Point, gradient_norm: float, rank: int
+    model: UFM, point: Point, gradient_norm: float, parts: Reduced
 ) -> tuple[int, int, int, float | None]:
-    """Index, nullity, predicted nullity and smallest eigenvalue in dimension ``rank``."""
-    if not rank:
+    """Index, nullity, predicted nullity and smallest eigenvalue in the dimension of the point."""
+    if not parts.space.rank:
         return _at_origin(model, point)
-    count = count_curvature(model, point, gradient_norm)
+    count = count_curvature(model, point, gradient_norm, parts)
     if count.index is None or count.nullity is None or count.predicted_nullity is None:
         rule = "An atlas needs the exact index of every point"
         raise InputError(rule, count.route, "use fewer classes")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.linalg import LinAlgError, eigvalsh
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
@@ -48,7 +49,10 @@ def spectral_norm(Y: Array) -> float:
     unit = Y / scale  # squares neither overflow nor underflow
     gram = unit @ unit.T if Y.shape[0] <= Y.shape[1] else unit.T @ unit
     last = len(gram) - 1
-    top = eigh(gram, eigvals_only=True, subset_by_index=(last, last), check_finite=False)
+    try:
+        top = eigh(gram, eigvals_only=True, subset_by_index=(last, last), check_finite=False)
+    except LinAlgError:  # LAPACK's syevr gives up on some highly degenerate matrices
+        top = eigvalsh(gram)[-1:]
     return scale * float(np.sqrt(top[0]))
 
 
