@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from experiments.cli.atlas_record import atlas_notes, atlas_record, atlas_table
 from experiments.cli.options import (
     DecayFlags,
     Json,
@@ -21,20 +23,32 @@ from experiments.cli.options import (
 from experiments.cli.output import (
     deliver,
     envelope,
-    number,
-    patiently,
     prepare,
     require_writable,
     show,
-    table,
+    stepwise,
 )
 
 EXAMPLES = (
     "ufm atlas -K 5 --lambda 0.02",
     "ufm atlas --counts 3,2,2,1 --loss ls --out my_atlas",
-    "ufm atlas -K 6 --budget 300 --json",
+    "ufm atlas -K 6 --budget 300 --engine all --json",
+    "ufm atlas -K 100 --engine symmetric --max-groups 3",
 )
 BUDGET = 60.0
+MAX_GROUPS = 3
+NOT_CONVEX = (
+    "The loss is not convex: these are the critical points with equal features within every class; "
+    "others may exist for n > 1."
+)
+
+
+class Engine(StrEnum):
+    """How critical points are looked for."""
+
+    SEARCH = "search"
+    SYMMETRIC = "symmetric"
+    ALL = "all"
 
 
 @expand_flags
@@ -45,6 +59,23 @@ def atlas(
     budget: Annotated[
         float, typer.Option("--budget", min=0.0, help="Seconds after which no new round begins.")
     ] = BUDGET,
+    engine: Annotated[
+        Engine,
+        typer.Option(
+            "--engine",
+            help="search: index-blind, up to K = 12. symmetric: points with symmetry, any K. "
+            "all: both, and births along lambda, compared.",
+        ),
+    ] = Engine.SEARCH,
+    max_groups: Annotated[
+        int | None,
+        typer.Option(
+            "--max-groups",
+            metavar="INT",
+            help="Symmetric points with classes merged into at most so many groups.",
+            show_default=str(MAX_GROUPS),
+        ),
+    ] = None,
     seed: Seed = 0,
     out: Annotated[
         Path | None,
@@ -56,130 +87,84 @@ def atlas(
 ) -> None:
     """Search every critical point modulo symmetry, with its index for every feature dimension.
 
-    Exit code 3 if the list is OPEN: a checksum is not 1, or a point is degenerate.
+    Exit code 3 if the list is OPEN although nothing was left out on purpose: a checksum is not 1,
+    or a point is degenerate.
     """
     prepare()
     inputs = resolve(size, loss, decay)
     model = inputs.build()
+    if size.d is None:  # an atlas holds for every d, so any will do for the table
+        inputs = replace(inputs, d=model.num_classes)
+        model = inputs.build()
     from experiments.cli.atlas_folder import read_points, require_folder, write_points
+    from ufm.errors import InputError
 
+    if max_groups is not None and engine is Engine.SEARCH:
+        rule = "--max-groups goes with --engine symmetric or all"
+        raise InputError(rule, "--engine search", "drop it or change the engine")
+    groups = MAX_GROUPS if max_groups is None else max_groups
     kept: Sequence[Any] = ()
     if out is not None:
         require_folder(out)
         require_writable(out / "atlas.json", "--out")
         kept = read_points(out, inputs)
 
-    def keep(found: Any) -> None:
-        if out is not None:
-            write_points(out, inputs, found)
+    def work(say: Callable[[str], None]) -> tuple[Any, list[Any]]:
+        def keep(found: Any) -> None:
+            if out is not None:
+                write_points(out, inputs, found)
+            say(progress_line(found))
 
-    from landscape.atlas import atlas as search
+        if engine is Engine.SYMMETRIC:
+            from landscape.atlas import symmetric_atlas
 
-    found = patiently(
-        f"Searching K={model.num_classes}",
-        lambda: search(model, budget=budget, seed=seed, known=kept, progress=keep),
-    )
-    settings = {**inputs.as_dict(), "budget": budget, "seed": seed}
-    document = envelope("atlas", settings, atlas_record(found))
+            return symmetric_atlas(model, max_groups=groups, seed=seed, progress=keep), []
+        from landscape.atlas import atlas as search
+
+        found = search(model, budget=budget, seed=seed, known=kept, progress=keep)
+        if engine is Engine.SEARCH or found.proved:
+            return found, []
+        return compared(found, model, groups, seed, say)
+
+    found, agreements = stepwise(f"Searching K={model.num_classes}", work)
+    settings = {
+        **inputs.as_dict(),
+        "budget": budget,
+        "seed": seed,
+        "engine": engine.value,
+        "max_groups": None if engine is Engine.SEARCH else groups,
+    }
+    document = envelope("atlas", settings, atlas_record(found, inputs.d, agreements))
     deliver(document, as_json=as_json, out=None if out is None else out / "atlas.json")
     if not as_json:
-        show(f"Atlas: {inputs.headline(model)}", _table(found, inputs.d), *_notes(found))
-    if found.status.name == "OPEN":
+        notes = atlas_notes(found, agreements)
+        show(f"Atlas: {inputs.headline(model)}", atlas_table(found, inputs.d), *notes)
+        if not found.model.loss.properties(found.model.num_classes).convex:
+            show(NOT_CONVEX)
+    if found.status.name == "OPEN" and not found.unsearched:
         raise typer.Exit(3)
 
 
-def atlas_record(found: Any) -> dict[str, Any]:
-    """An atlas as it goes into the JSON; d runs from the rank of an orbit to K."""
-    top = found.model.num_classes
-    orbits = []
-    for orbit in found.orbits:
-        ds = range(max(1, orbit.rank), top + 1)
-        orbits.append(
-            {
-                "objective": orbit.objective,
-                "rank": orbit.rank,
-                "index_range": orbit.range_index,
-                "overshoot": orbit.overshoot,
-                "count": orbit.count,
-                "stabiliser_order": orbit.stabiliser,
-                "label": orbit.label,
-                "gradient_norm": orbit.gradient_norm,
-                "index": {d: orbit.index(d) for d in ds},
-                "nullity": {d: orbit.nullity(d) for d in ds},
-                "predicted_nullity": {d: orbit.predicted_nullity(d) for d in ds},
-                "lambda_min": {d: orbit.smallest(d) for d in ds},
-                "verdict": {d: orbit.curvature(d).name for d in ds},
-                "global": orbit.certified,
-                "hits": orbit.hits,
-            }
-        )
-    return {
-        "orbits": orbits,
-        "checksum": found.checksum,
-        "inequalities": found.inequalities,
-        "missing_mass": found.missing_mass,
-        "status": found.status.name,
-        "starts": found.starts,
-        "failures": {
-            rank: {reason.name: count for reason, count in reasons.items()}
-            for rank, reasons in found.failures.items()
-        },
-        "seconds": found.seconds,
-    }
+def compared(
+    found: Any, model: Any, max_groups: int, seed: int, say: Callable[[str], None]
+) -> tuple[Any, list[Any]]:
+    """The atlas with what the other engines found taken in, and what they say about it."""
+    from landscape.atlas import compare, grow, symmetric_atlas
+
+    say("symmetric points")
+    others = symmetric_atlas(model, max_groups=max_groups, seed=seed).orbits
+    found, first = compare(found, "symmetric points", others)
+    say("births along lambda")
+    found, second = compare(found, "births along lambda", grow(model).orbits)
+    return found, [first, second]
 
 
-def _table(found: Any, d: int) -> Any:
-    numbers = (
-        "objective",
-        "rank r",
-        "index\nd = r",
-        "per\nnew d",
-        "matrices\nZ",
-        f"index\nd = {d}",
-    )
-    made = table((*numbers, "verdict", "symmetry"), right=numbers)
-    made.columns[6].no_wrap = True
-    for orbit in found.orbits:
-        fits = d >= orbit.rank
-        made.add_row(
-            f"{orbit.objective:.9f}",
-            number(orbit.rank),
-            number(orbit.range_index),
-            f"+{orbit.overshoot}",
-            number(orbit.count),
-            number(orbit.index(d) if fits else None),
-            _verdict(orbit, d) if fits else "needs a larger d",
-            orbit.label,
-        )
-    return made
-
-
-def _verdict(orbit: Any, d: int) -> str:
-    name = orbit.curvature(d).name
-    if name == "MORSE_BOTT_MINIMUM":
-        return "global minimum" if orbit.certified else "minimum"
-    return str(name.lower().replace("_", " "))
-
-
-def _notes(found: Any) -> list[str]:
-    """The checks of completeness, and what the failed searches ended in."""
-    matrices = sum(orbit.count for orbit in found.orbits)
-    sums = ", ".join(f"d={d}: {value}" for d, value in found.checksum.items())
-    reasons: Counter[Any] = sum(found.failures.values(), Counter())
-    failed = "; ".join(f"{count:,} {reason.value}" for reason, count in reasons.most_common())
-    lines = [
-        f"{len(found.orbits)} orbits ({matrices:,} matrices Z), {found.status.name}: "
-        f"{found.status.value}.",
-        f"Euler checksum (1 for a complete list): {sums}; Morse inequalities "
-        f"{'hold' if all(found.inequalities.values()) else 'FAIL'}. "
-        f"Probability of an unseen orbit per search: {found.missing_mass:.2g}.",
-        f"{sum(found.starts.values()):,} searches in {found.seconds:.1f} s"
-        + (f", of which {failed}." if failed else "."),
-    ]
-    lines += [defect.text for defect in found.defects]
-    if not found.model.loss.properties(found.model.num_classes).convex:
-        lines.append(
-            "The loss is not convex: these are the critical points with equal features "
-            "within every class; others may exist for n > 1."
-        )
-    return lines
+def progress_line(found: Any) -> str:
+    """How far a search is, in one line."""
+    line = f"{len(found.orbits)} orbits, {found.starts.total():,} searches"
+    wrong = [d for d, value in found.checksum.items() if value != 1]
+    if found.unsearched:
+        return line
+    if wrong:
+        return f"{line}, checksum wrong at d = {', '.join(map(str, wrong))}"
+    return f"{line}, checksums 1, unseen {found.missing_mass:.2g}"

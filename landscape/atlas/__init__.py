@@ -1,5 +1,6 @@
 """The atlas: every critical point of a model modulo symmetry, and whether the list is complete."""
 
+from landscape.atlas.agreement import Agreement, compare
 from landscape.atlas.checksum import (
     Defect,
     MorseBott,
@@ -28,6 +29,7 @@ from landscape.atlas.squared import squared_error_atlas
 from landscape.atlas.symmetric import symmetric_atlas
 
 __all__ = [
+    "Agreement",
     "Atlas",
     "Defect",
     "Failure",
@@ -40,6 +42,7 @@ __all__ = [
     "Stratum",
     "atlas",
     "balanced_mse_strata",
+    "compare",
     "defects",
     "describe",
     "distinct",

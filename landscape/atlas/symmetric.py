@@ -37,6 +37,8 @@ from ufm.symmetric import Symmetric, Symmetry
 Array = NDArray[np.float64]
 # Types and components of the symmetries that partitions into three groups have.
 FEW = (3, 2)
+# Twelve at random per size of the simplex found all that 100 did at K = 4, 5 and 6.
+MOST_STARTS, MOST_SEARCHES = 24, 1500
 UNSEARCHED = (
     "points without symmetry, and merged classes in more than {} unequal group{}, were not searched"
 )
@@ -49,7 +51,7 @@ def symmetric_atlas(
     model: UFM,
     *,
     max_groups: int = 3,
-    starts: int = 2,
+    starts: int | None = None,
     seed: int = 0,
     progress: Callable[[Atlas], None] | None = None,
 ) -> Atlas:
@@ -62,7 +64,7 @@ def symmetric_atlas(
         model: a UFM with an equivariant loss.
         max_groups: partitions into at most so many groups; with equal counts also all partitions
             into equal groups, and polygons.
-        starts: searches per symmetry.
+        starts: searches per symmetry; left out: 24, or fewer if that makes more than 1,500.
         seed: of the random starts, from the third on.
         progress: called with the atlas so far, now and then.
 
@@ -82,6 +84,8 @@ def symmetric_atlas(
     merged = whole(model)
     shift = merged.d < merged.num_classes
     chosen = symmetries(model.counts_tuple, shift=shift, max_groups=max_groups)
+    if starts is None:
+        starts = max(1, min(MOST_STARTS, MOST_SEARCHES // max(1, len(chosen))))
     require_count(starts, "starts", 1, "search every symmetry at least once")
     made = Atlas(
         merged,

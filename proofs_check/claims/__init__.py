@@ -2,6 +2,7 @@
 
 from proofs_check.claim import Claim
 from proofs_check.claims import (
+    atlas,
     certificates,
     codes,
     conditioning,
@@ -24,6 +25,7 @@ SUBJECTS: tuple[tuple[Claim, ...], ...] = (
     thresholds.CLAIMS,
     certificates.CLAIMS,
     saddles.CLAIMS,
+    atlas.CLAIMS,
     codes.CLAIMS,
     mse.CLAIMS,
     rescaled.CLAIMS,

@@ -1,6 +1,10 @@
 """``ufm atlas``: the table, the JSON, going on from a folder, and bad input."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -17,8 +21,8 @@ def test_the_json_has_every_orbit_and_every_dimension(ufm):
     assert len(told["orbits"]) == 4
     best = told["orbits"][0]
     assert best["label"] == "simplex ETF"
-    assert best["verdict"] == {"2": "MORSE_BOTT_MINIMUM", "3": "MORSE_BOTT_MINIMUM"}
-    assert best["index"] == {"2": 0, "3": 0}
+    assert best["verdict"] == dict.fromkeys(("2", "3", "5"), "MORSE_BOTT_MINIMUM")
+    assert best["index"] == {"2": 0, "3": 0, "5": 0}  # up to K, and the d asked for
     assert best["nullity"] == best["predicted_nullity"]
     assert [orbit["count"] for orbit in told["orbits"]] == [1, 3, 3, 1]
     assert told["failures"]["1"]["LOWER_STRATUM"] > 0
@@ -65,7 +69,9 @@ def test_above_the_threshold_there_is_the_origin(ufm):
         ("-K 1", "K >= 2"),
         ("-K 40", "K <= 12"),
         ("-K 3 -d 0", "d >= 1"),
-        ("-K 3 --loss mse", "closed form"),
+        ("--counts 2,2,1 --loss mse --lambda-b 0.1", "continua"),
+        ("-K 3 --max-groups 2", "--engine symmetric"),
+        ("-K 3 --engine symmetric --max-groups 0", "max_groups"),
         ("-K 3 --budget -1", "budget"),
     ],
 )
@@ -74,6 +80,62 @@ def test_bad_words_exit_2(ufm, words, said):
     assert (ran.code, ran.out) == (2, "")
     assert said in ran.err
     assert len(ran.err.strip().splitlines()) == 1
+
+
+def test_squared_error_is_complete(ufm):
+    ran = ufm("atlas -K 4 --loss mse --json")
+    told = json.loads(ran.out)
+    assert (ran.code, told["status"]) == (0, "COMPLETE")
+    assert [orbit["family_dimension"] for orbit in told["orbits"]] == [0, 3, 4, 3, 0]
+    said = ufm("atlas -K 4 --loss mse").out
+    assert "5 critical manifolds, COMPLETE" in said
+    assert "continuum" in said
+
+
+def test_symmetric_points_of_many_classes(ufm):
+    words = "atlas -K 30 --lambda 0.005 --engine symmetric --json"
+    few, more = (json.loads(ufm(f"{words} --max-groups {m}").out) for m in (1, 2))
+    assert few["status"] == "OPEN"
+    assert "1 unequal group," in few["unsearched"]
+    assert len(few["orbits"]) < len(more["orbits"])
+    assert {orbit["label"] for orbit in few["orbits"]} >= {"simplex ETF", "merged 15|15", "origin"}
+    best = few["orbits"][0]
+    assert list(best["index"]) == ["29", "30"]
+    assert few["orbits"][-1]["index"] == {"1": 29, "2": 58, "29": 29 * 29, "30": 30 * 29}
+    ran = ufm("atlas -K 30 --lambda 0.005 --engine symmetric --max-groups 1")
+    assert ran.code == 0  # what it left out was asked for
+    assert "were not searched" in ran.out
+
+
+def test_all_engines_are_compared(ufm):
+    ran = ufm("atlas -K 3 --engine all --json")
+    told = json.loads(ran.out)["agreement"]
+    assert told["symmetric points"] == {"shared": 4, "new": 0}
+    assert told["births along lambda"] == {"shared": 4, "new": 0}
+    assert "finds 4 of the 4 orbits and no other" in ufm("atlas -K 3 --engine all").out
+
+
+@pytest.mark.slow
+def test_a_killed_search_goes_on_from_its_last_round(tmp_path):
+    """SIGKILL as soon as the first round is kept: what was found is whole, and is gone on from."""
+    words = ["atlas", "-K", "6", "--budget", "100", "--json", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "experiments", *words]
+    points = tmp_path / "points.npz"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+        for _ in range(3000):
+            if points.exists() or running.poll() is not None:
+                break
+            time.sleep(0.05)
+        running.kill()
+    assert running.returncode == -signal.SIGKILL
+    with np.load(points) as kept:
+        before = sum(name.startswith("W_") for name in kept.files)
+    assert before > 20
+    command[command.index("100")] = "0"
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    told = json.loads(ran.stdout)
+    assert len(told["orbits"]) >= before
+    assert told["starts"]["1"] == 128  # one round: the rest was there
 
 
 def test_damaged_and_impossible_folders_exit_2(ufm, tmp_path):

@@ -1,0 +1,129 @@
+"""Whole landscapes as specimens: every orbit of an atlas, and atlases themselves."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from landscape.atlas import Atlas, Status, atlas
+from proofs_check.specimens import Specimen, built_on, embed
+from ufm.losses import CrossEntropy, LabelSmoothing
+from ufm.plain import UFM
+
+# Seconds for one landscape: those here are done in 3 at most, but for a busy machine.
+BUDGET = 60.0
+
+
+@cache
+def landscapes(quick: bool = False) -> tuple[Specimen, ...]:
+    """One specimen for each landscape, at its origin; ``landscape_of`` has the atlas.
+
+    K = 3, 4, 5 balanced; label smoothing, unequal classes, unequal decays, and both biases.
+    """
+    even, uneven = (0.02, 0.02), (0.02, 0.01)
+    settings: list[tuple[Any, tuple[int, ...], tuple[float, float], float | None]] = [
+        (CrossEntropy(), (1, 1, 1), even, None),
+        (CrossEntropy(), (2, 1, 1), uneven, None),
+        (CrossEntropy(), (1, 1, 1, 1), even, None),
+        (CrossEntropy(), (3, 2, 2, 1), uneven, None),
+        (CrossEntropy(), (1, 1, 1, 1, 1), even, None),
+        (CrossEntropy(), (3, 2, 1), uneven, 0.05),
+        (CrossEntropy(), (2, 1, 1), even, 0.0),
+        (LabelSmoothing(0.1), (1, 1, 1), even, None),
+    ]
+    found = []
+    for loss, counts, (lambda_W, lambda_H), lambda_b in settings[: 3 if quick else None]:
+        model = UFM(
+            loss,
+            d=len(counts),
+            counts=counts,
+            lambda_W=lambda_W,
+            lambda_H=lambda_H,
+            lambda_b=lambda_b,
+        )
+        origin = model.as_merged(model.origin())[0].origin()
+        found.append(Specimen(model, origin, "landscape"))
+    return tuple(found)
+
+
+def landscape_of(specimen: Specimen) -> Atlas:
+    """The atlas of a specimen's model, searched once."""
+    model = specimen.model
+    decays = (float(model.lambda_W), float(model.lambda_H))
+    decay = None if model.lambda_b is None else float(model.lambda_b)
+    return _searched(model.loss, model.counts_tuple, decays, decay)
+
+
+@cache
+def _searched(
+    loss: Any, counts: tuple[int, ...], decays: tuple[float, float], lambda_b: float | None
+) -> Atlas:
+    model = UFM(
+        loss,
+        d=len(counts),
+        counts=counts,
+        lambda_W=decays[0],
+        lambda_H=decays[1],
+        lambda_b=lambda_b,
+    )
+    return atlas(model, budget=BUDGET)
+
+
+def is_complete(specimen: Specimen) -> bool:
+    """Whether every check of completeness holds for the landscape of a model."""
+    return landscape_of(specimen).status in (Status.SATURATED, Status.COMPLETE)
+
+
+def orbits_in(shift: int, quick: bool = False) -> tuple[Specimen, ...]:
+    """Every orbit of the balanced landscapes K = 3, 4, 5 in dimension d = K + shift."""
+    found = []
+    for landscape in landscapes(quick):
+        model = landscape.model
+        if not model.balanced or model.lambda_b is not None or model.loss != CrossEntropy():
+            continue
+        d = model.num_classes + shift
+        wide = model.with_dimension(d)
+        for orbit in landscape_of(landscape).orbits:
+            if orbit.rank <= d:
+                kind = "minimiser" if orbit.certified else "critical"
+                found.append(Specimen(wide, embed(orbit.point, d), kind, note=orbit.label))
+    return tuple(found)
+
+
+@built_on(landscapes)
+def orbits_at_and_above(quick: bool = False) -> tuple[Specimen, ...]:
+    """Every orbit at K = 3, 4, 5 for d = K - 1, K and K + 1."""
+    return tuple(s for shift in (-1, 0, 1) for s in orbits_in(shift, quick))
+
+
+@built_on(landscapes)
+def orbits_below(quick: bool = False) -> tuple[Specimen, ...]:
+    """Every orbit at K = 3, 4, 5 in dimension d = K - 2."""
+    return orbits_in(-2, quick)
+
+
+@cache
+def low_dimensional(quick: bool = False) -> tuple[Specimen, ...]:
+    """Every orbit for d < K - 1 where spurious minima are known, and at K = 3, where none is."""
+    settings = [(3, 1e-4, 1), (3, 0.02, 1), (4, 1e-4, 1), (5, 0.1, 2)]
+    found = []
+    for K, decay, d in settings[: 3 if quick else None]:
+        whole = _searched(CrossEntropy(), (1,) * K, (decay, decay), None)
+        model = UFM(CrossEntropy(), K, d, lambda_W=decay, lambda_H=decay)
+        for orbit in whole.orbits:
+            if orbit.rank <= d:
+                found.append(Specimen(model, embed(orbit.point, d), "critical", note=orbit.label))
+    return tuple(found)
+
+
+def lowest(specimen: Specimen) -> float:
+    """The lowest objective of the landscape in the dimension of a specimen."""
+    whole = landscape_of(specimen)
+    return min(orbit.objective for orbit in whole.orbits if orbit.rank <= specimen.model.d)
+
+
+def height(specimen: Specimen) -> float:
+    """The objective at a specimen."""
+    return float(np.asarray(specimen.merged.value_and_gradient(specimen.point)[0]))
