@@ -7,6 +7,7 @@ from functools import partial
 
 from experiments.benchmarks.closed_form import gap, spectrum
 from experiments.benchmarks.curvature import index_large, index_small
+from experiments.benchmarks.landscapes import merged_family, whole
 from experiments.benchmarks.minimum import minimum
 from experiments.benchmarks.record import Record
 from experiments.benchmarks.timing import Settings
@@ -22,4 +23,8 @@ ROWS: dict[str, Callable[[Settings], list[Record]]] = {
     "index-large": partial(index_large, "index-large", (100, 128, 78), GROUPINGS),
     "spectrum-imagenet": partial(spectrum, "spectrum-imagenet", (1000, 2048, 1281)),
     "gap-1000": partial(gap, "gap-1000", (1000, 2048, 1281)),
+    "atlas-4": partial(whole, "atlas-4", 4, 1.0),
+    "atlas-5": partial(whole, "atlas-5", 5, 3.0),
+    "atlas-6": partial(whole, "atlas-6", 6, 30.0),
+    "merged-100": partial(merged_family, "merged-100", 100, 10.0),
 }

@@ -42,6 +42,10 @@ class Row(StrEnum):
     index_large = "index-large"
     spectrum_imagenet = "spectrum-imagenet"
     gap_1000 = "gap-1000"
+    atlas_4 = "atlas-4"
+    atlas_5 = "atlas-5"
+    atlas_6 = "atlas-6"
+    merged_100 = "merged-100"
 
 
 def bench(

@@ -10,12 +10,13 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.atlas.record import Atlas, Round, Status, gathered, whole
+from landscape.atlas.record import UNSEEN, Atlas, Round, Status, gathered, whole
 from landscape.atlas.search import MAX_ITERATIONS, TOLERANCE, Found, search, together
 from landscape.atlas.squared import squared_error_atlas
 from landscape.atlas.starts import (
     aligned_starts,
     gaussian_starts,
+    neighbouring_starts,
     partition_starts,
     risen_starts,
 )
@@ -89,7 +90,7 @@ def atlas(
             orbits = gathered(made.orbits, inside, [Found(point, float(value), size)])
             made = replace(made, orbits=orbits)
     while True:
-        for rank in range(1, merged.d + 1):
+        for rank in _unsettled(made):
             made = _searched(made, rank, batch, rng)
         seen = Round(made.starts.total(), len(made.orbits), made.checksum, made.missing_mass)
         made = replace(made, seconds=perf_counter() - began, history=(*made.history, seen))
@@ -117,35 +118,60 @@ def require_isolated(model: UFM) -> None:
         )
 
 
+def _unsettled(made: Atlas) -> list[int]:
+    """The ranks that a check of completeness or too many single hits speak against; else all."""
+    ranks = range(1, made.model.d + 1)
+    searched = [r for r in ranks if made.starts[r]]
+    checks = made.checksum, made.inequalities
+    doubtful = [r for r in searched if checks[0][r] != 1 or not checks[1][r]]
+    doubtful += [r for r in searched if made.missing_mass_of(r) > UNSEEN and _seen(made, r)]
+    return sorted({*doubtful, *set(ranks).difference(searched)}) or list(ranks)
+
+
+def _seen(made: Atlas, rank: int) -> bool:
+    return any(orbit.rank == rank for orbit in made.orbits)
+
+
 def _searched(made: Atlas, rank: int, batch: int, rng: np.random.Generator) -> Atlas:
     """The atlas after another batch in one stratum."""
     model = made.model.with_dimension(rank)
-    harvest = search(model, _starts(made, rank, batch, rng))
-    orbits = gathered(made.orbits, model, harvest.found)
+    blind, start = _starts(made, rank, batch, rng)
+    harvest = search(model, start)
+    orbits = made.orbits
+    for counted in (True, False):
+        chosen = [found for found in harvest.found if (found.start < blind) is counted]
+        orbits = gathered(orbits, model, chosen, counted=counted)
     starts, failures = Counter(made.starts), dict(made.failures)
     starts[rank] += harvest.starts
     failures[rank] = failures.get(rank, Counter()) + harvest.failures
     return replace(made, orbits=orbits, starts=starts, failures=failures)
 
 
-def _starts(made: Atlas, rank: int, batch: int, rng: np.random.Generator) -> Point:
-    """Quarters: Gaussian, aligned, symmetric, and risen from the stratum below (or symmetric)."""
+def _starts(made: Atlas, rank: int, batch: int, rng: np.random.Generator) -> tuple[int, Point]:
+    """A batch, and how many at its head know nothing of the points of this stratum.
+
+    Gaussian, aligned and symmetric starts, and points of the stratum below that rise into this one
+    (or more symmetric starts); then known points disturbed.
+    """
     K = made.model.num_classes
     below = _unstable(made, rank - 1)
-    quarter = batch // 4
+    known = [orbit.point for orbit in made.orbits if orbit.rank == rank]
+    share = batch // 16
+    near = 4 * share if known else 0
+    risen = 4 * share if below else 0
     parts = [
-        gaussian_starts(rng, quarter, K, rank),
-        aligned_starts(rng, quarter, K, rank),
-        partition_starts(rng, quarter, K, rank),
+        gaussian_starts(rng, share, K, rank),
+        aligned_starts(rng, 5 * share, K, rank),
+        partition_starts(rng, batch - 6 * share - near - risen, K, rank),
     ]
-    left = batch - 3 * quarter
-    parts.append(
-        risen_starts(rng, left, below, rank) if below else partition_starts(rng, left, K, rank)
-    )
+    if below:
+        parts.append(risen_starts(rng, risen, below, rank))
+    if known:
+        parts.append(neighbouring_starts(rng, near, known, rank))
     start = together(parts)
-    if made.model.lambda_b is None:
-        return start
-    return start._replace(b=rng.normal(size=(batch, K)) * (rng.random((batch, 1)) < 0.5))
+    if made.model.lambda_b is not None:
+        start = start._replace(b=rng.normal(size=(batch, K)) * (rng.random((batch, 1)) < 0.5))
+    return batch - near, start
 
 
 def _unstable(made: Atlas, rank: int) -> list[tuple[Point, Array, Array]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import numpy as np
@@ -100,8 +100,12 @@ class Atlas:
         if self.proved:
             return 0.0
         ranks = {o.rank for o in self.orbits if o.rank}
-        masses = [missing_mass([o.hits for o in self.orbits if o.rank == r]) for r in ranks]
-        return max(masses, default=0.0)
+        return max(map(self.missing_mass_of, ranks), default=0.0)
+
+    def missing_mass_of(self, rank: int) -> float:
+        """The same in one stratum; 1 if no search that knows nothing of the list was there."""
+        hits = [o.hits for o in self.orbits if o.rank == rank]
+        return missing_mass(hits) if sum(hits) else 1.0
 
     @property
     def status(self) -> Status:
@@ -128,13 +132,17 @@ def whole(model: UFM) -> UFM:
     return model.as_merged(model.origin())[0].with_dimension(highest_rank(model))
 
 
-def gathered(orbits: Sequence[Orbit], model: UFM, found: Iterable[Found]) -> tuple[Orbit, ...]:
+def gathered(
+    orbits: Sequence[Orbit], model: UFM, found: Iterable[Found], *, counted: bool = True
+) -> tuple[Orbit, ...]:
     """Orbits with new points sorted in: equal ones are counted, and only new ones described.
 
     Args:
         orbits: known so far.
         model: the merged model in the dimension of the new points.
         found: new points, of full rank or at the origin.
+        counted: whether they count as hits; searches from known points should not, for
+            Good-Turing's estimate asks for searches that know nothing of what was found.
 
     Returns:
         Orbits in ascending order of objective.
@@ -158,10 +166,10 @@ def gathered(orbits: Sequence[Orbit], model: UFM, found: Iterable[Found]) -> tup
         for i in range(first, last):
             old = kept[i]
             if old.rank == rank and same_orbit((old.objective, old.Z, old.bias), item, counts):
-                kept[i] = old.seen_again()
+                kept[i] = old.seen_again(int(counted))
                 break
         else:
-            insort(kept, describe(model, new), key=_height)
+            insort(kept, replace(describe(model, new), hits=int(counted)), key=_height)
     return tuple(kept)
 
 

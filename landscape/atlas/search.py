@@ -44,11 +44,13 @@ class Found:
     Attributes:
         point: W (K, r), H (r, K), b: merged columns.
         objective, gradient_norm: there.
+        start: position of its start in the batch; -1 if it was not searched.
     """
 
     point: Point
     objective: float
     gradient_norm: float
+    start: int = -1
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def _sorted_out(
         point = Point(points.W[i], points.H[i], None if points.b is None else points.b[i])
         reason = _reason(point, float(size), int(iterations[i]), rank, tolerance)
         if reason is None:
-            found.append(Found(point, float(value), float(size)))
+            found.append(Found(point, float(value), float(size), i))
         else:
             failures[reason] += 1
     return Harvest(tuple(found), failures, len(values))

@@ -19,6 +19,9 @@ SMALLEST, LARGEST = 0.5, 6.0
 # Relative noise on symmetric starts: a start that keeps its symmetry exactly can only reach points
 # that have it, and rounding alone does not break it.
 JITTER = (1e-3, 0.3)
+# Relative noise on known points: below, searches return to where they came from; at K = 7 half of
+# those begun here ended elsewhere, and as many orbits were new as from any other kind of start.
+NEIGHBOURHOOD = (0.1, 1.0)
 
 
 def sizes(rng: np.random.Generator, count: int, rank: int) -> Array:
@@ -99,6 +102,31 @@ def risen_starts(
         W[i, :, : rank - 1], H[i, : rank - 1] = point.W, point.H
         W[i, :, -1], H[i, -1] = -step * (U @ mix), step * (V @ mix)
     return _noisy(rng, Point(W, H))
+
+
+def neighbouring_starts(
+    rng: np.random.Generator, count: int, known: Sequence[Point], rank: int
+) -> Point:
+    """Known points of the stratum, disturbed by relative noise of log-uniform size.
+
+    Args:
+        rng: random numbers.
+        count: how many.
+        known: points in r dimensions; each is as likely as any other.
+        rank: r.
+
+    Returns:
+        W (count, K, r), H (count, r, K).
+    """
+    chosen = [known[int(i)] for i in rng.integers(len(known), size=count)]
+    low, high = np.log(NEIGHBOURHOOD)
+    level = np.exp(rng.uniform(low, high, count))[:, None, None]
+    parts = []
+    for name in ("W", "H"):
+        x = np.stack([getattr(point, name) for point in chosen])
+        typical = np.sqrt(np.mean(x**2, axis=(1, 2), keepdims=True))
+        parts.append(x + level * typical * rng.normal(size=x.shape))
+    return Point(*parts)
 
 
 def _relabelled(member: NDArray[np.int64]) -> NDArray[np.int64]:
