@@ -9,7 +9,7 @@ import numpy as np
 
 from landscape.atlas import Atlas, Status, atlas
 from proofs_check.specimens import Specimen, built_on, embed
-from ufm.losses import CrossEntropy, LabelSmoothing
+from ufm.losses import CrossEntropy, Focal, LabelSmoothing
 from ufm.plain import UFM
 
 # Seconds for one landscape: those here are done in 3 at most, but for a busy machine.
@@ -115,6 +115,21 @@ def low_dimensional(quick: bool = False) -> tuple[Specimen, ...]:
         for orbit in whole.orbits:
             if orbit.rank <= d:
                 found.append(Specimen(model, embed(orbit.point, d), "critical", note=orbit.label))
+    return tuple(found)
+
+
+@cache
+def focal_orbits(quick: bool = False) -> tuple[Specimen, ...]:
+    """Every collapsed orbit of focal loss at K = 3 for d = K - 1 and K, balanced and not."""
+    found = []
+    settings = [(2.0, (1, 1, 1), 0.05), (3.0, (2, 1, 1), 0.02), (5.0, (3, 2, 2), 0.01)]
+    for gamma, counts, decay in settings[: 1 if quick else None]:
+        whole = _searched(Focal(gamma), counts, (decay, decay), None)
+        for d in (len(counts) - 1, len(counts)):
+            model = UFM(Focal(gamma), d=d, counts=counts, lambda_W=decay, lambda_H=decay)
+            for orbit in whole.orbits:
+                kind = "minimiser" if orbit is whole.orbits[0] else "critical"
+                found.append(Specimen(model, embed(orbit.point, d), kind, note=orbit.label))
     return tuple(found)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import log_softmax, logsumexp, softmax
+from scipy.special import expit, log_softmax, logsumexp, softmax
 
 from ufm import MSE, CrossEntropy, Focal, LabelSmoothing, Point, RescaledMSE, UserLoss
 
@@ -222,3 +222,13 @@ def jax_hessian(model, point: Point) -> np.ndarray:
     directions = jax.tree.unflatten(jax.tree.structure(point), leaves)
     rows = jax.tree.leaves(_hessian_products(model, point, directions))
     return np.concatenate([np.asarray(row).reshape(len(eye), -1) for row in rows], axis=1)
+
+
+def focal_slope(v, gamma):
+    """-dL/da of focal loss at u = expit(v), by differences of the loss itself."""
+    step = 1e-5
+
+    def loss(x):
+        return expit(-x) ** gamma * np.logaddexp(0.0, -x)
+
+    return (loss(v - step) - loss(v + step)) / (2 * step)

@@ -37,10 +37,6 @@ EXAMPLES = (
 )
 BUDGET = 60.0
 MAX_GROUPS = 3
-NOT_CONVEX = (
-    "The loss is not convex: these are the critical points with equal features within every class; "
-    "others may exist for n > 1."
-)
 
 
 class Engine(StrEnum):
@@ -139,10 +135,24 @@ def atlas(
     if not as_json:
         notes = atlas_notes(found, agreements)
         show(f"Atlas: {inputs.headline(model)}", atlas_table(found, inputs.d), *notes)
-        if not found.model.loss.properties(found.model.num_classes).convex:
-            show(NOT_CONVEX)
+        show(*collapse_notes(model))
     if found.status.name == "OPEN" and not found.unsearched:
         raise typer.Exit(3)
+
+
+def collapse_notes(model: Any) -> list[str]:
+    """Whether these are all critical points although samples of a class were merged."""
+    from ufm.focal_collapse import collapse_theorem
+
+    if model.merge().lossless:
+        return []
+    reason = collapse_theorem(model)
+    if reason:
+        return [f"The loss is not convex, but samples of a class share a feature: {reason}."]
+    return [
+        "The loss is not convex: these are the critical points with equal features within every "
+        "class. Others may exist; landscape.atlas.uncollapsed looks for them."
+    ]
 
 
 def compared(

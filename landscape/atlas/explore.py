@@ -164,9 +164,9 @@ def _starts(made: Atlas, rank: int, batch: int, rng: np.random.Generator) -> tup
         aligned_starts(rng, 5 * share, K, rank),
         partition_starts(rng, batch - 6 * share - near - risen, K, rank),
     ]
-    if below:
+    if risen:
         parts.append(risen_starts(rng, risen, below, rank))
-    if known:
+    if near:
         parts.append(neighbouring_starts(rng, near, known, rank))
     start = together(parts)
     if made.model.lambda_b is not None:

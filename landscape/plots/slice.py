@@ -11,12 +11,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from landscape.atlas import Orbit
 from landscape.escape import escape_direction
+from landscape.plots.ladder import short_label
 from landscape.plots.style import BLUE, FAINT, INK, ORANGE, RED
 from ufm.errors import InputError
 from ufm.model import Model, hessian_vector_product, norm
+from ufm.plain import UFM
+from ufm.point import Point
 
 Array = NDArray[np.float64]
+# A zero mode has a curvature of rounding, 1e-15 of the curvature along the point, of either sign.
+FLAT = 1e-10
 
 
 @dataclass(frozen=True)
@@ -83,8 +89,6 @@ def slice_record(
     """
     point = jax.tree.map(jnp.asarray, point)
     found = escape_direction(model, point)
-    if found.curvature >= 0:
-        raise InputError("A slice needs a saddle", f"curvature {found.curvature:.3g}", "use one")
     first = found.direction
     length = float(norm(point))
     at_origin = length < 1e-9
@@ -100,6 +104,8 @@ def slice_record(
         float(jnp.vdot(x, y))
         for x, y in zip(jax.tree.leaves(second), jax.tree.leaves(image), strict=True)
     )
+    if found.curvature >= -FLAT * abs(curvature):
+        raise InputError("A slice needs a saddle", f"curvature {found.curvature:.3g}", "use one")
     far = reach if reach is not None else (3.0 if at_origin else 1.3 * length)
     times = np.linspace(-far, far, cells)
     zeros = np.zeros_like(times)
@@ -118,6 +124,58 @@ def slice_record(
         "random" if at_origin else "scaling W and H",
         -length if on_axis and not at_origin else None,
     )
+
+
+def at_dimension(orbit: Orbit, d: int) -> tuple[UFM, Point]:
+    """An orbit as a critical point in dimension d: W and Hbar padded with zeros (A-2).
+
+    Args:
+        orbit: an orbit of an atlas.
+        d: feature dimension, at least its rank (one for the origin).
+
+    Returns:
+        The merged model of dimension d, and the point: W (K, d), H (d, K), b.
+
+    Raises:
+        InputError: d is less than the rank.
+
+    Example:
+        >>> from landscape.atlas import atlas
+        >>> from ufm import CrossEntropy
+        >>> best = atlas(UFM(CrossEntropy(), 3, 3, lambda_W=0.1, lambda_H=0.1)).orbits[0]
+        >>> model, point = at_dimension(best, 5)
+        >>> model.d, point.W.shape, point.H.shape
+        (5, (3, 5), (5, 3))
+    """
+    orbit.index(d)  # refuses a d that is too small
+    W, H, b = orbit.point
+    extra = d - W.shape[1]
+    padded = Point(np.pad(W, ((0, 0), (0, extra))), np.pad(H, ((0, extra), (0, 0))), b)
+    return orbit.model.with_dimension(d), padded
+
+
+def orbit_slice(orbit: Orbit, d: int, *, cells: int = 61) -> SliceRecord:
+    """The slice through an orbit of an atlas in dimension d, titled by its symmetry and index.
+
+    Args:
+        orbit: a saddle of an atlas.
+        d: feature dimension, at least its rank.
+        cells: grid points on each axis.
+
+    Raises:
+        InputError: d is less than the rank, or the orbit has no negative curvature there.
+
+    Example:
+        >>> from landscape.atlas import atlas
+        >>> from ufm import CrossEntropy
+        >>> saddle = atlas(UFM(CrossEntropy(), 3, 3, lambda_W=0.1, lambda_H=0.1)).orbits[1]
+        >>> data = orbit_slice(saddle, 3, cells=11)
+        >>> data.title, bool(data.escape.min() < data.value)
+        ('mirror 1|1|1: index 2, d = 3', True)
+    """
+    model, point = at_dimension(orbit, d)
+    title = f"{short_label(orbit.label)}: index {orbit.index(d)}, d = {d}"
+    return slice_record(model, point, cells=cells, title=title)
 
 
 def draw_slice_line(data: SliceRecord, ax: Axes) -> Axes:

@@ -10,7 +10,9 @@ import numpy as np
 from landscape.atlas import Atlas, euler_sum, morse_bott
 from proofs_check.claim import Claim, Hypothesis, Mutant
 from proofs_check.claims.critical import COUNTING, COUNTING_SOURCE
+from proofs_check.claims.focal import many_classes, spurious_height
 from proofs_check.landscapes import (
+    focal_orbits,
     height,
     is_complete,
     landscape_of,
@@ -22,6 +24,7 @@ from proofs_check.landscapes import (
 )
 from proofs_check.specimens import Specimen
 from ufm.chain_rule import dense_derivatives
+from ufm.losses.focal import focal_convexity_threshold
 
 SUBJECT = "whole landscapes"
 # Eigenvalues of these small Hessians carry rounding of 1e-15; those of saddles are 1e-4 or more.
@@ -34,7 +37,7 @@ def _smallest(specimen: Specimen) -> float:
     return float(np.linalg.eigvalsh(dense_derivatives(specimen.merged, specimen.point)[2])[0])
 
 
-def _neither_saddle_nor_global(specimen: Specimen) -> float:
+def neither_saddle_nor_global(specimen: Specimen) -> float:
     """0 at strict saddles and at the lowest orbits, else 1."""
     if _smallest(specimen) < -NEGATIVE:
         return 0.0
@@ -51,13 +54,23 @@ STRICT = Claim(
     literature="proved",
     hypotheses=(COMPLETE,),
     region=orbits_at_and_above,
-    check=_neither_saddle_nor_global,
+    check=neither_saddle_nor_global,
     tolerance=COUNTING,
     tolerance_source=COUNTING_SOURCE,
     tier="T1",
     mutant=Mutant("the dimension lowered to d < K - 1", region=low_dimensional),
     subject=SUBJECT,
 )
+
+
+def _few_classes(specimen: Specimen) -> bool:
+    model = specimen.model
+    return focal_convexity_threshold(float(model.loss.gamma)) * model.num_classes <= 1
+
+
+def _minimum_above_the_best(specimen: Specimen) -> float:
+    """1 at a minimum that lies above the collapsed solution, else 0."""
+    return float(spurious_height(specimen) > NEGATIVE)
 
 
 def _sums(change: Callable[[Atlas], Atlas]) -> Callable[[Specimen], float]:
@@ -170,7 +183,7 @@ LOW = Claim(
     literature="derived here",
     hypotheses=(COMPLETE,),
     region=orbits_below,
-    check=_neither_saddle_nor_global,
+    check=neither_saddle_nor_global,
     tolerance=COUNTING,
     tolerance_source=COUNTING_SOURCE,
     tier="T1",
@@ -178,4 +191,23 @@ LOW = Claim(
     subject=SUBJECT,
 )
 
-CLAIMS = (STRICT, CHECKSUM, INEQUALITIES, SPURIOUS, LOW)
+FOCAL = Claim(
+    id="strict-saddle-focal",
+    title="Strict saddles of focal loss",
+    statement="Without bias and for 1/K >= u*(gamma), so for K <= 17, every critical point of "
+    "focal loss with d >= K - 1 is a strict saddle or a global minimiser, for any class sizes.",
+    latex=r"\tfrac1K\ge u^*(\gamma),\ \nabla f = 0 \;\Rightarrow\; "
+    r"\lambda_{\min}(\nabla^2 f) < 0 \text{ or } f = f^*",
+    source="FL-4; derived here",
+    literature="derived here",
+    hypotheses=(COMPLETE, Hypothesis("1/K >= u*(gamma)", _few_classes)),
+    region=focal_orbits,
+    check=neither_saddle_nor_global,
+    tolerance=COUNTING,
+    tolerance_source=COUNTING_SOURCE,
+    tier="T1",
+    mutant=Mutant("K >= 18 for K <= 17", _minimum_above_the_best, many_classes),
+    subject=SUBJECT,
+)
+
+CLAIMS = (STRICT, FOCAL, CHECKSUM, INEQUALITIES, SPURIOUS, LOW)

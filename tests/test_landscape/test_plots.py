@@ -4,6 +4,8 @@ The records themselves are held against what they claim: predicted against measu
 """
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 
 import jax
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from landscape.atlas import atlas
 from landscape.plots import (
@@ -38,11 +41,43 @@ from landscape.plots import (
     window_record,
 )
 from landscape.plots.descent import observed_rate
-from landscape.plots.style import spread
+from landscape.plots.ladder import Spot, marker_area, place_labels
+from landscape.plots.slice import at_dimension, orbit_slice
+from landscape.plots.style import RANK_COLOURS, spread
 from landscape.solve import solve
 from ufm import MSE, UFM, CrossEntropy, Focal, InputError, LabelSmoothing, Point
 from ufm.frames import merged_code
 from ufm.spectrum import Level
+
+
+@cache
+def atlas_of(K):
+    """The atlas of balanced cross entropy."""
+    return atlas(UFM(CrossEntropy(), K, K, lambda_W=0.02, lambda_H=0.02))
+
+
+def panel(width=3.4, height=3.0):
+    return Figure(figsize=(width, height), layout="constrained").subplots()
+
+
+def boxes(texts):
+    """Boxes of texts as they are finally laid out."""
+    texts = [text for text in texts if text.get_visible() and text.get_text()]
+    texts[0].figure.canvas.figure.draw_without_rendering()
+    return [Text.get_window_extent(text) for text in texts]
+
+
+def overlapping(found, others=None):
+    """How many boxes overlap."""
+    if others is None:
+        return sum(a.overlaps(b) for i, a in enumerate(found) for b in found[:i])
+    return sum(a.overlaps(b) for a in found for b in others)
+
+
+def within(found, ax):
+    """Whether boxes lie inside axes, to a pixel."""
+    frame = ax.get_window_extent().padded(1)
+    return all(frame.contains(*box.min) and frame.contains(*box.max) for box in found)
 
 
 def spectrum(*values: float) -> SpectrumRecord:
@@ -159,9 +194,107 @@ def test_every_point_of_a_ladder_is_labelled_and_ranks_differ() -> None:
     ax = draw_ladder(points, axes())
     texts = {text.get_text() for text in ax.texts}
     assert texts == {"code 0", "code 2 ×3", "code 3 ×4", "code 6 ×7"}
-    markers = [line for line in ax.lines if line.get_marker() not in ("None", "")]
-    assert len(markers) == 2  # ranks 0 and 2
-    assert len({(line.get_marker(), to_hex(line.get_color())) for line in markers}) == 2
+    assert len(ax.collections) == 2  # ranks 0 and 2
+    assert len({to_hex(markers.get_facecolor()[0]) for markers in ax.collections}) == 2
+    assert len({markers.get_paths()[0].vertices.tobytes() for markers in ax.collections}) == 2
+
+
+def test_a_ladder_puts_every_orbit_in_its_place_with_its_rank_and_size():
+    points = ladder_points(atlas_of(5), 5)
+    ax = draw_ladder(points, panel())
+    assert len(ax.collections) == 5  # ranks 0 to 4
+    drawn = {}
+    for rank, markers in enumerate(ax.collections):
+        assert to_hex(markers.get_facecolor()[0]) == RANK_COLOURS[rank].lower()
+        for place, size in zip(markers.get_offsets(), markers.get_sizes(), strict=True):
+            drawn[tuple(np.asarray(place).round(9))] = (rank, float(size))
+    expected = {
+        (float(p.index), round(p.objective, 9)): (p.rank, marker_area(p.count)) for p in points
+    }
+    assert drawn == expected
+    # Area grows with the logarithm of the count.
+    steps = np.diff([marker_area(count) for count in (1, 5, 25, 125)])
+    assert steps == pytest.approx(steps[0])
+    assert steps[0] > 0
+
+
+def crowd(count, seed=0):
+    """Rungs as dense as those of six classes."""
+    rng = np.random.default_rng(seed)
+    index = np.sort(rng.integers(0, 30, count))
+    heights = 0.4 + 0.045 * index + 0.05 * rng.random(count)
+    sizes = rng.choice([6, 15, 60, 180, 360], count)
+    rows = zip(heights, index, sizes, strict=True)
+    return [LadderPoint(float(f), int(i), 4 - i // 7, int(m), "2|1|1|1|1") for f, i, m in rows]
+
+
+@pytest.mark.parametrize(("K", "width"), [(3, 3.4), (4, 7.0), (5, 3.4), (6, 3.4)])
+def test_labels_of_a_ladder_cover_nothing(K, width):
+    points = ladder_points(atlas_of(K), K) if K < 6 else crowd(50)
+    with style():
+        ax = draw_ladder(points, panel(width, 0.6 * width + 1), "a title")
+        found = boxes(ax.texts)
+        assert within(found, ax)
+        assert overlapping(found) == 0
+        assert overlapping(found, [ax.get_legend().get_window_extent()]) == 0
+        unit = ax.figure.dpi / 72
+        for markers in ax.collections:
+            sizes = markers.get_sizes()
+            for (x, y), size in zip(markers.get_offsets(), sizes, strict=True):
+                centre = ax.transData.transform((x, y))
+                # The corners of a marker's box may be cut, its inner half may not.
+                reach = 0.25 * unit * np.sqrt(size)
+                for box in found:
+                    near = np.clip(centre, (box.x0, box.y0), (box.x1, box.y1))
+                    assert np.abs(near - centre).max() > reach
+
+
+def test_the_check_for_overlaps_sees_labels_that_are_written_beside_their_markers():
+    ax = panel()
+    for point in ladder_points(atlas_of(5), 5):
+        ax.text(point.index, point.objective, point.label, fontsize=6.5)
+    ax.set_xlim(-2, 22)
+    ax.set_ylim(0.3, 1.7)
+    assert overlapping(boxes(ax.texts)) > 5
+
+
+def test_a_crowded_ladder_labels_the_ends_and_the_most_symmetric_and_says_how_many():
+    points = [LadderPoint(1 + 1e-6 * i, 5, 1, 60, "some") for i in range(50)]
+    points[35] = replace(points[35], count=1, label="rare")
+    points.insert(0, LadderPoint(0.1, 0, 2, 60, "lowest"))
+    points.append(LadderPoint(2.0, 10, 0, 60, "highest"))
+    ax = draw_ladder(points, panel())
+    texts = [text.get_text() for text in ax.texts]
+    (note,) = (text for text in texts if text.endswith("labelled"))
+    assert note == f"{len(texts) - 1} of 52 labelled"
+    assert 5 < len(texts) - 1 < 30  # by objective alone the rare one would come too late
+    assert {"rare", "lowest ×60", "highest ×60"} < set(texts)
+    # With room for all there is no note.
+    assert len(draw_ladder(crowd(8), panel(7, 5)).texts) == 8
+
+
+def test_labels_keep_clear_of_texts_and_strokes_that_are_named():
+    def place(**options):
+        ax = panel(2, 2)
+        spot = Spot(0.5, 0.5, 3, "label")
+        avoid = [ax.text(0.56, 0.45, "taken")] if options.pop("text", False) else []
+        (label,) = place_labels([spot], ax, 8, avoid, **options)
+        return boxes([label])[0], [Text.get_window_extent(text) for text in avoid], ax
+
+    free = place()[0]
+    box, (taken,), _ = place(text=True)
+    assert free.overlaps(taken)
+    assert not box.overlaps(taken)
+    stroke = [((0.55, 0.0), (0.55, 1.0))]
+    box, _, ax = place(strokes=stroke)
+    x = ax.transData.transform((0.55, 0.5))[0]
+    assert free.x0 < x < free.x1
+    assert not box.x0 < x < box.x1
+
+
+def test_an_empty_ladder_is_refused():
+    with pytest.raises(InputError, match="rung"):
+        draw_ladder([], panel())
 
 
 @pytest.mark.parametrize("name", ["descent", "transition"])
@@ -206,7 +339,7 @@ def test_a_spectrum_record_agrees_with_the_dense_hessian_and_shows_when_it_does_
 
 
 def test_the_ladder_is_the_atlas_in_one_dimension() -> None:
-    found = atlas(UFM(CrossEntropy(), 3, 3, lambda_W=0.02, lambda_H=0.02))
+    found = atlas_of(3)
     points = ladder_points(found, 3)
     # AT-4: four orbits, eight matrices Z; the ETF alone has index 0.
     assert len(points) == 4
@@ -237,6 +370,43 @@ def test_a_slice_falls_along_the_escape_direction_as_the_curvature_says() -> Non
     assert wide.origin == pytest.approx(-float(np.sqrt(sum(np.sum(x**2) for x in point[:2]))))
     with pytest.raises(InputError, match="needs a saddle"):
         slice_record(model, model.minimiser().point)
+
+
+@pytest.mark.parametrize("d", [2, 4])
+def test_a_slice_goes_through_every_saddle_along_its_smallest_curvature(d):
+    for orbit in atlas_of(3).orbits:
+        if not orbit.index(d):
+            with pytest.raises(InputError, match="saddle"):
+                orbit_slice(orbit, d)
+            continue
+        data = orbit_slice(orbit, d, cells=21)
+        assert data.escape_curvature == pytest.approx(orbit.smallest(d), rel=1e-9)
+        assert data.value == pytest.approx(orbit.objective, abs=1e-12)
+        assert data.escape.min() < data.value
+        assert data.plane.shape == (21, 21)
+        assert data.title.endswith(f"index {orbit.index(d)}, d = {d}")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        UFM(CrossEntropy(), 3, 3, lambda_W=0.02, lambda_H=0.02),
+        UFM(CrossEntropy(), 3, 3, counts=(2, 1, 1), lambda_W=0.02, lambda_H=0.01, lambda_b=0.05),
+    ],
+    ids=["balanced", "uneven"],
+)
+def test_an_orbit_is_critical_in_every_dimension_that_holds_it(model):
+    found = atlas(model)
+    for orbit in found.orbits:
+        for d in (max(orbit.rank, 1), 7):
+            inside, point = at_dimension(orbit, d)
+            assert point.W.shape == (3, d)
+            value, gradient = inside.value_and_gradient(point)
+            assert value == pytest.approx(orbit.objective, abs=1e-14)
+            parts = (gradient.W, gradient.H, 0.0 if gradient.b is None else gradient.b)
+            assert max(np.abs(part).max() for part in parts) < 1e-9
+    with pytest.raises(InputError, match="d >= 2"):
+        at_dimension(found.orbits[0], 1)
 
 
 @pytest.mark.parametrize("loss", [CrossEntropy(), MSE()], ids=["ce", "mse"])

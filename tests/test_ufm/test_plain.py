@@ -115,6 +115,22 @@ def test_sizes_and_the_dimensionless_decay():
     assert UFM(CrossEntropy(), 3, counts=COUNTS, d=D, **DECAYS).counts_tuple == COUNTS
 
 
+def test_other_decays_leave_the_rest_as_it_is():
+    model = UFM(CrossEntropy(), counts=COUNTS, d=D, **DECAYS, lambda_b=0.05)
+    point = model.random_point(jax.random.key(0))
+    for one, same_sizes in ((model, D), (model.merge().model.with_dimension(2), 2)):
+        other = one.with_decays(0.3, 0.2)
+        assert (other.lambda_W, other.lambda_H, other.lambda_b) == (0.3, 0.2, 0.05)
+        assert (other.d, other.merged, other.counts_tuple) == (same_sizes, one.merged, COUNTS)
+        assert other.c == pytest.approx(one.c * np.sqrt(0.06 / (0.03 * 0.007)), rel=1e-15)
+    built = UFM(CrossEntropy(), counts=COUNTS, d=D, lambda_W=0.3, lambda_H=0.2, lambda_b=0.05)
+    value = float(model.with_decays(0.3, 0.2).objective(point))
+    assert value == float(built.objective(point)) != float(model.objective(point))
+    for wrong in ((0.0, 0.2), (0.3, -1.0)):
+        with pytest.raises(InputError, match="lambda_"):
+            model.with_decays(*wrong)
+
+
 @pytest.mark.parametrize("lambda_b", [None, 0.05])
 def test_the_merged_objective_is_the_full_one_at_lifted_points(lambda_b):
     model, brute = pair_of("ce", lambda_b=lambda_b)

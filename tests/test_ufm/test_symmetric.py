@@ -97,9 +97,11 @@ def test_equal_frames_rotate_idle_entries_and_the_shift_are_flat(lambda_b, extra
     symmetry = Symmetry("1·1|1|1", np.array([0, 0, 1, 2]), (F, one, one))
     small = Symmetric(model, symmetry, (4, 3))
     start = small.random_point(jax.random.key(3), 3.0)
+    Q = simplex_etf(4)  # near the minimum: means of the types, in a plane
+    means = np.stack([np.sqrt(2) * (Q[0] + Q[1]) / 2, Q[2], Q[3]])
     W = np.zeros((4, 3))
-    W[0, 0] = 3.0
-    W[:3, 1:] = 2.5 * simplex_etf(3)
+    W[0, 0] = 2.5
+    W[:3, 1:] = 2.5 * means @ np.linalg.svd(means)[2][:2].T
     point, _, size, _ = find_critical(small, start._replace(W=W, H=W.T), 1e-12, 200)
     assert float(size) < 1e-12
     assert np.linalg.matrix_rank(point.W[:3, 1:], 1e-6) == 2

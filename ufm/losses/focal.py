@@ -38,12 +38,15 @@ def focal_convexity_threshold(gamma: float) -> float:
     if gamma == 0:
         return 0.0
 
-    def criterion(u: float) -> float:
-        return (2 * gamma + 1) * (1 - u) + gamma * (1 - (gamma + 1) * u) * math.log(u)
+    def criterion(log_u: float) -> float:
+        u = math.exp(log_u)
+        return -(2 * gamma + 1) * math.expm1(log_u) + gamma * (1 - (gamma + 1) * u) * log_u
 
-    if criterion(SMALLEST) >= 0:
+    lowest = math.log(SMALLEST)
+    if criterion(lowest) >= 0:
         return 0.0  # u* ~ exp(-2 - 1/gamma) has left the range of float64
-    return float(brentq(criterion, SMALLEST, 1 / (gamma + 1), xtol=1e-16))
+    # In log u, because u* falls like exp(-1/gamma): an absolute tolerance in u would be too coarse.
+    return math.exp(brentq(criterion, lowest, -math.log1p(gamma), xtol=1e-14))
 
 
 @pytree_record()
