@@ -16,7 +16,7 @@ from scipy.spatial import ConvexHull
 
 from landscape.atlas import Orbit
 from landscape.plots.gram import canonical_order
-from landscape.plots.ladder import Spot, place_labels
+from landscape.plots.placement import Spot, place_labels
 from landscape.plots.style import BLUE, FAINT, ORANGE
 from ufm.errors import InputError
 

@@ -41,7 +41,8 @@ from landscape.plots import (
     window_record,
 )
 from landscape.plots.descent import observed_rate
-from landscape.plots.ladder import Spot, marker_area, place_labels
+from landscape.plots.ladder import marker_area
+from landscape.plots.placement import Spot, place_labels
 from landscape.plots.slice import at_dimension, orbit_slice
 from landscape.plots.style import RANK_COLOURS, spread
 from landscape.solve import solve
