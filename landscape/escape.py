@@ -16,7 +16,7 @@ from landscape.operators import hessian_operator
 from ufm.model import Model, norm
 from ufm.plain import UFM
 from ufm.point import Point
-from ufm.reduce import complement_couplings, complement_gradient, reduced
+from ufm.reduce import complement_gradient, reduced
 from ufm.spectrum import pair
 
 MAX_DENSE_ESCAPE = 1500
@@ -101,7 +101,7 @@ def _complement_direction(model: UFM, point: Point) -> Escape | None:
     rank, lw, lh = parts.space.rank, float(model.lambda_W), float(model.lambda_H)
     if model.d <= rank:
         return None
-    couplings = complement_couplings(parts)
+    couplings = parts.couplings
     if not len(couplings) or couplings[0] ** 2 <= lw * lh:
         return None
     K = model.num_classes

@@ -28,6 +28,15 @@ TYPE_TOLERANCE = 1e-9
 COPY_TOLERANCE = 1e-6
 
 
+def _swap_distance(Z: Array, i: int, j: int) -> float:
+    """Largest entry of Z - Z' where rows and columns i and j of Z' are exchanged."""
+    order = np.arange(len(Z))
+    order[[i, j]] = j, i
+    # Only these two rows and columns move.
+    across, down = Z[i] - Z[j, order], Z[:, i] - Z[order, j]
+    return float(max(np.abs(across).max(), np.abs(down).max()))
+
+
 def find_types(data: GroupData, bias: Array) -> tuple[Indices, ...]:
     """Partition of the groups into types, as index arrays.
 
@@ -46,11 +55,9 @@ def find_types(data: GroupData, bias: Array) -> tuple[Indices, ...]:
     for g in range(groups):
         for members in types:
             first = members[0]
-            order = np.arange(groups)
-            order[[first, g]] = g, first
             alike = sizes[g] == sizes[first] and data.counts[g] == data.counts[first]
             alike = alike and abs(bias[g] - bias[first]) <= TYPE_TOLERANCE * (1 + abs(bias[g]))
-            if alike and np.abs(Z[np.ix_(order, order)] - Z).max() <= TYPE_TOLERANCE * scale:
+            if alike and _swap_distance(Z, first, g) <= TYPE_TOLERANCE * scale:
                 members.append(g)
                 break
         else:

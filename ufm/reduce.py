@@ -9,6 +9,7 @@ it again (A-6, ufm/permuted.py). The full spectrum is assembled from these, what
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -124,6 +125,12 @@ class Reduced:
     within: Array
     types: tuple[Indices, ...]
 
+    @cached_property
+    def couplings(self) -> Array:
+        """Singular values of ``complement_gradient``: K - r of them, descending."""
+        values = np.linalg.svd(complement_gradient(self), compute_uv=False)
+        return np.asarray(values[: len(values) - self.space.rank])
+
     @property
     def types_shrink(self) -> bool:
         """Whether some type has three groups or more and the dense block is not small anyway.
@@ -220,12 +227,6 @@ def complement_gradient(parts: Reduced) -> Array:
     return np.asarray(G - (G @ right) @ right.T)
 
 
-def complement_couplings(parts: Reduced) -> Array:
-    """Singular values of ``complement_gradient``: K - r of them, descending."""
-    values = np.linalg.svd(complement_gradient(parts), compute_uv=False)
-    return np.asarray(values[: len(values) - parts.space.rank])
-
-
 def full_spectrum(model: UFM, point: Point, *, merge_classes: bool = True) -> Spectrum:
     """The Hessian spectrum of the full problem at a collapsed critical point, from small blocks.
 
@@ -273,8 +274,9 @@ def outer_levels(parts: Reduced) -> list[tuple[float, int, str]]:
         repeats = len(group) * (int(counts[group[0]]) - 1)
         levels += [(x, repeats, "within-class") for x in np.linalg.eigvalsh(parts.within[g])]
         levels.append((lh, repeats * copies, "within-class, outside row(W)"))
-    couplings = np.concatenate([np.full(rank, np.sqrt(lw * lh)), complement_couplings(parts)])
-    for coupling in couplings:
+    if not copies:
+        return levels
+    for coupling in np.concatenate([np.full(rank, np.sqrt(lw * lh)), parts.couplings]):
         small, large = pair(lw, lh, coupling)
         levels += [(small, copies, "complement"), (large, copies, "complement")]
     return levels

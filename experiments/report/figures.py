@@ -12,18 +12,22 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from landscape.atlas import atlas
+from landscape.flows import connect
 from landscape.plots import (
     descent_record,
     draw_descent,
     draw_ladder,
+    draw_pathway,
     draw_slice_line,
     draw_slice_plane,
     draw_spectrum,
+    draw_strips,
     draw_transition,
     draw_window,
     ladder_points,
     slice_record,
     spectrum_record,
+    strips,
     style,
     transition_record,
     window_record,
@@ -87,7 +91,7 @@ def pictures(say: Callable[[str], None] = lambda line: None) -> tuple[Picture, .
     Args:
         say: called with a line before each picture.
     """
-    makers = (_spectrum, _ladder, _slice, _descent, _transition)
+    makers = (_spectrum, _ladder, _landscape, _slice, _descent, _transition)
     made = []
     for maker in makers:
         say(f"figure: {maker.__name__.removeprefix('_')}")
@@ -193,6 +197,31 @@ def _ladder() -> Picture:
                 "Objective against index of all critical points found, coloured by rank",
                 lambda ax: draw_ladder(found, ax, "cross entropy, K=4, d=4"),
             )
+        ],
+    )
+
+
+def _landscape() -> Picture:
+    found = atlas(UFM(CrossEntropy(), 4, 4, lambda_W=0.02, lambda_H=0.02))
+    way = connect(found, 3)
+    return picture(
+        "landscape",
+        "The whole landscape of four classes",
+        "Cross entropy, K=4. Left: the ways down by gradient flow for d=3, in layers of equal "
+        "index, from the origin to the simplex ETF; the steepest way is red. Right: the Hessian "
+        "spectrum of every orbit for d=4, in units of sigma; negative eigenvalues on the left, "
+        "zero modes as rings, and index / nullity in the margin.",
+        [
+            (
+                "pathway",
+                "Arrows from every saddle to the critical points that its unstable flows reach",
+                lambda ax: draw_pathway(way, ax, "gradient flow, K=4, d=3"),
+            ),
+            (
+                "strips",
+                "One row of Hessian eigenvalues for every critical point",
+                lambda ax: draw_strips(strips(found, 4), ax, "spectra, K=4, d=4"),
+            ),
         ],
     )
 

@@ -50,6 +50,7 @@ def label(
     b: ArrayLike | None = None,
     *,
     order: int | None = None,
+    groups: list[Group] | None = None,
     tolerance: float = TOLERANCE,
 ) -> str:
     """Name the symmetry of a point by the table above; the name depends on its orbit only.
@@ -61,6 +62,7 @@ def label(
         counts: samples per class (K,).
         b: bias (K,) or None; where a constant may be added to it, it does not matter.
         order: ``stabiliser_order`` of the point, if it is at hand.
+        groups: ``merged_classes`` of the point, if they are at hand.
         tolerance: relative, see ``orbits.resolution``.
 
     Example:
@@ -73,12 +75,16 @@ def label(
     if np.abs(matrix).max() <= unit:
         return "origin"
     order = order or stabiliser_order(matrix, counts, bias, tolerance=tolerance)
-    groups = merged_classes(matrix, counts, bias, tolerance=tolerance)
+    if groups is None:
+        groups = merged_classes(matrix, counts, bias, tolerance=tolerance)
     sizes = [len(group) for group in groups]
     if len(groups) == K and order == factorial(K):
         return _fully_symmetric(matrix, unit)
-    # Entries within unit move singular values by at most K * unit (Weyl).
-    rank = int(np.sum(np.linalg.svd(matrix, compute_uv=False) > K * unit))
+    # Equal rows and columns do not change the rank; entries within unit move singular values by at
+    # most K * unit (Weyl).
+    first = [group[0] for group in groups]
+    small = matrix[np.ix_(first, first)]
+    rank = int(np.sum(np.linalg.svd(small, compute_uv=False) > K * unit))
     within = prod(factorial(m) for m in sizes)
     kinds = Counter((len(group), np.asarray(counts)[group[0]].item()) for group in groups)
     allowed = within * prod(factorial(m) for m in kinds.values())

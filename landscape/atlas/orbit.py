@@ -16,7 +16,7 @@ from ufm.columns import column_hessians
 from ufm.errors import InputError, require_count
 from ufm.plain import UFM
 from ufm.point import Point
-from ufm.reduce import Reduced, complement_couplings, reduced
+from ufm.reduce import Reduced, reduced
 from ufm.spectrum import pair
 
 Array = NDArray[np.float64]
@@ -161,8 +161,10 @@ def describe(model: UFM, found: Found) -> Orbit:
     rank = parts.space.rank
     numbers = _range(model, point, found.gradient_norm, parts)
     bias = centred_bias(model, point)
-    stabiliser = stabiliser_order(Z, counts, bias)
-    couplings = complement_couplings(parts)
+    groups = [tuple(map(int, group)) for group in parts.groups]
+    groups.sort(key=lambda group: (-len(group), group))
+    stabiliser = stabiliser_order(Z, counts, bias, groups=groups)
+    couplings = parts.couplings
     return Orbit(
         model,
         point,
@@ -173,7 +175,7 @@ def describe(model: UFM, found: Found) -> Orbit:
         couplings=couplings,
         stabiliser=stabiliser,
         count=orbit_size(counts, stabiliser),
-        label=label(Z, counts, bias, order=stabiliser),
+        label=label(Z, counts, bias, order=stabiliser, groups=groups),
         certified=_certified(model, found, couplings),
     )
 

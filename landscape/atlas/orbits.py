@@ -126,7 +126,12 @@ def matching(
 
 
 def stabiliser_order(
-    Z: ArrayLike, counts: ArrayLike, b: ArrayLike | None = None, *, tolerance: float = TOLERANCE
+    Z: ArrayLike,
+    counts: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    groups: Sequence[Sequence[int]] | None = None,
+    tolerance: float = TOLERANCE,
 ) -> int:
     """How many relabellings leave a point as it is: the order of its symmetry group.
 
@@ -134,14 +139,29 @@ def stabiliser_order(
     stabilisers, |Aut| = prod_i |orbit of base point i under the stabiliser of the ones before|.
     Source: Schreier & Sims (stabiliser chain); the twin quotient is derived here.
 
+    Args:
+        Z: the point (K, K).
+        counts: samples per class (K,).
+        b: bias (K,) or None.
+        groups: classes known to have equal rows, columns, counts and bias, if they are at hand:
+            many classes in few groups then cost what the groups cost.
+        tolerance: relative, see ``resolution``.
+
     Example:
         >>> stabiliser_order(np.eye(4), [1, 1, 1, 1]), stabiliser_order(np.eye(4), [2, 2, 1, 1])
         (24, 4)
     """
     matrix, bias = checked(Z, counts, b)
     unit = resolution(tolerance, matrix, bias)
-    codes, colours, _, order = _twin_free(*_coded(unit, [(matrix, bias)], counts))
-    return order * _chain(codes[0], colours[0])[0]
+    number = np.unique(np.asarray(counts), return_inverse=True)[1]
+    merged = 1
+    if groups is not None:
+        first, sizes = [group[0] for group in groups], [len(group) for group in groups]
+        matrix, bias = matrix[np.ix_(first, first)], None if bias is None else bias[first]
+        merged = prod(map(factorial, sizes))
+        number = _numbered(np.stack([number[first], sizes], axis=-1))
+    codes, colours, _, order = _twin_free(*_coded(unit, [(matrix, bias)], number))
+    return merged * order * _chain(codes[0], colours[0])[0]
 
 
 def orbit_size(counts: ArrayLike, stabiliser: int) -> int:

@@ -8,10 +8,22 @@ No function here saves a file or makes a figure, so a diagram goes into any layo
 The records hold NumPy arrays and can be made, kept and redrawn apart from the drawing.
 """
 
+from landscape.plots.coverage import draw_coverage
 from landscape.plots.descent import DescentRecord, descent_record, draw_descent
+from landscape.plots.disconnectivity import draw_disconnectivity
+from landscape.plots.geometry import Geometry, draw_geometry, geometry
+from landscape.plots.gram import canonical_order, draw_gram, draw_gram_sheet
 from landscape.plots.ladder import LadderPoint, draw_ladder, ladder_points
-from landscape.plots.slice import SliceRecord, draw_slice_line, draw_slice_plane, slice_record
+from landscape.plots.pathway import draw_pathway
+from landscape.plots.slice import (
+    SliceRecord,
+    draw_slice_line,
+    draw_slice_plane,
+    orbit_slice,
+    slice_record,
+)
 from landscape.plots.spectrum import SpectrumRecord, draw_spectrum, spectrum_record
+from landscape.plots.strips import Strip, draw_strips, strips
 from landscape.plots.style import LOSS_COLOURS, loss_colour, loss_label, style
 from landscape.plots.transition import TransitionRecord, draw_transition, transition_record
 from landscape.plots.window import WindowRecord, draw_window, window_record
@@ -19,24 +31,37 @@ from landscape.plots.window import WindowRecord, draw_window, window_record
 __all__ = [
     "LOSS_COLOURS",
     "DescentRecord",
+    "Geometry",
     "LadderPoint",
     "SliceRecord",
     "SpectrumRecord",
+    "Strip",
     "TransitionRecord",
     "WindowRecord",
+    "canonical_order",
     "descent_record",
+    "draw_coverage",
     "draw_descent",
+    "draw_disconnectivity",
+    "draw_geometry",
+    "draw_gram",
+    "draw_gram_sheet",
     "draw_ladder",
+    "draw_pathway",
     "draw_slice_line",
     "draw_slice_plane",
     "draw_spectrum",
+    "draw_strips",
     "draw_transition",
     "draw_window",
+    "geometry",
     "ladder_points",
     "loss_colour",
     "loss_label",
+    "orbit_slice",
     "slice_record",
     "spectrum_record",
+    "strips",
     "style",
     "transition_record",
     "window_record",

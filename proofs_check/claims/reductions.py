@@ -22,7 +22,7 @@ from ufm.losses import MSE, CrossEntropy, Focal, LabelSmoothing
 from ufm.model import norm, value_and_gradient
 from ufm.plain import UFM
 from ufm.point import Point
-from ufm.reduce import Reduced, complement_couplings, full_spectrum, reduced
+from ufm.reduce import Reduced, full_spectrum, reduced
 from ufm.symmetry import predicted_nullity
 
 Array = NDArray[np.float64]
@@ -135,7 +135,7 @@ def _index(specimen: Specimen, copies: int | None = None) -> float:
     parts: Reduced = reduced(model, specimen.point, merge_classes=False)
     copies = model.d - parts.space.rank if copies is None else copies
     below = count_range_below(parts.data, -BAND).below
-    outside = int(np.sum(complement_couplings(parts) > model.sigma * (1 + BAND)))
+    outside = int(np.sum(parts.couplings > model.sigma * (1 + BAND)))
     within = sum(
         int(np.sum(np.linalg.eigvalsh(block) < -BAND)) * (int(n) - 1)
         for block, n in zip(parts.within, np.asarray(model.counts), strict=True)

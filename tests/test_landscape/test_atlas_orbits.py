@@ -445,3 +445,19 @@ def test_a_bias_on_one_side_only_is_refused():
         distinct([(0.0, np.eye(2), None), (0.0, np.eye(2), [0.0, 0.0])], [1, 1])
     with pytest.raises(InputError, match="tolerance"):
         stabiliser_order(np.eye(2), [1, 1], tolerance=0.0)
+
+
+@pytest.mark.parametrize("sizes", [(3, 2, 1), (2, 2, 2), (1, 4), (1, 1, 3)])
+def test_known_groups_change_nothing_but_the_work(sizes):
+    rng = np.random.default_rng(sum(sizes) + sizes[0])
+    member = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    for small in (rng.normal(size=(len(sizes),) * 2), np.eye(len(sizes))):
+        Z = small[np.ix_(member, member)]
+        counts = np.array([1, 1, 2])[: len(sizes)][member]
+        groups = merged_classes(Z, counts)
+        assert stabiliser_order(Z, counts, groups=groups) == stabiliser_order(Z, counts)
+        assert label(Z, counts, groups=groups) == label(Z, counts)
+        b = counts + 0.5
+        assert stabiliser_order(Z, counts, b, groups=groups) == stabiliser_order(Z, counts, b)
+    # Groups that are not equal classes give another order: they are believed, not checked.
+    assert stabiliser_order(np.diag([1.0, 2, 3]), [1] * 3, groups=[(0, 1), (2,)]) == 2

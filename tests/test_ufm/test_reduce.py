@@ -18,7 +18,7 @@ from ufm import (
 )
 from ufm import reduce as reduce_samples
 from ufm.blocks import group_block
-from ufm.reduce import MAX_DENSE, complement_couplings, reduced, row_space
+from ufm.reduce import MAX_DENSE, reduced, row_space
 
 # Dense eigenvalues of up to 130 variables carry a few hundred roundings of the largest one.
 SPECTRUM_TOLERANCE = 1e-12
@@ -175,8 +175,8 @@ def test_merged_classes_make_groups():
     assert {"within group of 2"} == {x.block for x in table if x.block.startswith("within group")}
     # c = 0.054 is below the bifurcation of G = 3 at 0.1305.
     assert table.count_below(-ZERO) == (K - G) * d
-    np.testing.assert_allclose(complement_couplings(parts)[: K - G], 1 / (K * np.sqrt(2)))
-    assert len(complement_couplings(parts)) == K - (G - 1)
+    np.testing.assert_allclose(parts.couplings[: K - G], 1 / (K * np.sqrt(2)))
+    assert len(parts.couplings) == K - (G - 1)
     bent = full._replace(W=full.W + np.eye(K, d) * 1e-3)
     assert len(reduced(model, bent).groups) > G
 

@@ -1,0 +1,176 @@
+"""The figures of ``ufm atlas``: every diagram of a landscape as PDF, SVG and PNG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from experiments.cli.output import whole_file
+from landscape.atlas import Atlas
+from landscape.branches import branches
+from landscape.flows import connect, disconnectivity
+from landscape.plots import (
+    draw_bifurcation,
+    draw_coverage,
+    draw_disconnectivity,
+    draw_geometry,
+    draw_gram_sheet,
+    draw_ladder,
+    draw_pathway,
+    draw_slice_line,
+    draw_slice_plane,
+    draw_strips,
+    geometry,
+    ladder_points,
+    orbit_slice,
+    strips,
+    style,
+)
+
+KINDS = ("pdf", "svg", "png")
+DOTS_PER_INCH = 300
+# Inches: one column of a paper.
+COLUMN = 3.4
+# Flows and branches are followed up to this many orbits: minutes, where the search took seconds.
+MAX_FOLLOWED = 40
+# Diagrams with a line or an image for every orbit.
+MAX_SHOWN = 80
+# Geometry is drawn for the lowest orbits of each rank that can be drawn.
+GEOMETRIES = 2
+# The interval of c in the bifurcation diagram, in units of the atlas's own c and of the collapse.
+BELOW, ABOVE = 0.3, 1.1
+Draw = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """One figure: its file name, height over width, how it is drawn, and on which kind of axes."""
+
+    name: str
+    aspect: float
+    draw: Callable[[Axes], Any]
+    projection: str | None = None
+
+
+def write_figures(
+    found: Atlas, d: int, folder: Path, *, width: float, seed: int, say: Callable[[str], None]
+) -> tuple[list[str], list[str]]:
+    """Draw every diagram that suits an atlas, each at once under its three names.
+
+    Args:
+        found: an atlas.
+        d: feature dimension of the diagrams that need one.
+        folder: where to write, existing.
+        width: of the figures in inches.
+        seed: of the flows.
+        say: told what is being drawn.
+
+    Returns:
+        Names of the diagrams, and lines about those that were left out.
+    """
+    names, notes = [], []
+    for item in _diagrams(found, d, seed, say):
+        if isinstance(item, str):
+            notes.append(item)
+            continue
+        say(f"drawing {item.name}")
+        for kind, content in _drawn(item, width).items():
+            with whole_file(folder / f"{item.name}.{kind}") as stream:
+                stream.write(content)
+        names.append(item.name)
+    return names, notes
+
+
+def _drawn(item: Diagram, width: float) -> dict[str, bytes]:
+    """The file of each kind; the same numbers give the same files."""
+    saved = {}
+    with style():
+        figure = Figure(figsize=(width, item.aspect * width), layout="constrained")
+        FigureCanvasAgg(figure)
+        item.draw(figure.add_subplot(projection=item.projection))
+        for kind in KINDS:
+            stream = io.BytesIO()
+            metadata: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}}.get(
+                kind, {"CreationDate": None}
+            )
+            figure.savefig(stream, format=kind, dpi=DOTS_PER_INCH, metadata=metadata)
+            saved[kind] = stream.getvalue()
+    return saved
+
+
+def _diagrams(
+    found: Atlas, d: int, seed: int, say: Callable[[str], None]
+) -> Iterator[Diagram | str]:
+    """Every diagram that suits the atlas, and why others do not."""
+    K, orbits = found.model.num_classes, found.orbits
+    fitting = [orbit for orbit in orbits if orbit.rank <= d]
+    title = f"{found.model.loss.name}, K = {K}"
+    in_d = f"{title}, d = {d}"
+    yield Diagram("ladder", 0.8, lambda ax: draw_ladder(ladder_points(found, d), ax, in_d))
+    if len(fitting) <= MAX_SHOWN:
+        rows = 0.25 + 0.055 * len(fitting)
+        yield Diagram("strips", rows, lambda ax: draw_strips(strips(found, d), ax, in_d))
+        sheet = 0.35 + 0.022 * len(orbits)
+        yield Diagram("gram", sheet, lambda ax: draw_gram_sheet(orbits, ax, title))
+    else:
+        yield f"strips and Gram matrices are drawn up to {MAX_SHOWN} orbits, not {len(orbits)}"
+    if found.history:
+        yield Diagram("coverage", 0.75, lambda ax: draw_coverage(found.history, ax, title))
+    for rank in (1, 2, 3):
+        drawable = [orbit for orbit in orbits if orbit.rank == rank][:GEOMETRIES]
+        for i, orbit in enumerate(drawable, start=1):
+            yield Diagram(
+                f"geometry-rank-{rank}-{i}",
+                0.9,
+                lambda ax, o=orbit: draw_geometry(geometry(o), ax, o.label),  # type: ignore[misc]
+                "3d" if rank == 3 else None,
+            )
+    saddle = next((o for o in fitting if o.rank and o.index(d) and len(o.betti) < 2), None)
+    if saddle is not None:
+        cut = orbit_slice(saddle, d)
+        yield Diagram("slice-line", 0.75, lambda ax: draw_slice_line(cut, ax))
+        yield Diagram("slice-plane", 0.85, lambda ax: draw_slice_plane(cut, ax))
+    yield from _followed(found, d, seed, say, title)
+
+
+def _followed(
+    found: Atlas, d: int, seed: int, say: Callable[[str], None], title: str
+) -> Iterator[Diagram | str]:
+    """Diagrams that need flows or branches."""
+    K = found.model.num_classes
+    if found.unsearched or any(len(orbit.betti) > 1 for orbit in found.orbits):
+        yield "pathways and branches need a list of isolated orbits with nothing left out"
+        return
+    if len(found.orbits) > MAX_FOLLOWED:
+        yield f"pathways and branches are followed up to {MAX_FOLLOWED} orbits"
+        return
+    if len(found.orbits) > 1:
+        made = connect(
+            found, d, seed=seed, progress=lambda i, n: say(f"flows from {i} of {n} orbits")
+        )
+        thumbnails = len(found.orbits) <= 11
+        yield Diagram(
+            "pathway",
+            1.2,
+            lambda ax: draw_pathway(made, ax, f"{title}, d = {d}", thumbnails=thumbnails),
+        )
+    low = max(1, K - 2)
+    if d < K - 1 and K <= 6:
+        say("basins")
+        tree = disconnectivity(found, d, seed=seed)
+        yield Diagram(
+            "disconnectivity", 0.9, lambda ax: draw_disconnectivity(tree, ax, f"{title}, d = {d}")
+        )
+    else:
+        yield f"the disconnectivity graph is for d < K - 1: -d {low}"
+    say("branches along c")
+    edges = BELOW * found.model.c, max(ABOVE, ABOVE * found.model.c)
+    diagram = branches(found, *edges, progress=lambda b: say(f"{len(b.branches)} branches"))
+    yield Diagram("bifurcation", 0.85, lambda ax: draw_bifurcation(diagram, ax, title))
