@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,19 +25,24 @@ from experiments.cli.options import (
 from experiments.cli.output import (
     deliver,
     envelope,
+    plain,
     prepare,
     require_writable,
     show,
     stepwise,
+    whole_file,
 )
 
 EXAMPLES = (
     "ufm atlas -K 5 --lambda 0.02",
     "ufm atlas --counts 3,2,2,1 --loss ls --out my_atlas",
     "ufm atlas -K 6 --budget 300 --engine all --json",
+    "ufm atlas -K 4 -d 3 --figures my_figures --graph flows.graphml",
     "ufm atlas -K 100 --engine symmetric --max-groups 3",
 )
 BUDGET = 60.0
+COLUMN = 3.4
+GRAPH_KINDS = (".json", ".graphml")
 MAX_GROUPS = 3
 
 
@@ -79,6 +86,22 @@ def atlas(
             "--out", metavar="DIR", help="Keep what is found here; a second run goes on from it."
         ),
     ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option("--figures", metavar="DIR", help="Draw every diagram here: PDF, SVG, PNG."),
+    ] = None,
+    width: Annotated[
+        float,
+        typer.Option("--width", min=2.5, max=20.0, help="Inches of a figure: 3.4 is a column."),
+    ] = COLUMN,
+    graph: Annotated[
+        Path | None,
+        typer.Option(
+            "--graph",
+            metavar="FILE",
+            help="Write which orbit flows to which in dimension d: .json or .graphml.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Search every critical point modulo symmetry, with its index for every feature dimension.
@@ -104,6 +127,11 @@ def atlas(
         require_folder(out)
         require_writable(out / "atlas.json", "--out")
         kept = read_points(out, inputs)
+
+    if figures is not None:
+        require_folder(figures, "--figures")
+        require_writable(figures / "ladder.svg", "--figures")
+    require_graph(graph)
 
     def work(say: Callable[[str], None]) -> tuple[Any, list[Any]]:
         def keep(found: Any) -> None:
@@ -136,8 +164,48 @@ def atlas(
         notes = atlas_notes(found, agreements)
         show(f"Atlas: {inputs.headline(model)}", atlas_table(found, inputs.d), *notes)
         show(*collapse_notes(model))
+    if graph is not None:
+        stepwise("Following flows", partial(write_graph, found, inputs.d, graph, seed))
+    if figures is not None:
+        from experiments.cli.atlas_figures import write_figures
+
+        names, left_out = stepwise(
+            "Figures",
+            lambda say: write_figures(found, inputs.d, figures, width=width, seed=seed, say=say),
+        )
+        if not as_json:
+            show(f"{len(names)} figures in {figures}: {', '.join(names)}.", *left_out)
     if found.status.name == "OPEN" and not found.unsearched:
         raise typer.Exit(3)
+
+
+def require_graph(path: Path | None) -> None:
+    """Refuse a file for the graph before any work is done for it.
+
+    Raises:
+        InputError: no folder for it, or a name that ends otherwise than .json or .graphml.
+    """
+    from ufm.errors import InputError
+
+    if path is not None and path.suffix not in GRAPH_KINDS:
+        rule = f"--graph writes {' or '.join(GRAPH_KINDS)}"
+        raise InputError(rule, path.name, "choose one of these endings")
+    require_writable(path, "--graph")
+
+
+def write_graph(found: Any, d: int, path: Path, seed: int, say: Callable[[str], None]) -> None:
+    """Follow the flows from every orbit in dimension d and write who flows to whom."""
+    import networkx
+
+    from landscape.flows import connect
+
+    made = connect(found, d, seed=seed, progress=lambda i, n: say(f"from {i} of {n} orbits"))
+    with whole_file(path) as stream:
+        if path.suffix == ".json":
+            text = json.dumps(plain(made.as_dict()), indent=2, allow_nan=False)
+            stream.write(f"{text}\n".encode())
+        else:
+            networkx.write_graphml(made.graph(), stream)
 
 
 def collapse_notes(model: Any) -> list[str]:

@@ -17,7 +17,7 @@ POINTS = "points.npz"
 REMEDY = "choose another folder, or remove this one"
 
 
-def require_folder(folder: Path) -> None:
+def require_folder(folder: Path, flag: str = "--out") -> None:
     """Make the folder, or say why not.
 
     Raises:
@@ -27,7 +27,7 @@ def require_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         got = f"{folder}: {error.strerror}"
-        raise InputError("Need a folder for --out", got, REMEDY) from error
+        raise InputError(f"Need a folder for {flag}", got, REMEDY) from error
 
 
 def write_points(folder: Path, inputs: ModelInputs, found: Any) -> None:

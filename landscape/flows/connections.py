@@ -159,7 +159,7 @@ def _numbers(orbit: Orbit, d: int) -> dict[str, Any]:
         "nullity": orbit.nullity(d),
         "count": orbit.count,
         "label": orbit.label,
-        "verdict": orbit.curvature(d).value,
+        "verdict": orbit.curvature(d).name,
     }
 
 
