@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import networkx
 import numpy as np
 import pytest
 
@@ -72,6 +73,9 @@ def test_above_the_threshold_there_is_the_origin(ufm):
         ("--counts 2,2,1 --loss mse --lambda-b 0.1", "continua"),
         ("-K 3 --max-groups 2", "--engine symmetric"),
         ("-K 3 --engine symmetric --max-groups 0", "max_groups"),
+        ("-K 3 --graph flows.dot", ".json or .graphml"),
+        ("-K 3 --graph nowhere/flows.json", "existing folder for --graph"),
+        ("-K 3 --figures /proc/none", "folder for --figures"),
         ("-K 3 --budget -1", "budget"),
     ],
 )
@@ -116,6 +120,41 @@ def test_all_engines_are_compared(ufm):
 
 
 @pytest.mark.slow
+def test_figures_are_written_in_three_kinds(ufm, tmp_path):
+    ran = ufm(f"atlas -K 3 -d 1 --figures {tmp_path / 'all'}")
+    assert ran.code == 0
+    names = {"ladder", "strips", "gram", "coverage", "pathway", "disconnectivity", "bifurcation"}
+    names |= {"slice-line", "slice-plane", "geometry-rank-1-1", "geometry-rank-1-2"}
+    names |= {"geometry-rank-2-1"}
+    assert all(name in ran.out for name in names)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "all").iterdir()}
+    assert set(files) == {f"{name}.{kind}" for name in names for kind in ("pdf", "svg", "png")}
+    begins = {"pdf": b"%PDF", "svg": b"<?xml", "png": b"\x89PNG"}
+    assert all(files[name].startswith(begins[name.split(".")[1]]) for name in files)
+    wide = ufm(f"atlas -K 3 -d 2 --figures {tmp_path / 'wide'} --width 7")
+    assert "d < K - 1" in wide.out  # why there is no disconnectivity graph
+    sizes = [
+        int.from_bytes((tmp_path / folder / "ladder.png").read_bytes()[16:20], "big")
+        for folder in ("all", "wide")
+    ]
+    assert sizes == [3.4 * 300, 7 * 300]
+    told = ufm(f"atlas -K 4 --loss mse --figures {tmp_path / 'mse'}").out
+    assert "isolated orbits" in told
+
+
+def test_the_graph_of_flows(ufm, tmp_path):
+    assert ufm(f"atlas -K 3 -d 2 --graph {tmp_path / 'flows.json'}").code == 0
+    told = json.loads((tmp_path / "flows.json").read_text())
+    heights = {node["id"]: node["objective"] for node in told["nodes"]}
+    assert len(heights) == 4
+    assert all(heights[e["source"]] > heights[e["target"]] for e in told["edges"])
+    assert ufm(f"atlas -K 3 -d 1 --graph {tmp_path / 'flows.graphml'}").code == 0
+    graph = networkx.read_graphml(tmp_path / "flows.graphml")
+    assert len(graph) == 3  # the ETF needs d = 2
+    assert not (tmp_path / "flows.dot").exists()
+
+
+@pytest.mark.slow
 def test_a_killed_search_goes_on_from_its_last_round(tmp_path):
     """SIGKILL as soon as the first round is kept: what was found is whole, and is gone on from."""
     words = ["atlas", "-K", "6", "--budget", "100", "--json", "--out", str(tmp_path)]
@@ -149,6 +188,12 @@ def test_damaged_and_impossible_folders_exit_2(ufm, tmp_path):
     assert ufm(f"atlas -K 3 --out {tmp_path / 'file'}").code == 2
 
 
-def test_a_loss_that_is_not_convex_is_said_to_be_searched_when_collapsed(ufm):
-    ran = ufm("atlas -K 3 --loss focal")
-    assert "equal features within every class" in ran.out
+def test_collapse_is_proved_or_said_to_be_open(ufm, tmp_path):
+    """Focal loss collapses by a theorem; 1 - u does not; with one sample there is no question."""
+    said = ufm("atlas -K 3 -n 2 --loss focal --budget 5").out
+    assert "samples of a class share a feature: focal loss without bias" in said
+    assert "not convex" not in ufm("atlas -K 3 -n 1 --loss focal").out
+    file = tmp_path / "mine.py"
+    file.write_text("import jax\ndef error(z, k):\n    return 1 - jax.nn.softmax(z)[k]\n")
+    said = ufm(f"atlas -K 3 -n 2 --loss {file}:error --budget 1").out
+    assert "Others may exist" in said

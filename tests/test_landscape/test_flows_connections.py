@@ -339,7 +339,7 @@ def test_the_graph_can_be_written_and_read(wide):
         "nullity": 3,
         "count": 1,
         "label": "simplex ETF",
-        "verdict": wide.atlas.orbits[0].curvature(3).value,
+        "verdict": wide.atlas.orbits[0].curvature(3).name,
     }
     record = json.loads(json.dumps(wide.as_dict()))
     assert [node["id"] for node in record["nodes"]] == list(wide.nodes)
