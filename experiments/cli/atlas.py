@@ -227,13 +227,14 @@ def compared(
     found: Any, model: Any, max_groups: int, seed: int, say: Callable[[str], None]
 ) -> tuple[Any, list[Any]]:
     """The atlas with what the other engines found taken in, and what they say about it."""
-    from landscape.atlas import compare, grow, symmetric_atlas
+    from landscape.atlas import compare, symmetric_atlas
+    from landscape.branches import grow
 
     say("symmetric points")
     others = symmetric_atlas(model, max_groups=max_groups, seed=seed).orbits
     found, first = compare(found, "symmetric points", others)
     say("births along lambda")
-    found, second = compare(found, "births along lambda", grow(model).orbits)
+    found, second = compare(found, "births along lambda", grow(model, seed=seed).orbits)
     return found, [first, second]
 
 

@@ -8,6 +8,7 @@ No function here saves a file or makes a figure, so a diagram goes into any layo
 The records hold NumPy arrays and can be made, kept and redrawn apart from the drawing.
 """
 
+from landscape.plots.bifurcation import draw_bifurcation
 from landscape.plots.coverage import draw_coverage
 from landscape.plots.descent import DescentRecord, descent_record, draw_descent
 from landscape.plots.disconnectivity import draw_disconnectivity
@@ -40,6 +41,7 @@ __all__ = [
     "WindowRecord",
     "canonical_order",
     "descent_record",
+    "draw_bifurcation",
     "draw_coverage",
     "draw_descent",
     "draw_disconnectivity",
