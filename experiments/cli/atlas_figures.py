@@ -29,6 +29,7 @@ from landscape.plots import (
     draw_strips,
     geometry,
     ladder_points,
+    loss_label,
     orbit_slice,
     strips,
     style,
@@ -111,13 +112,13 @@ def _diagrams(
     """Every diagram that suits the atlas, and why others do not."""
     K, orbits = found.model.num_classes, found.orbits
     fitting = [orbit for orbit in orbits if orbit.rank <= d]
-    title = f"{found.model.loss.name}, K = {K}"
+    title = f"{loss_label(found.model.loss.name)}, K = {K}"
     in_d = f"{title}, d = {d}"
     yield Diagram("ladder", 0.8, lambda ax: draw_ladder(ladder_points(found, d), ax, in_d))
     if len(fitting) <= MAX_SHOWN:
         rows = 0.25 + 0.055 * len(fitting)
         yield Diagram("strips", rows, lambda ax: draw_strips(strips(found, d), ax, in_d))
-        sheet = 0.35 + 0.022 * len(orbits)
+        sheet = 0.15 + 0.029 * len(orbits)
         yield Diagram("gram", sheet, lambda ax: draw_gram_sheet(orbits, ax, title))
     else:
         yield f"strips and Gram matrices are drawn up to {MAX_SHOWN} orbits, not {len(orbits)}"

@@ -1,7 +1,9 @@
 """Completeness checks against cell counts, recursions, dense Hessians and lists known complete."""
 
+import json
 from itertools import combinations, product
 from math import comb, factorial, isclose, prod
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -382,3 +384,14 @@ def test_numbers_of_numpy_are_taken():
     assert Stratum(*row) == Stratum(6, 1, 0, 1)
     assert type(Stratum(*row).count) is int
     assert euler_sum([Stratum(*row)], 1) == factorial(3)
+
+
+def test_the_published_list_of_eight_classes_passes_and_no_shorter_one_does():
+    """docs/data/atlas-k8.json: sums and inequalities from the numbers in the file alone."""
+    file = Path(__file__).parents[2] / "docs" / "data" / "atlas-k8.json"
+    rows = json.loads(file.read_text())["orbits"]
+    strata = [Stratum(count, rank, index, b) for _, rank, index, b, count, _ in rows]
+    assert len(strata) == 347
+    assert {euler_sum(strata, d) for d in range(9)} == {1}
+    assert all(morse_bott(strata, d).holds for d in range(1, 9))
+    assert all(defects(strata[:i] + strata[i + 1 :]) for i in range(len(strata)))
