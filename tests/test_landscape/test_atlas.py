@@ -25,6 +25,16 @@ def four():
     return atlas(balanced(4))
 
 
+@pytest.fixture(scope="module")
+def three():
+    return atlas(balanced(3))
+
+
+@pytest.fixture(scope="module")
+def five():
+    return atlas(balanced(5))
+
+
 def test_four_classes_have_eleven_orbits(four):
     assert len(four.orbits) == 11
     assert sum(orbit.count for orbit in four.orbits) == 64
@@ -80,12 +90,54 @@ def test_taking_out_any_orbit_is_seen(four):
             assert (told.rank, told.size) == (missing.rank, missing.count)
 
 
-@pytest.mark.parametrize("d", [3, 5])
-def test_index_nullity_and_smallest_are_those_of_the_dense_hessian(four, d):
-    full = UFM(CrossEntropy(), 4, d, 2, lambda_W=0.02 / np.sqrt(2), lambda_H=0.02 / np.sqrt(2))
+def test_taking_out_any_orbit_of_five_classes_is_seen(five):
+    assert len(five.orbits) == 26
+    for i, missing in enumerate(five.orbits):
+        short = replace(five, orbits=five.orbits[:i] + five.orbits[i + 1 :])
+        assert short.status is Status.OPEN, missing.label
+        if missing.rank:
+            told = short.defects[0]
+            assert (told.rank, told.size) == (missing.rank, missing.count)
+
+
+def test_a_fold_pair_taken_out_is_not_seen():
+    """Counts (2, 2, 1, 1) just below the fold at c = 0.37101: two orbits that pass when left out.
+
+    Above the fold they do not exist, and the list without them is right (test_branches_events.py
+    locates the fold).
+    """
+    below, above = (
+        atlas(UFM(CrossEntropy(), counts=(2, 2, 1, 1), d=3, lambda_W=x * 0.02, lambda_H=x * 0.01))
+        for x in (5.34, 5.36)  # c = 0.0692820 x
+    )
+    assert below.model.c < 0.3710143766 < above.model.c
+    assert len(below.orbits) == len(above.orbits) + 2
+    near = [o for o in below.orbits if abs(o.range_smallest or 1) < 2e-2 and o.rank == 1]
+    pairs = [
+        (one, other)
+        for one in near
+        for other in near
+        if abs(one.objective - other.objective) < 1e-4 and other.range_index == one.range_index + 1
+    ]
+    assert pairs
+    for one, other in pairs:
+        assert (one.count, one.rank, one.overshoot) == (other.count, other.rank, other.overshoot)
+        kept = tuple(o for o in below.orbits if o not in (one, other))
+        short = replace(below, orbits=kept)
+        assert set(short.checksum.values()) == {1}
+        assert all(short.inequalities.values())
+        assert short.defects == ()
+
+
+@pytest.mark.parametrize(("K", "d"), [(3, 2), (3, 4), (4, 3), (4, 5), (5, 6)])
+def test_index_nullity_and_smallest_are_those_of_the_dense_hessian(request, K, d):
+    found = request.getfixturevalue({3: "three", 4: "four", 5: "five"}[K])
+    full = UFM(CrossEntropy(), K, d, 2, lambda_W=0.02 / np.sqrt(2), lambda_H=0.02 / np.sqrt(2))
     ratio = 2**0.25  # same c: c = K sqrt(n) sigma, and |H| in merged columns is unchanged
-    assert full.c == pytest.approx(four.model.c)
-    for orbit in four.orbits:
+    assert full.c == pytest.approx(found.model.c)
+    for orbit in found.orbits[:: 1 if K < 5 else 3]:
+        if orbit.rank > d:
+            continue
         # The same Z at n = 2 and decays divided by sqrt(2): merged logits are Z / sqrt(2).
         point = embed(orbit.point, max(d, orbit.point.W.shape[1]))
         wide = point._replace(W=ratio * point.W, H=ratio * point.H)
@@ -93,7 +145,7 @@ def test_index_nullity_and_smallest_are_those_of_the_dense_hessian(four, d):
         assert int(np.sum(values < -1e-9)) == orbit.index(d), orbit.label
         # Within-class differences add positive eigenvalues only, for a convex loss.
         assert int(np.sum(np.abs(values) <= 1e-9)) == orbit.nullity(d), orbit.label
-        same = UFM(CrossEntropy(), 4, d, lambda_W=0.02, lambda_H=0.02)
+        same = UFM(CrossEntropy(), K, d, lambda_W=0.02, lambda_H=0.02)
         smallest = np.linalg.eigvalsh(dense_hessian(same, point))[0]
         assert orbit.smallest(d) == pytest.approx(smallest, abs=1e-10)
 
