@@ -3,7 +3,7 @@
 from landscape.branches.continuation import Branch, End, Ending, follow
 from landscape.branches.diagram import BranchDiagram, branches
 from landscape.branches.events import Event, Kind, event_error, events_on
-from landscape.branches.growth import grow
+from landscape.branches.growth import extend, grow
 
 __all__ = [
     "Branch",
@@ -15,6 +15,7 @@ __all__ = [
     "branches",
     "event_error",
     "events_on",
+    "extend",
     "follow",
     "grow",
 ]
