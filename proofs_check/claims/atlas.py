@@ -187,7 +187,7 @@ LOW = Claim(
     tolerance=COUNTING,
     tolerance_source=COUNTING_SOURCE,
     tier="T1",
-    mutant=Mutant("lambda = 0.0001 and 0.1 beside it", region=low_dimensional),
+    mutant=Mutant("lambda = 0.0005 and 0.1 beside it", region=low_dimensional),
     subject=SUBJECT,
 )
 
