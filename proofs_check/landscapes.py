@@ -20,27 +20,20 @@ BUDGET = 60.0
 def landscapes(quick: bool = False) -> tuple[Specimen, ...]:
     """One specimen for each landscape, at its origin; ``landscape_of`` has the atlas.
 
-    K = 3, 4, 5 balanced; unequal classes, unequal decays, and both biases.
+    K = 3, 4, 5 balanced; unequal classes with unequal decays.
     """
     even, uneven = (0.02, 0.02), (0.02, 0.01)
-    settings: list[tuple[Any, tuple[int, ...], tuple[float, float], float | None]] = [
-        (CrossEntropy(), (1, 1, 1), even, None),
-        (CrossEntropy(), (2, 1, 1), uneven, None),
-        (CrossEntropy(), (1, 1, 1, 1), even, None),
-        (CrossEntropy(), (3, 2, 2, 1), uneven, None),
-        (CrossEntropy(), (1, 1, 1, 1, 1), even, None),
-        (CrossEntropy(), (3, 2, 1), uneven, 0.05),
-        (CrossEntropy(), (2, 1, 1), even, 0.0),
+    settings = [
+        ((1, 1, 1), even),
+        ((2, 1, 1), uneven),
+        ((1, 1, 1, 1), even),
+        ((3, 2, 2, 1), uneven),
+        ((1, 1, 1, 1, 1), even),
     ]
     found = []
-    for loss, counts, (lambda_W, lambda_H), lambda_b in settings[: 3 if quick else None]:
+    for counts, (lambda_W, lambda_H) in settings[: 3 if quick else None]:
         model = UFM(
-            loss,
-            d=len(counts),
-            counts=counts,
-            lambda_W=lambda_W,
-            lambda_H=lambda_H,
-            lambda_b=lambda_b,
+            CrossEntropy(), d=len(counts), counts=counts, lambda_W=lambda_W, lambda_H=lambda_H
         )
         origin = model.as_merged(model.origin())[0].origin()
         found.append(Specimen(model, origin, "landscape"))
@@ -51,22 +44,13 @@ def landscape_of(specimen: Specimen) -> Atlas:
     """The atlas of a specimen's model, searched once."""
     model = specimen.model
     decays = (float(model.lambda_W), float(model.lambda_H))
-    decay = None if model.lambda_b is None else float(model.lambda_b)
-    return _searched(model.loss, model.counts_tuple, decays, decay)
+    return _searched(model.loss, model.counts_tuple, decays)
 
 
 @cache
-def _searched(
-    loss: Any, counts: tuple[int, ...], decays: tuple[float, float], lambda_b: float | None
-) -> Atlas:
-    model = UFM(
-        loss,
-        d=len(counts),
-        counts=counts,
-        lambda_W=decays[0],
-        lambda_H=decays[1],
-        lambda_b=lambda_b,
-    )
+def _searched(loss: Any, counts: tuple[int, ...], decays: tuple[float, float]) -> Atlas:
+    lambda_W, lambda_H = decays
+    model = UFM(loss, d=len(counts), counts=counts, lambda_W=lambda_W, lambda_H=lambda_H)
     return atlas(model, budget=BUDGET)
 
 
@@ -80,7 +64,7 @@ def orbits_in(shift: int, quick: bool = False) -> tuple[Specimen, ...]:
     found = []
     for landscape in landscapes(quick):
         model = landscape.model
-        if not model.balanced or model.lambda_b is not None or model.loss != CrossEntropy():
+        if not model.balanced:
             continue
         d = model.num_classes + shift
         wide = model.with_dimension(d)
@@ -110,7 +94,7 @@ def low_dimensional(quick: bool = False) -> tuple[Specimen, ...]:
     settings = [(3, 1e-3, 1), (3, 0.02, 1), (4, 5e-4, 1), (5, 0.1, 2)]
     found = []
     for K, decay, d in settings[: 3 if quick else None]:
-        whole = _searched(CrossEntropy(), (1,) * K, (decay, decay), None)
+        whole = _searched(CrossEntropy(), (1,) * K, (decay, decay))
         model = UFM(CrossEntropy(), K, d, lambda_W=decay, lambda_H=decay)
         for orbit in whole.orbits:
             if orbit.rank <= d:
@@ -123,9 +107,9 @@ def low_dimensional(quick: bool = False) -> tuple[Specimen, ...]:
 def focal_orbits(quick: bool = False) -> tuple[Specimen, ...]:
     """Every collapsed orbit of focal loss at K = 3 for d = K - 1 and K, balanced and not."""
     found = []
-    settings = [(2.0, (1, 1, 1), 0.05), (3.0, (2, 1, 1), 0.02), (5.0, (3, 2, 2), 0.01)]
+    settings = [(2.0, (1, 1, 1), 0.05), (3.0, (2, 1, 1), 0.02)]
     for gamma, counts, decay in settings[: 1 if quick else None]:
-        whole = _searched(Focal(gamma), counts, (decay, decay), None)
+        whole = _searched(Focal(gamma), counts, (decay, decay))
         for d in (len(counts) - 1, len(counts)):
             model = UFM(Focal(gamma), d=d, counts=counts, lambda_W=decay, lambda_H=decay)
             for orbit in whole.orbits:
