@@ -6,18 +6,18 @@ import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from landscape.atlas import atlas
-from landscape.flows import connect
+from landscape.atlas import Atlas, atlas
 from landscape.plots import (
     descent_record,
     draw_descent,
+    draw_gram_sheet,
     draw_ladder,
-    draw_pathway,
     draw_slice_line,
     draw_slice_plane,
     draw_spectrum,
@@ -180,8 +180,13 @@ def _spectrum() -> Picture:
     )
 
 
+@cache
+def _four_classes() -> Atlas:
+    return atlas(UFM(CrossEntropy(), 4, 4, lambda_W=0.02, lambda_H=0.02))
+
+
 def _ladder() -> Picture:
-    found = ladder_points(atlas(UFM(CrossEntropy(), 4, 4, lambda_W=0.02, lambda_H=0.02)), 4)
+    found = ladder_points(_four_classes(), 4)
     matrices = sum(point.count for point in found)
     return picture(
         "ladder",
@@ -202,25 +207,24 @@ def _ladder() -> Picture:
 
 
 def _landscape() -> Picture:
-    found = atlas(UFM(CrossEntropy(), 4, 4, lambda_W=0.02, lambda_H=0.02))
-    way = connect(found, 3)
+    found = _four_classes()
     return picture(
         "landscape",
         "The whole landscape of four classes",
-        "Cross entropy, K=4. Left: the ways down by gradient flow for d=3, in layers of equal "
-        "index, from the origin to the simplex ETF; the steepest way is red. Right: the Hessian "
-        "spectrum of every orbit for d=4, in units of sigma; negative eigenvalues on the left, "
-        "zero modes as rings, and index / nullity in the margin.",
+        "Cross entropy, K=4. Left: the Hessian spectrum of every orbit for d=4, in units of sigma; "
+        "negative eigenvalues on the left, zero modes as rings, and index / nullity in the margin. "
+        "Right: the matrices Z = W H, classes in an order that shows the symmetry. "
+        "More: ufm atlas --figures.",
         [
-            (
-                "pathway",
-                "Arrows from every saddle to the critical points that its unstable flows reach",
-                lambda ax: draw_pathway(way, ax, "gradient flow, K=4, d=3"),
-            ),
             (
                 "strips",
                 "One row of Hessian eigenvalues for every critical point",
                 lambda ax: draw_strips(strips(found, 4), ax, "spectra, K=4, d=4"),
+            ),
+            (
+                "gram",
+                "The matrix Z of every critical point as an image",
+                lambda ax: draw_gram_sheet(found.orbits, ax, "Z = W H, K=4"),
             ),
         ],
     )
