@@ -20,7 +20,7 @@ from landscape.atlas.uncollapsed import uncollapsed
 from tests.helpers import Problem, focal_slope, padded
 from ufm import UFM, CrossEntropy, Focal, InputError, Point, UserLoss, simplex_etf
 
-pytestmark = pytest.mark.xdist_group("uncollapsed")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("uncollapsed")]
 MARGIN = 4.0
 BATCH = 60  # one size: every other is another compilation
 

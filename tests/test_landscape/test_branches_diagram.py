@@ -22,7 +22,7 @@ from landscape.plots.style import RANK_COLOURS, style
 from ufm import UFM, CrossEntropy, InputError, Point
 from ufm.model import norm
 
-pytestmark = pytest.mark.xdist_group("atlas")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("atlas")]
 # Events are claimed to ten digits.
 DIGITS = 1e-10
 

@@ -19,7 +19,7 @@ from landscape.plots.disconnectivity import draw_disconnectivity
 from landscape.plots.style import style
 from ufm import MSE, UFM, CrossEntropy, InputError
 
-pytestmark = pytest.mark.xdist_group("atlas")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("atlas")]
 
 
 def balanced(K, decay=0.02):

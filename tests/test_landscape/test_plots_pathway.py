@@ -16,7 +16,7 @@ from landscape.plots.pathway import draw_pathway
 from landscape.plots.style import RED, style
 from ufm import UFM, CrossEntropy
 
-pytestmark = pytest.mark.xdist_group("atlas")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("atlas")]
 
 
 def balanced(K, decay=0.02):
