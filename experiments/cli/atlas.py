@@ -41,6 +41,7 @@ EXAMPLES = (
     "ufm atlas -K 100 --engine symmetric --max-groups 3",
 )
 BUDGET = 60.0
+# Inches: one column of a paper.
 COLUMN = 3.4
 GRAPH_KINDS = (".json", ".graphml")
 MAX_GROUPS = 3

@@ -37,8 +37,6 @@ from landscape.plots import (
 
 KINDS = ("pdf", "svg", "png")
 DOTS_PER_INCH = 300
-# Inches: one column of a paper.
-COLUMN = 3.4
 # Flows and branches are followed up to this many orbits: minutes, where the search took seconds.
 MAX_FOLLOWED = 40
 # Diagrams with a line or an image for every orbit.
@@ -47,7 +45,6 @@ MAX_SHOWN = 80
 GEOMETRIES = 2
 # The interval of c in the bifurcation diagram, in units of the atlas's own c and of the collapse.
 BELOW, ABOVE = 0.3, 1.1
-Draw = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ SMALLEST, LARGEST = 0.5, 6.0
 # Relative noise on symmetric starts: a start that keeps its symmetry exactly can only reach points
 # that have it, and rounding alone does not break it.
 JITTER = (1e-3, 0.3)
-# Relative noise on known points: below, searches return to where they came from; at K = 7 half of
-# those begun here ended elsewhere, and as many orbits were new as from any other kind of start.
+# Relative noise on known points. At K = 7, ranks 2 and 3, 250 of 256 searches from here converged
+# (35 to 159 from other starts), and they found as many new orbits.
 NEIGHBOURHOOD = (0.1, 1.0)
 
 
