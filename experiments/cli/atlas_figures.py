@@ -130,7 +130,7 @@ def _diagrams(
                 lambda ax, o=orbit: draw_geometry(geometry(o), ax, o.label),  # type: ignore[misc]
                 "3d" if rank == 3 else None,
             )
-    saddle = next((o for o in fitting if o.rank and o.index(d) and len(o.betti) < 2), None)
+    saddle = next((o for o in fitting if o.rank and o.index(d) and not o.is_continuum), None)
     if saddle is not None:
         cut = orbit_slice(saddle, d)
         yield Diagram("slice-line", 0.75, lambda ax: draw_slice_line(cut, ax))
@@ -143,7 +143,7 @@ def _followed(
 ) -> Iterator[Diagram | str]:
     """Diagrams that need flows or branches."""
     K = found.model.num_classes
-    if found.unsearched or any(len(orbit.betti) > 1 for orbit in found.orbits):
+    if found.unsearched or any(orbit.is_continuum for orbit in found.orbits):
         yield "pathways and branches need a list of isolated orbits with nothing left out"
         return
     if len(found.orbits) > MAX_FOLLOWED:

@@ -104,7 +104,7 @@ def atlas_table(found: Any, d: int) -> Any:
 
 def _count(orbit: Any) -> str:
     """Matrices Z of an orbit; a continuum has none to count."""
-    if len(orbit.betti) > 1:
+    if orbit.is_continuum:
         return "continuum"
     return number(orbit.count) if orbit.count < 10**7 else f"{Decimal(orbit.count):.1e}"
 
@@ -120,7 +120,7 @@ def atlas_notes(found: Any, agreements: Sequence[Any] = ()) -> list[str]:
     """The checks of completeness, and what the failed searches ended in."""
     reasons: Counter[Any] = sum(found.failures.values(), Counter())
     failed = "; ".join(f"{count:,} {reason.value}" for reason, count in reasons.most_common())
-    continua = any(len(orbit.betti) > 1 for orbit in found.orbits)
+    continua = any(orbit.is_continuum for orbit in found.orbits)
     matrices = number_of(sum(orbit.count for orbit in found.orbits))
     kinds = "critical manifolds" if continua else f"orbits ({matrices} matrices Z)"
     reason = found.unsearched or found.status.value

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from landscape.atlas.orbit import Orbit
-from landscape.atlas.orbits import same_orbit
 from landscape.atlas.record import Atlas
 
 
@@ -55,10 +52,9 @@ def compare(found: Atlas, engine: str, others: Iterable[Orbit]) -> tuple[Atlas, 
         (4, 'symmetric points: finds 1 of the 3 orbits and 1 that the search had missed (now in the
         list)')
     """
-    counts = np.asarray(found.model.counts)
     orbits, new, shared = list(found.orbits), [], 0
     for other in others:
-        known = [i for i, orbit in enumerate(orbits) if _same(orbit, other, counts)]
+        known = [i for i, orbit in enumerate(orbits) if orbit.contains(other.item)]
         if not known:
             new.append(other)
             orbits.append(other)
@@ -67,8 +63,3 @@ def compare(found: Atlas, engine: str, others: Iterable[Orbit]) -> tuple[Atlas, 
     ordered = tuple(sorted(orbits, key=lambda orbit: orbit.objective))
     told = Agreement(engine, shared, tuple(new), len(found.orbits))
     return replace(found, orbits=ordered), told
-
-
-def _same(one: Orbit, other: Orbit, counts: object) -> bool:
-    items = [(o.objective, o.Z, o.bias) for o in (one, other)]
-    return one.rank == other.rank and same_orbit(items[0], items[1], np.asarray(counts))

@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.atlas.labels import label
-from landscape.atlas.orbits import orbit_size, stabiliser_order
+from landscape.atlas.orbits import (
+    TOLERANCE,
+    Item,
+    orbit_size,
+    resolution,
+    same_orbit,
+    stabiliser_order,
+)
 from landscape.atlas.search import Found
 from landscape.curvature import count_curvature
 from landscape.verdict import GLOBAL_GAP, Curvature
@@ -74,6 +81,28 @@ class Orbit:
     def bias(self) -> Array | None:
         """The bias without the shift that costs nothing: with Z a complete invariant."""
         return centred_bias(self.model, self.point)
+
+    @property
+    def item(self) -> Item:
+        """(objective, Z, bias): what tells orbits of one rank apart."""
+        return self.objective, self.Z, self.bias
+
+    @property
+    def is_continuum(self) -> bool:
+        """Whether the matrices Z form a continuum modulo relabelling."""
+        return len(self.betti) > 1
+
+    def contains(self, item: Item) -> bool:
+        """Whether a point (objective, Z, bias) lies in the orbit.
+
+        Continua of squared error are told by objective and singular values of Z.
+        """
+        if not self.is_continuum:
+            return same_orbit(self.item, item, np.asarray(self.model.counts))
+        sizes = [np.linalg.svd(np.asarray(M), compute_uv=False) for M in (self.Z, item[1])]
+        unit = resolution(TOLERANCE, self.Z, np.asarray(item[1]))
+        near = abs(self.objective - item[0]) <= TOLERANCE * max(1.0, abs(self.objective))
+        return near and bool(np.abs(sizes[0] - sizes[1]).max() <= unit)
 
     @property
     def overshoot(self) -> int:

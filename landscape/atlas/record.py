@@ -8,11 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-import numpy as np
-
 from landscape.atlas.checksum import Defect, Stratum, defects, euler_sum, missing_mass, morse_bott
 from landscape.atlas.orbit import Orbit, centred_bias, describe
-from landscape.atlas.orbits import TOLERANCE, same_orbit
+from landscape.atlas.orbits import TOLERANCE
 from landscape.atlas.search import Failure, Found
 from ufm.plain import UFM
 
@@ -155,18 +153,16 @@ def gathered(
         >>> [orbit.hits for orbit in gathered((), model.merge().model, again)]
         [2]
     """
-    kept, counts = sorted(orbits, key=_height), np.asarray(model.counts)
+    kept = sorted(orbits, key=_height)
     for new in found:
-        rank = model.d if np.any(new.point.W) else 0
         item = (new.objective, new.point.W @ new.point.H, centred_bias(model, new.point))
         # Objectives of one orbit agree far better than the tolerance for Z; others are not met.
         reach = TOLERANCE * max(1.0, abs(new.objective))
         first = bisect_left(kept, new.objective - reach, key=_height)
         last = bisect_right(kept, new.objective + reach, key=_height)
         for i in range(first, last):
-            old = kept[i]
-            if old.rank == rank and same_orbit((old.objective, old.Z, old.bias), item, counts):
-                kept[i] = old.seen_again(int(counted))
+            if kept[i].contains(item):
+                kept[i] = kept[i].seen_again(int(counted))
                 break
         else:
             insort(kept, replace(describe(model, new), hits=int(counted)), key=_height)

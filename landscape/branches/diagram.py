@@ -163,12 +163,7 @@ def find(orbits: Sequence[Orbit], branch: Branch, station: Station) -> int | Non
     """The number of the orbit, all at the c of the station, that it belongs to, or None."""
     model = branch.curve.model
     item = (station.objective, station.Z, centred_bias(model, station.point))
-    for i, orbit in enumerate(orbits):
-        if orbit.rank == branch.rank and same_orbit(
-            (orbit.objective, orbit.Z, orbit.bias), item, np.asarray(model.counts)
-        ):
-            return i
-    return None
+    return next((i for i, o in enumerate(orbits) if o.contains(item)), None)
 
 
 def _merged(events: list[Event], new: Event, model: UFM) -> list[Event]:

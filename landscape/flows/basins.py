@@ -128,7 +128,7 @@ def disconnectivity(found: Atlas, d: int, *, seed: int = 0) -> Tree:
         raise InputError(rule, K, "use fewer classes")
     index = {i: orbit.index(d) for i, orbit in enumerate(found.orbits) if orbit.rank <= d}
     lowest = {i: found.orbits[i] for i in index if not index[i]}
-    if any(len(orbit.betti) > 1 for orbit in lowest.values()):
+    if any(orbit.is_continuum for orbit in lowest.values()):
         rule = "A disconnectivity tree needs isolated minima"
         raise InputError(rule, "a continuum", "use a loss without class rotations")
     relabellings = [p for p in map(np.array, permutations(range(K))) if (counts[p] == counts).all()]

@@ -18,8 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.atlas.orbit import Orbit, centred_bias
-from landscape.atlas.orbits import TOLERANCE as SAME
-from landscape.atlas.orbits import resolution, same_orbit
 from landscape.atlas.record import Atlas
 from landscape.flows.descent import Descent, leave
 from landscape.flows.unstable import ALIKE, eigenspaces
@@ -228,19 +226,9 @@ def _identified(found: Atlas, source: Orbit, end: Descent) -> int | None:
     """The orbit below the source in which a flow ended."""
     if not end.arrived:
         return None
-    Z = end.point.W @ end.point.H
-    item = (end.objective, Z, centred_bias(source.model, end.point))
-    for i, orbit in enumerate(found.orbits):
-        if orbit.objective >= source.objective:
-            break
-        if len(orbit.betti) > 1:  # a continuum of squared error, told by its singular values
-            sizes = (np.linalg.svd(M, compute_uv=False) for M in (Z, orbit.Z))
-            same = np.abs(np.subtract(*sizes)).max() <= resolution(SAME, Z, orbit.Z)
-        else:
-            same = same_orbit((orbit.objective, orbit.Z, orbit.bias), item, source.model.counts)
-        if same:
-            return i
-    return None
+    item = (end.objective, end.point.W @ end.point.H, centred_bias(source.model, end.point))
+    below = (i for i, o in enumerate(found.orbits) if o.objective < source.objective)
+    return next((i for i in below if found.orbits[i].contains(item)), None)
 
 
 def _compressed(model: UFM, point: Point) -> Point:

@@ -20,21 +20,6 @@ def balanced(K, loss=None):
     return UFM(loss or CrossEntropy(), K, K, lambda_W=0.02, lambda_H=0.02)
 
 
-@pytest.fixture(scope="module")
-def four():
-    return atlas(balanced(4))
-
-
-@pytest.fixture(scope="module")
-def three():
-    return atlas(balanced(3))
-
-
-@pytest.fixture(scope="module")
-def five():
-    return atlas(balanced(5))
-
-
 def test_four_classes_have_eleven_orbits(four):
     assert len(four.orbits) == 11
     assert sum(orbit.count for orbit in four.orbits) == 64

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from landscape.atlas import Status, atlas, squared_error_atlas
-from landscape.atlas.orbits import same_orbit
 from landscape.critical import find_critical
 from landscape.hessian import dense_hessian
 from proofs_check.specimens import embed
@@ -57,8 +56,7 @@ def test_the_search_finds_the_same_isolated_orbits(settings):
     assert found.status is Status.SATURATED
     assert len(known.orbits) == len(found.orbits)
     for one, other in zip(known.orbits, found.orbits, strict=True):
-        items = [(o.objective, o.Z, o.bias) for o in (one, other)]
-        assert same_orbit(*items, model.counts_tuple)
+        assert one.contains(other.item)
         assert (one.range_index, one.overshoot) == (other.range_index, other.overshoot)
 
 
@@ -108,3 +106,15 @@ def test_where_there_is_no_closed_form():
         squared_error_atlas(of(MSE(), num_classes=33))
     with pytest.raises(InputError, match="4,096"):
         squared_error_atlas(UFM(MSE(), counts=range(101, 114), d=13, lambda_W=1e-4, lambda_H=1e-4))
+
+
+def test_a_continuum_contains_its_points_and_no_others():
+    found = squared_error_atlas(of(MSE(), num_classes=4))
+    plane = found.orbits[2]
+    assert plane.is_continuum
+    Q = np.linalg.qr(np.random.default_rng(1).normal(size=(4, 2)))[0]
+    Z = (1 - found.model.c) * Q @ Q.T  # another projector of rank 2
+    assert plane.contains((plane.objective, Z, None))
+    assert not plane.contains((plane.objective + 1e-3, Z, None))
+    assert not plane.contains((plane.objective, 1.001 * Z, None))
+    assert not any(o.contains((plane.objective, Z, None)) for o in found.orbits if o is not plane)

@@ -9,17 +9,16 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import landscape.branches.growth as growth
-from landscape.atlas import Atlas, atlas, describe, same_orbit
-from landscape.atlas.search import Found
+from landscape.atlas import Atlas, atlas
 from landscape.branches.continuation import End, follow
 from landscape.branches.curve import Curve
 from landscape.branches.diagram import BranchDiagram, branches, orbit_of
 from landscape.branches.events import Kind, event_error
 from landscape.branches.growth import extend, grow, sprouts
-from landscape.critical import find_critical
 from landscape.plots.bifurcation import draw_bifurcation
 from landscape.plots.style import RANK_COLOURS, style
-from ufm import UFM, CrossEntropy, InputError, Point
+from tests.landscapes import scaled
+from ufm import UFM, CrossEntropy, InputError
 from ufm.model import norm
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("atlas")]
@@ -27,52 +26,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("atlas")]
 DIGITS = 1e-10
 
 
-def polished(model, W, H, b=None):
-    """The critical point next to rounded entries, as an orbit of the merged model."""
-    merged = model.as_merged(model.origin())[0].with_dimension(np.shape(W)[1])
-    point, value, size, _ = find_critical(merged, Point(W, H, b), 1e-12, 100)
-    return describe(merged, Found(point.to_numpy(), float(value), float(size)))
-
-
-def scaled(model, c):
-    return model.with_decays(*(c / model.c * float(x) for x in (model.lambda_W, model.lambda_H)))
-
-
 def shared(some, others):
     """How many orbits of one list are in another."""
-    counts = np.asarray(some[0].model.counts)
-    items = [[(o.objective, o.Z, o.bias) for o in orbits] for orbits in (some, others)]
-    ranks = [[o.rank for o in orbits] for orbits in (some, others)]
-    return sum(
-        any(r == s and same_orbit(a, b, counts) for b, s in zip(items[1], ranks[1], strict=True))
-        for a, r in zip(items[0], ranks[0], strict=True)
-    )
-
-
-@pytest.fixture(scope="module")
-def three():
-    return atlas(UFM(CrossEntropy(), 3, 3, lambda_W=0.02, lambda_H=0.02))
-
-
-@pytest.fixture(scope="module")
-def biased():
-    """Six orbits; two of them end on others by breaking a symmetry."""
-    return atlas(
-        UFM(CrossEntropy(), counts=(2, 1, 1), d=3, lambda_W=0.03, lambda_H=0.01, lambda_b=0.05)
-    )
-
-
-@pytest.fixture(scope="module")
-def biased_diagram(biased):
-    return branches(biased, 0.03, 1.3)
-
-
-@pytest.fixture(scope="module")
-def folding():
-    """Rank one, classes of counts (2, 2, 1, 1): a branch that turns at c = 0.371."""
-    model = UFM(CrossEntropy(), counts=(2, 2, 1, 1), d=1, lambda_W=0.02, lambda_H=0.01)
-    W = np.array([[1.653], [0.928], [-1.291], [-1.291]])
-    return polished(model, W, np.array([[3.088, 0.826, -1.348, -1.348]]))
+    return sum(any(other.contains(one.item) for other in others) for one in some)
 
 
 def test_branches_predict_another_atlas(three):

@@ -7,32 +7,21 @@ import numpy as np
 import pytest
 
 import landscape.branches.continuation as continuation
-from landscape.atlas import atlas, describe
+from landscape.atlas import describe
 from landscape.atlas.search import Found
 from landscape.branches.continuation import End, follow
 from landscape.branches.curve import Curve, hermite
 from landscape.branches.diagram import branches
 from landscape.branches.events import Kind, event_error, events_on
 from landscape.branches.turning import Turn
-from landscape.critical import find_critical
 from proofs_check.claims.codes import balanced_model, bifurcation, merged_point
 from tests.helpers import FAMILY, Problem
-from ufm import MSE, UFM, CrossEntropy, Focal, InputError, LabelSmoothing, Point
+from tests.landscapes import polished, scaled
+from ufm import MSE, UFM, CrossEntropy, Focal, InputError, LabelSmoothing
 
 pytestmark = pytest.mark.xdist_group("atlas")
 # Events are claimed to ten digits.
 DIGITS = 1e-10
-
-
-def polished(model, W, H, b=None):
-    """The critical point next to rounded entries, as an orbit of the merged model."""
-    merged = model.as_merged(model.origin())[0].with_dimension(np.shape(W)[1])
-    point, value, size, _ = find_critical(merged, Point(W, H, b), 1e-12, 100)
-    return describe(merged, Found(point.to_numpy(), float(value), float(size)))
-
-
-def scaled(model, c):
-    return model.with_decays(*(c / model.c * float(x) for x in (model.lambda_W, model.lambda_H)))
 
 
 def brute(model, name, rank, c):
@@ -51,32 +40,6 @@ def counted(problem, station):
     zero = 1e-9 * np.abs(values).max()
     gradient = np.linalg.norm(problem.value_and_gradient(x)[1])
     return gradient, int(np.sum(values < -zero)), int(np.sum(np.abs(values) <= zero))
-
-
-@pytest.fixture(scope="module")
-def three():
-    return atlas(UFM(CrossEntropy(), 3, 3, lambda_W=0.02, lambda_H=0.02))
-
-
-@pytest.fixture(scope="module")
-def biased():
-    """Six orbits; two of them end on others by breaking a symmetry."""
-    return atlas(
-        UFM(CrossEntropy(), counts=(2, 1, 1), d=3, lambda_W=0.03, lambda_H=0.01, lambda_b=0.05)
-    )
-
-
-@pytest.fixture(scope="module")
-def biased_diagram(biased):
-    return branches(biased, 0.03, 1.3)
-
-
-@pytest.fixture(scope="module")
-def folding():
-    """Rank one, classes of counts (2, 2, 1, 1): a branch that turns at c = 0.371."""
-    model = UFM(CrossEntropy(), counts=(2, 2, 1, 1), d=1, lambda_W=0.02, lambda_H=0.01)
-    W = np.array([[1.653], [0.928], [-1.291], [-1.291]])
-    return polished(model, W, np.array([[3.088, 0.826, -1.348, -1.348]]))
 
 
 # ---- one branch

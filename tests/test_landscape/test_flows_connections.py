@@ -25,41 +25,11 @@ from landscape.flows.descent import (
 )
 from landscape.flows.unstable import eigenspaces
 from tests.helpers import Problem, naive_cross_entropy, naive_squared
+from tests.landscapes import balanced
 from ufm import MSE, UFM, CrossEntropy, InputError, Point, lift
 from ufm.chain_rule import flatten
 
 pytestmark = pytest.mark.xdist_group("atlas")
-
-
-def balanced(K, decay=0.02):
-    return UFM(CrossEntropy(), K, K, lambda_W=decay, lambda_H=decay)
-
-
-@pytest.fixture(scope="module")
-def three():
-    return atlas(balanced(3))
-
-
-@pytest.fixture(scope="module")
-def four():
-    return atlas(balanced(4))
-
-
-@pytest.fixture(scope="module")
-def skew():
-    """Unequal counts, unequal decays and a bias: nothing is symmetric by accident."""
-    model = UFM(CrossEntropy(), counts=(2, 1, 1), d=3, lambda_W=0.02, lambda_H=0.015, lambda_b=0.05)
-    return atlas(model)
-
-
-@pytest.fixture(scope="module")
-def wide(four):
-    return connect(four, 3)
-
-
-@pytest.fixture(scope="module")
-def small(three):
-    return connect(three, 2)
 
 
 w = np.array([2.0, 1, 0, -1, -2])

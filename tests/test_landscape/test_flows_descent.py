@@ -6,32 +6,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from landscape.atlas import atlas
 from landscape.flows.descent import (
     automorphisms,
     fixed_space,
 )
 from tests.helpers import Problem, naive_cross_entropy
-from ufm import UFM, CrossEntropy
 from ufm.chain_rule import flatten, unflatten
 
 pytestmark = pytest.mark.xdist_group("atlas")
-
-
-def balanced(K, decay=0.02):
-    return UFM(CrossEntropy(), K, K, lambda_W=decay, lambda_H=decay)
-
-
-@pytest.fixture(scope="module")
-def four():
-    return atlas(balanced(4))
-
-
-@pytest.fixture(scope="module")
-def skew():
-    """Unequal counts, unequal decays and a bias: nothing is symmetric by accident."""
-    model = UFM(CrossEntropy(), counts=(2, 1, 1), d=3, lambda_W=0.02, lambda_H=0.015, lambda_b=0.05)
-    return atlas(model)
 
 
 def group_of(Z, counts, b):

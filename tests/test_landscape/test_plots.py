@@ -46,6 +46,7 @@ from landscape.plots.placement import Spot, place_labels
 from landscape.plots.slice import at_dimension, orbit_slice
 from landscape.plots.style import RANK_COLOURS, spread
 from landscape.solve import solve
+from tests.drawing import boxes, overlapping, panel, within
 from ufm import MSE, UFM, CrossEntropy, Focal, InputError, LabelSmoothing, Point
 from ufm.frames import merged_code
 from ufm.spectrum import Level
@@ -55,30 +56,6 @@ from ufm.spectrum import Level
 def atlas_of(K):
     """The atlas of balanced cross entropy."""
     return atlas(UFM(CrossEntropy(), K, K, lambda_W=0.02, lambda_H=0.02))
-
-
-def panel(width=3.4, height=3.0):
-    return Figure(figsize=(width, height), layout="constrained").subplots()
-
-
-def boxes(texts):
-    """Boxes of texts as they are finally laid out."""
-    texts = [text for text in texts if text.get_visible() and text.get_text()]
-    texts[0].figure.canvas.figure.draw_without_rendering()
-    return [Text.get_window_extent(text) for text in texts]
-
-
-def overlapping(found, others=None):
-    """How many boxes overlap."""
-    if others is None:
-        return sum(a.overlaps(b) for i, a in enumerate(found) for b in found[:i])
-    return sum(a.overlaps(b) for a in found for b in others)
-
-
-def within(found, ax):
-    """Whether boxes lie inside axes, to a pixel."""
-    frame = ax.get_window_extent().padded(1)
-    return all(frame.contains(*box.min) and frame.contains(*box.max) for box in found)
 
 
 def spectrum(*values: float) -> SpectrumRecord:

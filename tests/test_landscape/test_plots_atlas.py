@@ -5,8 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from landscape.atlas import Round, atlas
 from landscape.hessian import dense_hessian
@@ -15,28 +13,11 @@ from landscape.plots.geometry import Geometry, draw_geometry, geometry
 from landscape.plots.gram import canonical_order, draw_gram, draw_gram_sheet
 from landscape.plots.strips import Strip, draw_strips, strips
 from landscape.plots.style import BLUE, RED, style
+from tests.drawing import boxes, overlapping, panel, within
+from tests.landscapes import balanced
 from ufm import UFM, CrossEntropy, InputError, Point
 
 pytestmark = pytest.mark.xdist_group("atlas")
-
-
-def balanced(K):
-    return UFM(CrossEntropy(), K, K, lambda_W=0.02, lambda_H=0.02)
-
-
-@pytest.fixture(scope="module")
-def three():
-    return atlas(balanced(3))
-
-
-@pytest.fixture(scope="module")
-def four():
-    return atlas(balanced(4))
-
-
-@pytest.fixture(scope="module")
-def five():
-    return atlas(balanced(5))
 
 
 @pytest.fixture(scope="module")
@@ -50,30 +31,6 @@ def uneven():
     """Unequal counts, unequal decays and a bias."""
     model = UFM(CrossEntropy(), 3, 3, counts=(2, 1, 1), lambda_W=0.02, lambda_H=0.01, lambda_b=0.05)
     return atlas(model)
-
-
-def panel(width=3.4, height=3.0, **options):
-    return Figure(figsize=(width, height), layout="constrained").subplots(**options)
-
-
-def boxes(texts):
-    """Boxes of texts as they are finally laid out."""
-    texts = [text for text in texts if text.get_visible() and text.get_text()]
-    texts[0].figure.canvas.figure.draw_without_rendering()
-    return [Text.get_window_extent(text) for text in texts]
-
-
-def overlapping(found, others=None):
-    """How many boxes overlap."""
-    if others is None:
-        return sum(a.overlaps(b) for i, a in enumerate(found) for b in found[:i])
-    return sum(a.overlaps(b) for a in found for b in others)
-
-
-def within(found, ax):
-    """Whether boxes lie inside axes, to a pixel."""
-    frame = ax.get_window_extent().padded(1)
-    return all(frame.contains(*box.min) and frame.contains(*box.max) for box in found)
 
 
 def representative(orbit, rng):

@@ -14,33 +14,9 @@ from landscape.plots.gram import canonical_order
 from landscape.plots.ladder import short_label
 from landscape.plots.pathway import draw_pathway
 from landscape.plots.style import RED, style
-from ufm import UFM, CrossEntropy
+from tests.landscapes import balanced
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("atlas")]
-
-
-def balanced(K, decay=0.02):
-    return UFM(CrossEntropy(), K, K, lambda_W=decay, lambda_H=decay)
-
-
-@pytest.fixture(scope="module")
-def three():
-    return atlas(balanced(3))
-
-
-@pytest.fixture(scope="module")
-def four():
-    return atlas(balanced(4))
-
-
-@pytest.fixture(scope="module")
-def wide(four):
-    return connect(four, 3)
-
-
-@pytest.fixture(scope="module")
-def small(three):
-    return connect(three, 2)
 
 
 @pytest.mark.slow
