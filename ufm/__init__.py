@@ -16,7 +16,6 @@ from ufm.certificate import Certificate, certificate
 from ufm.collapse import Collapse, collapse
 from ufm.errors import InputError
 from ufm.frames import merged_code, orthogonal_frame, polygon, simplex_etf
-from ufm.grouped import Grouped
 from ufm.losses import (
     MSE,
     CrossEntropy,
@@ -44,7 +43,6 @@ __all__ = [
     "Collapse",
     "CrossEntropy",
     "Focal",
-    "Grouped",
     "InputError",
     "LabelSmoothing",
     "Loss",

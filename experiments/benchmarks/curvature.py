@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,13 +19,14 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from experiments.benchmarks.minimum import cross_entropy
 from experiments.benchmarks.record import Record, against, measured
 from experiments.benchmarks.timing import Settings, alternate
+from landscape.atlas.symmetries import merged
 from landscape.curvature import CurvatureCount, count_curvature
 from landscape.hessian import dense_hessian
 from landscape.solve import solve
-from ufm.grouped import Grouped
 from ufm.model import norm, value_and_gradient
 from ufm.plain import UFM
 from ufm.point import Point
+from ufm.symmetric import Symmetric
 
 Array = NDArray[np.float64]
 OURS = "ufm-lab count_curvature"
@@ -45,13 +47,14 @@ def saddle(model: UFM, groups: tuple[int, ...]) -> tuple[Point, float]:
         >>> bool(saddle(cross_entropy(4, 6, 2), (2, 2))[1] < 1e-12)
         True
     """
-    inside = Grouped(model.with_dimension(len(groups) - 1), groups)
-    point = inside.expand(solve(inside).point).to_numpy()
+    blocks = [(0, size, alike) for size, alike in Counter(groups).items()]
+    symmetry = merged(model.counts_tuple, blocks)
+    point = symmetry.expand(solve(Symmetric(model, symmetry)).point)
     short = model.d - (len(groups) - 1)
     W, H = np.pad(point.W, ((0, 0), (0, short))), np.pad(point.H, ((0, short), (0, 0)))
     padded = Point(W, H, point.b)
-    merged, _ = model.as_merged(padded)
-    return padded, float(norm(value_and_gradient(merged, padded)[1]))
+    whole, _ = model.as_merged(padded)
+    return padded, float(norm(value_and_gradient(whole, padded)[1]))
 
 
 def lifted(model: UFM, point: Point) -> Point:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from experiments.cli.losses import CHOICES, LossChoice, choose_loss
+from experiments.losses import CHOICES, LossChoice, choose_loss
 
 NUM_CLASSES, DIMENSION, SAMPLES, DECAY = 4, 6, 1, 0.02
 MODEL_PANEL = "Model"

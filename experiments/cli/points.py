@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.cli.losses import PARAMETERS, LossChoice
 from experiments.cli.options import DECAY, DecayFlags, LossFlags, ModelInputs, SizeFlags
 from experiments.cli.output import whole_file
+from experiments.losses import PARAMETERS, LossChoice
 
 POINT_SCHEMA = 1
 

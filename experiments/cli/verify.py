@@ -13,9 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.cli.losses import PARAMETERS
 from experiments.cli.options import Json
 from experiments.cli.output import console, deliver, envelope, number, prepare, show, table
+from experiments.losses import PARAMETERS
 
 EXAMPLES = (
     "ufm verify --quick",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -30,6 +31,14 @@ SUBJECT = "whole landscapes"
 # Eigenvalues of these small Hessians carry rounding of 1e-15; those of saddles are 1e-4 or more.
 NEGATIVE = 1e-9
 COMPLETE = Hypothesis("the list passes every check of completeness", is_complete)
+_atlas_claim = partial(
+    Claim,
+    hypotheses=(COMPLETE,),
+    tolerance=COUNTING,
+    tolerance_source=COUNTING_SOURCE,
+    tier="T1",
+    subject=SUBJECT,
+)
 
 
 def _smallest(specimen: Specimen) -> float:
@@ -44,7 +53,7 @@ def neither_saddle_nor_global(specimen: Specimen) -> float:
     return float(height(specimen) > lowest(specimen) + NEGATIVE)
 
 
-STRICT = Claim(
+STRICT = _atlas_claim(
     id="every-orbit-is-a-strict-saddle",
     title="Every orbit but the minimum is a strict saddle",
     statement="For d = K - 1, K and K + 1 every orbit of the whole landscape of cross entropy but "
@@ -52,14 +61,9 @@ STRICT = Claim(
     latex=r"\nabla f = 0,\ f > f^* \;\Rightarrow\; \lambda_{\min}(\nabla^2 f) < 0",
     source="CE-4; after Zhu et al. (2021); the lists derived here",
     literature="proved",
-    hypotheses=(COMPLETE,),
     region=orbits_at_and_above,
     check=neither_saddle_nor_global,
-    tolerance=COUNTING,
-    tolerance_source=COUNTING_SOURCE,
-    tier="T1",
     mutant=Mutant("the dimension lowered to d < K - 1", region=low_dimensional),
-    subject=SUBJECT,
 )
 
 
@@ -92,21 +96,16 @@ def _without_the_highest_saddle(whole: Atlas) -> Atlas:
     return replace(whole, orbits=whole.orbits[:-2] + whole.orbits[-1:])
 
 
-CHECKSUM = Claim(
+CHECKSUM = _atlas_claim(
     id="euler-checksum",
     title="The signed count of critical orbits is one",
     statement="Over the whole landscape the signed count of critical matrices Z is 1 for every d.",
     latex=r"\sum_{r\le d}\text{count}\,(-1)^{\iota}\,e(b,d-r) = 1",
     source="AT-4; derived here (docs/atlas.md)",
     literature="derived here",
-    hypotheses=(COMPLETE,),
     region=landscapes,
     check=_sums(_same),
-    tolerance=COUNTING,
-    tolerance_source=COUNTING_SOURCE,
-    tier="T1",
     mutant=Mutant("one orbit left out", _sums(_without_the_highest_saddle)),
-    subject=SUBJECT,
 )
 
 
@@ -125,7 +124,7 @@ def _without_the_minimum(whole: Atlas) -> Atlas:
     return replace(whole, orbits=whole.orbits[1:])
 
 
-INEQUALITIES = Claim(
+INEQUALITIES = _atlas_claim(
     id="morse-inequalities",
     title="The Morse inequalities of the landscape",
     statement="The critical orbits of every index satisfy the equivariant Morse inequalities.",
@@ -133,14 +132,9 @@ INEQUALITIES = Claim(
     r" - \prod_{i\le d}\frac1{1-t^i} = (1+t)R(t),\ R \ge 0",
     source="AT-5; derived here after Bott (1982)",
     literature="derived here",
-    hypotheses=(COMPLETE,),
     region=landscapes,
     check=_violation(_same),
-    tolerance=COUNTING,
-    tolerance_source=COUNTING_SOURCE,
-    tier="T1",
     mutant=Mutant("the global minimiser left out", _violation(_without_the_minimum)),
-    subject=SUBJECT,
 )
 
 
@@ -155,25 +149,22 @@ def _height(specimen: Specimen) -> float:
     return height(specimen) - lowest(specimen)
 
 
-SPURIOUS = Claim(
+SPURIOUS = _atlas_claim(
     id="no-spurious-orbits-in-low-dimension",
     title="No spurious minima of balanced models for d < K - 1",
     statement="For d < K - 1 every orbit of minima of balanced cross entropy is global (false).",
     latex=r"d < K - 1:\quad \nabla f = 0,\ \nabla^2 f \succeq 0 \;\Rightarrow\; f = f^*",
     source="CE-4, pitfalls; the lists derived here",
     literature="refuted",
-    hypotheses=(COMPLETE,),
     region=low_dimensional,
     check=_spurious_height,
     tolerance=1e-9,
     tolerance_source="two values of one orbit agree to 1e-14",
-    tier="T1",
     mutant=Mutant("every orbit for every orbit of minima", _height),
     holds=False,
-    subject=SUBJECT,
 )
 
-LOW = Claim(
+LOW = _atlas_claim(
     id="strict-saddles-one-dimension-below",
     title="Strict saddles still at d = K - 2 for moderate decay",
     statement="At d = K - 2 and lambda = 0.02 every orbit of balanced cross entropy above the "
@@ -181,17 +172,12 @@ LOW = Claim(
     latex=r"d = K - 2,\ c = K/50:\quad f > f^* \;\Rightarrow\; \lambda_{\min}(\nabla^2 f) < 0",
     source="derived here",
     literature="derived here",
-    hypotheses=(COMPLETE,),
     region=orbits_below,
     check=neither_saddle_nor_global,
-    tolerance=COUNTING,
-    tolerance_source=COUNTING_SOURCE,
-    tier="T1",
     mutant=Mutant("lambda = 0.0005 and 0.1 beside it", region=low_dimensional),
-    subject=SUBJECT,
 )
 
-FOCAL = Claim(
+FOCAL = _atlas_claim(
     id="strict-saddle-focal",
     title="Strict saddles of focal loss",
     statement="Without bias and for 1/K >= u*(gamma), so for K <= 17, every critical point of "
@@ -203,11 +189,7 @@ FOCAL = Claim(
     hypotheses=(COMPLETE, Hypothesis("1/K >= u*(gamma)", _few_classes)),
     region=focal_orbits,
     check=neither_saddle_nor_global,
-    tolerance=COUNTING,
-    tolerance_source=COUNTING_SOURCE,
-    tier="T1",
     mutant=Mutant("K >= 18 for K <= 17", _minimum_above_the_best, many_classes),
-    subject=SUBJECT,
 )
 
 CLAIMS = (STRICT, FOCAL, CHECKSUM, INEQUALITIES, SPURIOUS, LOW)

@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 import proofs_check.run
-from experiments.cli.losses import PARAMETERS
+from experiments.losses import PARAMETERS
 
 THEOREMS = """
 import numpy as np

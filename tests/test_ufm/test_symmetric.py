@@ -4,10 +4,12 @@ import jax
 import numpy as np
 import pytest
 
+from landscape.atlas.symmetries import merged
 from landscape.critical import find_critical
-from landscape.verdict import verdict
-from tests.helpers import FAMILY, Problem
-from ufm import UFM, InputError, UserLoss
+from landscape.solve import solve
+from landscape.verdict import Curvature, verdict
+from tests.helpers import FAMILY, Problem, naive_cross_entropy
+from ufm import UFM, CrossEntropy, InputError, UserLoss
 from ufm.frames import polygon, simplex_etf
 from ufm.model import norm
 from ufm.symmetric import Symmetric, Symmetry
@@ -107,6 +109,51 @@ def test_equal_frames_rotate_idle_entries_and_the_shift_are_flat(lambda_b, extra
     assert np.linalg.matrix_rank(point.W[:3, 1:], 1e-6) == 2
     told = verdict(small, point)
     assert told.count.nullity == told.count.predicted_nullity == 1 + 4 + 6 + extra
+
+
+@pytest.mark.parametrize(
+    ("name", "counts", "blocks", "lambda_b"),
+    [
+        ("ce", (1, 1, 1, 1), [(0, 2, 2)], None),
+        ("ce", (2, 2, 3, 3), [(0, 2, 1), (1, 2, 1)], 0.0),
+        ("ce", (3, 3, 3, 1), [(1, 3, 1), (0, 1, 1)], 0.03),
+        ("mse", (1, 1, 1, 1), [(0, 2, 1), (0, 1, 2)], None),
+    ],
+)
+def test_the_lowest_point_of_merged_classes_is_a_saddle(name, counts, blocks, lambda_b):
+    model = UFM(FAMILY[name][0], counts=counts, d=6, lambda_W=LW, lambda_H=LH, lambda_b=lambda_b)
+    symmetry = merged(counts, blocks)
+    found = solve(Symmetric(model, symmetry))
+    assert found
+    point = symmetry.expand(found.point)
+    rank = point.W.shape[1]
+    assert np.abs(point.W @ point.H).max() > 0.1  # not the origin
+    point = point._replace(W=np.pad(point.W, ((0, 0), (0, 6 - rank))))
+    point = point._replace(H=np.pad(point.H, ((0, 6 - rank), (0, 0))))
+    brute = brute_force(name, counts, 6, lambda_b)
+    assert np.linalg.norm(brute.value_and_gradient(brute.pack(point))[1]) < 1e-11
+    told = verdict(model, point)
+    assert told.curvature is Curvature.STRICT_SADDLE
+    assert np.sum(brute.spectrum(point) < -1e-6) == told.count.index > 0
+
+
+@pytest.mark.parametrize(("c", "index"), [(0.12, 12), (0.14, 9)])
+def test_the_index_of_pairs_drops_where_theory_says(c, index):
+    """CE-6, K = 6, G = 3, d = 4: (K - G) d = 12 below c* = 0.13055, (K - G)(d - 1) = 9 above.
+
+    The value is that of e^beta = G / c - G + 1.
+    """
+    model = UFM(CrossEntropy(), 6, 2, lambda_W=c / 6, lambda_H=c / 6)
+    symmetry = merged((1,) * 6, [(0, 2, 3)])
+    found = solve(Symmetric(model, symmetry))
+    beta = np.log(3 / c - 2)
+    lowest = np.log(np.exp(beta) + 2) - beta + 2 * c * beta / 3 + np.log(2)
+    assert found.objective == pytest.approx(lowest, abs=1e-13)
+    point = symmetry.expand(found.point)
+    assert point.W.shape == (6, 2)
+    wide = point._replace(W=np.pad(point.W, ((0, 0), (0, 2))), H=np.pad(point.H, ((0, 2), (0, 0))))
+    brute = Problem.of(naive_cross_entropy(), (1,) * 6, 4, c / 6, c / 6)
+    assert np.sum(brute.spectrum(wide) < -1e-9) == index
 
 
 def test_bad_input_is_refused():
