@@ -30,8 +30,8 @@ from experiments.cli.output import (
     require_writable,
     show,
     stepwise,
-    whole_file,
 )
+from experiments.files import whole_file
 
 EXAMPLES = (
     "ufm atlas -K 5 --lambda 0.02",

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from experiments.cli.output import whole_file
+from experiments.files import whole_file
 from landscape.atlas import Atlas
 from landscape.branches import branches
 from landscape.flows import connect, disconnectivity

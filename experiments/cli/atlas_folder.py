@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from experiments.cli.options import ModelInputs
-from experiments.cli.output import plain, whole_file
+from experiments.cli.output import plain
+from experiments.files import whole_file
 from ufm.errors import InputError
 from ufm.point import Point
 

@@ -22,8 +22,8 @@ from experiments.cli.output import (
     require_writable,
     show,
     table,
-    whole_file,
 )
+from experiments.files import whole_file
 
 EXAMPLES = (
     "ufm bench",

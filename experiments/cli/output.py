@@ -6,17 +6,17 @@ import json
 import math
 import os
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+
+from experiments.files import whole_file
 
 SCHEMA = 1
 # Piped output has no width of its own.
@@ -137,23 +137,6 @@ def require_writable(path: Path | None, what: str) -> None:
         raise InputError(f"Need an existing folder for {what}", folder, f"mkdir -p {folder}")
     if not os.access(folder, os.W_OK):
         raise InputError(f"Need a writable folder for {what}", folder, "choose another one")
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A binary stream whose content appears at ``path`` when the block ends well, else not."""
-    folder = path.absolute().parent
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            yield stream
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def patiently(message: str, work: Callable[[], T]) -> T:

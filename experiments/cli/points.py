@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.cli.options import DECAY, DecayFlags, LossFlags, ModelInputs, SizeFlags
-from experiments.cli.output import whole_file
+from experiments.files import whole_file
 from experiments.losses import PARAMETERS, LossChoice
 
 POINT_SCHEMA = 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from experiments.cli.output import whole_file
+from experiments.files import whole_file
 from experiments.report.figures import Picture, pictures
 from experiments.report.formula import formula
 from experiments.report.provenance import provenance

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from experiments.cli import main
-from experiments.cli.output import plain, whole_file
+from experiments.cli.output import plain
+from experiments.files import whole_file
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("jax", "numpy", "scipy", "matplotlib", "sympy", "ufm", "landscape", "proofs_check")

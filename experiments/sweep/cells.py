@@ -1,0 +1,272 @@
+"""Cells of a sweep as columns, and the batches they are cut into."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.losses import LossChoice
+from experiments.sweep.axes import size_of
+from experiments.sweep.spec import Spec
+from ufm.errors import InputError
+from ufm.plain import UFM
+
+Column = NDArray[Any]
+PARAMETER_COLUMNS = ("smoothing", "gamma", "kappa", "target")
+# A start in K + K columns has a row space of at most 2 K dimensions, whatever d is.
+ROW_SPACE = 2
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Cells of a sweep, one entry per cell in every column.
+
+    Attributes:
+        columns: cell, loss, smoothing, gamma, kappa, target, K, d, n, counts, N, imbalance,
+            lambda_W, lambda_H, lambda_b, c, seed, saddle; NaN where a number does not apply.
+        losses: the loss choices of the sweep.
+        which: loss choice of every cell.
+    """
+
+    columns: Mapping[str, Column]
+    losses: tuple[LossChoice, ...]
+    which: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.which)
+
+    def take(self, indices: Any) -> Cells:
+        """Some of the cells."""
+        chosen = {name: column[indices] for name, column in self.columns.items()}
+        return Cells(chosen, self.losses, self.which[indices])
+
+    def counts(self, i: int) -> tuple[int, ...]:
+        """Samples per class of one cell."""
+        written = self.columns["counts"][i]
+        if written:
+            return tuple(int(x) for x in written.split(","))
+        return (int(self.columns["n"][i]),) * int(self.columns["K"][i])
+
+    @cached_property
+    def _built(self) -> dict[int, Any]:
+        return {}
+
+    def loss(self, i: int) -> Any:
+        """The loss of one cell."""
+        which = int(self.which[i])
+        if which not in self._built:
+            self._built[which] = self.losses[which].build()
+        return self._built[which]
+
+    def model(self, i: int) -> UFM:
+        """The model of one cell, as ``ufm solve`` would build it."""
+        column = {name: values[i] for name, values in self.columns.items()}
+        lambda_b = column["lambda_b"]
+        return UFM(
+            self.loss(i),
+            d=int(column["d"]),
+            counts=self.counts(i),
+            lambda_W=float(column["lambda_W"]),
+            lambda_H=float(column["lambda_H"]),
+            lambda_b=None if np.isnan(lambda_b) else float(lambda_b),
+        )
+
+
+def expand(spec: Spec) -> Cells:
+    """The table of cells of a sweep, in the order of its axes.
+
+    Raises:
+        InputError: a cell outside the domain of the model, with its number.
+
+    Example:
+        >>> from experiments.sweep.spec import make_spec
+        >>> cells = expand(make_spec({"task": "minimise", "axes": {"K": 4, "c": [0.1, 0.2]}}))
+        >>> len(cells), cells.columns["d"].tolist(), cells.columns["lambda_W"].round(3).tolist()
+        (2, [4, 4], [0.025, 0.05])
+    """
+    lengths = [len(values) for values in spec.axes.values()]
+    grids = np.indices(lengths).reshape(len(lengths), -1)
+    at = dict(zip(spec.axes, grids, strict=True))
+    size = spec.num_cells
+
+    def pick(name: str, default: Any, kind: Any = float) -> Column:
+        if name not in spec.axes:
+            return np.full(size, default, dtype=kind)
+        values = np.empty(len(spec.axes[name]), dtype=kind)
+        values[:] = [np.nan if value is None else value for value in spec.axes[name]]
+        return values[at[name]]
+
+    K, n, counts, N, imbalance = _classes(spec, at, size, pick)
+    columns: dict[str, Column] = {"cell": np.arange(size)}
+    losses = spec.axes["loss"]
+    which = at["loss"]
+    columns["loss"] = np.array([choice.spec for choice in losses], dtype=object)[which]
+    for name in PARAMETER_COLUMNS:
+        values = np.array([choice.parameters.get(name, np.nan) for choice in losses])
+        columns[name] = values[which]
+    columns.update(K=K, d=_sized(spec, at, "d", K), n=n, counts=counts, N=N, imbalance=imbalance)
+    lambda_W, lambda_H = _decays(spec, pick, K, N)
+    columns.update(lambda_W=lambda_W, lambda_H=lambda_H, lambda_b=pick("lambda_b", np.nan))
+    columns["c"] = np.sqrt(K * N * lambda_W * lambda_H)
+    columns["seed"] = pick("seed", 0, np.int64)
+    columns["saddle"] = pick("saddle", "", object)
+    cells = Cells(columns, losses, which)
+    _require_domain(cells)
+    return cells
+
+
+def _classes(spec: Spec, at: Any, size: int, pick: Any) -> tuple[Column, ...]:
+    """K, samples of the smallest class, written counts ("" when equal), N, imbalance."""
+    if "counts" in spec.axes:
+        profiles = spec.axes["counts"]
+        chosen = at["counts"]
+    else:
+        K, n = pick("K", 0, np.int64), pick("n", 1, np.int64)
+        if "imbalance" not in spec.axes:
+            empty = np.full(size, "", dtype=object)
+            return K, n, empty, K * n, np.ones(size)
+        ratio = pick("imbalance", 1.0)
+        majority = _sized(spec, at, "majority", K) if "majority" in spec.axes else K // 2
+        keys = np.stack([K, n, majority, ratio], axis=1)
+        distinct, chosen = np.unique(keys, axis=0, return_inverse=True)
+        profiles = tuple(_steps(*key) for key in distinct)
+    lengths = np.array([len(p) for p in profiles])
+    written = np.array(
+        ["" if len(set(p)) == 1 else ",".join(map(str, p)) for p in profiles], dtype=object
+    )
+    smallest, total = np.array([min(p) for p in profiles]), np.array([sum(p) for p in profiles])
+    largest = np.array([max(p) for p in profiles])
+    found = (lengths, smallest, written, total, largest / np.maximum(smallest, 1))
+    return tuple(x[chosen] for x in found)
+
+
+def _steps(K: float, n: float, majority: float, ratio: float) -> tuple[int, ...]:
+    """Two levels: ``majority`` classes with ratio * n samples, the others with n."""
+    large = round(ratio * n)
+    if not 0 < majority < K or abs(large - ratio * n) > 1e-9 * large or ratio < 1:
+        rule = "Need 0 < majority < K and a whole number imbalance * n >= n"
+        got = f"K={K:g}, majority={majority:g}, imbalance={ratio:g}, n={n:g}"
+        raise InputError(rule, got, "raise n, or change the ratio")
+    return (large,) * int(majority) + (int(n),) * int(K - majority)
+
+
+def _sized(spec: Spec, at: Any, name: str, K: Column) -> Column:
+    """A column of sizes that may follow K."""
+    found = np.empty(len(K), dtype=np.int64)
+    for position, value in enumerate(spec.axes[name]):
+        here = at[name] == position
+        for k in np.unique(K[here]):
+            found[here & (k == K)] = size_of(value, int(k))
+    return found
+
+
+def _decays(spec: Spec, pick: Any, K: Column, N: Column) -> tuple[Column, Column]:
+    if "lambda_W" in spec.axes:
+        return pick("lambda_W", np.nan), pick("lambda_H", np.nan)
+    if "decay" in spec.axes:
+        both = pick("decay", np.nan)
+        return both, both
+    # A task that looks for c itself gets c = 1 to scale.
+    root, sigma = np.sqrt(pick("decay_ratio", 1.0)), pick("c", 1.0) / np.sqrt(K * N)
+    return sigma * root, sigma / root
+
+
+def _require_domain(cells: Cells) -> None:
+    """Every rule of the model, over all cells at once; the error names the first bad cell."""
+    column = cells.columns
+    rules = (
+        ("K", 2, "give two classes or more"),
+        ("d", 1, "use one dimension or more"),
+        ("n", 1, "give one sample or more per class"),
+        ("seed", 0, "use 0 or more"),
+    )
+    for name, least, remedy in rules:
+        bad = np.flatnonzero(column[name] < least)
+        if len(bad):
+            rule = f"Need {name} >= {least} in every cell"
+            raise InputError(rule, f"{column[name][bad[0]]} in cell {bad[0]}", remedy)
+    for name in ("lambda_W", "lambda_H"):
+        bad = np.flatnonzero(~((column[name] > 0) & np.isfinite(column[name])))
+        if len(bad):
+            rule = f"Need {name} > 0 in every cell"
+            got = f"{column[name][bad[0]]} in cell {bad[0]}"
+            raise InputError(rule, got, "use a positive decay, or a positive c")
+    if any(value < 0 for value in column["lambda_b"] if isfinite(value)):
+        raise InputError("Need lambda_b >= 0, or none", "a negative one", 'use 0, or "none"')
+    for i in np.unique(cells.which, return_index=True)[1]:
+        cells.loss(int(i))  # parameters outside their domain speak for themselves
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Cells that one compiled program serves.
+
+    Attributes:
+        number: place among the batches of the sweep.
+        indices: its cells.
+        shape: what fixes the program: loss, K, width, kind of bias.
+        size: cells that the program takes; a short batch is filled up with its last cell.
+    """
+
+    number: int
+    indices: NDArray[np.int64]
+    shape: tuple[str, int, int, str]
+    size: int
+
+
+def batches(cells: Cells, size: int) -> list[Batch]:
+    """The batches of a whole sweep; they depend on the spec alone.
+
+    Example:
+        >>> from experiments.sweep.spec import make_spec
+        >>> axes = {"K": [3, 4], "d": {"from": 1, "to": 5}, "c": [0.1, 0.2]}
+        >>> cut = batches(expand(make_spec({"task": "minimise", "axes": axes})), 8)
+        >>> [(batch.shape[1:3], len(batch.indices)) for batch in cut]
+        [((3, 2), 4), ((3, 5), 6), ((4, 2), 4), ((4, 5), 6)]
+    """
+    shapes = _shapes(cells)
+    kinds, inverse = np.unique(shapes, axis=0, return_inverse=True)
+    found: list[Batch] = []
+    for kind, (_, K, width, bias) in enumerate(kinds):
+        members = np.flatnonzero(inverse == kind)
+        # Equal batches: one program per shape, and little of it idle.
+        parts = -(-len(members) // size)
+        length = -(-len(members) // parts)
+        for start in range(0, len(members), length):
+            chosen = members[start : start + length]
+            name = cells.columns["loss"][chosen[0]]
+            label = ("no bias", "free bias", "bias")[bias]
+            found.append(Batch(len(found), chosen, (name, int(K), int(width), label), length))
+    return found
+
+
+def _shapes(cells: Cells) -> NDArray[np.int64]:
+    """(loss number, K, width, kind of bias) of every cell.
+
+    Widths are shared: a cell runs in the largest width of its K that is less than twice its own,
+    with idle columns, which costs less than compiling another program.
+    """
+    column = cells.columns
+    loss = np.unique(column["loss"].astype(str), return_inverse=True)[1]
+    needed = np.minimum(column["d"], ROW_SPACE * column["K"])
+    width = needed.copy()
+    for K in np.unique(column["K"]):
+        here = column["K"] == K
+        top = None
+        for value in np.unique(needed[here])[::-1]:
+            if top is None or 2 * value < top:
+                top = value
+            width[here & (needed == value)] = top
+    bias = np.where(np.isnan(column["lambda_b"]), 0, np.where(column["lambda_b"] == 0, 1, 2))
+    return np.stack([loss, column["K"], width, bias], axis=1)
+
+
+def missing(cut: list[Batch], present: Any) -> Iterator[Batch]:
+    """The batches that a store does not have yet, in order."""
+    return (batch for batch in cut if batch.number not in present)

@@ -1,0 +1,274 @@
+"""Run a sweep: what its store does not have yet is computed batch by batch and written."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from experiments.files import whole_file
+from experiments.sweep.cells import Batch, Cells, batches, expand, missing
+from experiments.sweep.spec import Spec
+from experiments.sweep.store import Store
+from experiments.sweep.tasks import TASKS
+from experiments.sweep.work import Columns, Work
+from ufm.errors import InputError
+
+# Cells a batch holds at most: a second or two of work at K = 10, so that little is lost.
+BATCH = 512
+# Cells that step together on a CPU where nothing was measured (fastest at K = 10, d = 16).
+SLOTS = 16
+# What is compared where a shape has so many batches that two more compilations pay.
+CANDIDATES, MEASURE_FROM = (1, SLOTS), 8
+STRATEGIES = "strategies.json"
+FAILED = "FAILED"
+GOOD = "CONVERGED"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One batch with everything a worker needs; it can be sent to another process."""
+
+    number: int
+    count: int
+    task: str
+    work: Work
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        done, total: cells in the store, and of the whole sweep.
+        failures: cells in the store that did not end as they should.
+        rate: cells per second of this run so far.
+        remaining: seconds left at that rate, None before the first batch.
+    """
+
+    done: int
+    total: int
+    failures: int
+    rate: float
+    remaining: float | None
+
+    def __str__(self) -> str:
+        text = f"{self.done:,}/{self.total:,} cells"
+        if self.rate:
+            text += f", {self.rate:,.0f}/s"
+        if self.remaining is not None:
+            minutes, seconds = divmod(round(self.remaining), 60)
+            text += f", {minutes}:{seconds:02d} left"
+        return text + (f", {self.failures:,} failed" if self.failures else "")
+
+
+class Executor(Protocol):
+    """Something that computes jobs, in any order."""
+
+    def __call__(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Columns]]:
+        """The jobs with their columns, as they are done."""
+
+
+def run(
+    spec: Spec,
+    folder: Path,
+    *,
+    executor: Executor | None = None,
+    max_failures: int | None = None,
+    say: Callable[[Progress], None] = lambda progress: None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Store:
+    """Compute what the folder does not have yet; a kill loses the batches in flight only.
+
+    Args:
+        spec: the sweep.
+        folder: of its store; made, or gone on from.
+        executor: by default the cores of this machine.
+        max_failures: stop once more cells than this have failed.
+        say: called with the progress after every batch.
+        provenance: kept in the manifest of a new store.
+
+    Raises:
+        InputError: a folder of another sweep, one that is being written, or too many failures.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from experiments.sweep.spec import make_spec
+        >>> axes = {"K": 3, "c": [0.5, 1.5]}
+        >>> with TemporaryDirectory() as folder:
+        ...     store = run(make_spec({"task": "minimise", "axes": axes}), Path(folder))
+        ...     store.table(["rank"])["rank"].tolist()
+        [2, 0]
+    """
+    cells = expand(spec)
+    cut = batches(cells, BATCH)
+    manifest = {
+        "key": spec.key,
+        "name": spec.name,
+        "task": spec.task,
+        "note": spec.note,
+        "options": dict(spec.options),
+        "axes": {name: [str(value) for value in values] for name, values in spec.axes.items()},
+        "num_cells": len(cells),
+        "num_batches": len(cut),
+        "provenance": dict(provenance or {}),
+    }
+    store = Store.create(folder, manifest)
+    with store.lock():
+        scan = store.scan()
+        store.set_aside(scan)
+        _compute(spec, cells, cut, store, executor or LocalExecutor(), max_failures, say)
+    return store
+
+
+def _compute(
+    spec: Spec,
+    cells: Cells,
+    cut: list[Batch],
+    store: Store,
+    executor: Executor,
+    max_failures: int | None,
+    say: Callable[[Progress], None],
+) -> None:
+    present = store.scan().present
+    todo = list(missing(cut, present))
+    done = len(cells) - sum(len(batch.indices) for batch in todo)
+    failures = count_failures(store) if present else 0
+    say(Progress(done, len(cells), failures, 0.0, None))
+    jobs = jobs_of(spec, cells, cut, todo, Strategies(store.folder / STRATEGIES))
+    began, before = time.monotonic(), done
+    for job, columns in executor(jobs):
+        store.write(job.number, columns)
+        done += job.count
+        failures += int(np.sum(columns["result"] != GOOD))
+        rate = (done - before) / max(time.monotonic() - began, 1e-9)
+        say(Progress(done, len(cells), failures, rate, (len(cells) - done) / rate))
+        if max_failures is not None and failures > max_failures:
+            rule = f"Stopped after more than --max-failures {max_failures} failed cells"
+            remedy = "look at the column reason; the same command goes on with a larger limit"
+            raise InputError(rule, f"{failures} in {done} cells", remedy)
+
+
+def count_failures(store: Store) -> int:
+    """Cells in a store that did not end as they should."""
+    return int(np.sum(store.table(["result"])["result"] != GOOD))
+
+
+def jobs_of(
+    spec: Spec, cells: Cells, cut: list[Batch], todo: list[Batch], strategies: Strategies
+) -> Iterator[Job]:
+    """The jobs of the batches to do, each with the strategy of its shape."""
+    many: dict[Any, int] = {}
+    for batch in cut:
+        many[batch.shape] = many.get(batch.shape, 0) + 1
+    for batch in todo:
+        filled = np.pad(batch.indices, (0, batch.size - len(batch.indices)), mode="edge")
+        work = Work(cells.take(filled), batch.shape[2], spec.options, SLOTS, False)
+        job = Job(batch.number, len(batch.indices), spec.task, work)
+        slots, together = strategies.choose(batch.shape, job, many[batch.shape])
+        yield replace(job, work=replace(work, slots=slots, together=together))
+
+
+def compute(job: Job) -> Columns:
+    """The columns of one batch: cells, results and seconds; an error becomes the reason.
+
+    Example:
+        >>> from experiments.sweep.spec import make_spec
+        >>> cells = expand(make_spec({"task": "minimise", "axes": {"K": 3, "c": 0.5}}))
+        >>> options = TASKS["minimise"].options
+        >>> job = Job(0, 1, "minimise", Work(cells, 3, options, 1, False))
+        >>> compute(job)["result"].tolist()
+        ['CONVERGED']
+    """
+    task = TASKS[job.task]
+    began = time.perf_counter()
+    try:
+        found = task.compute(job.work)
+    except Exception as error:
+        found = task.blank(len(job.work.cells))
+        found["result"][:] = FAILED
+        found["reason"][:] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    seconds = (time.perf_counter() - began) / job.count
+    whole = {**job.work.cells.columns, **found}
+    columns = {name: np.asarray(column)[: job.count] for name, column in whole.items()}
+    return {**columns, "seconds": np.full(job.count, seconds)}
+
+
+class LocalExecutor:
+    """The cores of this machine: compiled code releases Python's lock, so threads are enough."""
+
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = threads
+
+    def __call__(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Columns]]:
+        """The jobs with their columns, as they are done; at most one waits per thread."""
+        import jax
+
+        on_cpu = jax.default_backend() == "cpu"
+        threads = self.threads or ((os.cpu_count() or 1) if on_cpu else 1)
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="sweep")
+        running: dict[Future[Columns], Job] = {}
+        try:
+            for job in jobs:
+                running[pool.submit(compute, job)] = job
+                if len(running) > threads:
+                    yield from _finished(running)
+            while running:
+                yield from _finished(running)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _finished(running: dict[Future[Columns], Job]) -> Iterator[tuple[Job, Columns]]:
+    for future in wait(running, return_when=FIRST_COMPLETED).done:
+        yield running.pop(future), future.result()
+
+
+class Strategies:
+    """How each shape is computed: chosen once, written down, and kept for good.
+
+    Sums in another order differ in the last bits, so a sweep that is gone on with must not choose
+    again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.chosen: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        except ValueError as error:
+            raise InputError("Need a whole file of strategies", path, "remove it") from error
+
+    def choose(self, shape: Any, job: Job, num_batches: int) -> tuple[int, bool]:
+        """(slots, together) of a shape; many batches of one shape pay for a measurement."""
+        import jax
+
+        name = "/".join(map(str, shape))
+        if name not in self.chosen:
+            if jax.default_backend() != "cpu":
+                found: dict[str, Any] = {"slots": len(job.work.cells), "together": True}
+            elif num_batches < MEASURE_FROM:
+                found = {"slots": SLOTS, "together": False}
+            else:
+                seconds = {slots: _seconds(job, slots) for slots in CANDIDATES}
+                best = min(seconds, key=lambda slots: seconds[slots])
+                found = {"slots": best, "together": False, "seconds": seconds}
+            self.chosen[name] = found
+            with whole_file(self.path) as stream:
+                stream.write(json.dumps(self.chosen, indent=2).encode())
+        return int(self.chosen[name]["slots"]), bool(self.chosen[name]["together"])
+
+
+def _seconds(job: Job, slots: int) -> float:
+    """Time of a batch once it is compiled."""
+    tried = replace(job, work=replace(job.work, slots=slots))
+    compute(tried)
+    began = time.perf_counter()
+    compute(tried)
+    return time.perf_counter() - began

@@ -1,0 +1,225 @@
+"""A sweep as a person writes it: a task, axes whose product are the cells, and options."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from experiments.losses import LossChoice
+from experiments.sweep.axes import AXES, MAX_CELLS, closest, expand_axis
+from experiments.sweep.tasks import TASKS
+from ufm.errors import InputError
+
+# Changes whenever the same spec would give other numbers.
+SCHEMA = 1
+KEYS = ("name", "task", "note", "axes", "options")
+DEFAULTS: Mapping[str, Any] = {
+    "d": "K",
+    "n": 1,
+    "seed": 0,
+}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A sweep.
+
+    Attributes:
+        name: what it is called.
+        task: what is done in every cell, a key of ``TASKS``.
+        axes: values of every axis, the last one varying fastest.
+        options: of the task, all of them.
+        note: a sentence about the question it answers.
+    """
+
+    name: str
+    task: str
+    axes: Mapping[str, tuple[Any, ...]]
+    options: Mapping[str, Any]
+    note: str = ""
+
+    @cached_property
+    def key(self) -> str:
+        """Content hash: of the task, the cells and the options, and of a user's own loss."""
+        axes = {name: [_plain(value) for value in values] for name, values in self.axes.items()}
+        content = {"schema": SCHEMA, "task": self.task, "axes": axes, "options": self.options}
+        text = json.dumps(content, sort_keys=False, default=str)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    @property
+    def num_cells(self) -> int:
+        """Length of the table."""
+        size = 1
+        for values in self.axes.values():
+            size *= len(values)
+        return size
+
+
+def _plain(value: Any) -> Any:
+    """A value as it enters the hash; a user's loss enters with its source."""
+    if not isinstance(value, LossChoice):
+        return value
+    source = ""
+    if value.own:
+        loss = value.build()
+        place = value.spec.rpartition(":")[0]
+        whole = place.endswith(".py") and Path(place).is_file()
+        source = Path(place).read_text() if whole else inspect.getsource(loss)
+    return [value.spec, dict(value.parameters), source]
+
+
+def make_spec(written: Mapping[str, Any]) -> Spec:
+    """A sweep from a mapping, as TOML gives it.
+
+    Raises:
+        InputError: an unknown key, axis, task or option (with the closest known one), contradicting
+            axes, or more than ten million cells.
+
+    Example:
+        >>> spec = make_spec({"task": "minimise", "axes": {"K": [3, 4], "c": 0.1}})
+        >>> spec.num_cells, sorted(spec.axes)
+        (2, ['K', 'c', 'd', 'loss', 'n', 'seed'])
+    """
+    for key in written:
+        if key not in KEYS:
+            raise closest(key, KEYS, "key of a sweep")
+    task, axes = written.get("task"), written.get("axes")
+    if not isinstance(task, str) or task not in TASKS:
+        raise closest(str(task), TASKS, "task")
+    if not isinstance(axes, Mapping) or not axes:
+        raise InputError(
+            "Need a table [axes] in a sweep", repr(axes), "write for example K = [3, 4]"
+        )
+    for name in axes:
+        if name not in AXES:
+            raise closest(name, AXES, "axis")
+    _require_consistent(axes, task)
+    whole = {"loss": "ce", **axes}
+    if "counts" in axes:
+        whole = {k: v for k, v in whole.items() if k != "K"}
+    else:
+        whole.setdefault("n", DEFAULTS["n"])
+    for name in ("d", "seed"):
+        whole.setdefault(name, DEFAULTS[name])
+    expanded = {name: expand_axis(name, value) for name, value in whole.items()}
+    spec = Spec(
+        _text(written, "name", "sweep"),
+        task,
+        expanded,
+        _options(task, written.get("options", {})),
+        _text(written, "note", ""),
+    )
+    if spec.num_cells > MAX_CELLS:
+        raise InputError(f"Need at most {MAX_CELLS:,} cells", f"{spec.num_cells:,}", "cut an axis")
+    return spec
+
+
+def _text(written: Mapping[str, Any], key: str, default: str) -> str:
+    value = written.get(key, default)
+    if not isinstance(value, str):
+        raise InputError(f"Need text for {key}", repr(value), "quote it")
+    return value
+
+
+def _require_consistent(axes: Mapping[str, Any], task: str) -> None:
+    """Axes that say the same thing twice, or leave something open."""
+    both = (
+        ("counts", ("K", "n", "imbalance", "majority"), "the classes"),
+        ("c", ("decay", "lambda_W", "lambda_H"), "the decays"),
+        ("decay", ("lambda_W", "lambda_H", "decay_ratio"), "the decays"),
+        ("decay_ratio", ("lambda_W", "lambda_H"), "the decays"),
+    )
+    for name, others, what in both:
+        for other in others:
+            if name in axes and other in axes:
+                rule = f"The axes {name} and {other} both say what {what} are"
+                raise InputError(rule, "both", f"drop {name} or {other}")
+    if "counts" not in axes and "K" not in axes:
+        raise InputError("Need the axis K or counts", sorted(axes), "add K = [3, 4]")
+    if "majority" in axes and "imbalance" not in axes:
+        raise InputError("The axis majority needs imbalance", sorted(axes), "add imbalance = [2]")
+    if ("lambda_W" in axes) != ("lambda_H" in axes):
+        raise InputError("Need lambda_W and lambda_H together", sorted(axes), "use decay for both")
+    decays = any(name in axes for name in ("c", "decay", "lambda_W"))
+    if TASKS[task].finds_decay:
+        if decays:
+            rule = f"The task {task} looks for c itself"
+            raise InputError(rule, sorted(axes), "drop the axes of the decays but decay_ratio")
+    elif not decays:
+        raise InputError("Need the axis c, decay or lambda_W and lambda_H", sorted(axes), "add one")
+    if ("saddle" in axes) != TASKS[task].needs_saddle:
+        if "saddle" in axes:
+            raise InputError("Only from_saddle has the axis saddle", task, "drop the axis")
+        raise InputError(f"The task {task} needs the axis saddle", sorted(axes), 'add "origin"')
+
+
+def _options(task: str, written: Any) -> dict[str, Any]:
+    defaults = TASKS[task].options
+    if not isinstance(written, Mapping):
+        raise InputError("Need a table [options]", repr(written), "write key = value")
+    for name, value in written.items():
+        if name not in defaults:
+            raise closest(name, defaults, f"option of the task {task}")
+        kind, least = type(defaults[name]), 0 if isinstance(defaults[name], bool) else 1e-300
+        good = isinstance(value, kind) or (kind is float and isinstance(value, int))
+        if isinstance(value, bool) != (kind is bool) or not good or not value >= least:
+            rule = f"Need a positive {kind.__name__} for the option {name}"
+            raise InputError(rule, repr(value), f"the default is {defaults[name]}")
+    return {**defaults, **written}
+
+
+def ready_made() -> dict[str, str]:
+    """Name and note of the specs that come with the lab.
+
+    Example:
+        >>> "threshold" in ready_made()
+        True
+    """
+    folder = resources.files("experiments.sweep") / "specs"
+    found = sorted(
+        (item for item in folder.iterdir() if item.name.endswith(".toml")), key=lambda x: x.name
+    )
+    return {item.name[:-5]: _parse(item.read_text(), item.name).get("note", "") for item in found}
+
+
+def read_spec(place: str | Path) -> Spec:
+    """A sweep from a TOML file, or a ready-made one by its name.
+
+    Raises:
+        InputError: no such file or name, no TOML, or a spec with an error.
+
+    Example:
+        >>> read_spec("threshold").task
+        'minimise'
+    """
+    path = Path(place)
+    if path.suffix == ".toml" or path.is_file():
+        if not path.is_file():
+            raise InputError("Need an existing file for a sweep", place, "check the path")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(
+                "Need a sweep in UTF-8", f"{path}: {error.reason}", "save it so"
+            ) from error
+        return make_spec({"name": path.stem, **_parse(text, str(path))})
+    known = ready_made()
+    if str(place) not in known:
+        raise closest(str(place), known, "ready-made sweep (or give a file ending in .toml)")
+    item = resources.files("experiments.sweep") / "specs" / f"{place}.toml"
+    return make_spec({"name": str(place), **_parse(item.read_text(), str(place))})
+
+
+def _parse(text: str, place: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"Need TOML in {place}", str(error), "fix the line it names") from error

@@ -1,0 +1,5 @@
+"""What a sweep can do in every cell: each task is a function of a batch of cells."""
+
+from experiments.sweep.tasks.registry import TASKS, Task
+
+__all__ = ["TASKS", "Task"]

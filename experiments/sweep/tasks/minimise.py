@@ -1,0 +1,127 @@
+"""Descend from a random start in every cell, and hold the end against theory."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.sweep.work import Columns, Work
+from landscape.batched import Minimised, minimise_many
+from landscape.batched.symmetric import symmetric_values
+from ufm.collapse.geometry import etf_target
+from ufm.reduce import RANK_TOLERANCE, SMALLEST_LOGIT
+
+Array = NDArray[np.float64]
+
+
+def minimise(work: Work) -> Columns:
+    """Where descent ends: objective, rank, norms, NC2, NC3, and the height above theory.
+
+    Columns: result, reason, reduction, objective, gradient_norm, iterations, rank, W_norm, H_norm,
+    nc2, nc3, theory (closed-form global minimum), excess (objective - theory).
+    """
+    return ending(work, descend(work, work.models))
+
+
+def descend(work: Work, models: Any) -> Minimised:
+    """The ends of the descents as NumPy arrays."""
+    options = work.options
+    found = minimise_many(
+        models,
+        work.starts(),
+        float(options["tolerance"]),
+        int(options["max_iterations"]),
+        slots=work.slots,
+    )
+    return jax.tree.map(np.asarray, jax.block_until_ready(found))
+
+
+def ending(work: Work, found: Minimised) -> Columns:
+    """The columns that every descent has."""
+    norms = found.gradient_norm
+    converged = norms <= work.options["tolerance"]
+    spent = found.iterations >= work.options["max_iterations"]
+    finite = np.isfinite(norms) & np.isfinite(found.objective)
+    result = np.where(spent, "MAX_ITERATIONS", "STALLED")
+    result = np.where(~finite, "DIVERGED", np.where(converged, "CONVERGED", result))
+    reason = [
+        "" if good else f"gradient norm {size:.1e} after {count} steps"
+        for good, size, count in zip(converged, norms, found.iterations, strict=True)
+    ]
+    W, H, _ = found.point
+    values = np.linalg.svd(np.where(finite[:, None, None], W @ H, 0.0), compute_uv=False)
+    rank = ranks(values)
+    means = H / np.sqrt(work.models.counts)[:, None, :]
+    theory = closed_forms(work)
+    return {
+        "result": result.astype(object),
+        "reason": np.array(reason, dtype=object),
+        "reduction": np.full(len(norms), reduction(work), dtype=object),
+        "objective": found.objective,
+        "gradient_norm": norms,
+        "iterations": np.asarray(found.iterations, dtype=np.int64),
+        "rank": rank,
+        "W_norm": np.linalg.norm(W, axis=(1, 2)),
+        "H_norm": np.linalg.norm(H, axis=(1, 2)),
+        "nc2": frame_distance(W @ np.swapaxes(W, 1, 2), rank),
+        "nc3": frame_distance(W @ (means - means.mean(axis=2, keepdims=True)), rank),
+        "theory": theory,
+        "excess": found.objective - theory,
+    }
+
+
+def reduction(work: Work) -> str:
+    """Whether merging the samples of a class loses nothing, or means collapsed points only."""
+    merge = work.first.merge()
+    return "exact" if merge is None or merge.lossless else "collapsed points"
+
+
+def ranks(values: Array) -> NDArray[np.int64]:
+    """Ranks of W Hbar from its singular values, as ``ufm.reduce.row_space`` counts them."""
+    scale = np.maximum(values[:, :1], SMALLEST_LOGIT)
+    return np.sum(values > RANK_TOLERANCE * scale, axis=1).astype(np.int64)
+
+
+def frame_distance(product: Array, rank: NDArray[np.int64]) -> Array:
+    """|u(A B^T) - E|_F with the simplex E, u(X) = X / |X|: GEO's NC2 and NC3; NaN at rank 0.
+
+    Example:
+        >>> simplex = 5 * etf_target(3)[None]
+        >>> float(frame_distance(simplex, np.array([2]))[0].round(12))
+        0.0
+    """
+    size = np.linalg.norm(product, axis=(1, 2), keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        distance = np.linalg.norm(product / size - etf_target(product.shape[1]), axis=(1, 2))
+    return np.where(rank > 0, distance, np.nan)
+
+
+def closed_forms(work: Work) -> Array:
+    """The closed-form global minimum of every cell, NaN where none is proved."""
+    cells, columns = work.cells, work.cells.columns
+    K = work.first.num_classes
+    found = np.full(len(cells), np.nan)
+    for which in np.unique(cells.which):
+        here = np.flatnonzero(cells.which == which)
+        properties = cells.loss(int(here[0])).properties(K)
+        symmetric = properties.equivariant.evidence == "proved" and properties.equivariant
+        if symmetric and properties.convex and properties.shift_invariant:
+            fits = (columns["imbalance"][here] == 1) & (columns["d"][here] >= K - 1)
+            losses = jax.tree.map(itemgetter(here), work.models.loss)
+            values = np.asarray(symmetric_values(losses, columns["c"][here], num_classes=K)[1])
+            found[here] = np.where(fits, values, np.nan)
+            continue
+        known: dict[Any, float] = {}
+        for i in here:
+            model = cells.model(int(i))
+            mark = (model.counts_tuple, model.d, model.lambda_W, model.lambda_H, model.lambda_b)
+            if mark not in known:
+                best = model.minimiser()
+                proved = best is not None and best.evidence == "proved"
+                known[mark] = best.value if best is not None and proved else np.nan
+            found[i] = known[mark]
+    return found

@@ -1,0 +1,125 @@
+"""Index, nullity and gap of the point that descent ends at, in every cell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.sweep.tasks.minimise import descend, ending
+from experiments.sweep.work import Columns, Work
+from landscape.batched import Judged, Minimised, judge_many
+from landscape.curvature import CurvatureCount, count_curvature
+from landscape.verdict import GLOBAL_GAP
+from ufm.point import Point
+from ufm.symmetry import predicted_nullity
+
+Array = NDArray[np.float64]
+# Relative error of a gap that is given without diagonalising.
+GAP_ERROR = 1e-6
+
+
+def verdict(work: Work) -> Columns:
+    """The columns of ``minimise``, and the judgement of ``landscape.verdict``.
+
+    Columns added: index, nullity, predicted_nullity (-1 where unknown), gap (smallest eigenvalue
+    that is positive beyond doubt), lambda_min (negative only at saddles, NaN where it was not
+    needed), curvature, globality.
+    """
+    found = descend(work, work.models)
+    columns = ending(work, found)
+    told = judged(work, found)
+    size = len(work.cells)
+    integers = {name: np.full(size, -1) for name in ("index", "nullity", "predicted_nullity")}
+    gap, smallest = np.full(size, np.nan), np.full(size, np.nan)
+    curvature = np.full(size, "NOT_CRITICAL", dtype=object)
+    for i in np.flatnonzero(columns["result"] == "CONVERGED"):
+        model = work.cells.model(int(i))
+        point = own_point(work, found, int(i))
+        if told.minimum[i]:
+            rank = int(columns["rank"][i])
+            nullity = predicted_nullity(model, rank, model.d, point.W @ point.H, point.b)
+            for name, value in zip(integers, (0, nullity, nullity), strict=True):
+                integers[name][i] = -1 if value is None else value
+            gap[i] = outer_gap(model, rank, float(told.gap[i]))
+            curvature[i] = "MORSE_BOTT_MINIMUM"
+            if told.error[i] <= GAP_ERROR and (model.d > rank or max(model.counts_tuple) == 1):
+                continue
+        count = counted(model, point, float(found.gradient_norm[i]))
+        for name in integers:
+            value = getattr(count, name)
+            integers[name][i] = -1 if value is None else value
+        gap[i] = np.nan if count.smallest_positive is None else count.smallest_positive
+        smallest[i] = count.smallest
+        curvature[i] = curvature_of(count)
+    columns.update(integers)
+    columns.update(gap=gap, lambda_min=smallest, curvature=curvature)
+    columns["globality"] = globality(columns)
+    return columns
+
+
+def judged(work: Work, found: Minimised) -> Judged:
+    """The proofs of ``judge_many`` for a batch, as NumPy arrays."""
+    model = work.first
+    free = model.lambda_b is not None and float(model.lambda_b) == 0
+    shift = free and bool(model.loss.properties(model.num_classes).shift_invariant)
+    told = judge_many(
+        work.models,
+        found.point,
+        work.dimensions,
+        found.gradient_norm,
+        together=work.together,
+        shift=shift,
+    )
+    return jax.tree.map(np.asarray, jax.block_until_ready(told))
+
+
+def own_point(work: Work, found: Minimised, i: int) -> Point:
+    """One end in the dimension of its own cell: idle columns cut off, missing ones added."""
+    d = int(work.dimensions[i])
+    W, H, b = jax.tree.map(lambda leaf: leaf[i], found.point)
+    more = max(0, d - W.shape[1])
+    return Point(np.pad(W[:, :d], ((0, 0), (0, more))), np.pad(H[:d], ((0, more), (0, 0))), b)
+
+
+def outer_gap(model: Any, rank: int, inside: float) -> float:
+    """The gap with the directions that the judged problem leaves out.
+
+    Beyond K dimensions the eigenvalues of the complement, and outside the row space those of
+    differences within a class, lambda_H (A-1, A-2).
+    """
+    levels = [inside]
+    lw, lh = float(model.lambda_W), float(model.lambda_H)
+    if model.d > rank and max(model.counts_tuple) > 1:
+        levels.append(lh)
+    if model.d > model.num_classes == rank:  # G vanishes outside a point of full rank
+        levels += [lw, lh]
+    return min(levels)
+
+
+def counted(model: Any, point: Point, gradient_norm: float) -> CurvatureCount:
+    """The exact count of ``landscape.curvature`` at merged columns."""
+    return count_curvature(model, point, gradient_norm)
+
+
+def curvature_of(count: CurvatureCount) -> str:
+    """The first axis of ``landscape.verdict``, from the numbers alone."""
+    if count.smallest < -count.tolerance:
+        return "STRICT_SADDLE"
+    if count.index is None or count.nullity is None or count.predicted_nullity is None:
+        return "UNDECIDED"
+    if count.nullity == count.predicted_nullity:
+        return "MORSE_BOTT_MINIMUM"
+    return "DEGENERATE" if count.nullity > count.predicted_nullity else "UNDECIDED"
+
+
+def globality(columns: Columns) -> NDArray[Any]:
+    """The second axis, where a closed form is known."""
+    slack = GLOBAL_GAP * (1 + np.abs(columns["objective"]))
+    known = np.isfinite(columns["theory"])
+    converged = columns["result"] == "CONVERGED"
+    higher = known & (columns["excess"] > slack)
+    lowest = known & converged & ~higher & (columns["curvature"] != "STRICT_SADDLE")
+    return np.where(higher, "NOT_GLOBAL", np.where(lowest, "GLOBAL", "UNKNOWN")).astype(object)
