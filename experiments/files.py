@@ -10,8 +10,6 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import IO
 
-from ufm.errors import InputError
-
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
@@ -93,4 +91,6 @@ def accessible(path: Path, rule: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        from ufm.errors import InputError  # not above: it brings JAX, and help must come at once
+
         raise InputError(rule, f"{path}: {error.strerror or error}", remedy) from error
