@@ -83,7 +83,7 @@ class Work:
         b = np.zeros((size, K))
         for d in np.unique(self.dimensions):
             here = np.flatnonzero(self.dimensions == d)
-            draw = normal_draws(columns["seed"][here], 2 * K * int(d) + K) / np.sqrt(d)
+            draw = normal_draws(columns["seed"][here], 2 * K * int(d) + K) * (1 / np.sqrt(d))
             left = draw[:, : K * d].reshape(-1, K, d)
             right = draw[:, K * d : 2 * K * d].reshape(-1, d, K)
             if d > self.width:  # descent stays in the row space of its start

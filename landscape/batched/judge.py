@@ -22,10 +22,14 @@ import jax
 import jax.numpy as jnp
 
 from landscape.curvature import ROUNDING_FACTOR, SEPARATION
+from ufm.reduce import RANK_TOLERANCE, SMALLEST_LOGIT
 
 # Steps of Lanczos on the inverse: a Hessian at a symmetric point has about ten distinct
 # eigenvalues, and the smallest leads by a wide margin in the inverse.
 LANCZOS_STEPS = 12
+# A next vector this small, relative to the image it is left of, is what rounding and the residual
+# gradient make of zero: the Krylov space holds every eigenvalue already.
+EXHAUSTED = 1e-7
 EPSILON = float(jnp.finfo(jnp.float64).eps)
 
 
@@ -128,7 +132,9 @@ def _judge(model: Any, point: Any, dimension: Any, gradient_norm: Any, shift: bo
     main += jnp.diag(jnp.tile(lw + idle - delta, K))
 
     # sum over a < c of the squares of the classifier's rotations: (W W^T) x I - W_ic W_ja.
-    strength = (lw + lh) * R / jnp.maximum(jnp.sum(W**2), 1e-30 * (lw + lh))
+    # At the origin nothing turns, and what rounding left of W must not hide a way down.
+    squared = jnp.sum(W**2)
+    strength = jnp.where(squared > SMALLEST_LOGIT * (lh / lw) ** 0.5, (lw + lh) * R / squared, 0.0)
     gram = jnp.einsum("ij,ac->iajc", W @ W.T, jnp.eye(R)) - jnp.einsum("ic,ja->iajc", W, W)
     main += strength * gram.reshape(K * R, K * R)
     if b is not None:
@@ -176,7 +182,8 @@ def _orbit(W: Any, h: Any, b: Any, shift: bool) -> Any:
     # planes are orthogonal, of squared length |w_a|^2 + |w_c|^2 + |h_a|^2 + |h_c|^2.
     values, turn = jnp.linalg.eigh(W.T @ W + h.T @ h)
     squares = values[:, None] + values[None, :]
-    squares = jnp.where(squares > 1e-12 * values[-1], squares, jnp.inf)
+    floor = RANK_TOLERANCE * jnp.maximum(values[-1], SMALLEST_LOGIT)
+    squares = jnp.where(squares > floor, squares, jnp.inf)
     Wt, ht = W @ turn, h @ turn
 
     def project(y: Any) -> Any:
@@ -215,8 +222,9 @@ def _smallest(solve: Any, project: Any, idle: Any, K: int, b: Any) -> tuple[Any,
         w = w - again @ vectors
         norm = jnp.linalg.norm(w)
         coefficients = coefficients + again
-        exhausted = norm <= 1e-12 * jnp.abs(coefficients[j])
-        following = jnp.where(exhausted, 0.0, w / jnp.where(exhausted, 1.0, norm))
+        exhausted = norm <= EXHAUSTED * jnp.abs(coefficients[j])
+        # Cleaned again: dividing by a small norm enlarges what rounding left along the orbit.
+        following = clean(jnp.where(exhausted, 0.0, w / jnp.where(exhausted, 1.0, norm)))
         return (vectors, following), (coefficients[j], jnp.where(exhausted, 0.0, norm))
 
     v = clean(start)

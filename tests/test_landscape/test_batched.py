@@ -181,6 +181,17 @@ def test_saddles_and_degenerate_points_are_not_proved():
     assert judged([merged(counts=(1,) * 4, decays=(decay, decay))], [origin]).minimum[0]
 
 
+def test_rounding_left_of_the_origin_hides_nothing():
+    """Noise of 1e-10 is no frame that turns: it neither covers a way down nor costs a direction."""
+    noise = Point(*(1e-10 * np.asarray(x) for x in starts([merged(counts=(1,) * 4)])[0][:2]))
+    decay = 1.2 / 4
+    models = [merged(counts=(1,) * 4, decays=(x, x)) for x in (LW, decay)]
+    told = judged(models, [noise, noise])
+    assert told.minimum.tolist() == [False, True]
+    # lambda (1 - 1 / c): the complement block of the origin with sigma_1(G) = 1 / 4.
+    assert told.gap[1] == pytest.approx(decay - 0.25, rel=1e-6)
+
+
 def test_the_bias_shift_must_be_named():
     model = merged("ls", COUNTS, 3, 0.0)
     point = minimum(model)

@@ -87,15 +87,15 @@ def own_point(work: Work, found: Minimised, i: int) -> Point:
 def outer_gap(model: Any, rank: int, inside: float) -> float:
     """The gap with the directions that the judged problem leaves out.
 
-    Beyond K dimensions the eigenvalues of the complement, and outside the row space those of
-    differences within a class, lambda_H (A-1, A-2).
+    Outside the row space differences within a class have lambda_H (A-1), and the complement of a
+    point of full rank has 0 and lambda_W + lambda_H (A-2); otherwise it is inside.
     """
     levels = [inside]
     lw, lh = float(model.lambda_W), float(model.lambda_H)
     if model.d > rank and max(model.counts_tuple) > 1:
         levels.append(lh)
-    if model.d > model.num_classes == rank:  # G vanishes outside a point of full rank
-        levels += [lw, lh]
+    if model.d > rank == model.num_classes:
+        levels.append(lw + lh)
     return min(levels)
 
 
