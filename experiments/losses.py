@@ -36,6 +36,10 @@ class LossChoice:
         """Whether the loss is a user's own code."""
         return self.spec not in PARAMETERS
 
+    def __str__(self) -> str:
+        numbers = ", ".join(f"{name} {value:g}" for name, value in self.parameters.items())
+        return f"{self.spec} ({numbers})" if numbers else self.spec
+
     def build(self) -> Any:
         """The loss itself."""
         from ufm import MSE, CrossEntropy, Focal, LabelSmoothing, RescaledMSE

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.cli import atlas, bench, measure, solve, spectrum, verdict, verify
+from experiments.cli import atlas, bench, measure, solve, spectrum, sweep, verdict, verify
 from experiments.cli.output import ABANDONED
 
 GOOD, CLAIM_FAILED, BAD_INPUT, UNDECIDED, UNEXPECTED, INTERRUPTED = 0, 1, 2, 3, 70, 130
@@ -44,6 +44,7 @@ for _command in (solve, verdict, spectrum, measure, atlas, verify, bench):
     app.command(epilog="\n\n".join(f"Example: {line}" for line in _command.EXAMPLES))(
         getattr(_command, _command.__name__.rpartition(".")[2])
     )
+app.add_typer(sweep.app, name="sweep")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -46,6 +46,8 @@ class Row(StrEnum):
     atlas_5 = "atlas-5"
     atlas_6 = "atlas-6"
     merged_100 = "merged-100"
+    sweep_512 = "sweep-512"
+    sweep_100k = "sweep-100k"
 
 
 def bench(

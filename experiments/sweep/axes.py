@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
@@ -16,13 +17,20 @@ from ufm.errors import InputError
 
 # Cells of one sweep: a table of 30 columns then takes 2.4 GB.
 MAX_CELLS = 10_000_000
+# Losses that one entry of the axis loss stands for; each is an object of its own.
+MAX_LOSSES = 10_000
+# Characters of a value in an error.
+MOST_SHOWN = 120
 # Axes in the order in which a table lists them; those in the second line derive the others.
 PLAIN = ("loss", "K", "d", "n", "counts", "lambda_W", "lambda_H", "lambda_b", "seed", "saddle")
 DERIVED = ("c", "decay", "decay_ratio", "imbalance", "majority")
 AXES = PLAIN + DERIVED
 RANGE = ("from", "to", "num", "step", "scale")
+# Sizes and counts: K N, which is K^2 n, is then exact in 64 bits.
+MAX_SIZE = 1_000_000
+WHOLE = {"K": MAX_SIZE, "d": MAX_SIZE, "n": MAX_SIZE, "majority": MAX_SIZE, "seed": 2**63 - 1}
 # d = K - 1, "K+2", "2K": a size that follows the number of classes.
-_SIZE = re.compile(r"\s*(\d*)\s*\*?\s*K\s*(?:([+-])\s*(\d+))?\s*")
+_SIZE = re.compile(r"\s*(\d{0,7})\s*\*?\s*K\s*(?:([+-])\s*(\d{1,7}))?\s*", re.ASCII)
 
 
 def closest(name: str, known: Iterable[str], what: str) -> InputError:
@@ -35,7 +43,21 @@ def closest(name: str, known: Iterable[str], what: str) -> InputError:
     known = list(known)
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     remedy = f"write {near[0]!r}" if near else f"use one of {', '.join(known)}"
-    return InputError(f"Unknown {what}", repr(name), remedy)
+    return InputError(f"Unknown {what}", shown(name), remedy)
+
+
+def shown(value: Any) -> str:
+    """A value as an error shows it: in a few words, whatever it is.
+
+    Example:
+        >>> shown([3, 4]), shown("a" * 1000)[-4:], shown(1 << 100_000)
+        ('[3, 4]', ' ...', 'a huge integer')
+    """
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python writes no more than 4300 digits
+        return "a huge integer" if isinstance(value, int) else f"a {type(value).__name__}"
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]} ..."
 
 
 def expand_axis(name: str, written: Any) -> tuple[Any, ...]:
@@ -74,7 +96,7 @@ def _losses(entry: Any) -> list[LossChoice]:
         return [choose_loss(entry, {})]
     if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
         rule = 'Need a loss as "ce" or {name = "ls", smoothing = 0.1}'
-        raise InputError(rule, repr(entry), "name the loss")
+        raise InputError(rule, shown(entry), "name the loss")
     name = entry["name"]
     choose_loss(name, {})
     known = PARAMETERS.get(name, {})
@@ -83,6 +105,9 @@ def _losses(entry: Any) -> list[LossChoice]:
             raise closest(key, ("name", *known), f"parameter of the loss {name}")
     swept = [expand_axis(key, value) for key, value in entry.items() if key != "name"]
     keys = [key for key in entry if key != "name"]
+    if math.prod(map(len, swept)) > MAX_LOSSES:
+        rule = f"Need at most {MAX_LOSSES:,} losses per entry of the axis loss"
+        raise InputError(rule, f"{math.prod(map(len, swept)):,}", "give fewer parameters")
     return [
         choose_loss(name, dict(zip(keys, map(float, chosen), strict=True)))
         for chosen in product(*swept)
@@ -94,11 +119,11 @@ def _range(name: str, written: Mapping[str, Any]) -> tuple[Any, ...]:
         if key not in RANGE:
             raise closest(key, RANGE, f"key of the range {name}")
     if "from" not in written or "to" not in written:
-        raise InputError(f"Need from and to in the range {name}", dict(written), "give both")
+        raise InputError(f"Need from and to in the range {name}", shown(dict(written)), "give both")
     low, high = (_number(f"{name}.{key}", written[key]) for key in ("from", "to"))
     scale = written.get("scale", "linear")
     if scale not in ("linear", "log"):
-        raise InputError(f"Unknown scale of the range {name}", repr(scale), "use linear or log")
+        raise InputError(f"Unknown scale of the range {name}", shown(scale), "use linear or log")
     if high < low or (scale == "log" and low <= 0):
         rule = f"Need from <= to in the range {name}" + (", from > 0" if scale == "log" else "")
         raise InputError(rule, f"from {low:g} to {high:g}", "swap or change them")
@@ -106,10 +131,12 @@ def _range(name: str, written: Mapping[str, Any]) -> tuple[Any, ...]:
         num = written["num"]
         if not isinstance(num, int) or isinstance(num, bool) or not 1 <= num <= MAX_CELLS:
             rule = f"Need 1 <= num <= {MAX_CELLS:,} in the range {name}"
-            raise InputError(rule, repr(num), "count the values")
+            raise InputError(rule, shown(num), "count the values")
         if "step" in written:
             raise InputError(f"Give num or step in the range {name}", "both", "drop one")
-        points = np.geomspace(low, high, num) if scale == "log" else np.linspace(low, high, num)
+        # A span beyond the largest float overflows here, and its values are refused below.
+        with np.errstate(all="ignore"):
+            points = np.geomspace(low, high, num) if scale == "log" else np.linspace(low, high, num)
         values = [float(x) for x in points]
     else:
         if scale == "log":
@@ -124,16 +151,21 @@ def _range(name: str, written: Mapping[str, Any]) -> tuple[Any, ...]:
             raise InputError(rule, f"{steps:.3g}", "take a larger step")
         count = math.floor(steps) + 1
         values = [low + i * step for i in range(count)]
-    if all(isinstance(written.get(key, 1), int) for key in ("from", "to", "step")):
-        rounded = [round(x) for x in values]
-        if np.allclose(rounded, values):
-            return tuple(_value(name, x) for x in dict.fromkeys(rounded))
+    whole = all(isinstance(written.get(key, 1), int) for key in ("from", "to", "step"))
+    # Roundings of linspace and geomspace, not steps that are small beside their values.
+    if whole and all(math.isfinite(x) and abs(x - round(x)) <= 1e-12 * abs(x) for x in values):
+        return tuple(_value(name, x) for x in dict.fromkeys(round(x) for x in values))
+    if not all(isinstance(x, int) for x in values):
+        # 0.2 and not 0.19999999999999998, so that it is found again by what was written.
+        values = [float(f"{x:.{sys.float_info.dig}g}") for x in values]
     return tuple(_value(name, x) for x in values)
 
 
 def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InputError(f"Need a finite number for {name}", repr(value), "write a number")
+    good = isinstance(value, int | float) and not isinstance(value, bool)
+    # Not isfinite(), which fails at integers that no float can hold.
+    if not (good and abs(value) <= sys.float_info.max):
+        raise InputError(f"Need a finite number for {name}", shown(value), "write a number")
     return value
 
 
@@ -142,24 +174,29 @@ def _value(name: str, value: Any) -> Any:
     if name == "saddle":
         if not isinstance(value, str):
             rule = 'Need a saddle as "origin" or sizes of merged groups such as "2|2"'
-            raise InputError(rule, repr(value), "quote it")
+            raise InputError(rule, shown(value), "quote it")
         return value
     if name == "counts":
         if not (isinstance(value, list | tuple) and _is_counts(value)):
             rule = "Need counts as a list of integers per entry"
-            raise InputError(rule, repr(value), "write counts = [[3, 2, 2, 1]]")
+            raise InputError(rule, shown(value), "write counts = [[3, 2, 2, 1]]")
+        if max(value) > MAX_SIZE:
+            raise InputError(f"Need counts <= {MAX_SIZE:,}", max(value), "write fewer samples")
         return tuple(value)
     if name == "lambda_b" and value == "none":
         return None
     if name in ("d", "majority") and isinstance(value, str):
         if _SIZE.fullmatch(value) is None:
             rule = f'Need {name} as a number or as "K-1", "K+2", "2K"'
-            raise InputError(rule, repr(value), "follow one of these forms")
+            raise InputError(rule, shown(value), "follow one of these forms")
         return value
     number = _number(name, value)
-    if name in ("K", "d", "n", "seed", "majority"):
+    if name in WHOLE:
         if number != int(number):
             raise InputError(f"Need whole numbers on the axis {name}", number, "round them")
+        if abs(number) > WHOLE[name]:
+            rule = f"Need {name} <= {WHOLE[name]:,}"
+            raise InputError(rule, f"{number:,}", "use a smaller one")
         return int(number)
     return float(number)
 
@@ -175,6 +212,9 @@ def size_of(value: Any, K: int) -> int:
         return int(value)
     found = _SIZE.fullmatch(value)
     if found is None:
-        raise InputError('Need a size as a number or as "K-1"', repr(value), "rewrite it")
+        raise InputError('Need a size as a number or as "K-1"', shown(value), "rewrite it")
     times, sign, offset = found.groups()
-    return int(times or 1) * K + (-1 if sign == "-" else 1) * int(offset or 0)
+    size = int(times or 1) * K + (-1 if sign == "-" else 1) * int(offset or 0)
+    if size > MAX_SIZE:
+        raise InputError(f"Need sizes <= {MAX_SIZE:,}", f"{value} = {size:,}", "use a smaller one")
+    return size

@@ -5,20 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import isfinite
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from experiments.losses import LossChoice
-from experiments.sweep.axes import size_of
+from experiments.sweep.axes import MAX_SIZE, size_of
 from experiments.sweep.spec import Spec
 from ufm.errors import InputError
+from ufm.losses import Loss, UserLoss
 from ufm.plain import UFM
 
 Column = NDArray[Any]
+Shape = tuple[str, int, int, str]
 PARAMETER_COLUMNS = ("smoothing", "gamma", "kappa", "target")
+LEAST = {
+    "K": (2, "give two classes or more"),
+    "n": (1, "give one sample or more per class"),
+    "d": (1, "use one dimension or more"),
+    "seed": (0, "use 0 or more"),
+}
 # A start in K + K columns has a row space of at most 2 K dimensions, whatever d is.
 ROW_SPACE = 2
 
@@ -54,14 +61,15 @@ class Cells:
         return (int(self.columns["n"][i]),) * int(self.columns["K"][i])
 
     @cached_property
-    def _built(self) -> dict[int, Any]:
+    def _built(self) -> dict[int, Loss]:
         return {}
 
-    def loss(self, i: int) -> Any:
-        """The loss of one cell."""
+    def loss(self, i: int) -> Loss:
+        """The loss of one cell; a user's own function as the loss that a model makes of it."""
         which = int(self.which[i])
         if which not in self._built:
-            self._built[which] = self.losses[which].build()
+            built = self.losses[which].build()
+            self._built[which] = built if isinstance(built, Loss) else UserLoss(built)
         return self._built[which]
 
     def model(self, i: int) -> UFM:
@@ -103,6 +111,7 @@ def expand(spec: Spec) -> Cells:
         return values[at[name]]
 
     K, n, counts, N, imbalance = _classes(spec, at, size, pick)
+    _require_least({"K": K, "n": n})
     columns: dict[str, Column] = {"cell": np.arange(size)}
     losses = spec.axes["loss"]
     which = at["loss"]
@@ -111,9 +120,12 @@ def expand(spec: Spec) -> Cells:
         values = np.array([choice.parameters.get(name, np.nan) for choice in losses])
         columns[name] = values[which]
     columns.update(K=K, d=_sized(spec, at, "d", K), n=n, counts=counts, N=N, imbalance=imbalance)
-    lambda_W, lambda_H = _decays(spec, pick, K, N)
-    columns.update(lambda_W=lambda_W, lambda_H=lambda_H, lambda_b=pick("lambda_b", np.nan))
-    columns["c"] = np.sqrt(K * N * lambda_W * lambda_H)
+    with np.errstate(all="ignore"):  # what is negative or overflows is refused below
+        lambda_W, lambda_H = _decays(spec, pick, K, N)
+        columns.update(lambda_W=lambda_W, lambda_H=lambda_H, lambda_b=pick("lambda_b", np.nan))
+        # As it was written, so that one c is one value for every K and N.
+        found = np.sqrt(K * N * lambda_W * lambda_H)
+        columns["c"] = pick("c", np.nan) if "c" in spec.axes else found
     columns["seed"] = pick("seed", 0, np.int64)
     columns["saddle"] = pick("saddle", "", object)
     cells = Cells(columns, losses, which)
@@ -148,6 +160,9 @@ def _classes(spec: Spec, at: Any, size: int, pick: Any) -> tuple[Column, ...]:
 
 def _steps(K: float, n: float, majority: float, ratio: float) -> tuple[int, ...]:
     """Two levels: ``majority`` classes with ratio * n samples, the others with n."""
+    if not 1 <= ratio * n <= MAX_SIZE:
+        rule = f"Need 1 <= imbalance * n <= {MAX_SIZE:,}"
+        raise InputError(rule, f"imbalance={ratio:g}, n={n:g}", "change one of them")
     large = round(ratio * n)
     if not 0 < majority < K or abs(large - ratio * n) > 1e-9 * large or ratio < 1:
         rule = "Need 0 < majority < K and a whole number imbalance * n >= n"
@@ -180,27 +195,28 @@ def _decays(spec: Spec, pick: Any, K: Column, N: Column) -> tuple[Column, Column
 def _require_domain(cells: Cells) -> None:
     """Every rule of the model, over all cells at once; the error names the first bad cell."""
     column = cells.columns
-    rules = (
-        ("K", 2, "give two classes or more"),
-        ("d", 1, "use one dimension or more"),
-        ("n", 1, "give one sample or more per class"),
-        ("seed", 0, "use 0 or more"),
-    )
-    for name, least, remedy in rules:
-        bad = np.flatnonzero(column[name] < least)
-        if len(bad):
-            rule = f"Need {name} >= {least} in every cell"
-            raise InputError(rule, f"{column[name][bad[0]]} in cell {bad[0]}", remedy)
-    for name in ("lambda_W", "lambda_H"):
+    _require_least(column)
+    for name in ("lambda_W", "lambda_H", "c"):
         bad = np.flatnonzero(~((column[name] > 0) & np.isfinite(column[name])))
         if len(bad):
-            rule = f"Need {name} > 0 in every cell"
+            rule = f"Need {name} > 0 and finite in every cell"
             got = f"{column[name][bad[0]]} in cell {bad[0]}"
-            raise InputError(rule, got, "use a positive decay, or a positive c")
-    if any(value < 0 for value in column["lambda_b"] if isfinite(value)):
-        raise InputError("Need lambda_b >= 0, or none", "a negative one", 'use 0, or "none"')
+            raise InputError(rule, got, "use positive decays, or a positive c")
+    bad = np.flatnonzero(column["lambda_b"] < 0)
+    if len(bad):
+        got = f"{column['lambda_b'][bad[0]]} in cell {bad[0]}"
+        raise InputError("Need lambda_b >= 0, or none", got, 'use 0, or "none"')
     for i in np.unique(cells.which, return_index=True)[1]:
-        cells.loss(int(i))  # parameters outside their domain speak for themselves
+        cells.model(int(i))  # parameters outside their domain speak for themselves
+
+
+def _require_least(columns: Mapping[str, Column]) -> None:
+    """Sizes and seeds in their domains; the error names the first bad cell."""
+    for name, (least, remedy) in LEAST.items():
+        bad = np.flatnonzero(columns[name] < least) if name in columns else np.empty(0, int)
+        if len(bad):
+            rule = f"Need {name} >= {least} in every cell"
+            raise InputError(rule, f"{columns[name][bad[0]]} in cell {bad[0]}", remedy)
 
 
 @dataclass(frozen=True)
@@ -216,7 +232,7 @@ class Batch:
 
     number: int
     indices: NDArray[np.int64]
-    shape: tuple[str, int, int, str]
+    shape: Shape
     size: int
 
 
@@ -249,7 +265,7 @@ def batches(cells: Cells, size: int) -> list[Batch]:
 def _shapes(cells: Cells) -> NDArray[np.int64]:
     """(loss number, K, width, kind of bias) of every cell.
 
-    Widths are shared: a cell runs in the largest width of its K that is less than twice its own,
+    Widths are shared: a cell runs in the largest width of its K that is at most twice its own,
     with idle columns, which costs less than compiling another program.
     """
     column = cells.columns

@@ -15,6 +15,7 @@ import numpy as np
 
 from experiments.files import whole_file
 from experiments.sweep.cells import Batch, Cells, batches, expand, missing
+from experiments.sweep.progress import Forecast, Progress
 from experiments.sweep.spec import Spec
 from experiments.sweep.store import Store
 from experiments.sweep.tasks import TASKS
@@ -40,33 +41,6 @@ class Job:
     count: int
     task: str
     work: Work
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is.
-
-    Attributes:
-        done, total: cells in the store, and of the whole sweep.
-        failures: cells in the store that did not end as they should.
-        rate: cells per second of this run so far.
-        remaining: seconds left at that rate, None before the first batch.
-    """
-
-    done: int
-    total: int
-    failures: int
-    rate: float
-    remaining: float | None
-
-    def __str__(self) -> str:
-        text = f"{self.done:,}/{self.total:,} cells"
-        if self.rate:
-            text += f", {self.rate:,.0f}/s"
-        if self.remaining is not None:
-            minutes, seconds = divmod(round(self.remaining), 60)
-            text += f", {minutes}:{seconds:02d} left"
-        return text + (f", {self.failures:,} failed" if self.failures else "")
 
 
 class Executor(Protocol):
@@ -143,13 +117,15 @@ def _compute(
     failures = count_failures(store) if present else 0
     say(Progress(done, len(cells), failures, 0.0, None))
     jobs = jobs_of(spec, cells, cut, todo, Strategies(store.folder / STRATEGIES))
-    began, before = time.monotonic(), done
+    forecast, began, before = Forecast(todo), time.monotonic(), done
     for job, columns in executor(jobs):
         store.write(job.number, columns)
         done += job.count
         failures += int(np.sum(columns["result"] != GOOD))
-        rate = (done - before) / max(time.monotonic() - began, 1e-9)
-        say(Progress(done, len(cells), failures, rate, (len(cells) - done) / rate))
+        elapsed = max(time.monotonic() - began, 1e-9)
+        forecast.record(cut[job.number], float(np.sum(columns["seconds"])))
+        rate = (done - before) / elapsed
+        say(Progress(done, len(cells), failures, rate, forecast.remaining(elapsed)))
         if max_failures is not None and failures > max_failures:
             rule = f"Stopped after more than --max-failures {max_failures} failed cells"
             remedy = "look at the column reason; the same command goes on with a larger limit"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,13 +14,17 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from experiments.files import accessible
 from experiments.losses import LossChoice
-from experiments.sweep.axes import AXES, MAX_CELLS, closest, expand_axis
+from experiments.sweep.axes import AXES, MAX_CELLS, closest, expand_axis, shown
 from experiments.sweep.tasks import TASKS
 from ufm.errors import InputError
 
 # Changes whenever the same spec would give other numbers.
 SCHEMA = 1
+# Of an option.
+SMALLEST = sys.float_info.min
+LARGEST: Mapping[type, float] = {int: 2**31 - 1, float: sys.float_info.max}
 KEYS = ("name", "task", "note", "axes", "options")
 DEFAULTS: Mapping[str, Any] = {
     "d": "K",
@@ -72,8 +77,17 @@ def _plain(value: Any) -> Any:
         loss = value.build()
         place = value.spec.rpartition(":")[0]
         whole = place.endswith(".py") and Path(place).is_file()
-        source = Path(place).read_text() if whole else inspect.getsource(loss)
+        source = Path(place).read_text(encoding="utf-8") if whole else _source(loss)
     return [value.spec, dict(value.parameters), source]
+
+
+def _source(loss: Any) -> str:
+    """Source of a loss from a module; that of the module, since a loss may call its neighbours."""
+    module = inspect.getmodule(loss)
+    try:
+        return inspect.getsource(loss if module is None else module)
+    except (OSError, TypeError):  # compiled, or a functools.partial
+        return repr(getattr(loss, "__qualname__", type(loss)))
 
 
 def make_spec(written: Mapping[str, Any]) -> Spec:
@@ -96,7 +110,7 @@ def make_spec(written: Mapping[str, Any]) -> Spec:
         raise closest(str(task), TASKS, "task")
     if not isinstance(axes, Mapping) or not axes:
         raise InputError(
-            "Need a table [axes] in a sweep", repr(axes), "write for example K = [3, 4]"
+            "Need a table [axes] in a sweep", shown(axes), "write for example K = [3, 4]"
         )
     for name in axes:
         if name not in AXES:
@@ -109,23 +123,32 @@ def make_spec(written: Mapping[str, Any]) -> Spec:
         whole.setdefault("n", DEFAULTS["n"])
     for name in ("d", "seed"):
         whole.setdefault(name, DEFAULTS[name])
-    expanded = {name: expand_axis(name, value) for name, value in whole.items()}
-    spec = Spec(
+    return Spec(
         _text(written, "name", "sweep"),
         task,
-        expanded,
+        _expanded(whole),
         _options(task, written.get("options", {})),
         _text(written, "note", ""),
     )
-    if spec.num_cells > MAX_CELLS:
-        raise InputError(f"Need at most {MAX_CELLS:,} cells", f"{spec.num_cells:,}", "cut an axis")
-    return spec
+
+
+def _expanded(axes: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """The values of all axes; an axis too long ends it, before others take their time."""
+    expanded: dict[str, tuple[Any, ...]] = {}
+    size = 1
+    for name, value in axes.items():
+        expanded[name] = expand_axis(name, value)
+        size *= len(expanded[name])
+        if size > MAX_CELLS:
+            rule = f"Need at most {MAX_CELLS:,} cells"
+            raise InputError(rule, f"{size:,} with the axis {name}", "cut an axis")
+    return expanded
 
 
 def _text(written: Mapping[str, Any], key: str, default: str) -> str:
     value = written.get(key, default)
     if not isinstance(value, str):
-        raise InputError(f"Need text for {key}", repr(value), "quote it")
+        raise InputError(f"Need text for {key}", shown(value), "quote it")
     return value
 
 
@@ -164,16 +187,19 @@ def _require_consistent(axes: Mapping[str, Any], task: str) -> None:
 def _options(task: str, written: Any) -> dict[str, Any]:
     defaults = TASKS[task].options
     if not isinstance(written, Mapping):
-        raise InputError("Need a table [options]", repr(written), "write key = value")
+        raise InputError("Need a table [options]", shown(written), "write key = value")
+    given = {}
     for name, value in written.items():
         if name not in defaults:
             raise closest(name, defaults, f"option of the task {task}")
-        kind, least = type(defaults[name]), 0 if isinstance(defaults[name], bool) else 1e-300
-        good = isinstance(value, kind) or (kind is float and isinstance(value, int))
-        if isinstance(value, bool) != (kind is bool) or not good or not value >= least:
+        kind = type(defaults[name])
+        good = isinstance(value, int if kind is int else int | float)
+        # The comparison refuses infinity, NaN, and integers beyond what a program can hold.
+        if isinstance(value, bool) or not good or not SMALLEST <= value <= LARGEST[kind]:
             rule = f"Need a positive {kind.__name__} for the option {name}"
-            raise InputError(rule, repr(value), f"the default is {defaults[name]}")
-    return {**defaults, **written}
+            raise InputError(rule, shown(value), f"the default is {defaults[name]}")
+        given[name] = kind(value)  # 1 and 1.0 are one sweep
+    return {**defaults, **given}
 
 
 def ready_made() -> dict[str, str]:
@@ -205,7 +231,8 @@ def read_spec(place: str | Path) -> Spec:
         if not path.is_file():
             raise InputError("Need an existing file for a sweep", place, "check the path")
         try:
-            text = path.read_text(encoding="utf-8")
+            with accessible(path, "Need a readable file for a sweep", "give access to it"):
+                text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise InputError(
                 "Need a sweep in UTF-8", f"{path}: {error.reason}", "save it so"
@@ -221,5 +248,7 @@ def read_spec(place: str | Path) -> Spec:
 def _parse(text: str, place: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also a number of more digits than Python reads
         raise InputError(f"Need TOML in {place}", str(error), "fix the line it names") from error
+    except RecursionError as error:
+        raise InputError(f"Need TOML in {place}", "deep nesting", "write it flat") from error

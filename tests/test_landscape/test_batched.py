@@ -216,13 +216,6 @@ def test_a_point_too_far_from_critical_is_not_proved():
     assert not judged([model], [point], norms=np.array([1e-2])).minimum[0]
 
 
-def test_values_are_those_of_the_logits():
-    model = merged(d=6)
-    point = minimum(model)
-    expected = np.linalg.svd(point.W @ point.H, compute_uv=False)
-    assert judged([model], [point]).values[0] == pytest.approx(expected, abs=1e-12)
-
-
 # ---- closed forms
 
 

@@ -1,0 +1,172 @@
+"""``ufm sweep figure``: which figure suits a table, along which columns, and in which size."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from experiments.files import whole_file
+from experiments.sweep.columns import Table, column, loss_names
+from experiments.sweep.figures import (
+    FIGURES,
+    escape_times,
+    measured_thresholds,
+    phase_diagram,
+    profile,
+    rate_against_prediction,
+    small_multiples,
+    swept,
+)
+from experiments.sweep.phase import PANEL, panels_of
+from landscape.plots import style
+from ufm.errors import InputError
+
+DOTS_PER_INCH = 300
+# The column that answers the question of each task; a line needs numbers.
+VALUES = {
+    "minimise": "rank",
+    "verdict": "curvature",
+    "spectrum": "condition",
+    "rate": "rate_nc2",
+    "threshold": "c_measured",
+    "from_saddle": "escape_time",
+}
+IN_NUMBERS = {"curvature": "index"}
+# The figure of a task that is drawn along chosen columns no more.
+FIXED = {"rate": "rate", "threshold": "thresholds", "from_saddle": "escape"}
+TAKES = {
+    "phase": {"x", "y", "value"},
+    "profile": {"x", "value", "by"},
+    "multiples": {"x", "y", "value", "by"},
+    "rate": {"value"},
+    "thresholds": set[str](),
+    "escape": set[str](),
+}
+# Height over width of one panel, and the inches that a row and a frame take.
+ASPECT = {"phase": 0.9, "profile": 0.75, "rate": 0.95, "escape": 0.95}
+ROW, FRAME = 0.15, 0.8
+MOST_ROWS = 60
+
+
+def draw_figure(
+    table: Table,
+    task: str,
+    file: Path,
+    kind: str | None,
+    columns: Mapping[str, str | None],
+    width: float,
+) -> str:
+    """Draw a table into a file, which appears all at once.
+
+    Args:
+        table: of a sweep.
+        task: of the sweep.
+        file: ends in .pdf, .svg or .png.
+        kind: a key of ``TAKES``; None for what suits the task and the columns.
+        columns: "x", "y", "value" and "by"; None where the table decides.
+        width: of the figure in inches.
+
+    Returns:
+        What was drawn, in words.
+
+    Raises:
+        InputError: an unknown column, one that the kind does not take, or a table that does not
+            suit the kind.
+    """
+    given = {name: value for name, value in columns.items() if value is not None}
+    for name in given.values() if kind != "rate" else ():
+        column(table, name)
+    kind = kind or _suited(table, task, given)
+    if kind in FIXED.values() and FIXED.get(task) != kind:
+        needed = next(name for name, drawn in FIXED.items() if drawn == kind)
+        rule = f"--kind {kind} draws a sweep of the task {needed}"
+        raise InputError(rule, f"the task {task}", "choose another kind")
+    for name in given:
+        if name not in TAKES[kind]:
+            flags = ", ".join(f"--{other}" for other in sorted(TAKES[kind])) or "none"
+            rule = f"Need the columns that --kind {kind} takes: {flags}"
+            raise InputError(rule, f"--{name}", "drop it, or choose another kind")
+    with style():
+        figure = Figure(layout="constrained")
+        FigureCanvasAgg(figure)
+        words = _draw(table, task, figure, kind, given, width)
+        _save(figure, file)
+    return words
+
+
+def _suited(table: Table, task: str, given: Mapping[str, str]) -> str:
+    """The kind of figure for a task and the columns that were asked for."""
+    if not given and task in FIXED:
+        return FIXED[task]
+    if "y" in given:
+        return "multiples" if "by" in given else "phase"
+    if "by" in given and task in FIGURES:
+        return "profile"
+    several = "loss" in table and len(set(loss_names(table).tolist())) > 1
+    if len(swept(table)) == 1:
+        return "profile"
+    return "multiples" if several else "phase"
+
+
+def _draw(
+    table: Table, task: str, figure: Figure, kind: str, given: Mapping[str, str], width: float
+) -> str:
+    if kind == "thresholds":
+        rows = min(MOST_ROWS, len(set(zip(loss_names(table), table["K"], strict=True))))
+        figure.set_size_inches(width, FRAME + max(4, rows) * ROW)
+        measured_thresholds(table, figure.subplots())
+        return "measured thresholds"
+    figure.set_size_inches(width, ASPECT.get(kind, 1.0) * width)
+    if kind == "rate":
+        metric = given.get("value", "nc2")
+        rate_against_prediction(table, figure.subplots(), metric=metric)
+        return f"rates of {metric}"
+    if kind == "escape":
+        escape_times(table, figure.subplots())
+        return "times of escape"
+    x, y = _axes(table, given, kind)
+    value = given.get("value", VALUES[task])
+    if kind == "profile":
+        value = given.get("value", IN_NUMBERS.get(value, value))
+        profile(table, figure.subplots(), x=x, value=value, by=given.get("by", "loss"))
+        return f"{value} over {x}"
+    if kind == "phase":
+        phase_diagram(table, figure.subplots(), x=x, y=y, value=value)
+        return f"{value} over {x} and {y}"
+    by = given.get("by", "loss")
+    panels = len(panels_of(table, by, x, y))
+    across = max(1, min(panels, int(width / PANEL)))
+    down = math.ceil(panels / across)
+    figure.set_size_inches(width, FRAME + down * min(PANEL, 0.9 * width / across))
+    small_multiples(table, figure, x=x, y=y, value=value, by=by)
+    return f"{value} over {x} and {y}, by {by}"
+
+
+def _axes(table: Table, given: Mapping[str, str], kind: str) -> tuple[str, str]:
+    """The columns along the axes: as asked for, else those that span the table."""
+    if "x" in given and ("y" in given or kind == "profile"):
+        return given["x"], given.get("y", "")
+    free = [name for name in swept(table) if name not in given.values()]
+    x = given.get("x") or free.pop(0)
+    if kind == "profile":
+        return x, ""
+    if "y" not in given and not free:
+        raise InputError("Need a second column that varies", "one", "give --y, or --kind profile")
+    return x, given.get("y") or free[0]
+
+
+def _save(figure: Figure, file: Path) -> None:
+    """The same numbers give the same file: without dates and versions in it."""
+    kind = file.suffix.lower()[1:]
+    without: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}}
+    stream = io.BytesIO()
+    metadata = without.get(kind, {"CreationDate": None})
+    figure.savefig(stream, format=kind, dpi=DOTS_PER_INCH, metadata=metadata)
+    with whole_file(file) as target:
+        target.write(stream.getvalue())

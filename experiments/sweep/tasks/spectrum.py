@@ -1,0 +1,56 @@
+"""Extreme eigenvalues and condition numbers of the full Hessian where descent ends."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from experiments.sweep.tasks.minimise import descend, ending
+from experiments.sweep.tasks.verdict import own_point
+from experiments.sweep.work import Columns, Work
+from landscape.batched.conditions import conditions
+from landscape.batched.newton import narrowed, widened
+
+MEASURES = ("smallest", "largest", "condition", "condition_W", "condition_H")
+
+
+def spectrum(work: Work) -> Columns:
+    """The columns of ``minimise``, and the conditioning of the problem with all its samples.
+
+    kappa = lambda_max / lambda_min modulo symmetry, of the joint Hessian and of its W and H blocks.
+    Source: LS-2 and section 7 of docs/theory.md; ``landscape.batched.conditions``.
+
+    Args:
+        work: a batch of cells.
+
+    Returns:
+        Columns added: smallest (eigenvalue that is not a symmetry zero), largest, condition,
+        condition_W, condition_H; NaN where the end is not critical, and UNDECIDED where it is no
+        nondegenerate minimum.
+
+    Example:
+        >>> from experiments.sweep.cells import expand
+        >>> from experiments.sweep.spec import make_spec
+        >>> axes = {"loss": "mse", "K": 3, "d": 4, "c": 0.25}
+        >>> spec = make_spec({"task": "spectrum", "axes": axes})
+        >>> found = spectrum(Work(expand(spec), 4, spec.options, 1, False))
+        >>> [round(float(found[name][0]), 6) for name in ("condition_W", "condition_H")]  # 1 / c
+        [4.0, 4.0]
+    """
+    found = descend(work, work.models)
+    columns = ending(work, found)
+    added = {name: np.full(len(work.cells), np.nan) for name in MEASURES}
+    for i in np.flatnonzero(columns["result"] == "CONVERGED"):
+        point = own_point(work, found, int(i))
+        model = work.cells.model(int(i))
+        seen = conditions(model, point, float(found.gradient_norm[i]))
+        if seen.doubt:  # a better point moves what counts as zero
+            _, inner, size = narrowed(model, point)
+            seen = conditions(model, widened(inner, model.d), size)
+        for name in MEASURES:
+            added[name][i] = getattr(seen, name)
+        doubt = seen.doubt
+        if not doubt and not seen.smallest > 0:
+            doubt = f"the end is a saddle, with an eigenvalue of {seen.smallest:.1e}"
+        if doubt:
+            columns["result"][i], columns["reason"][i] = "UNDECIDED", doubt
+    return {**columns, **added}

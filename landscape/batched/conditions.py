@@ -1,0 +1,137 @@
+"""Extreme eigenvalues of the full Hessian at a minimum, and of its two diagonal blocks.
+
+The joint Hessian comes from the blocks of ``ufm.reduce``. Its diagonal blocks need less: with
+h_k = hbar_k / sqrt(n_k), S_k the logit Hessians, Q an orthonormal basis of the row space (d, r),
+
+    W block   lambda_W + (1/N) sum_k S_k (x) hbar_k hbar_k^T   of order K r, lambda_W elsewhere
+    H block   lambda_H + (1/N) W^T S_k W for every sample      of order r, lambda_H elsewhere
+
+where "elsewhere" exists iff d > r. Source: A-1, A-2 and section 7.7 of docs/theory.md; for any
+critical point derived here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.curvature import SEPARATION, zero_tolerance
+from ufm.columns import column_hessians
+from ufm.reduce import Reduced, assembled, reduced
+from ufm.spectrum import Spectrum
+from ufm.symmetry import predicted_nullity
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Extremes of a Hessian and condition numbers of its parts.
+
+    Attributes:
+        smallest: smallest eigenvalue that no symmetry explains; negative at a saddle.
+        largest: largest eigenvalue.
+        condition: largest / smallest; NaN unless ``smallest`` is positive.
+        condition_W, condition_H: of the diagonal blocks; NaN where one is not positive definite.
+        doubt: why these numbers cannot be told from zero modes, "" if they can.
+    """
+
+    smallest: float
+    largest: float
+    condition: float
+    condition_W: float
+    condition_H: float
+    doubt: str
+
+
+def conditions(model: Any, point: Any, gradient_norm: float) -> Conditions:
+    """Condition numbers of the full problem at a critical point with collapsed features.
+
+    kappa = lambda_max / lambda_min, where the dimension of the symmetry orbit says how many
+    eigenvalues next to zero are left out.
+    Source: A-1, A-2 and 7.7 of docs/theory.md; derived here.
+
+    Args:
+        model: a UFM in its full dimension and with all samples.
+        point: merged or full columns, critical to ``gradient_norm``.
+        gradient_norm: enters what counts as zero (``landscape.curvature.zero_tolerance``).
+
+    Returns:
+        Conditions.
+
+    Raises:
+        InputError: features that are not collapsed.
+
+    Example:
+        >>> from ufm import MSE, UFM
+        >>> model = UFM(MSE(), 3, 4, lambda_W=0.1, lambda_H=0.1)  # c = 0.3: kappa_W = kappa_H = 1/c
+        >>> found = conditions(model, model.minimiser().point, 0.0)
+        >>> round(found.condition_W * 0.3, 9), round(found.condition_H * 0.3, 9)
+        (1.0, 1.0)
+    """
+    parts = reduced(model, point)
+    inner = parts.space.point
+    nullity = predicted_nullity(model, parts.space.rank, model.d, inner.W @ inner.H, inner.b)
+    spectrum = assembled(parts)
+    smallest, doubt = _off_orbit(spectrum, nullity, gradient_norm, inner)
+    classifier, features = (_ratio(values) for values in diagonal_blocks(parts))
+    joint = spectrum.largest / smallest if smallest > 0 else np.nan
+    return Conditions(smallest, spectrum.largest, joint, classifier, features, doubt)
+
+
+def _off_orbit(
+    spectrum: Spectrum, nullity: int | None, gradient_norm: float, point: Any
+) -> tuple[float, str]:
+    """The smallest eigenvalue after ``nullity`` ones next to zero are left out, and any doubt."""
+    if nullity is None:
+        return np.nan, "the dimension of the symmetry orbit is not known"
+    values = np.array([level.value for level in spectrum])
+    left = np.array([level.multiplicity for level in spectrum])
+    explained, zeros = nullity, 0.0
+    for i in np.argsort(np.abs(values)):
+        taken = min(explained, left[i])
+        explained, left[i] = explained - taken, left[i] - taken
+        zeros = float(abs(values[i])) if taken else zeros
+    rest = values[left > 0]
+    gap = float(np.abs(rest).min())
+    length = float(np.sqrt(np.sum(point.W**2) + np.sum(point.H**2)))
+    size = min(spectrum.size, 2 * int(np.size(point.W)))
+    tolerance = zero_tolerance(size, spectrum.radius, gradient_norm, gap, length)[0]
+    doubt = ""
+    if zeros > tolerance:
+        doubt = f"a symmetry explains {nullity} zeros, one of them is {zeros:.1e}"
+    elif gap <= SEPARATION * tolerance:
+        doubt = f"an eigenvalue of {gap:.1e} is not told from zero"
+    return float(rest.min()), doubt
+
+
+def diagonal_blocks(parts: Reduced) -> tuple[Array, Array]:
+    """Distinct eigenvalues of the (W, W) and of the (H, H) block, weight decay included.
+
+    Example:
+        >>> from ufm import MSE, UFM
+        >>> model = UFM(MSE(), 2, 2, lambda_W=0.1, lambda_H=0.1)
+        >>> at = reduced(model, model.minimiser().point)
+        >>> [sorted({round(float(x), 9) for x in block}) for block in diagonal_blocks(at)]  # 0.1/c
+        [[0.5], [0.5]]
+    """
+    model, rank = parts.model, parts.space.rank
+    W, H, b = parts.space.point.to_numpy()
+    lw, lh = float(model.lambda_W), float(model.lambda_H)
+    counts = np.asarray(model.counts)
+    N, K = float(counts.sum()), len(counts)
+    Z = W @ H / np.sqrt(counts) + (0.0 if b is None else b[:, None])
+    S = np.asarray(column_hessians(model.loss, Z, np.arange(K)))
+    outer = np.einsum("kij,ak,bk->iajb", S, H, H, optimize=True).reshape(K * rank, K * rank)
+    own = np.einsum("ia,kij,jb->kab", W, S, W, optimize=True) / N
+    outside = model.d > rank
+    classifier = np.append(np.linalg.eigvalsh(outer / N), [0.0] * outside) + lw
+    features = np.append(np.linalg.eigvalsh(own).ravel(), [0.0] * outside) + lh
+    return classifier, features
+
+
+def _ratio(values: Array) -> float:
+    return float(values.max() / values.min()) if values.min() > 0 else np.nan
