@@ -22,9 +22,13 @@ Array = NDArray[np.float64]
 NAMES = ("nc1", "nc2", "nc3")
 # A deviation is clean while it exceeds rounding a thousandfold, so that its logarithm is known to
 # 1e-3. Rounding of x in every step, eps |x|, adds up over 1 / (step lambda) = kappa steps.
-CLEAN = 1e3 * float(np.finfo(np.float64).eps)
-# Rates are fitted to the last four decades above that, 9 e-foldings, or to two at least.
-WINDOW, SHORTEST = 1e4, 1e2
+MARGIN = 1e3
+CLEAN = MARGIN * float(np.finfo(np.float64).eps)
+# Rates are fitted to four decades above that, 9 e-foldings. Where a fit misses by more than
+# rounding, further modes are still there, and a later stretch is taken, of one decade at least.
+WINDOWS = (1e4, 1e3, 1e2, 1e1)
+# What a deviation has to fall by above rounding, so that something can be fitted at all.
+SHORTEST = 1e2
 # Records that enter a fit at most; where it begins (gaps to the next mode, relative to the rate);
 # the logarithm by which either mode may lead at the last record; sizes of the four unknowns.
 MOST = 120
@@ -61,9 +65,8 @@ def rate(work: Work) -> Columns:
     all of W, H and b are moved by ``amplitude`` |x| in the cell's random direction, and gradient
     descent runs with step 1 / lambda_max until the slowest mode is rounding, or for
     ``max_iterations``. Rates are -d log(metric) / dt as t -> infinity, t = step * iteration, from
-    the last decades of the deviation (sqrt(NC1), NC2, NC3) above rounding: the square of a norm of
-    decaying modes is fitted by the slowest one and another, because the slope alone still feels a
-    second mode of nearly the same rate.
+    the last decades of the deviation (sqrt(NC1), NC2, NC3) above rounding: it is fitted by the
+    slowest mode and another, because a slope alone still feels a second mode of nearly that rate.
 
     NC1 = tr S_within / tr S_between, NC2 = |u(W W^T) - E|, NC3 = |u(W C_G^T) - E|
     (``nc1_ratio``, ``nc2_geo``, ``nc3_geo`` of ``ufm.collapse``).
@@ -199,7 +202,8 @@ def measured(times: Array, deviations: Array, clean: float) -> tuple[float, bool
     """Asymptotic rate of a decaying deviation, and whether it reached rounding.
 
     r in deviation^2 = A e^{-2 r t} + C e^{-(2 r + g) t}, A, C, g > 0, by least squares on the
-    logarithm over the last four clean decades. Source: derived here.
+    logarithm over the last four clean decades, or fewer where more than two modes are seen in them.
+    Source: derived here.
 
     Args:
         times: of the records, ascending.
@@ -221,23 +225,28 @@ def measured(times: Array, deviations: Array, clean: float) -> tuple[float, bool
     if last < FEWEST or not np.isfinite(deviations[:last]).all():
         return np.nan, reached
     falls = deviations[:last] / deviations[last - 1]
-    high = np.flatnonzero(falls > WINDOW)
-    stretch = np.arange(high[-1] + 1 if len(high) else 0, last)
-    if len(stretch) < FEWEST or falls[:last].max() < SHORTEST:
-        return np.nan, reached
-    chosen = stretch[:: -(-len(stretch) // MOST)]
-    return _two_modes(times[chosen], np.log(deviations[chosen])), reached
+    found = np.nan
+    for window in WINDOWS if falls.max() >= SHORTEST else ():
+        high = np.flatnonzero(falls > window)
+        stretch = np.arange(high[-1] + 1 if len(high) else 0, last)
+        if len(stretch) < FEWEST:
+            break
+        chosen = stretch[:: -(-len(stretch) // MOST)]
+        found, misfit = _two_modes(times[chosen], np.log(deviations[chosen]))
+        if misfit <= 1 / MARGIN:
+            break
+    return found, reached
 
 
-def _two_modes(times: Array, logs: Array) -> float:
-    """The slower rate of two modes whose squares add up to the deviation's square.
+def _two_modes(times: Array, logs: Array) -> tuple[float, float]:
+    """The slower rate of two modes whose squares add up, and the misfit, root mean square.
 
-    The slower one leads at the last record, or nearly so: a slower one that does not would be a fit
-    to rounding.
+    The slower one leads at the last record, or nearly so: one that does not would be a fit to
+    rounding.
     """
     slope, offset = np.polyfit(times - times[-1], logs, 1)
     if slope >= 0:
-        return float(-slope)
+        return float(-slope), np.inf
     t = (times - times[-1]) * -slope  # rates in units of the mean slope, times from the last record
 
     def misfit(x: Array) -> Array:
@@ -248,4 +257,4 @@ def _two_modes(times: Array, logs: Array) -> float:
     begins = [[1.0, 2 * offset, -1.0, gap] for gap in GAPS]
     ends = [least_squares(misfit, begin, bounds=limits, x_scale=SCALES) for begin in begins]
     best = min(ends, key=lambda end: float(end.cost))
-    return float(best.x[0] * -slope)
+    return float(best.x[0] * -slope), float(np.sqrt(2 * best.cost / len(t)))
