@@ -51,6 +51,11 @@ def _row(i, loss, counts, d, *, c=None, decays=None, ratio=1.0, lambda_b=np.nan,
     return {**row, "seed": 0, "saddle": "", "result": "CONVERGED", **more}
 
 
+def plain(loss, counts, d, **more):
+    """A cell."""
+    return {"loss": loss, "counts": counts, "d": d, **more}
+
+
 def grid(make, **axes):
     """A table with one cell for each element of a product; ``make`` turns names into a cell."""
     return table_of([make(**dict(zip(axes, v, strict=True))) for v in product(*axes.values())])

@@ -17,6 +17,10 @@ class InputError(ValueError):
         super().__init__(f"{rule}. Got {got}. Remedy: {remedy}.")
         self.rule, self.got, self.remedy = rule, got, remedy
 
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str]]:
+        # Errors come back from worker processes; what was got may not travel, its text does.
+        return type(self), (self.rule, str(self.got), self.remedy)
+
 
 def require_positive(value: float, name: str, remedy: str) -> float:
     """Return ``value`` as a float if it is finite and > 0, else raise InputError.

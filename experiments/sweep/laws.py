@@ -216,7 +216,9 @@ def _bifurcation(num_groups: int, smoothing: float, bias: float | None) -> float
 
 def _merged(site: Site) -> float:
     sizes = site.groups
-    fits = len(set(sizes)) == 1 and sum(sizes) == site.K and site.d >= len(sizes) - 1
+    # Groups of one class are no merged classes: the index is that of the minimum.
+    fits = len(set(sizes)) == 1 and sum(sizes) == site.K and sizes[0] > 1
+    fits = fits and site.d >= len(sizes) - 1
     if site.loss not in ("ce", "ls") or not site.balanced or not fits:
         return math.nan
     bias = None if site.lambda_b is None else site.K * site.lambda_b

@@ -145,7 +145,7 @@ def _traced(plane: Plane) -> Iterator[_Line]:
     sites = [[plane.site({plane.x: float(x), plane.y: float(y)}) for x in xs] for y in ys]
     for law in LAWS:
         excess = np.array([[law.excess(site) for site in row] for row in sites])
-        # A law that holds with equality everywhere, as d = K - 1 may, has no line.
+        # Most laws say nothing here; one that holds with equality everywhere has no line.
         if not np.any(np.nan_to_num(excess)):
             continue
         for solved in sorted((plane.x, plane.y), key=(*SOLVED, plane.x, plane.y).index):
@@ -197,7 +197,8 @@ def _branches(
     lines: list[tuple[list[float], list[float]]] = []
     active: list[int] = []
     for t, row in zip(across.tolist(), excess, strict=True):
-        if np.all(np.isnan(row)):
+        # No model, or equality all along: then the line runs along this axis, not across it.
+        if not np.any(np.nan_to_num(row)):
             continue
         roots, ends = _zeros(t, along, row, value), []
         for root in roots:

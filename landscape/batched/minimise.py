@@ -76,7 +76,7 @@ def minimise_many(
 ) -> Minimised:
     """Minimise every model of a stack from its own point.
 
-    What becomes of one model does not depend on the others, nor on their order.
+    What becomes of one model does not depend on the others, nor on their order, but for rounding.
 
     Args:
         models: a stack of models (``landscape.batched.stack``).

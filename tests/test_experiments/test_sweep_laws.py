@@ -9,14 +9,9 @@ from landscape.solve import solve
 from proofs_check.claims.codes import bifurcation
 from proofs_check.claims.thresholds import MAJORITY, MINORITY, vanishing_point
 from tests.helpers import Problem, naive_cross_entropy
-from tests.sweeps import grid, model_of
+from tests.sweeps import grid, model_of, plain
 from ufm import InputError, Point
 from ufm.frames import merged_code
-
-
-def plain(loss, counts, d, **more):
-    return {"loss": loss, "counts": counts, "d": d, **more}
-
 
 # ---- merged classes
 

@@ -1,7 +1,11 @@
 """Running a sweep: cells against the library one by one, resuming, failures, strategies."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -11,6 +15,7 @@ from experiments.sweep import run as running
 from experiments.sweep.cells import batches, expand
 from experiments.sweep.run import Job, LocalExecutor, compute, run
 from experiments.sweep.spec import make_spec
+from experiments.sweep.store import Store
 from experiments.sweep.tasks import TASKS
 from experiments.sweep.work import Work
 from landscape.solve import solve
@@ -19,6 +24,7 @@ from ufm import InputError, collapse
 from ufm.gaussian import gaussian
 
 pytestmark = pytest.mark.xdist_group("sweep")
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def spec_of(task="minimise", options=None, **axes):
@@ -242,3 +248,34 @@ def test_every_way_to_compute_gives_the_same_numbers(change):
     assert one["objective"] == pytest.approx(other["objective"], abs=1e-13)
     assert one["gap"] == pytest.approx(other["gap"], rel=1e-6)
     same(one, other, {name for name in one if one[name].dtype == float})
+
+
+TABLE = """
+import sys
+from pathlib import Path
+from experiments.sweep.run import run
+from experiments.sweep.spec import make_spec
+axes = {"K": 3, "d": 3, "c": [0.2, 0.7, 1.2], "seed": [0, 1, 2]}
+run(make_spec({"task": "verdict", "axes": axes}), Path(sys.argv[1]))
+"""
+
+
+def test_several_devices_give_the_same_table(tmp_path):
+    """To the accuracy of the ends: a part of the batch is another program."""
+    flags = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    subprocess.run(
+        [sys.executable, "-c", TABLE, tmp_path / "two"],
+        cwd=ROOT,
+        env=flags,
+        check=True,
+        timeout=300,
+    )
+    axes = {"K": 3, "d": 3, "c": [0.2, 0.7, 1.2], "seed": [0, 1, 2]}
+    one, two = (
+        run(spec_of("verdict", **axes), tmp_path / "one").table(),
+        Store.open(tmp_path / "two").table(),
+    )
+    same(one, two, {name for name in one if one[name].dtype == float})
+    for name in ("objective", "W_norm", "gap", "theory"):
+        assert one[name] == pytest.approx(two[name], abs=1e-6), name
+    assert one["objective"] == pytest.approx(two["objective"], abs=1e-13)

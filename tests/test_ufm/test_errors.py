@@ -1,6 +1,7 @@
 """Errors say rule, value and remedy, in one line."""
 
 import math
+import pickle
 
 import pytest
 
@@ -12,6 +13,12 @@ def test_an_error_carries_its_three_parts():
     assert str(error) == "Need K >= 2. Got 1. Remedy: give two."
     assert (error.rule, error.got, error.remedy) == ("Need K >= 2", 1, "give two")
     assert isinstance(error, ValueError)
+
+
+def test_an_error_travels_between_processes():
+    error = pickle.loads(pickle.dumps(InputError("Need a number", lambda: 0, "give one")))
+    assert (error.rule, error.remedy) == ("Need a number", "give one")
+    assert "lambda" in str(error)
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf, -math.inf])

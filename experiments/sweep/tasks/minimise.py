@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from experiments.sweep.work import Columns, Work
 from landscape.batched import Minimised, minimise_many
+from landscape.batched.devices import shard
 from landscape.batched.symmetric import symmetric_values
 from ufm.collapse.geometry import etf_target
 from ufm.reduce import RANK_TOLERANCE, SMALLEST_LOGIT
@@ -30,7 +31,7 @@ def minimise(work: Work) -> Columns:
 def descend(work: Work, models: Any) -> Minimised:
     """The ends of the descents as NumPy arrays."""
     options = work.options
-    found = minimise_many(
+    found = shard(minimise_many, batched=2)(
         models,
         work.starts(),
         float(options["tolerance"]),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from experiments.sweep.tasks.minimise import descend, ending
 from experiments.sweep.work import Columns, Work
 from landscape.batched import Judged, Minimised, judge_many
+from landscape.batched.devices import shard
 from landscape.curvature import CurvatureCount, count_curvature
 from landscape.verdict import GLOBAL_GAP
 from ufm.point import Point
@@ -66,7 +67,7 @@ def judged(work: Work, found: Minimised) -> Judged:
     model = work.first
     free = model.lambda_b is not None and float(model.lambda_b) == 0
     shift = free and bool(model.loss.properties(model.num_classes).shift_invariant)
-    told = judge_many(
+    told = shard(judge_many, batched=4)(
         work.models,
         found.point,
         work.dimensions,

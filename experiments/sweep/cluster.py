@@ -1,0 +1,347 @@
+"""The jobs of a sweep on the processes of this machine, or of a running dask cluster.
+
+Workers compute; the process that started the run alone writes the store. So a job that ran twice,
+because its worker was killed, is still written once, and a run that lost its cluster goes on from
+the store.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+import uuid
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from importlib.metadata import version
+from logging import CRITICAL
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.sweep.run import FAILED, Job, compute
+from experiments.sweep.tasks import TASKS
+from experiments.sweep.work import Columns
+from ufm.errors import InputError, require_count
+from ufm.version import __version__
+
+ADDRESS = re.compile(r"(tcp|tls)://(\[[^\]]+\]|[^\s:/\[\]]+):(\d{1,5})")
+# Read when a process starts. NPROC is what sizes the thread pool of XLA on a CPU; the flag
+# xla_cpu_multi_thread_eigen leaves elementwise loops and reductions on all cores (jaxlib 0.10),
+# and flags are part of the key of the compilation cache, which workers share with this process.
+ONE_THREAD = {
+    "NPROC": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+# Seconds to reach a scheduler, and to get a sign of life from it.
+CONNECT = 10
+# Seconds without a result after which it is asked for one.
+PATIENCE = 10
+# Such questions in a row without a single worker after which nobody is waited for: a worker that
+# was killed is back within seconds.
+ABSENCES = 6
+# Jobs in flight per worker thread: one computes, one waits.
+IN_FLIGHT = 2
+# Errors of the transport after which a job is tried again, and workers that it may outlive.
+RETRIES, ALLOWED_FAILURES = 2, 2
+REMEDY = "the store keeps what is done: start a scheduler and give the same command to go on"
+
+
+class ClusterExecutor:
+    """Computes jobs on a dask cluster (``experiments.sweep.run.Executor``).
+
+    A job during which workers died more often than the scheduler allows is put off to the end and
+    tried alone; if it kills its workers again, its cells are FAILED.
+
+    Args:
+        address: of a running scheduler, tcp://HOST:PORT; None starts one on this machine and stops
+            it at the end.
+        workers: processes to start where ``address`` is None, each with one thread.
+
+    Raises:
+        InputError: an address of another form, a number of workers below one, or no dask.
+
+    Example:
+        >>> ClusterExecutor(None, 0)
+        Traceback (most recent call last):
+        ufm.errors.InputError: Need an integer workers >= 1. Got 0. Remedy: start one or more.
+    """
+
+    def __init__(self, address: str | None, workers: int) -> None:
+        self.workers = require_count(workers, "workers", 1, "start one or more")
+        found = None if address is None else ADDRESS.fullmatch(str(address))
+        if address is not None and (found is None or not 0 < int(found[3]) < 2**16):
+            raise InputError(
+                "Need the address of a scheduler as tcp://HOST:PORT",
+                repr(address),
+                "copy it from the first lines that `dask scheduler` prints",
+            )
+        self.address = address
+        _require_dask()
+
+    def __call__(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Columns]]:
+        """The jobs with their columns, as they are done.
+
+        Raises:
+            InputError: the scheduler is not reached, or no longer; no workers; or workers with
+                other versions than this process.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(_quiet())
+            address = self.address or stack.enter_context(_processes(self.workers))
+            drive = stack.enter_context(_Drive.connected(address))
+            suspects = []
+            for job, columns in drive(jobs, drive.room):
+                if columns is None:
+                    suspects.append(job)  # or the one beside it is to blame
+                else:
+                    yield job, columns
+            for job, columns in drive(suspects, lambda: 1):
+                yield job, _lost(job) if columns is None else columns
+
+
+class _Drive:
+    """Sends jobs to one scheduler, a bounded number at a time."""
+
+    def __init__(self, client: Any, address: str) -> None:
+        self.client, self.address = client, address
+        self.run = uuid.uuid4().hex
+
+    @staticmethod
+    @contextmanager
+    def connected(address: str) -> Iterator[_Drive]:
+        """A client, closed at the end whatever became of its scheduler."""
+        from distributed import Client
+
+        try:
+            client = Client(address, timeout=CONNECT, set_as_default=False)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise _gone(address, "was not reached") from error
+        try:
+            yield _Drive(client, address)
+        finally:
+            # Nothing is left to be said to a scheduler that is gone.
+            client.close(timeout=2)
+
+    def __call__(
+        self, jobs: Iterable[Job], room: Callable[[], int]
+    ) -> Iterator[tuple[Job, Columns | None]]:
+        """The jobs with their columns, None for one that its workers did not survive."""
+        waiting = iter(jobs)
+        running: dict[Any, Job] = {}
+        more = True
+        while more or running:
+            while more and len(running) < (1 if not running else room()):
+                job = next(waiting, None)
+                more = job is not None
+                if job is not None:
+                    running[self._submit(job)] = job
+            for future in self._finished(running) if running else ():
+                job = running.pop(future)
+                yield job, self._columns(future)
+
+    def room(self) -> int:
+        """Jobs that may be in flight; workers may come and go."""
+        return max(1, IN_FLIGHT * sum(self._threads().values()))
+
+    def _threads(self) -> dict[str, int]:
+        """Threads of every worker, by its address; only a live scheduler answers."""
+        client = self.client
+        try:
+            found: dict[str, int] = client.sync(
+                client.scheduler.ncores, workers=None, callback_timeout=CONNECT
+            )
+        except _transport_errors() as error:
+            raise _gone(self.address, "does not answer") from error
+        return found
+
+    def _submit(self, job: Job) -> Any:
+        # The name must not be one of another run: the scheduler would give its result.
+        try:
+            return self.client.submit(
+                _computed,
+                _portable(job),
+                versions(),
+                key=f"sweep-{self.run}-{job.number}-{uuid.uuid4().hex}",
+                retries=RETRIES,
+            )
+        except _transport_errors() as error:
+            raise _gone(self.address, "was lost") from error
+
+    def _finished(self, running: Collection[Any]) -> list[Any]:
+        """Jobs that are done, at least one, in any order."""
+        from distributed import wait
+
+        absences = 0
+        while True:
+            try:
+                with self.client.as_current():
+                    done = wait(list(running), PATIENCE, return_when="FIRST_COMPLETED").done
+                return list(done)
+            except TimeoutError:
+                absences = 0 if self._threads() else absences + 1
+            except _transport_errors() as error:
+                raise _gone(self.address, "was lost") from error
+            if absences >= ABSENCES:
+                raise _gone(self.address, "has no workers")
+
+    def _columns(self, future: Any) -> Columns | None:
+        from distributed.scheduler import KilledWorker
+
+        try:
+            found: Columns | str = future.result()
+        except KilledWorker:
+            return None
+        except _transport_errors() as error:
+            raise _gone(self.address, "was lost") from error
+        except Exception as error:
+            got = f"{type(error).__name__}: {error}"
+            rule = f"Workers of {self.address} cannot read a job"
+            raise InputError(rule, got, f"install ufm-lab {__version__} there") from error
+        if isinstance(found, str):
+            rule = f"Workers of {self.address} need the versions of this process, {versions()}"
+            raise InputError(rule, found, "install the same there")
+        return found
+
+
+def versions() -> str:
+    """What a worker and this process must have in common to find the same numbers.
+
+    Example:
+        >>> versions().split(", ")[-1]
+        'float64'
+    """
+    import jax
+
+    precision = "float64" if jax.config.read("jax_enable_x64") else "float32"
+    return f"ufm-lab {__version__}, jax {jax.__version__}, jaxlib {version('jaxlib')}, {precision}"
+
+
+def _computed(job: Job, wanted: str) -> Columns | str:
+    """Runs in a worker: the columns, or the versions there if they are others."""
+    here = versions()
+    return compute(job) if here == wanted else here
+
+
+def _portable(job: Job) -> Job:
+    """The job as another process can read it: losses by their names, files by whole paths."""
+    cells = job.work.cells
+    losses = tuple(
+        replace(choice, spec=_absolute(choice.spec)) if choice.own else choice
+        for choice in cells.losses
+    )
+    # replace() leaves out what was kept of the losses, a user's own functions among them.
+    return replace(job, work=replace(job.work, cells=replace(cells, losses=losses)))
+
+
+def _absolute(spec: str) -> str:
+    place, _, name = spec.rpartition(":")
+    return f"{Path(place).absolute()}:{name}" if place.endswith(".py") else spec
+
+
+def _lost(job: Job) -> Columns:
+    """The columns of a job that no worker survives."""
+    cells = job.work.cells
+    found = TASKS[job.task].blank(len(cells))
+    found["result"][:] = FAILED
+    found["reason"][:] = "the worker process was killed every time (by the system, out of memory?)"
+    whole = {**cells.columns, **found}
+    columns = {name: np.asarray(column)[: job.count] for name, column in whole.items()}
+    return {**columns, "seconds": np.full(job.count, np.nan)}
+
+
+def _gone(address: str, what: str) -> InputError:
+    return InputError(f"The scheduler {what}", address, REMEDY)
+
+
+def _transport_errors() -> tuple[type[BaseException], ...]:
+    """What dask raises where a connection is missing, or was cut."""
+    from asyncio import CancelledError
+    from concurrent import futures
+
+    from distributed.client import FutureCancelledError, FuturesCancelledError
+    from distributed.comm.core import CommClosedError
+
+    cancelled = (CancelledError, futures.CancelledError, FutureCancelledError)
+    # RuntimeError: a client that has closed itself.
+    return (*cancelled, FuturesCancelledError, CommClosedError, OSError, RuntimeError)
+
+
+def _require_dask() -> None:
+    try:
+        import distributed  # noqa: F401
+    except ImportError as error:
+        rule = "A cluster needs the package distributed"
+        raise InputError(rule, error, "pip install 'ufm-lab[cluster]'") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What happens to the cluster is said once, by us."""
+    from distributed.utils import silence_logging_cmgr
+
+    with ExitStack() as stack:
+        for name in ("distributed", "tornado", "asyncio"):
+            stack.enter_context(silence_logging_cmgr(CRITICAL, name))
+        yield
+
+
+@contextmanager
+def _processes(workers: int) -> Iterator[str]:
+    """A scheduler in this process and workers of one thread each; all are gone at the end."""
+    import dask
+    from distributed import LocalCluster
+
+    # The nannies write this to the environment of this process and leave it there.
+    names = (*ONE_THREAD, "PYTHONHASHSEED", "__DASK_PARENT_PID")
+    before = {name: os.environ.get(name) for name in names}
+    settings = {
+        "distributed.nanny.pre-spawn-environ": ONE_THREAD,
+        "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
+    }
+    cluster = None
+    try:
+        with dask.config.set(settings), _uninterrupted():
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                # 0: the system knows better than a threshold when memory runs out.
+                memory_limit=0,
+                # A free port: its default one may be taken, of which dask would warn.
+                scheduler_kwargs={"dashboard": False, "dashboard_address": ":0"},
+                silence_logs=CRITICAL,
+            )
+        yield cluster.scheduler_address
+    finally:
+        if cluster is not None:
+            cluster.close(timeout=CONNECT)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C reaches this thread after the block, and the threads and processes made in it never.
+
+    A terminal sends it to every process; workers would each print a traceback.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    # Would lift the block when the first process is spawned, unless it runs already.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

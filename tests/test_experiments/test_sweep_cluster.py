@@ -1,0 +1,333 @@
+"""A sweep on a cluster of real processes: the same table, whatever is killed on the way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.sweep import cluster as module
+from experiments.sweep import run as run_module
+from experiments.sweep.cells import expand
+from experiments.sweep.run import Job, LocalExecutor, compute, run
+from experiments.sweep.spec import make_spec
+from experiments.sweep.tasks import TASKS
+from experiments.sweep.work import Work
+from ufm.errors import InputError
+
+psutil = pytest.importorskip("psutil")
+pytest.importorskip("distributed")
+pytest.importorskip("pyarrow")
+ClusterExecutor = module.ClusterExecutor
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.xdist_group("cluster")
+SPEC = make_spec(
+    {"task": "verdict", "axes": {"K": [3, 4], "c": {"from": 0.05, "to": 1.2, "num": 35}}}
+)
+CELLS = 70
+HOT = "import jax\n\ndef hot(z, k):\n    return jax.nn.logsumexp(2 * z) - 2 * z[k]\n"
+# Imported by the workers alone it ends them, as running out of memory would.
+KILLER = (
+    "import multiprocessing, os, signal\n"
+    "if multiprocessing.parent_process() is not None:\n"
+    "    os.kill(os.getpid(), signal.SIGKILL)\n" + HOT
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_batches():
+    """Ten batches, five of a shape: too few to measure strategies, so that none depends on time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "BATCH", 7)
+        yield
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory, small_batches):
+    return run(SPEC, tmp_path_factory.mktemp("local")).table()
+
+
+def require_equal(found, expected):
+    """Bit by bit, but for the time it took."""
+    assert list(found) == list(expected)
+    assert np.array_equal(found["cell"], np.arange(len(found["cell"])))
+    for name in set(found) - {"seconds"}:
+        assert np.array_equal(found[name], expected[name], equal_nan=found[name].dtype.kind == "f")
+
+
+def worker_pids():
+    """The processes that nannies of this process started."""
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):  # a zombie is one, too
+            found += [child.pid] if "spawn_main" in " ".join(child.cmdline()) else []
+    return found
+
+
+def start(*arguments):
+    """A process of dask that knows this checkout."""
+    return subprocess.Popen(
+        [sys.executable, "-m", *map(str, arguments)],
+        env={**os.environ, **module.ONE_THREAD, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def address_in(file, process):
+    """What a scheduler wrote, once it is whole."""
+    while True:
+        assert process.poll() is None
+        with suppress(FileNotFoundError, ValueError):
+            return json.loads(file.read_text())["address"]
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def scheduler(tmp_path):
+    """A scheduler and one worker without a nanny: (address, scheduler process)."""
+    file = tmp_path / "scheduler.json"
+    quiet = ("--no-dashboard", "--scheduler-file", file)
+    boss = start(
+        "distributed.cli.dask_scheduler", "--host=127.0.0.1", "--port=0",
+        "--dashboard-address=:0", *quiet,
+    )  # fmt: skip
+    hand = start(
+        "distributed.cli.dask_worker", "--no-nanny", "--nthreads=1", "--memory-limit=0",
+        "--local-directory", tmp_path, "--death-timeout=60", *quiet,
+    )  # fmt: skip
+    yield address_in(file, boss), boss
+    for process in (hand, boss):
+        process.kill()
+        process.wait()
+
+
+def job_of(loss, number):
+    spec = make_spec({"task": "minimise", "axes": {"K": 3, "c": [0.2, 0.5], "loss": loss}})
+    cells = expand(spec)
+    return Job(number, 2, "minimise", Work(cells, 3, TASKS["minimise"].options, 1, False))
+
+
+def test_the_table_is_that_of_this_process(tmp_path, expected):
+    before = dict(os.environ)
+    found = run(SPEC, tmp_path, executor=ClusterExecutor(None, 2)).table()
+    require_equal(found, expected)
+    assert worker_pids() == []
+    assert dict(os.environ) == before
+
+
+def test_workers_have_one_thread_float64_and_ignore_ctrl_c(tmp_path):
+    def look():
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        names = [*module.ONE_THREAD, "JAX_COMPILATION_CACHE_DIR"]
+        import jax
+
+        jax.devices()
+        tasks = Path("/proc/self/task")
+        pools = [(t / "comm").read_text() for t in tasks.iterdir()] if tasks.exists() else []
+        pool = sum("XLAEigen" in name for name in pools)
+        return module.versions(), [os.environ.get(n) for n in names], signal.SIGINT in mask, pool
+
+    from distributed import Client
+
+    with (
+        module._quiet(),
+        module._processes(1) as address,
+        Client(address, set_as_default=False) as client,
+    ):
+        (told,) = client.run(look).values()
+    words, environment, blocked, pool = told
+    assert words == module.versions()
+    assert environment == ["1"] * 4 + [os.environ["JAX_COMPILATION_CACHE_DIR"]]
+    assert blocked
+    assert pool <= 1
+
+
+def test_jobs_in_flight_are_bounded():
+    pulled, done = 0, 0
+    jobs = [replace(job_of("ce", 0), number=number) for number in range(9)]
+
+    def counted():
+        nonlocal pulled
+        for job in jobs:
+            pulled += 1
+            assert pulled - done <= module.IN_FLIGHT + 1
+            yield job
+
+    seen = []
+    for job, columns in ClusterExecutor(None, 1)(counted()):
+        done += 1
+        seen.append(job.number)
+        assert columns["result"].tolist() == ["CONVERGED"] * 2
+    assert sorted(seen) == list(range(9))
+
+
+@pytest.mark.slow
+def test_a_killed_worker_loses_nothing(tmp_path, expected):
+    killed = []
+
+    def kill(progress):
+        if progress.done and len(killed) < 2:
+            killed.append(worker_pids()[0])
+            os.kill(killed[-1], signal.SIGKILL)
+
+    store = run(SPEC, tmp_path, executor=ClusterExecutor(None, 2), say=kill)
+    assert len(set(killed)) == 2
+    assert len(store.scan().present) == 10
+    assert store.scan().duplicates == ()
+    require_equal(store.table(), expected)
+
+
+@pytest.mark.slow
+def test_a_job_that_kills_its_workers_becomes_rows(tmp_path):
+    file = tmp_path / "killer.py"
+    file.write_text(KILLER)
+    jobs = [job_of("ce", 0), job_of(f"{file}:hot", 1), job_of("ce", 2), job_of("ce", 3)]
+    found = {job.number: columns for job, columns in ClusterExecutor(None, 1)(jobs)}
+    assert [found[i]["result"][0] for i in range(4)] == ["CONVERGED", "FAILED"] + 2 * ["CONVERGED"]
+    assert "killed" in found[1]["reason"][0]
+    good, bad = found[0], found[1]
+    assert {n: c.dtype for n, c in bad.items()} == {n: c.dtype for n, c in good.items()}
+    assert all(len(column) == 2 for column in bad.values())
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_killed(tmp_path, scheduler, expected):
+    address, boss = scheduler
+    reached = []
+
+    def kill(progress):
+        if progress.done and not reached:
+            reached.append(progress.done)
+            boss.kill()
+
+    began = time.monotonic()
+    with pytest.raises(InputError, match=r"The scheduler .*lost|The scheduler does") as told:
+        run(SPEC, tmp_path / "s", executor=ClusterExecutor(address, 1), say=kill)
+    assert time.monotonic() - began < 60
+    assert address in str(told.value)
+    assert "same command" in str(told.value)
+    counts = []
+    again = run(SPEC, tmp_path / "s", executor=LocalExecutor(), say=lambda p: counts.append(p.done))
+    assert 0 < reached[0] <= counts[0] < CELLS
+    require_equal(again.table(), expected)
+
+
+def test_nobody_at_the_address(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "CONNECT", 1)
+    began = time.monotonic()
+    with pytest.raises(InputError, match="not reached") as told:
+        run(SPEC, tmp_path, executor=ClusterExecutor("tcp://127.0.0.1:9", 1))
+    assert told.value.got == "tcp://127.0.0.1:9"
+    assert time.monotonic() - began < 15
+
+
+def test_a_scheduler_without_workers(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE", 0.2)
+    file = tmp_path / "alone.json"
+    boss = start(
+        "distributed.cli.dask_scheduler", "--host=127.0.0.1", "--port=0", "--no-dashboard",
+        "--dashboard-address=:0", "--scheduler-file", file,
+    )  # fmt: skip
+    try:
+        executor = ClusterExecutor(address_in(file, boss), 1)
+        with pytest.raises(InputError, match="has no workers"):
+            next(executor([job_of("ce", 0)]))
+    finally:
+        boss.kill()
+        boss.wait()
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "localhost", "localhost:8786", "tcp://:1", "tcp://h", "inproc://a/1", "tcp://h:99999", 5],
+)
+def test_what_is_no_address(address):
+    with pytest.raises(InputError, match="tcp://HOST:PORT"):
+        ClusterExecutor(address, 1)
+
+
+def test_without_dask(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(InputError, match=r"pip install 'ufm-lab\[cluster\]'"):
+        ClusterExecutor(None, 1)
+
+
+def test_workers_of_another_version_are_refused(monkeypatch):
+    assert isinstance(module._computed(job_of("ce", 0), module.versions()), dict)
+    monkeypatch.setattr(module, "versions", lambda: "ufm-lab 9")
+    with pytest.raises(InputError, match="ufm-lab 9") as told:
+        next(ClusterExecutor(None, 1)([job_of("ce", 0)]))
+    assert "float64" in str(told.value.got)
+
+
+def test_an_own_loss_is_loaded_by_the_workers(tmp_path, monkeypatch):
+    (tmp_path / "own.py").write_text(HOT)
+    monkeypatch.chdir(tmp_path)
+    job = job_of("own.py:hot", 0)
+    job.work.cells.loss(0)  # kept, and another process cannot read a function of this file
+    sent = module._portable(job)
+    monkeypatch.chdir(tmp_path.parent)
+    ((_, found),) = ClusterExecutor(None, 1)([sent])
+    monkeypatch.chdir(tmp_path)
+    here = compute(job)
+    assert found["reason"].tolist() == here["reason"].tolist()
+    assert np.array_equal(found["objective"], here["objective"], equal_nan=True)
+    assert set(found["result"]) == {"CONVERGED"}
+
+
+SCRIPT = """
+from pathlib import Path
+from experiments.sweep import run as module
+from experiments.sweep.cluster import ClusterExecutor
+from experiments.sweep.spec import make_spec
+
+if __name__ == "__main__":
+    module.BATCH, module.MEASURE_FROM = 16, 10**6
+    axes = {"K": [3, 4, 5], "c": {"from": 0.05, "to": 1.2, "num": 900}}
+    spec = make_spec({"task": "verdict", "axes": axes})
+    try:
+        executor = ClusterExecutor(None, 2)
+        module.run(spec, Path("store"), executor=executor, say=lambda p: print(p, flush=True))
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_no_process_is_left_behind(tmp_path, number):
+    (tmp_path / "sweep.py").write_text(SCRIPT)
+    process = subprocess.Popen(
+        [sys.executable, "sweep.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    lines = [process.stdout.readline(), process.stdout.readline()]
+    assert all("/2,700 cells" in line for line in lines)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 2
+    if number == signal.SIGINT:  # as a terminal does, to the whole group
+        os.killpg(process.pid, number)
+    else:
+        process.kill()
+    rest = process.communicate(timeout=60)[0]
+    deadline = time.monotonic() + 30
+    while [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    if number == signal.SIGINT:
+        assert rest.splitlines()[-1] == "interrupted"
+        assert "Traceback" not in rest
