@@ -16,8 +16,10 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 os.environ["MPLBACKEND"] = "Agg"
 
 import hypothesis
+import pytest
 
 import ufm  # noqa: F401  turns on float64 before any test makes an array
+from experiments.mappings import relieve
 
 # No deadline: the first example of a test compiles. On the CI the same examples every time.
 hypothesis.settings.register_profile(
@@ -29,3 +31,10 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("lab")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_mappings():
+    """A process that runs thousands of tests must not keep all the programs of all of them."""
+    yield
+    relieve()

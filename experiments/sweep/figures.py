@@ -52,8 +52,8 @@ LEADING = (*PARAMETERS, "imbalance", "K", "n", "d", "lambda_b", "c", "lambda_W",
 def swept(table: Table) -> tuple[str, ...]:
     """The columns that span a table: the pair that tells most cells apart on the smallest grid.
 
-    A decay that follows c and the number of classes has a value of its own in every cell, so c and
-    K are taken and not the decay. Columns come in the order of ``AXES``.
+    What follows from other columns is no axis: c and K are taken, and not the decay that they
+    determine. Columns come in the order of ``AXES``.
 
     Returns:
         Two names, or one if a single column varies.
@@ -82,7 +82,13 @@ def swept(table: Table) -> tuple[str, ...]:
     for name in sorted(columns, key=LEADING.index):
         if not any(_same(columns[name], columns[other]) for other in names):
             names.append(name)
-    names.sort(key=AXES.index)
+    # A decay follows from c and K; it has more values than either, for c would follow from it too.
+    few = {name: _places(columns[name]) for name in names}
+    names = [
+        name
+        for name in sorted(names, key=AXES.index)
+        if not _follows(columns[name], [columns[x] for x in names if few[x] < few[name]])
+    ]
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
 
     def spans(pair: tuple[str, str]) -> tuple[int, int]:
@@ -96,6 +102,11 @@ def _places(*columns: Array) -> int:
     """How many combinations of values there are, of rows that have all of them."""
     places = np.stack(columns)
     return int(np.unique(places[:, np.all(np.isfinite(places), axis=0)], axis=1).shape[1])
+
+
+def _follows(column: Array, others: list[Array]) -> bool:
+    """Whether a column is a function of others."""
+    return bool(others) and _places(*others) == _places(*others, column)
 
 
 def _same(one: Array, other: Array) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from experiments.files import whole_file
+from experiments.mappings import relieve
 from experiments.sweep.cells import Batch, Cells, batches, expand, missing
 from experiments.sweep.progress import Forecast, Progress
 from experiments.sweep.spec import Spec
@@ -172,6 +173,7 @@ def compute(job: Job) -> Columns:
         found["result"][:] = FAILED
         found["reason"][:] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     seconds = (time.perf_counter() - began) / job.count
+    relieve()
     whole = {**job.work.cells.columns, **found}
     columns = {name: np.asarray(column)[: job.count] for name, column in whole.items()}
     return {**columns, "seconds": np.full(job.count, seconds)}

@@ -28,7 +28,7 @@ pytest.importorskip("pyarrow")
 ClusterExecutor = module.ClusterExecutor
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.xdist_group("cluster")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
 SPEC = make_spec(
     {"task": "verdict", "axes": {"K": [3, 4], "c": {"from": 0.05, "to": 1.2, "num": 35}}}
 )

@@ -139,6 +139,15 @@ def test_axes_of_a_sweep():
     following = grid(lambda K, c: cell(c, K), K=[3, 4, 5], c=[0.1, 0.2])
     assert swept(following) == ("c", "K")  # d = K follows, and so do the decays
     assert swept(grid(lambda K: cell(0.1, K), K=[3, 4, 5])) == ("K",)
+    # Three axes, and decays that have a value of their own for each c and K.
+    three = grid(
+        lambda c, K, d: cell(c, K, d=d), c=[0.1, 0.2, 0.3, 0.4, 0.5], K=[3, 4, 7], d=[1, 2, 3, 4]
+    )
+    assert swept(three) == ("c", "d")
+    decays = grid(
+        lambda x, K: {**cell(K=K), "c": None, "decays": (x, x)}, x=[0.1, 0.2, 0.3], K=[3, 4]
+    )
+    assert swept(decays) == ("lambda_W", "K")
     smoothing = grid(lambda x, c: cell(c, loss=("ls", x)), x=[0.0, 0.1, 0.2], c=[0.1, 0.5])
     assert swept(smoothing) == ("c", "smoothing")
     (ax,) = FIGURES["minimise"]({**smoothing, "rank": np.ones(6, int)}, Figure((4, 4)))
