@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 MAPPINGS = Path("/proc/self/maps")
-# Linux allows 65,530; a program takes hundreds, and beyond the limit XLA crashes. Half of it
-# leaves room for what is compiled before the next look.
-ENOUGH = 30_000
+# Linux allows 65,530; a program takes hundreds, and beyond the limit XLA crashes. The rest is
+# room for what is compiled before the next look.
+ENOUGH = 50_000
 
 
 def relieve(enough: int = ENOUGH) -> bool:
