@@ -157,6 +157,7 @@ def test_max_failures_stops_the_run(ufm, here):
     assert ufm("sweep status short --json").json["cells"]["done"] == 12
 
 
+@pytest.mark.slow
 def test_a_loss_of_ones_own(ufm, here):
     """Cross entropy of 2 z is cross entropy at half the c, by rescaling W and H."""
     Path("hot.py").write_text(

@@ -112,6 +112,7 @@ def test_a_killed_sweep_resumes_to_the_same_table(here, uninterrupted, kills):
     assert not list((here / "folder").rglob(".*"))
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_written_and_says_how_to_go_on(here, uninterrupted):
     words = ("sweep", "run", "many.toml", "--out", "folder")
     batches = here / "folder" / "batches"

@@ -181,6 +181,7 @@ def solved():
     return table_of(cells)
 
 
+@pytest.mark.slow
 def test_solved_models_lose_their_rank_on_the_line(solved):
     panels = small_multiples(solved, Figure((7, 3)), x="c", y="K", value="rank")
     assert [ax.get_title() for ax in panels] == ["ce", "ls 0.4", "mse"]
@@ -196,6 +197,7 @@ def test_solved_models_lose_their_rank_on_the_line(solved):
         assert not np.all(ranks[high[:, 0] <= 2.5] > 0)
 
 
+@pytest.mark.slow
 def test_a_sweep_is_drawn_without_being_told_how(solved):
     assert swept(solved) == ("c", "K")
     figure = Figure((7, 4))

@@ -103,6 +103,7 @@ def test_minimise_says_what_the_library_says():
             assert columns["nc3"][i] == pytest.approx(measured.nc3_geo, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_there_is_no_theory_where_none_is_proved():
     columns = compute(job_of(spec_of(K=4, d=[2, 3], c=0.2)))
     assert np.isnan(columns["theory"]).tolist() == [True, False]  # d < K - 1
@@ -152,6 +153,7 @@ def test_verdicts_are_those_of_the_library(axes):
                 assert columns["globality"][i] == told.globality.name
 
 
+@pytest.mark.slow
 def test_a_spurious_minimum_is_seen():
     spec = spec_of("verdict", K=5, d=2, c=0.5, seed={"from": 0, "to": 39})
     columns = compute(job_of(spec))
@@ -243,6 +245,7 @@ def test_the_strategy_of_a_shape_is_measured_once_and_kept(monkeypatch, tmp_path
         run(spec, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"slots": 1}, {"together": True}])
 def test_every_way_to_compute_gives_the_same_numbers(change):
     job = job_of(spec_of("verdict", K=3, d=3, c=[0.2, 0.7], seed=[0, 1]))

@@ -26,6 +26,8 @@ SPECS = {"ls": {"name": "ls", "smoothing": 0.1}, "focal": {"name": "focal", "gam
 # At gradient norm 1e-9 and curvatures above 1e-2 a point is known to 1e-7, and so is its Hessian.
 KNOWN = 1e-6
 
+pytestmark = pytest.mark.slow
+
 
 def works(task: str, axes: dict, **options: float) -> list[Work]:
     spec = make_spec({"task": task, "axes": axes, "options": options})

@@ -77,6 +77,7 @@ def close(one, other):
     assert np.abs(one.objective - other.objective).max() < 1e-15 * 20
 
 
+@pytest.mark.slow
 def test_tolerance_and_limit_are_not_ignored():
     models = [merged(), merged(decays=(3 * LW, LH))]
     points = starts(models)
@@ -106,6 +107,7 @@ def test_a_critical_start_stays():
     assert found.gradient_norm[0] == 0
 
 
+@pytest.mark.slow
 def test_idle_columns_stay_idle():
     """A start of smaller dimension in a wider program descends as it would in its own."""
     narrow, wide = merged(d=2), merged(d=5)
@@ -192,6 +194,7 @@ def test_rounding_left_of_the_origin_hides_nothing():
     assert told.gap[1] == pytest.approx(decay - 0.25, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_bias_shift_must_be_named():
     model = merged("ls", COUNTS, 3, 0.0)
     point = minimum(model)
