@@ -15,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from landscape.first_order import descend
 from landscape.result import Solution
-from landscape.solve import MAX_ITERATIONS, REMEDY, TOLERANCE, _judge
+from landscape.solve import MAX_ITERATIONS, REMEDY, TOLERANCE, result_of
 from ufm.errors import InputError, require_positive
 from ufm.model import Model
 from ufm.plain import UFM
@@ -146,7 +146,7 @@ def solve_sharded(
     rows, point = placed(model, start, chosen)
     found = descend(rows, point, tolerance, allowed, method, learning_rate)
     value, size, used = (entry.item() for entry in found[1:])
-    result = _judge(size, value, tolerance, used, allowed)
+    result = result_of(size, value, tolerance, used, allowed)
     note = f"none: all samples, over {len(chosen)} devices"
     end = transposed(found[0])
     return Solution(model, end, model, value, size, result, used, method, note)

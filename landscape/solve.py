@@ -103,7 +103,7 @@ def solve(
         note += f"; row space of the start, {basis.shape[1]} of {basis.shape[0]} dimensions"
     # item() is the fastest way to the host; device_get would cost as much as ten iterations.
     value, size, iterations = value.item(), size.item(), iterations.item()
-    result = _judge(size, value, tolerance, iterations, max_iterations)
+    result = result_of(size, value, tolerance, iterations, max_iterations)
     return Solution(small, point, model, value, size, result, iterations, method, note)
 
 
@@ -134,7 +134,13 @@ def _require_shapes(model: Model, point: Any) -> None:
     _FITTING.add(seen)
 
 
-def _judge(size: float, value: float, tolerance: float, used: int, allowed: int) -> Result:
+def result_of(size: float, value: float, tolerance: float, used: int, allowed: int) -> Result:
+    """How a descent ended, from its gradient norm, objective and iterations.
+
+    Example:
+        >>> result_of(1e-13, 0.5, 1e-12, 7, 100).name
+        'CONVERGED'
+    """
     if not (math.isfinite(size) and math.isfinite(value)):
         return Result.DIVERGED
     if size <= tolerance:

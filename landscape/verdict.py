@@ -113,7 +113,7 @@ def verdict(model: Model, point: Any, *, restarts: int = 0, key: Any = None) -> 
     objective, gradient = jax.tree.map(np.asarray, model.value_and_gradient(point))
     gradient_norm, value = float(norm(gradient)), float(objective)
     count = count_curvature(model, point, gradient_norm)
-    curvature, reason, gamma = _curvature(count, gradient_norm, point)
+    curvature, reason, gamma = judge_curvature(count, gradient_norm, point)
     certificate = model.certificate(point)
     globality, why, lower, lower_value = _globality(
         model, point, value, curvature, certificate, count, restarts, key
@@ -166,9 +166,16 @@ def _validated(model: Model, point: Any) -> tuple[Model, Any]:
     return (model.as_merged(point)[0] if columns == K else model), point
 
 
-def _curvature(
+def judge_curvature(
     count: CurvatureCount, gradient_norm: float, point: Any
 ) -> tuple[Curvature, str, float | None]:
+    """The first axis of a verdict from the count of curvatures: (curvature, reason, gamma).
+
+    Args:
+        count: ``landscape.curvature.count_curvature`` at the point.
+        gradient_norm: at the point.
+        point: for its length only.
+    """
     length = float(np.sqrt(sum(np.sum(np.square(leaf)) for leaf in jax.tree.leaves(point))))
     bound = CRITICAL * count.typical * max(1.0, length)
     if gradient_norm > bound:

@@ -14,11 +14,13 @@ import typer
 
 from experiments.cli.atlas_record import atlas_notes, atlas_record, atlas_table
 from experiments.cli.options import (
+    COLUMN,
     DecayFlags,
     Json,
     LossFlags,
     Seed,
     SizeFlags,
+    Width,
     expand_flags,
     resolve,
 )
@@ -41,8 +43,6 @@ EXAMPLES = (
     "ufm atlas -K 100 --engine symmetric --max-groups 3",
 )
 BUDGET = 60.0
-# Inches: one column of a paper.
-COLUMN = 3.4
 GRAPH_KINDS = (".json", ".graphml")
 MAX_GROUPS = 3
 
@@ -91,10 +91,7 @@ def atlas(
         Path | None,
         typer.Option("--figures", metavar="DIR", help="Draw every diagram here: PDF, SVG, PNG."),
     ] = None,
-    width: Annotated[
-        float,
-        typer.Option("--width", min=2.5, max=20.0, help="Inches of a figure: 3.4 is a column."),
-    ] = COLUMN,
+    width: Width = COLUMN,
     graph: Annotated[
         Path | None,
         typer.Option(

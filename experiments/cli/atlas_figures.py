@@ -115,7 +115,8 @@ def _diagrams(
     if len(fitting) <= MAX_SHOWN:
         rows = 0.25 + 0.055 * len(fitting)
         yield Diagram("strips", rows, lambda ax: draw_strips(strips(found, d), ax, in_d))
-        sheet = 0.15 + 0.029 * len(orbits)
+        # Heading, colour key and one row of images need half the width.
+        sheet = max(0.5, 0.15 + 0.029 * len(orbits))
         yield Diagram("gram", sheet, lambda ax: draw_gram_sheet(orbits, ax, title))
     else:
         yield f"strips and Gram matrices are drawn up to {MAX_SHOWN} orbits, not {len(orbits)}"

@@ -21,6 +21,11 @@ Out = Annotated[
     Path | None,
     typer.Option("--out", metavar="FILE", help="Write the same JSON to this file as well."),
 ]
+# Inches of one column of a paper.
+COLUMN = 3.4
+Width = Annotated[
+    float, typer.Option("--width", min=2.5, max=20.0, help="Inches of a figure: 3.4 is a column.")
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.cli.options import Json
+from experiments.cli.options import COLUMN, Json, Width
 from experiments.cli.output import (
     deliver,
     envelope,
@@ -30,8 +30,6 @@ from experiments.cli.output import (
 FOLDER = "sweeps"
 # Digits of the key in the name of a folder: enough to tell the sweeps of one person apart.
 DIGITS = 8
-# Inches: one column of a paper.
-COLUMN = 3.4
 FIGURE_KINDS = (".pdf", ".svg", ".png")
 BAR = 20
 
@@ -258,10 +256,7 @@ def figure(
         str | None,
         typer.Option("--by", metavar="COLUMN", help="Column that tells lines or panels apart."),
     ] = None,
-    width: Annotated[
-        float,
-        typer.Option("--width", min=2.5, max=20.0, help="Inches of the figure: 3.4 is a column."),
-    ] = COLUMN,
+    width: Width = COLUMN,
 ) -> None:
     """Draw the table of a sweep as one figure, with the lines that theory predicts."""
     from ufm.errors import InputError

@@ -187,7 +187,7 @@ def _four_classes() -> Atlas:
 
 def _ladder() -> Picture:
     found = ladder_points(_four_classes(), 4)
-    matrices = sum(point.count for point in found)
+    matrices = sum(orbit.count for orbit in _four_classes().orbits)
     return picture(
         "ladder",
         "The saddle ladder",

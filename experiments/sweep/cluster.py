@@ -21,10 +21,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from experiments.sweep.run import FAILED, Job, compute
-from experiments.sweep.tasks import TASKS
+from experiments.sweep.run import Job, compute, failed, whole
 from experiments.sweep.work import Columns
 from ufm.errors import InputError, require_count
 from ufm.version import __version__
@@ -247,13 +244,8 @@ def _absolute(spec: str) -> str:
 
 def _lost(job: Job) -> Columns:
     """The columns of a job that no worker survives."""
-    cells = job.work.cells
-    found = TASKS[job.task].blank(len(cells))
-    found["result"][:] = FAILED
-    found["reason"][:] = "the worker process was killed every time (by the system, out of memory?)"
-    whole = {**cells.columns, **found}
-    columns = {name: np.asarray(column)[: job.count] for name, column in whole.items()}
-    return {**columns, "seconds": np.full(job.count, np.nan)}
+    reason = "the worker process was killed every time (by the system, out of memory?)"
+    return whole(job, failed(job, reason), float("nan"))
 
 
 def _gone(address: str, what: str) -> InputError:

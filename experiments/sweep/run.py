@@ -164,18 +164,28 @@ def compute(job: Job) -> Columns:
         >>> compute(job)["result"].tolist()
         ['CONVERGED']
     """
-    task = TASKS[job.task]
     began = time.perf_counter()
     try:
-        found = task.compute(job.work)
+        found = TASKS[job.task].compute(job.work)
     except Exception as error:
-        found = task.blank(len(job.work.cells))
-        found["result"][:] = FAILED
-        found["reason"][:] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        found = failed(job, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
     seconds = (time.perf_counter() - began) / job.count
     relieve()
-    whole = {**job.work.cells.columns, **found}
-    columns = {name: np.asarray(column)[: job.count] for name, column in whole.items()}
+    return whole(job, found, seconds)
+
+
+def failed(job: Job, reason: str) -> Columns:
+    """The result columns of a batch that could not be computed."""
+    found = TASKS[job.task].blank(len(job.work.cells))
+    found["result"][:] = FAILED
+    found["reason"][:] = reason
+    return found
+
+
+def whole(job: Job, found: Columns, seconds: float) -> Columns:
+    """Cells, results and seconds per cell of a batch, without the cells that filled it up."""
+    every = {**job.work.cells.columns, **found}
+    columns = {name: np.asarray(column)[: job.count] for name, column in every.items()}
     return {**columns, "seconds": np.full(job.count, seconds)}
 
 

@@ -22,6 +22,8 @@ Array = NDArray[np.float64]
 FEW = 12
 # Share of the index range left free on either side, for labels.
 MARGIN = 0.09
+# A continuum is drawn as large as this many matrices Z.
+CONTINUUM = 1000
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class LadderPoint:
         objective: value there.
         index: number of negative Hessian eigenvalues in the model's dimension.
         rank: rank of W H.
-        count: number of matrices Z = W H in the orbit.
+        count: number of matrices Z = W H in the orbit; None for a continuum.
         label: which classes share a code ("2|1|1"), or the name of the code.
         hits: how often the search found it.
     """
@@ -40,7 +42,7 @@ class LadderPoint:
     objective: float
     index: int
     rank: int
-    count: int
+    count: int | None
     label: str
     hits: int = 1
 
@@ -64,7 +66,14 @@ def ladder_points(found: Atlas, d: int) -> tuple[LadderPoint, ...]:
         ('simplex ETF', 0, 'origin')
     """
     return tuple(
-        LadderPoint(o.objective, o.index(d), o.rank, o.count, short_label(o.label), o.hits)
+        LadderPoint(
+            o.objective,
+            o.index(d),
+            o.rank,
+            None if o.is_continuum else o.count,
+            short_label(o.label),
+            o.hits,
+        )
         for o in found.orbits
         if o.rank <= d
     )
@@ -80,14 +89,14 @@ def short_label(label: str) -> str:
     return label.split(" (")[0].removeprefix("merged ").removeprefix("symmetry of ")
 
 
-def marker_area(count: int) -> float:
-    """Area of a marker in square points: 22 + 16 log(number of Z).
+def marker_area(count: int | None) -> float:
+    """Area of a marker in square points: 22 + 16 log(number of Z); a continuum like 1,000 of them.
 
     Example:
-        >>> marker_area(1), round(marker_area(60))
-        (22.0, 88)
+        >>> marker_area(1), round(marker_area(60)), round(marker_area(None))
+        (22.0, 88, 133)
     """
-    return 22.0 + 16.0 * float(np.log(count))
+    return 22.0 + 16.0 * float(np.log(CONTINUUM if count is None else count))
 
 
 def draw_ladder(data: Sequence[LadderPoint], ax: Axes, title: str = "") -> Axes:
@@ -145,18 +154,24 @@ def draw_ladder(data: Sequence[LadderPoint], ax: Axes, title: str = "") -> Axes:
     return ax
 
 
+def _times(count: int | None) -> str:
+    if count is None:
+        return " (continuum)"
+    return f" ×{count}" if count > 1 else ""
+
+
 def _label(data: Sequence[LadderPoint], ax: Axes) -> None:
     """Labels by importance; if some find no room, again with a note that says how many did."""
     heights = [point.objective for point in data]
     ends = (min(heights), max(heights))
     # Few matrices Z: many symmetries.
-    order = sorted(data, key=lambda p: (p.objective not in ends, p.count, p.objective))
+    order = sorted(data, key=lambda p: (p.objective not in ends, p.count or CONTINUUM, p.objective))
     spots = [
         Spot(
             point.index,
             point.objective,
             float(np.sqrt(marker_area(point.count))) / 2,
-            point.label + (f" ×{point.count}" if point.count > 1 else ""),
+            point.label + _times(point.count),
         )
         for point in order
     ]

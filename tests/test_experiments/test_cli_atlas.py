@@ -140,6 +140,7 @@ def test_figures_are_written_in_three_kinds(ufm, tmp_path):
     assert sizes == [3.4 * 300, 7 * 300]
     told = ufm(f"atlas -K 4 --loss mse --figures {tmp_path / 'mse'}").out
     assert "isolated orbits" in told
+    assert (tmp_path / "mse" / "ladder.svg").exists()
 
 
 def test_the_graph_of_flows(ufm, tmp_path):

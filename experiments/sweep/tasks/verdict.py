@@ -12,8 +12,8 @@ from experiments.sweep.tasks.minimise import descend, ending
 from experiments.sweep.work import Columns, Work
 from landscape.batched import Judged, Minimised, judge_many
 from landscape.batched.devices import shard
-from landscape.curvature import CurvatureCount, count_curvature
-from landscape.verdict import GLOBAL_GAP
+from landscape.curvature import count_curvature
+from landscape.verdict import GLOBAL_GAP, judge_curvature
 from ufm.point import Point
 from ufm.symmetry import predicted_nullity
 
@@ -49,13 +49,14 @@ def verdict(work: Work) -> Columns:
             curvature[i] = "MORSE_BOTT_MINIMUM"
             if told.error[i] <= GAP_ERROR and (model.d > rank or max(model.counts_tuple) == 1):
                 continue
-        count = counted(model, point, float(found.gradient_norm[i]))
+        norm = float(found.gradient_norm[i])
+        count = count_curvature(model, point, norm)
         for name in integers:
             value = getattr(count, name)
             integers[name][i] = -1 if value is None else value
         gap[i] = np.nan if count.smallest_positive is None else count.smallest_positive
         smallest[i] = count.smallest
-        curvature[i] = curvature_of(count)
+        curvature[i] = judge_curvature(count, norm, point)[0].name
     columns.update(integers)
     columns.update(gap=gap, lambda_min=smallest, curvature=curvature)
     columns["globality"] = globality(columns)
@@ -99,22 +100,6 @@ def outer_gap(model: Any, rank: int, inside: float) -> float:
     if model.d > rank == model.num_classes:
         levels.append(lw + lh)
     return min(levels)
-
-
-def counted(model: Any, point: Point, gradient_norm: float) -> CurvatureCount:
-    """The exact count of ``landscape.curvature`` at merged columns."""
-    return count_curvature(model, point, gradient_norm)
-
-
-def curvature_of(count: CurvatureCount) -> str:
-    """The first axis of ``landscape.verdict``, from the numbers alone."""
-    if count.smallest < -count.tolerance:
-        return "STRICT_SADDLE"
-    if count.index is None or count.nullity is None or count.predicted_nullity is None:
-        return "UNDECIDED"
-    if count.nullity == count.predicted_nullity:
-        return "MORSE_BOTT_MINIMUM"
-    return "DEGENERATE" if count.nullity > count.predicted_nullity else "UNDECIDED"
 
 
 def globality(columns: Columns) -> NDArray[Any]:
