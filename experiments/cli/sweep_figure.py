@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from experiments.files import whole_file
 from experiments.sweep.columns import Table, column, loss_names
-from experiments.sweep.figures import (
+from experiments.sweep.drawing.figures import (
     FIGURES,
     escape_times,
     measured_thresholds,
@@ -23,7 +23,7 @@ from experiments.sweep.figures import (
     small_multiples,
     swept,
 )
-from experiments.sweep.phase import PANEL, panels_of
+from experiments.sweep.drawing.phase import PANEL, panels_of
 from landscape.plots import style
 from ufm.errors import InputError
 

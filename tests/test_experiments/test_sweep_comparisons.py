@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from experiments.sweep.comparisons import MOST_LINES, MOST_ROWS
-from experiments.sweep.figures import (
+from experiments.sweep.drawing.comparisons import MOST_LINES, MOST_ROWS
+from experiments.sweep.drawing.figures import (
     FIGURES,
     escape_times,
     measured_thresholds,

@@ -7,7 +7,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from experiments.sweep.columns import take
-from experiments.sweep.figures import (
+from experiments.sweep.drawing.figures import (
     FIGURES,
     escape_times,
     measured_thresholds,
@@ -16,9 +16,9 @@ from experiments.sweep.figures import (
     small_multiples,
     swept,
 )
-from experiments.sweep.phase import MOST_PANELS
-from experiments.sweep.pooling import pool
-from experiments.sweep.theory import Curve, curves
+from experiments.sweep.drawing.phase import MOST_PANELS
+from experiments.sweep.drawing.pooling import pool
+from experiments.sweep.theory.curves import Curve, curves
 from landscape.solve import solve
 from tests.drawing import panel
 from tests.sweeps import (

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from experiments.sweep.laws import merged_bifurcation, vanishing_minority
-from experiments.sweep.theory import curves
+from experiments.sweep.theory.curves import curves
+from experiments.sweep.theory.laws import merged_bifurcation, vanishing_minority
 from landscape.solve import solve
 from proofs_check.claims.codes import bifurcation
 from proofs_check.claims.thresholds import MAJORITY, MINORITY, vanishing_point

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from experiments.sweep.sites import planes
-from experiments.sweep.theory import MOST_LINES, curves
+from experiments.sweep.theory.curves import MOST_LINES, curves
+from experiments.sweep.theory.sites import planes
 from tests.sweeps import grid, plain, steps
 from ufm import InputError
 

@@ -5,14 +5,14 @@ import pytest
 from matplotlib.colors import LogNorm, SymLogNorm, to_hex
 from matplotlib.figure import Figure
 
-from experiments.sweep.colours import look_of
 from experiments.sweep.columns import scale_of, snap
-from experiments.sweep.figures import (
+from experiments.sweep.drawing.colours import look_of
+from experiments.sweep.drawing.figures import (
     FIGURES,
     phase_diagram,
     swept,
 )
-from experiments.sweep.pooling import ORDERS, OTHER, cell_edges, pool
+from experiments.sweep.drawing.pooling import ORDERS, OTHER, cell_edges, pool
 from landscape.result import Result
 from landscape.verdict import Curvature, Globality
 from tests.drawing import panel

@@ -11,8 +11,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.sweep.laws import LAWS
-from experiments.sweep.theory import curves
+from experiments.sweep.theory.curves import curves
+from experiments.sweep.theory.laws import LAWS
 from landscape.solve import solve
 from tests.helpers import Problem, naive_focal
 from tests.sweeps import grid, model_of, plain, steps

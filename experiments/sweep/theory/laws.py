@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from experiments.losses import PARAMETERS, LossChoice
-from experiments.sweep.sites import Site
+from experiments.sweep.theory.sites import Site
 from ufm.errors import InputError
 from ufm.minimizers import Thresholds
 from ufm.minimizers import thresholds as thresholds_of

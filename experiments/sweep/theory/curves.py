@@ -18,8 +18,8 @@ import numpy as np
 from scipy.optimize import brentq
 
 from experiments.sweep.columns import Array, Table, numbers, scale_of
-from experiments.sweep.laws import LAWS, SAME, Law
-from experiments.sweep.sites import Plane, planes
+from experiments.sweep.theory.laws import LAWS, SAME, Law
+from experiments.sweep.theory.sites import Plane, planes
 
 Tags = Mapping[str, str]
 # More lines of a law for one loss than this say nothing: this is not the plane to see it in.

@@ -12,7 +12,6 @@ from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from experiments.sweep.colours import MARKERS
 from experiments.sweep.columns import (
     Array,
     Table,
@@ -26,7 +25,8 @@ from experiments.sweep.columns import (
     snap,
     texts,
 )
-from experiments.sweep.legends import Entry, legend_below, set_scale, thin_ticks
+from experiments.sweep.drawing.colours import MARKERS
+from experiments.sweep.drawing.legends import Entry, legend_below, set_scale, thin_ticks
 from landscape.plots.style import FAINT, INK, darker, loss_colour, loss_marker
 from ufm.errors import InputError
 

@@ -18,9 +18,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 
-from experiments.sweep.colours import Look, coloured, look_of
 from experiments.sweep.columns import Table, column, is_text, label, loss_names, take, texts
-from experiments.sweep.legends import (
+from experiments.sweep.drawing.colours import Look, coloured, look_of
+from experiments.sweep.drawing.legends import (
     Entry,
     fit_titles,
     legend_above,
@@ -28,9 +28,9 @@ from experiments.sweep.legends import (
     set_scale,
     thin_ticks,
 )
-from experiments.sweep.pooling import Field, kind_name, pool
-from experiments.sweep.theory import Curve
-from experiments.sweep.theory import curves as curves_of
+from experiments.sweep.drawing.pooling import Field, kind_name, pool
+from experiments.sweep.theory.curves import Curve
+from experiments.sweep.theory.curves import curves as curves_of
 from landscape.plots.style import BLUE, FAINT, INK, PURPLE, RED, darker
 from ufm.errors import InputError
 

@@ -21,14 +21,14 @@ from experiments.sweep.columns import (
     snap,
     texts,
 )
-from experiments.sweep.comparisons import (
+from experiments.sweep.drawing.comparisons import (
     METRICS,
     escape_times,
     measured_thresholds,
     profile,
     rate_against_prediction,
 )
-from experiments.sweep.phase import phase_diagram, small_multiples
+from experiments.sweep.drawing.phase import phase_diagram, small_multiples
 from ufm.errors import InputError
 
 __all__ = [

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.colors import BoundaryNorm, LogNorm, Normalize, SymLogNorm
 
 from experiments.sweep.columns import Array
-from experiments.sweep.pooling import ORDERS, OTHER, Field
+from experiments.sweep.drawing.pooling import ORDERS, OTHER, Field
 from landscape.plots.style import BLUE, FAINT, GREEN, ORANGE, PURPLE, RED, SKY, YELLOW
 
 # Along an order: from good to bad, each lighter or darker than its neighbours.
@@ -52,7 +52,7 @@ def look_of(fields: Sequence[Field]) -> Look:
     span a factor of 100 a logarithmic scale, others a linear one.
 
     Example:
-        >>> from experiments.sweep.pooling import pool
+        >>> from experiments.sweep.drawing.pooling import pool
         >>> rows = {"c": np.arange(3.0), "d": np.ones(3), "excess": np.array([-1.0, 0.5, 2.0])}
         >>> look = look_of([pool(rows, "c", "d", "excess")])
         >>> look.cmap.name, look.norm.vmin, look.norm.vmax

@@ -1,0 +1,1 @@
+"""Figures of a sweep: phase diagrams and comparisons, ``(table, ax) -> Axes``."""
