@@ -8,6 +8,7 @@ import inspect
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -121,6 +122,8 @@ def load_loss(spec: str) -> Any:
 def load_module(place: str) -> ModuleType:
     """A module from a path ending in .py, or by its name with the current folder importable.
 
+    A file with the same content is executed once: what was compiled for its functions serves again.
+
     Raises:
         InputError: it does not exist, or raises an error while it is imported.
     """
@@ -133,18 +136,22 @@ def load_module(place: str) -> ModuleType:
     folder = str(path.parent if is_file else Path.cwd())
     sys.path.insert(0, folder)
     try:
-        if not is_file:
-            return importlib.import_module(place)
-        found = importlib.util.spec_from_file_location(f"user_{path.stem}", path)
-        if found is None or found.loader is None:
-            raise ImportError(f"Python cannot load {place}")
-        module = importlib.util.module_from_spec(found)
-        sys.modules[found.name] = module
-        found.loader.exec_module(module)
+        return _executed(path, path.read_bytes()) if is_file else importlib.import_module(place)
     except (Exception, SystemExit) as error:
         message = f"{type(error).__name__}: {error}".rstrip(". ")
         rule = f"Need {place} to import without an error"
         raise InputError(rule, message, "run it with python to see where") from error
     finally:
         sys.path.remove(folder)
+
+
+@lru_cache(maxsize=64)
+def _executed(path: Path, content: bytes) -> ModuleType:
+    """The module of a file as it is now; the content is there to tell a changed file."""
+    found = importlib.util.spec_from_file_location(f"user_{path.stem}", path)
+    if found is None or found.loader is None:
+        raise ImportError(f"Python cannot load {path}")
+    module = importlib.util.module_from_spec(found)
+    sys.modules[found.name] = module
+    found.loader.exec_module(module)
     return module
