@@ -223,7 +223,7 @@ class Strategies:
     """How each shape is computed: chosen once, written down, and kept for good.
 
     Sums in another order differ in the last bits, so a sweep that is gone on with must not choose
-    again.
+    again on the same kind and number of devices; on others it differs anyway.
     """
 
     def __init__(self, path: Path) -> None:
@@ -237,10 +237,13 @@ class Strategies:
         """(slots, together) of a shape; many batches of one shape pay for a measurement."""
         import jax
 
-        name = "/".join(map(str, shape))
+        platform, devices = jax.default_backend(), jax.device_count()
+        name = "/".join(map(str, (*shape, platform, devices)))
         if name not in self.chosen:
-            if jax.default_backend() != "cpu":
-                found: dict[str, Any] = {"slots": len(job.work.cells), "together": True}
+            if platform != "cpu":
+                # Every model of a device's share has a slot at once.
+                slots = -(-len(job.work.cells) // devices)
+                found: dict[str, Any] = {"slots": slots, "together": True}
             elif num_batches < MEASURE_FROM:
                 found = {"slots": SLOTS, "together": False}
             else:

@@ -235,7 +235,7 @@ def test_the_strategy_of_a_shape_is_measured_once_and_kept(monkeypatch, tmp_path
     run(spec, tmp_path)
     assert measured == [1, 16]
     written = json.loads((tmp_path / running.STRATEGIES).read_text())
-    assert written["ce/3/3/no bias"]["slots"] == 1
+    assert written["ce/3/3/no bias/cpu/1"]["slots"] == 1
     for path in (tmp_path / "batches").iterdir():
         path.unlink()
     run(spec, tmp_path)
@@ -243,6 +243,20 @@ def test_the_strategy_of_a_shape_is_measured_once_and_kept(monkeypatch, tmp_path
     (tmp_path / running.STRATEGIES).write_text("{")
     with pytest.raises(InputError, match="strategies"):
         run(spec, tmp_path)
+
+
+def test_on_accelerators_every_model_has_a_slot(monkeypatch, tmp_path):
+    job = job_of(spec_of(K=3, d=3, c=[0.2, 0.5], seed=list(range(5))))
+    strategies = running.Strategies(tmp_path / running.STRATEGIES)
+    shape = ("ce", 3, 3, "no bias")
+    on_cpu = strategies.choose(shape, job, 1)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "device_count", lambda: 4)
+    assert strategies.choose(shape, job, 1) == (3, True) != on_cpu
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    assert strategies.choose(shape, job, 1) == (10, True)
+    again = running.Strategies(tmp_path / running.STRATEGIES)
+    assert again.choose(shape, job, 1) == (10, True)
 
 
 @pytest.mark.slow
