@@ -5,12 +5,18 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
+import pytest
 from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, logsumexp, softmax
 
 from ufm import MSE, CrossEntropy, Focal, LabelSmoothing, Point, RescaledMSE, UserLoss
 
 Naive = Callable[[np.ndarray, int], tuple[float, np.ndarray, np.ndarray]]
+
+
+def slow(*values):
+    """A case of a parametrised test that only ``make test-all`` runs: the same idea once more."""
+    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 def naive_cross_entropy(delta: float = 0.0, heat: float = 1.0) -> Naive:

@@ -96,6 +96,7 @@ def test_squared_error_is_complete(ufm):
     assert "continuum" in said
 
 
+@pytest.mark.slow
 def test_symmetric_points_of_many_classes(ufm):
     words = "atlas -K 30 --lambda 0.005 --engine symmetric --json"
     few, more = (json.loads(ufm(f"{words} --max-groups {m}").out) for m in (1, 2))
@@ -111,6 +112,7 @@ def test_symmetric_points_of_many_classes(ufm):
     assert "were not searched" in ran.out
 
 
+@pytest.mark.slow
 def test_all_engines_are_compared(ufm):
     ran = ufm("atlas -K 3 --engine all --json")
     told = json.loads(ran.out)["agreement"]
@@ -189,6 +191,7 @@ def test_damaged_and_impossible_folders_exit_2(ufm, tmp_path):
     assert ufm(f"atlas -K 3 --out {tmp_path / 'file'}").code == 2
 
 
+@pytest.mark.slow
 def test_collapse_is_proved_or_said_to_be_open(ufm, tmp_path):
     """Focal loss collapses by a theorem; 1 - u does not; with one sample there is no question."""
     said = ufm("atlas -K 3 -n 2 --loss focal --budget 5").out

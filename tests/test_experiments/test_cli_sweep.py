@@ -98,6 +98,7 @@ def test_a_second_run_computes_nothing_and_says_the_same(ufm, here, monkeypatch)
     assert before == after
 
 
+@pytest.mark.slow
 def test_damaged_files_are_told_and_computed_again(ufm, here):
     ufm("sweep run tiny.toml --out folder")
     whole = table("folder")

@@ -21,9 +21,8 @@ MANY = """
 task = "minimise"
 
 [axes]
-loss = ["ce", "mse"]
 K = [3, 4]
-c = { from = 0.1, to = 1.5, num = 24 }
+c = { from = 0.1, to = 1.5, num = 48 }
 """
 PROGRAM = """
 import signal, sys

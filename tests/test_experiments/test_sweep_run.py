@@ -113,6 +113,7 @@ def test_there_is_no_theory_where_none_is_proved():
     assert abs(squared["excess"][0]) < 1e-12  # soft thresholding, any counts
 
 
+@pytest.mark.slow
 def test_merging_a_loss_that_is_not_convex_is_said():
     focal = {"name": "focal", "gamma": 2.0}
     assert compute(job_of(spec_of(loss=focal, K=3, n=2, c=0.2)))["reduction"][0] != "exact"
@@ -301,6 +302,7 @@ def test_several_devices_give_the_same_table(tmp_path):
     assert one["objective"] == pytest.approx(two["objective"], abs=1e-13)
 
 
+@pytest.mark.slow
 def test_programs_are_let_go_before_there_are_too_many(monkeypatch):
     """Otherwise a sweep over many shapes ends in a crash of XLA."""
     if not mappings.MAPPINGS.exists():

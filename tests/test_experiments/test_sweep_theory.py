@@ -14,7 +14,7 @@ import pytest
 from experiments.sweep.theory.curves import curves
 from experiments.sweep.theory.laws import LAWS
 from landscape.solve import solve
-from tests.helpers import Problem, naive_focal
+from tests.helpers import Problem, naive_focal, slow
 from tests.sweeps import grid, model_of, plain, steps
 
 CUT = 1e-6  # singular values and differences of rows below this are zero; others are above 1e-2
@@ -243,7 +243,11 @@ def seen_around(scenario, at, value):
     return [bool(scenario.seen(model_of(cell))) for cell in cells]
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+# One scenario for each way to see the change; the others are the same with another loss.
+FAST = ("cross entropy", "squared error", "origin of focal loss", "minority", "vanishing minority")
+
+
+@pytest.mark.parametrize("name", [name if name in FAST else slow(name) for name in SCENARIOS])
 def test_models_change_on_the_line(name):
     scenario = SCENARIOS[name]
     values = scenario.other[1]

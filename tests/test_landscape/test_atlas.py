@@ -75,6 +75,7 @@ def test_taking_out_any_orbit_is_seen(four):
             assert (told.rank, told.size) == (missing.rank, missing.count)
 
 
+@pytest.mark.slow
 def test_taking_out_any_orbit_of_five_classes_is_seen(five):
     assert len(five.orbits) == 26
     for i, missing in enumerate(five.orbits):

@@ -105,6 +105,7 @@ def test_options_are_not_ignored():
         symmetric_atlas(model, starts=0)
 
 
+@pytest.mark.slow
 def test_a_hundred_classes_merged_in_equal_groups_are_those_of_the_theory():
     """CE-6: f = log(e^b + G - 1) - b + c b (G - 1) / G + log m, e^b = G / c - G + 1."""
     K, decay = 100, 1e-3
@@ -133,6 +134,7 @@ def test_a_hundred_classes_in_three_groups():
     assert [o.label for o in found.orbits if o.index(99) == 0] == ["simplex ETF"]
 
 
+@pytest.mark.slow
 def test_the_focal_window_is_seen_at_fifty_classes():
     """FL-3: K = 50, gamma = 3, c = 1.18710: the origin and the ETF are both strict minima."""
     c = 1.18710

@@ -7,7 +7,7 @@ import pytest
 from landscape.batched import judge_many, minimise_many, stack
 from landscape.batched.symmetric import symmetric_values
 from landscape.solve import solve
-from tests.helpers import FAMILY, Problem
+from tests.helpers import FAMILY, Problem, slow
 from ufm import UFM, CrossEntropy, InputError, LabelSmoothing, Point
 
 LW, LH = 0.02, 0.012
@@ -42,8 +42,17 @@ def judged(models, points, *, dimensions=None, norms=None, together=False, shift
 # ---- descents
 
 
-@pytest.mark.parametrize("lambda_b", [None, 0.05])
-@pytest.mark.parametrize("name", ["ce", "focal", "rescaled"])
+@pytest.mark.parametrize(
+    ("name", "lambda_b"),
+    [
+        ("ce", None),
+        ("focal", 0.05),
+        slow("ce", 0.05),
+        slow("focal", None),
+        slow("rescaled", None),
+        slow("rescaled", 0.05),
+    ],
+)
 def test_a_queue_ends_where_single_descents_end(name, lambda_b):
     scales = (0.3, 1.0, 2.0, 5.0, 0.7)
     models = [merged(name, lambda_b=lambda_b, decays=(s * LW, s * LH)) for s in scales]
@@ -137,9 +146,9 @@ def minimum(model):
 SETTINGS = [
     ("ce", COUNTS, 3, None, False),
     ("ce", COUNTS, 3, None, True),
-    ("ce", COUNTS, 6, None, False),
-    ("ls", COUNTS, 5, 0.0, False),
-    ("focal", (1, 1, 1), 4, None, False),
+    slow("ce", COUNTS, 6, None, False),
+    slow("ls", COUNTS, 5, 0.0, False),
+    slow("focal", (1, 1, 1), 4, None, False),
     ("rescaled", (3, 2, 1), 2, 0.05, True),
 ]
 

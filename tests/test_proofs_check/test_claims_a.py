@@ -12,6 +12,7 @@ from proofs_check.specimens import (
     full_critical_specimens,
     many_critical_specimens,
 )
+from tests.helpers import slow
 from ufm import MSE, UFM, CrossEntropy, Focal, Point, RescaledMSE
 from ufm.minimizers import thresholds as library_thresholds
 from ufm.model import norm, value_and_gradient
@@ -19,6 +20,13 @@ from ufm.model import norm, value_and_gradient
 MODULES = (critical, minimisers, thresholds, certificates, saddles, codes)
 CLAIMS = [claim for module in MODULES for claim in module.CLAIMS]
 BY_ID = {claim.id: claim for claim in CLAIMS}
+# Descents on all samples for many losses: ten seconds and more each. ``ufm verify`` runs them too.
+LONG = {
+    "minimiser-cross-entropy",
+    "minimiser-focal",
+    "balancedness",
+    "collapse-within-classes-focal",
+}
 
 
 def check(claim, quick):
@@ -31,7 +39,11 @@ def check(claim, quick):
 
 
 @pytest.mark.xdist_group("claims")
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+@pytest.mark.parametrize(
+    "claim",
+    [slow(claim) if claim.id in LONG else claim for claim in CLAIMS],
+    ids=lambda claim: claim.id,
+)
 def test_a_claim_comes_out_as_stated_and_its_mutant_does_not(claim):
     check(claim, quick=True)
 
