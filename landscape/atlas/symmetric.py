@@ -74,7 +74,7 @@ def symmetric_atlas(
 
     Example:
         >>> from ufm import CrossEntropy
-        >>> model = UFM(CrossEntropy(), 20, 19, lambda_W=5e-3, lambda_H=5e-3)
+        >>> model = UFM(CrossEntropy(), 4, 3, lambda_W=5e-3, lambda_H=5e-3)
         >>> found = symmetric_atlas(model, max_groups=1, starts=1)
         >>> [orbit.label for orbit in found.orbits][0], found.status.name
         ('simplex ETF', 'OPEN')

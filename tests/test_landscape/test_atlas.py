@@ -11,6 +11,7 @@ from landscape.atlas.starts import gaussian_starts
 from landscape.hessian import dense_hessian
 from landscape.verdict import Curvature
 from proofs_check.specimens import embed
+from tests.helpers import slow
 from ufm import MSE, UFM, CrossEntropy, InputError, LabelSmoothing, RescaledMSE, lift
 
 pytestmark = pytest.mark.xdist_group("atlas")
@@ -115,7 +116,7 @@ def test_a_fold_pair_taken_out_is_not_seen():
         assert short.defects == ()
 
 
-@pytest.mark.parametrize(("K", "d"), [(3, 2), (3, 4), (4, 3), (4, 5), (5, 6)])
+@pytest.mark.parametrize(("K", "d"), [(3, 2), (3, 4), (4, 3), (4, 5), slow(5, 6)])
 def test_index_nullity_and_smallest_are_those_of_the_dense_hessian(request, K, d):
     found = request.getfixturevalue({3: "three", 4: "four", 5: "five"}[K])
     full = UFM(CrossEntropy(), K, d, 2, lambda_W=0.02 / np.sqrt(2), lambda_H=0.02 / np.sqrt(2))

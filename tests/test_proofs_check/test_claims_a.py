@@ -20,13 +20,8 @@ from ufm.model import norm, value_and_gradient
 MODULES = (critical, minimisers, thresholds, certificates, saddles, codes)
 CLAIMS = [claim for module in MODULES for claim in module.CLAIMS]
 BY_ID = {claim.id: claim for claim in CLAIMS}
-# Descents on all samples for many losses: ten seconds and more each. ``ufm verify`` runs them too.
-LONG = {
-    "minimiser-cross-entropy",
-    "minimiser-focal",
-    "balancedness",
-    "collapse-within-classes-focal",
-}
+# Their specimens are descents on all samples for many losses, minutes in all.
+LONG = {claim.id for module in (critical, minimisers) for claim in module.CLAIMS}
 
 
 def check(claim, quick):
@@ -68,6 +63,7 @@ def test_claims_are_complete_and_told_apart():
         assert claim.tier in {"T0", "T1"}
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("claims")
 def test_regions_reach_outside_the_hypotheses_too():
     for name in ("collapse-within-classes", "minimiser-cross-entropy", "centred-classifier"):
@@ -81,6 +77,7 @@ def test_the_refutation_names_three_classes_on_a_line():
     assert "K=3 d=1 counts=2,1,1" in outcome.counterexample
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("claims")
 def test_nothing_was_merged_where_a_claim_says_so():
     for specimen in (*full_critical_specimens(True), *descended_specimens(True)):
@@ -116,6 +113,7 @@ def test_the_plain_gradient_is_the_gradient():
     assert said == pytest.approx((float(value), float(norm(gradient))), rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("claims")
 def test_many_starts_find_saddles_of_several_ranks():
     ranks = {specimen.verdict.count.rank for specimen in many_critical_specimens(True)}
