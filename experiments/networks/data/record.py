@@ -108,7 +108,8 @@ class Standardisation:
         if images.shape[-1:] != (len(self.mean),):
             rule = f"Need images with {len(self.mean)} channels"
             raise InputError(rule, f"shape {images.shape}", "use the scaling of the same images")
-        return (images - np.float32(self.mean)) / np.float32(self.std)
+        mean, std = (np.array(values, np.float32) for values in (self.mean, self.std))
+        return np.asarray((images - mean) / std, np.float32)
 
 
 @dataclass(frozen=True, eq=False)
