@@ -63,7 +63,7 @@ def load(
 
     Example:
         >>> load("digits", balanced=True).counts.tolist()
-        [140, 140, 140, 140, 140, 140, 140, 140, 140, 140]
+        [139, 139, 139, 139, 139, 139, 139, 139, 139, 139]
     """
     if folder is None and ":" in str(name):
         name, _, folder = str(name).partition(":")
