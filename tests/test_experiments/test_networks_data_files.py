@@ -102,7 +102,7 @@ def test_missing_files_are_named_with_what_to_do(tmp_path) -> None:
 def test_one_label_per_image(tmp_path) -> None:
     (tmp_path / "images").write_bytes(GOOD)
     (tmp_path / "labels").write_bytes(idx_bytes(np.zeros(3)))
-    with pytest.raises(InputError, match="Got 3 labels and 4 images"):
+    with pytest.raises(InputError, match=r"Got 3 labels and 4 images"):
         read_split(tmp_path / "images", tmp_path / "labels")
 
 
@@ -152,7 +152,7 @@ def test_an_undamaged_file_passes_where_those_were_refused(tmp_path) -> None:
 
 def test_a_folder_or_nothing_in_place_of_a_file(tmp_path) -> None:
     for path in (tmp_path, tmp_path / "nothing"):
-        with pytest.raises(InputError, match="Need an IDX file that can be read"):
+        with pytest.raises(InputError, match=r"Need an IDX file that can be read"):
             read_idx(path, 1)
 
 
@@ -244,7 +244,7 @@ def test_a_huge_file_is_not_read(tmp_path) -> None:
     with path.open("wb") as file:
         file.truncate(MAX_BYTES + 1)  # a hole: no disk is used
     tracemalloc.start()
-    with pytest.raises(InputError, match="Got 1,537,000,001 bytes"):
+    with pytest.raises(InputError, match=r"Got 1,537,000,001 bytes"):
         read_records(path, (20, 100))
     assert tracemalloc.get_traced_memory()[1] < MOST_MEMORY
     tracemalloc.stop()
