@@ -129,6 +129,9 @@ def test_temperature_is_the_minimiser() -> None:
     assert abs(made.slope) < 1e-13
     # The labels were drawn at temperature 2; the standard error of log T is about 0.07 here.
     assert abs(np.log(made.value / 2)) < 0.3
+    # Timid logits, whose temperature is above their size: 3 of 5 right at log-odds 1/T.
+    timid = fit_temperature([[1.0, 0.0]] * 5, [0, 0, 0, 1, 1])
+    assert timid.value == pytest.approx(1 / np.log(1.5), rel=1e-12)
     # Scaling the logits scales the temperature, however far.
     for scale in (1e-30, 1e30):
         ratio = fit_temperature(scale * z, y).value / scale

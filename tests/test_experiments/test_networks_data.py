@@ -44,8 +44,10 @@ def rows_of(part: Split, whole: Split) -> np.ndarray:
 
 
 def test_arrays_are_read_only_and_of_the_stated_types() -> None:
-    images, labels = np.zeros((3, 6, 4, 2)), np.array([0, 1, 1], np.uint8)
+    images, labels = np.zeros((3, 6, 4, 2), np.float32), np.array([0, 1, 1], np.int32)
     split = Split(images, labels)
+    other = Split(images.astype(np.float64), labels.astype(np.uint8))
+    assert (other.images.dtype, other.labels.dtype) == (np.float32, np.int32)
     assert (split.images.dtype, split.labels.dtype) == (np.float32, np.int32)
     for array in (split.images, split.labels):
         with pytest.raises(ValueError, match=r"read-only"):
@@ -262,6 +264,8 @@ def test_the_long_tail_of_cifar10_has_the_published_sizes() -> None:
     # CIFAR-10-LT, imbalance ratio 100, as listed in the literature after Cui et al. 2019.
     assert made.counts.tolist() == [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
     assert long_tail(dataset(), 3, seed=2).counts.tolist() == [12, 6, 4]
+    # 49^(-1) 49 is 0.99... in floating point, and must not leave the last class empty.
+    assert long_tail(dataset((49, 49, 49)), 49).counts.tolist() == [49, 7, 1]
     with pytest.raises(InputError, match=r"imbalance ratio"):
         long_tail(dataset(), 100)
 
@@ -355,6 +359,7 @@ def test_standardisation_knows_the_train_split_only() -> None:
     own = Standardisation.of(data.test).apply(data.test.images)
     assert np.abs(made.test.images - own).max() > 0.01
     assert made.standardised_by == Standardisation.of(data.train)
+    assert standardise(balanced(data)).title == "mine, balanced, standardised"
 
 
 def test_standardisation_of_another_set_and_its_refusals() -> None:

@@ -112,6 +112,7 @@ def damaged_header(*values: int, magic: bytes = b"\0\0\x08\x03") -> bytes:
 
 CUT = gzip.compress(GOOD)[:-9]
 FLIPPED = bytes([*gzip.compress(GOOD)[:-6], 255, 255, *gzip.compress(GOOD)[-4:]])
+BODY = bytes([*gzip.compress(GOOD)[:10], gzip.compress(GOOD)[10] ^ 255, *gzip.compress(GOOD)[11:]])
 
 REFUSED = [
     ("empty", b"", "first bytes .none."),
@@ -128,6 +129,7 @@ REFUSED = [
     ("cut gzip", CUT, "undamaged gzip data .*ended before"),
     ("flipped gzip", FLIPPED, "undamaged gzip data .*CRC"),
     ("more gzip", gzip.compress(GOOD + b"\0"), "Got more"),
+    ("flipped body", BODY, "undamaged gzip data .*decompressing"),
     ("after gzip", gzip.compress(GOOD) + b"rest", "undamaged gzip data"),
 ]
 
@@ -293,11 +295,8 @@ def test_cut_cifar_files_and_labels_out_of_range_are_refused(length, coarse, fin
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "train.bin"
         path.write_bytes(content[:length])
-        try:
-            labels, _ = read_records(path, (20, 100))
-        except InputError as error:
-            assert not good
-            assert str(path) in str(error)
+        if good:
+            assert len(read_records(path, (20, 100))[0]) == length // RECORD
         else:
-            assert good
-            assert len(labels) == length // RECORD
+            with pytest.raises(InputError, match=path.name):
+                read_records(path, (20, 100))

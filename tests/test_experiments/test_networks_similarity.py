@@ -64,9 +64,11 @@ def test_published_values() -> None:
 @pytest.mark.parametrize("debiased", [False, True])
 def test_gram_matrices_agree(debiased) -> None:
     X, Y = features()
-    expected = gram_cka(X @ X.T, Y @ Y.T, debiased)
-    assert linear_cka(X, Y, debiased) == pytest.approx(expected, rel=1e-10)
-    assert linear_cka(Y, X, debiased) == pytest.approx(expected, rel=1e-10)
+    wide = X @ np.random.default_rng(5).standard_normal((D, 70))
+    for Z in (Y, wide):  # two routes: 70 columns are more than 2 N^2/d
+        expected = gram_cka(X @ X.T, Z @ Z.T, debiased)
+        assert linear_cka(X, Z, debiased) == pytest.approx(expected, rel=1e-10)
+        assert linear_cka(Z, X, debiased) == pytest.approx(expected, rel=1e-10)
     for width in (0.5, 1.3):
         expected = gram_cka(rbf_gram(X, width), rbf_gram(Y, width), debiased)
         assert rbf_cka(X, Y, width, debiased) == pytest.approx(expected, rel=1e-10)
@@ -115,6 +117,10 @@ def test_bad_arguments_are_refused() -> None:
         rbf_cka(np.repeat([[0.0], [1.0]], [8, 1], axis=0), Y)
     with pytest.raises(InputError, match=r"at most 8192 samples"):
         rbf_cka(np.arange(8193.0)[:, None], np.arange(8193.0)[:, None])
-    # One outlier among equal samples: the unbiased estimate of its norm is 0.
-    with pytest.raises(InputError, match=r"positive norm"):
-        linear_cka(np.eye(N)[:, :1], Y, debiased=True)
+    # One outlier among equal samples: the unbiased estimate of its norm is 0, up to rounding of
+    # either sign.
+    for seed in range(12):
+        offset, jump = np.random.default_rng(seed).standard_normal((2, D))
+        outlier = offset + np.outer(np.arange(N) == seed % N, jump)
+        with pytest.raises(InputError, match=r"positive norm"):
+            linear_cka(outlier, Y, debiased=True)

@@ -21,7 +21,7 @@ from ufm.errors import InputError, require_count
 # Source: Patrini et al. 2017, section 5.
 CIFAR10_FLIPS: Mapping[int, int] = MappingProxyType({9: 1, 2: 0, 4: 7, 3: 5, 5: 3})
 
-# Added before rounding down, so that 5000 * 0.01 stays 50; a thousand times the error of a power.
+# Added before rounding down, so that 49 * 49**-1.0 is 1; far above the rounding of such products.
 SLACK = 1e-9
 
 

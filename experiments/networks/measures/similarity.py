@@ -25,7 +25,8 @@ def linear_cka(X: npt.ArrayLike, Y: npt.ArrayLike, debiased: bool = False) -> fl
     """|Y^T X|^2/(|X^T X| |Y^T Y|) for centred features, Frobenius norms.
 
     Debiased, each <X, Y> = |Y^T X|^2 becomes <X, Y> - N/(N-2) sum_i a_i b_i + (sum a)(sum b)/((N-1)
-    (N-2)), where a_i = |x_i|^2 and b_i = |y_i|^2. No Gram matrix is formed.
+    (N-2)), where a_i = |x_i|^2 and b_i = |y_i|^2. Memory is that of a d x e matrix or of two
+    N x N ones, whichever is less.
 
     Args:
         X: (N, d) features, not necessarily centred.
@@ -50,14 +51,14 @@ def linear_cka(X: npt.ArrayLike, Y: npt.ArrayLike, debiased: bool = False) -> fl
     N = len(A)
 
     def product(P: Matrix, Q: Matrix) -> float:
-        whole = float(np.sum((P.T @ Q) ** 2))
+        whole = _squared_product(P, Q)
         if not debiased:
             return whole
         a, b = np.sum(P**2, axis=1), np.sum(Q**2, axis=1)
         return whole - N / (N - 2) * float(a @ b) + float(a.sum() * b.sum()) / (N - 1) / (N - 2)
 
     # The terms of the debiased norm cancel; what is left may be their rounding.
-    floors = [8 * N * EPS * float(np.sum((P.T @ P) ** 2)) if debiased else 0.0 for P in (A, B)]
+    floors = [8 * N * EPS * _squared_product(P, P) if debiased else 0.0 for P in (A, B)]
     return _ratio(product(A, B), product(A, A), product(B, B), floors)
 
 
@@ -106,14 +107,20 @@ def _centred(values: npt.ArrayLike, name: str) -> Matrix:
     """Centred features, scaled to entries of at most 1, which changes no similarity."""
     X = matrix(values, name)
     largest = float(np.max(np.abs(X)))
-    A = X - X[0]  # so that features that do not vary are exactly zero
-    A -= A.mean(axis=0)
+    A = X - X.mean(axis=0)
     spread = float(np.max(np.abs(A)))
     if spread <= len(A) * EPS * largest:
         rule = f"Need features {name} that differ between samples"
         got = f"differences of at most {spread:g} for features of size {largest:g}"
         raise InputError(rule, got, "leave out this layer, or samples of one class")
     return np.asarray(A / spread)
+
+
+def _squared_product(P: Matrix, Q: Matrix) -> float:
+    """|Q^T P|^2 = <P P^T, Q Q^T>, by whichever matrices are smaller."""
+    if P.shape[1] * Q.shape[1] <= 2 * len(P) ** 2:
+        return float(np.sum((Q.T @ P) ** 2))
+    return float(np.vdot(P @ P.T, Q @ Q.T))
 
 
 def _require_samples(num: int, debiased: bool) -> None:
