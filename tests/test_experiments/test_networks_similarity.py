@@ -1,5 +1,7 @@
 """Centred kernel alignment against published values, Gram matrices, and what it must not see."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -124,3 +126,14 @@ def test_bad_arguments_are_refused() -> None:
         outlier = offset + np.outer(np.arange(N) == seed % N, jump)
         with pytest.raises(InputError, match=r"positive norm"):
             linear_cka(outlier, Y, debiased=True)
+
+
+def test_neither_wide_features_nor_many_samples_take_a_large_matrix() -> None:
+    """3000 x 3000 in float64 would be 72 MB; the features themselves are 0.2 MB."""
+    for shape in ((9, 3000), (3000, 9)):
+        X = np.random.default_rng(0).standard_normal(shape)
+        tracemalloc.start()
+        for debiased in (False, True):
+            assert linear_cka(X, X, debiased) == pytest.approx(1, rel=1e-12)
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+        tracemalloc.stop()
