@@ -11,6 +11,23 @@ from pathlib import Path
 from typing import IO
 
 
+def cache_folder() -> Path | None:
+    """Where this user's machine keeps what can be made again; None where nothing can be written.
+
+    Example:
+        >>> folder = cache_folder()
+        >>> folder is None or folder.name == "ufm-lab"
+        True
+    """
+    home = os.environ.get("XDG_CACHE_HOME")
+    try:
+        folder = (Path(home) if home else Path.home() / ".cache") / "ufm-lab"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):
+        return None  # no home, or a read-only one
+    return folder if os.access(folder, os.W_OK) else None
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """A binary stream whose content appears at ``path`` when the block ends well, else not.

@@ -14,6 +14,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 os.environ["MPLBACKEND"] = "Agg"
+# What was measured on this machine does not decide about a test, nor the other way round.
+os.environ["XDG_CACHE_HOME"] = str(ROOT / ".cache")
 
 import hypothesis
 import pytest

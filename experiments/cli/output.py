@@ -16,7 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from experiments.files import whole_file
+from experiments.files import cache_folder, whole_file
 
 SCHEMA = 1
 # Piped output has no width of its own.
@@ -195,12 +195,11 @@ def prepare() -> None:
         return
     import jax
 
-    home = os.environ.get("XDG_CACHE_HOME")
-    try:
-        folder = (Path(home) if home else Path.home() / ".cache") / "ufm-lab" / "jax"
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):
-        return  # no home, or a read-only one: compile every time
+    home = cache_folder()
+    if home is None:
+        return  # compile every time
+    folder = home / "jax"
+    folder.mkdir(exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

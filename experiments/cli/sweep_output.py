@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from experiments.cli.output import number, table
-from experiments.sweep.run import GOOD, STRATEGIES
+from experiments.sweep import strategies
+from experiments.sweep.run import GOOD
 from experiments.sweep.store import DAMAGED, MANIFEST, Store
 from ufm.errors import InputError
 
@@ -104,7 +105,7 @@ def _failures(held: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _shapes(store: Store) -> int:
     """Shapes that were compiled, which are those that have a strategy."""
     try:
-        return len(json.loads((store.folder / STRATEGIES).read_text()))
+        return len(json.loads((store.folder / strategies.NAME).read_text()))
     except (OSError, ValueError, TypeError):
         return 0
 

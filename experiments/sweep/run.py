@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from experiments.files import whole_file
 from experiments.mappings import relieve
 from experiments.sweep.cells import Batch, Cells, batches, expand, missing
 from experiments.sweep.progress import Forecast, Progress
 from experiments.sweep.spec import Spec
 from experiments.sweep.store import Store
+from experiments.sweep.strategies import SLOTS, Strategies
 from experiments.sweep.tasks import TASKS
 from experiments.sweep.work import Columns, Work
 from ufm.errors import InputError
 
 # Cells a batch holds at most: a second or two of work at K = 10, so that little is lost.
 BATCH = 512
-# Cells that step together on a CPU where nothing was measured (fastest at K = 10, d = 16).
-SLOTS = 16
-# What is compared where a shape has so many batches that two more compilations pay.
-CANDIDATES, MEASURE_FROM = (1, SLOTS), 8
-STRATEGIES = "strategies.json"
 FAILED = "FAILED"
 GOOD = "CONVERGED"
 
@@ -117,7 +112,7 @@ def _compute(
     done = len(cells) - sum(len(batch.indices) for batch in todo)
     failures = count_failures(store) if present else 0
     say(Progress(done, len(cells), failures, 0.0, None))
-    jobs = jobs_of(spec, cells, cut, todo, Strategies(store.folder / STRATEGIES))
+    jobs = jobs_of(spec, cells, cut, todo, Strategies(store.folder))
     forecast, began, before = Forecast(todo), time.monotonic(), done
     for job, columns in executor(jobs):
         store.write(job.number, columns)
@@ -149,7 +144,9 @@ def jobs_of(
         filled = np.pad(batch.indices, (0, batch.size - len(batch.indices)), mode="edge")
         work = Work(cells.take(filled), batch.shape[2], spec.options, SLOTS, False)
         job = Job(batch.number, len(batch.indices), spec.task, work)
-        slots, together = strategies.choose(batch.shape, job, many[batch.shape])
+        slots, together = strategies.choose(
+            batch.shape, batch.size, many[batch.shape], partial(_seconds, job)
+        )
         yield replace(job, work=replace(work, slots=slots, together=together))
 
 
@@ -217,43 +214,6 @@ class LocalExecutor:
 def _finished(running: dict[Future[Columns], Job]) -> Iterator[tuple[Job, Columns]]:
     for future in wait(running, return_when=FIRST_COMPLETED).done:
         yield running.pop(future), future.result()
-
-
-class Strategies:
-    """How each shape is computed: chosen once, written down, and kept for good.
-
-    Sums in another order differ in the last bits, so a sweep that is gone on with must not choose
-    again on the same kind and number of devices; on others it differs anyway.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self.chosen: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-        except ValueError as error:
-            raise InputError("Need a whole file of strategies", path, "remove it") from error
-
-    def choose(self, shape: Any, job: Job, num_batches: int) -> tuple[int, bool]:
-        """(slots, together) of a shape; many batches of one shape pay for a measurement."""
-        import jax
-
-        platform, devices = jax.default_backend(), jax.device_count()
-        name = "/".join(map(str, (*shape, platform, devices)))
-        if name not in self.chosen:
-            if platform != "cpu":
-                # Every model of a device's share has a slot at once.
-                slots = -(-len(job.work.cells) // devices)
-                found: dict[str, Any] = {"slots": slots, "together": True}
-            elif num_batches < MEASURE_FROM:
-                found = {"slots": SLOTS, "together": False}
-            else:
-                seconds = {slots: _seconds(job, slots) for slots in CANDIDATES}
-                best = min(seconds, key=lambda slots: seconds[slots])
-                found = {"slots": best, "together": False, "seconds": seconds}
-            self.chosen[name] = found
-            with whole_file(self.path) as stream:
-                stream.write(json.dumps(self.chosen, indent=2).encode())
-        return int(self.chosen[name]["slots"]), bool(self.chosen[name]["together"])
 
 
 def _seconds(job: Job, slots: int) -> float:

@@ -291,7 +291,7 @@ from experiments.sweep.cluster import ClusterExecutor
 from experiments.sweep.spec import make_spec
 
 if __name__ == "__main__":
-    module.BATCH, module.MEASURE_FROM = 16, 10**6
+    module.BATCH = 16
     axes = {"K": [3, 4, 5], "c": {"from": 0.05, "to": 1.2, "num": 900}}
     spec = make_spec({"task": "verdict", "axes": axes})
     try:

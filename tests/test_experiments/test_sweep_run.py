@@ -1,6 +1,5 @@
 """Running a sweep: cells against the library one by one, resuming, failures, strategies."""
 
-import json
 import os
 import subprocess
 import sys
@@ -220,44 +219,6 @@ def test_progress_counts_failures_and_time_left(tmp_path):
     assert seen[0].remaining is None
     assert str(seen[-1]).startswith("2/2 cells, ")
     assert str(seen[-1]).endswith("left, 2 failed")
-
-
-def test_the_strategy_of_a_shape_is_measured_once_and_kept(monkeypatch, tmp_path):
-    monkeypatch.setattr(running, "BATCH", 4)
-    monkeypatch.setattr(running, "MEASURE_FROM", 2)
-    measured = []
-
-    def clock(job, slots):
-        measured.append(slots)
-        return {1: 0.5, 16: 0.7}[slots]
-
-    monkeypatch.setattr(running, "_seconds", clock)
-    spec = spec_of(K=3, d=3, c=[0.2, 0.5, 1.2], seed=[0, 1, 2])
-    run(spec, tmp_path)
-    assert measured == [1, 16]
-    written = json.loads((tmp_path / running.STRATEGIES).read_text())
-    assert written["ce/3/3/no bias/cpu/1"]["slots"] == 1
-    for path in (tmp_path / "batches").iterdir():
-        path.unlink()
-    run(spec, tmp_path)
-    assert measured == [1, 16]
-    (tmp_path / running.STRATEGIES).write_text("{")
-    with pytest.raises(InputError, match="strategies"):
-        run(spec, tmp_path)
-
-
-def test_on_accelerators_every_model_has_a_slot(monkeypatch, tmp_path):
-    job = job_of(spec_of(K=3, d=3, c=[0.2, 0.5], seed=list(range(5))))
-    strategies = running.Strategies(tmp_path / running.STRATEGIES)
-    shape = ("ce", 3, 3, "no bias")
-    on_cpu = strategies.choose(shape, job, 1)
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    monkeypatch.setattr(jax, "device_count", lambda: 4)
-    assert strategies.choose(shape, job, 1) == (3, True) != on_cpu
-    monkeypatch.setattr(jax, "device_count", lambda: 1)
-    assert strategies.choose(shape, job, 1) == (10, True)
-    again = running.Strategies(tmp_path / running.STRATEGIES)
-    assert again.choose(shape, job, 1) == (10, True)
 
 
 @pytest.mark.slow
