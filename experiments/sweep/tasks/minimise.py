@@ -55,7 +55,7 @@ def ending(work: Work, found: Minimised) -> Columns:
     ]
     W, H, _ = found.point
     values = np.linalg.svd(np.where(finite[:, None, None], W @ H, 0.0), compute_uv=False)
-    rank = ranks(values)
+    rank = ranks(values, work.options["tolerance"])
     means = H / np.sqrt(work.models.counts)[:, None, :]
     theory = closed_forms(work)
     return {
@@ -81,10 +81,19 @@ def reduction(work: Work) -> str:
     return "exact" if merge is None or merge.lossless else "collapsed points"
 
 
-def ranks(values: Array) -> NDArray[np.int64]:
-    """Ranks of W Hbar from its singular values, as ``ufm.reduce.row_space`` counts them."""
+def ranks(values: Array, tolerance: float) -> NDArray[np.int64]:
+    """Ranks of W Hbar from its singular values, as ``ufm.reduce.row_space`` counts them.
+
+    Just above a threshold the origin is nearly flat, and a descent to a gradient norm tau stops
+    within tau / curvature of it: products up to tau are left by that and count as none.
+
+    Example:
+        >>> ranks(np.array([[2.0, 1e-3, 0.0], [4e-10, 3e-10, 1e-10]]), 1e-9).tolist()
+        [2, 0]
+    """
     scale = np.maximum(values[:, :1], SMALLEST_LOGIT)
-    return np.sum(values > RANK_TOLERANCE * scale, axis=1).astype(np.int64)
+    counted = np.sum(values > RANK_TOLERANCE * scale, axis=1)
+    return np.where(values[:, 0] > tolerance, counted, 0).astype(np.int64)
 
 
 def frame_distance(product: Array, rank: NDArray[np.int64]) -> Array:
