@@ -93,7 +93,10 @@ def epochs(
     checkpoint is finished is yielded once, as it is. Stop by leaving the loop.
 
     Args:
-        settings, images, labels, num_classes: as ``start``.
+        settings: as ``start``.
+        images: as ``start``.
+        labels: as ``start``.
+        num_classes: as ``start``.
         folder: for checkpoints; one that is there is resumed. None keeps none.
         every: epochs between checkpoints; the last epoch has one always.
         measure: called with the network after every epoch; its numbers go into the record.
@@ -135,14 +138,10 @@ def train(
         >>> done.outcome.value, len(done.records)
         ('all epochs done', 2)
     """
-    progress = None
-    for progress in epochs(
+    *_, last = epochs(
         settings, images, labels, num_classes, folder=folder, every=every, measure=measure
-    ):
-        pass
-    if progress is None:  # settings have an epoch, and a finished run is yielded
-        raise RuntimeError("a run without a single epoch")
-    return progress
+    )
+    return last
 
 
 def _epochs(

@@ -57,7 +57,7 @@ class TrainSettings:
 
     objective: str = "ce"
     parameters: Mapping[str, float] = field(default_factory=dict)
-    architecture: Architecture = Architecture()
+    architecture: Architecture = field(default_factory=Architecture)
     d: int | None = None
     bias: bool = True
     fixed_etf: bool = False
@@ -67,8 +67,8 @@ class TrainSettings:
     schedule: str = "cosine"
     momentum: float = 0.9
     nesterov: bool = False
-    decay: FeatureDecay | WeightDecay = WeightDecay()
-    augmentation: Augmentation = Augmentation()
+    decay: FeatureDecay | WeightDecay = field(default_factory=WeightDecay)
+    augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
     precision: str = "float32"
 
