@@ -9,7 +9,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.networks.architectures.layers import DTYPE, normal
+from experiments.networks.architectures.layers import DTYPE, constant, normal
 from ufm.errors import InputError
 from ufm.frames import simplex_etf
 
@@ -46,7 +46,7 @@ def linear_head(key: Any, num_classes: int, d: int, bias: bool = True) -> Head:
         >>> linear_head(jax.random.key(0), 3, 5).W.shape
         (3, 5)
     """
-    b = jnp.zeros(num_classes, DTYPE) if bias else None
+    b = constant(0.0, num_classes) if bias else None
     return Head(normal(key, (num_classes, d), 1 / d), b, fixed=False)
 
 
@@ -74,4 +74,4 @@ def fixed_etf_head(num_classes: int, d: int, bias: bool = True) -> Head:
     rows = Q @ Q.T if d >= num_classes else Q
     rows = math.sqrt(num_classes / (num_classes - 1)) * rows
     W = np.pad(rows, ((0, 0), (0, d - rows.shape[1])))
-    return Head(jnp.asarray(W, DTYPE), jnp.zeros(num_classes, DTYPE) if bias else None, fixed=True)
+    return Head(jnp.asarray(W, DTYPE), constant(0.0, num_classes) if bias else None, fixed=True)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 # PyTorch's: what variances are kept away from zero by, and the weight of the newest batch.
 EPSILON = 1e-5
@@ -17,13 +18,29 @@ DTYPE = jnp.float32
 
 
 def normal(key: Any, shape: tuple[int, ...], variance: float) -> Any:
-    """Independent N(0, variance) entries in float32.
+    """Independent N(0, variance) entries in float32, the same on every device.
+
+    They are drawn by NumPy from the key's bits, for JAX would compile a generator per shape, which
+    takes longer than a small network takes to learn. Of a traced key only the shape is of use.
 
     Example:
         >>> normal(jax.random.key(0), (2, 3), 0.1).dtype.name
         'float32'
     """
-    return math.sqrt(variance) * jax.random.normal(key, shape, DTYPE)
+    if isinstance(key, jax.core.Tracer):
+        return jnp.zeros(shape, DTYPE)
+    generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    return jnp.asarray(math.sqrt(variance) * generator.standard_normal(shape, np.float32))
+
+
+def constant(value: float, size: int) -> Any:
+    """A float32 vector of one value.
+
+    Example:
+        >>> constant(1.0, 2).tolist()
+        [1.0, 1.0]
+    """
+    return jnp.asarray(np.full(size, value, np.float32))
 
 
 class Dense(eqx.Module):
@@ -41,7 +58,7 @@ class Dense(eqx.Module):
 
     def __init__(self, key: Any, inputs: int, outputs: int, gain: float = 2.0) -> None:
         self.weight = normal(key, (inputs, outputs), gain / inputs)
-        self.bias = jnp.zeros(outputs, DTYPE)
+        self.bias = constant(0.0, outputs)
 
     def __call__(self, x: Any) -> Any:
         """(N, inputs) to (N, outputs)."""
@@ -72,7 +89,7 @@ class Conv(eqx.Module):
         bias: bool = False,
     ) -> None:
         self.weight = normal(key, (size, size, inputs, outputs), 2 / (size * size * outputs))
-        self.bias = jnp.zeros(outputs, DTYPE) if bias else None
+        self.bias = constant(0.0, outputs) if bias else None
         self.stride = stride
 
     def __call__(self, images: Any) -> Any:
@@ -114,12 +131,13 @@ class BatchNorm(eqx.Module):
     shift: Any
 
     def __init__(self, channels: int) -> None:
-        self.scale = jnp.ones(channels, DTYPE)
-        self.shift = jnp.zeros(channels, DTYPE)
+        self.scale = constant(1.0, channels)
+        self.shift = constant(0.0, channels)
 
     def start(self) -> Statistics:
         """Mean 0 and variance 1."""
-        return Statistics(jnp.zeros(self.scale.shape, DTYPE), jnp.ones(self.scale.shape, DTYPE))
+        channels = self.scale.shape[0]
+        return Statistics(constant(0.0, channels), constant(1.0, channels))
 
     def __call__(self, x: Any, running: Statistics, *, training: bool) -> tuple[Any, Statistics]:
         """(..., channels) to the same shape and dtype, and the running statistics afterwards."""

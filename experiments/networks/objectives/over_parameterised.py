@@ -59,11 +59,12 @@ class OverParameterised(Objective):
         u, v = auxiliary
         K = logits.shape[-1]
         y = jax.nn.one_hot(labels, K, dtype=logits.dtype)
-        U = jnp.clip(u * u * y, 0, 1 - LEAST)
-        V = jnp.clip(v * v * (1 - y), 0, 1 - LEAST)
+        # Not jnp.clip, whose bounds would be float64 constants.
+        U = jnp.minimum(u * u * y, 1 - LEAST)
+        V = jnp.minimum(v * v * (1 - y), 1 - LEAST)
         p = jnp.maximum(jax.nn.softmax(logits) + U - jax.lax.stop_gradient(V), LEAST)
         p = p / jnp.sum(p, axis=-1, keepdims=True)
-        p = jnp.clip(p, LEAST, 1)
+        p = jnp.minimum(jnp.maximum(p, LEAST), 1)
         cross_entropy = -jnp.sum(y * jnp.log(p), axis=-1)
         guess = jax.nn.one_hot(jnp.argmax(logits, axis=-1), K, dtype=logits.dtype)
         error = guess + jax.lax.stop_gradient(U) - V - y

@@ -187,7 +187,7 @@ def _one_epoch(
     order = jnp.asarray(np.random.default_rng([settings.seed, epoch]).permutation(N), jnp.int32)
     key = jax.random.fold_in(settings.random_key(STEPS_KEY), epoch)
     # A step uses its state up, and the state before stays with whoever holds the progress.
-    state: TrainState = jax.tree.map(jnp.copy, before.state)
+    state: TrainState = _copy(before.state)
     steps = []
     for number in range(N // size):
         state, values = step(state, *data, order, np.int32(number), np.float32(rate), key)
@@ -203,6 +203,11 @@ def _one_epoch(
     )
     outcome = Outcome.COMPLETED if epoch + 1 == settings.epochs else Outcome.RUNNING
     return Progress(state, (*before.records, record), outcome)
+
+
+@jax.jit
+def _copy(state: TrainState) -> Any:
+    return jax.tree.map(jnp.copy, state)
 
 
 @jax.jit

@@ -42,6 +42,9 @@ class TrainSettings:
         schedule: cosine, step or constant, see ``learning_rate``.
         momentum: in [0, 1), PyTorch's convention (no dampening).
         nesterov: look ahead along the momentum.
+        max_gradient_norm: longer gradients are shortened to this norm before they enter the
+            momentum; None leaves them. Squared errors with large targets start with gradients that
+            the learning rates of the others do not survive.
         decay: ``FeatureDecay`` or ``WeightDecay``.
         augmentation: of the training images.
         seed: >= 0, of the parameters, the order of samples, dropout and augmentation.
@@ -67,6 +70,7 @@ class TrainSettings:
     schedule: str = "cosine"
     momentum: float = 0.9
     nesterov: bool = False
+    max_gradient_norm: float | None = None
     decay: FeatureDecay | WeightDecay = field(default_factory=WeightDecay)
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
@@ -88,6 +92,9 @@ class TrainSettings:
             raise InputError("Need a schedule of the lab", repr(self.schedule), remedy)
         if not (math.isfinite(self.momentum) and 0 <= self.momentum < 1):
             raise InputError("Need a momentum in [0, 1)", self.momentum, "use 0.9, or 0 for none")
+        if self.max_gradient_norm is not None:
+            remedy = "use a value such as 5, or None"
+            require_positive(self.max_gradient_norm, "max_gradient_norm", remedy)
         if self.nesterov and self.momentum == 0:
             raise InputError("nesterov needs momentum > 0", self.momentum, "use momentum 0.9")
         if self.precision not in PRECISIONS:

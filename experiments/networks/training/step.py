@@ -40,7 +40,10 @@ Step = Callable[[TrainState, Any, Any, Any, Any, Any, Any], tuple[TrainState, St
 
 
 def _optimiser(settings: TrainSettings) -> Any:
-    return optax.trace(settings.momentum, settings.nesterov)
+    momentum = optax.trace(settings.momentum, settings.nesterov)
+    if settings.max_gradient_norm is None:
+        return momentum
+    return optax.chain(optax.clip_by_global_norm(settings.max_gradient_norm), momentum)
 
 
 def initial_state(settings: TrainSettings, network: Network, auxiliary: Any) -> TrainState:
@@ -61,7 +64,8 @@ def make_step(settings: TrainSettings, num_samples: int, batch_size: int) -> Ste
     """The compiled step ``(state, images, labels, order, number, rate, key) -> (state, values)``.
 
     It takes the samples order[number * batch_size :][:batch_size]. The state given is used up
-    (its memory becomes the new state's). With g the gradient of the objective with decay:
+    (its memory becomes the new state's). With g the gradient of the objective with decay, shortened
+    where the settings say so:
     m <- momentum m + g;  theta <- theta - rate m  (nesterov: rate (g + momentum m)); the samples'
     own parameters of an objective move by their own rates, without momentum.
 
