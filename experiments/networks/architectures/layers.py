@@ -145,7 +145,9 @@ class BatchNorm(eqx.Module):
         used = running
         if training:
             axes = tuple(range(x.ndim - 1))
-            used = Statistics(jnp.mean(wide, axes), jnp.var(wide, axes))
+            mean = jnp.mean(wide, axes)
+            # Not jnp.var, which brings a float64 constant.
+            used = Statistics(mean, jnp.mean(jnp.square(wide - mean), axes))
             count = x.size // x.shape[-1]
             unbiased = used.variance * (count / max(count - 1, 1))
             running = Statistics(

@@ -7,8 +7,21 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ufm.losses import Loss
+
+
+def coins(key: Any, shape: tuple[int, ...], probability: float) -> Any:
+    """Independent booleans, true with a probability below 1 (to 2^-32).
+
+    From random integers: JAX's uniform numbers pass through float64 constants.
+
+    Example:
+        >>> coins(jax.random.key(0), (4,), 0.0).tolist()
+        [False, False, False, False]
+    """
+    return jax.random.bits(key, shape, jnp.uint32) < np.uint32(probability * 2**32)
 
 
 class Objective(ABC):
@@ -56,8 +69,7 @@ class Objective(ABC):
         """Features in training: each kept with probability ``keep`` and divided by it, else 0."""
         if self.keep == 1:
             return features
-        kept = jax.random.uniform(key, features.shape, features.dtype) < self.keep
-        return jnp.where(kept, features / self.keep, 0)
+        return jnp.where(coins(key, features.shape, self.keep), features / self.keep, 0)
 
     # ---- parameters of the samples
 

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from experiments.networks.objectives.objective import coins
 from ufm.errors import require_count
 
 
@@ -50,6 +51,6 @@ class Augmentation:
 
             images = jax.vmap(window)(padded, corners)
         if self.flip:
-            mirrored = jax.random.uniform(flip_key, (N, 1, 1, 1), jnp.float32) < 0.5
+            mirrored = coins(flip_key, (N, 1, 1, 1), 0.5)
             images = jnp.where(mirrored, images[:, :, ::-1], images)
         return images

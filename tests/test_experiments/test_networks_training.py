@@ -1,0 +1,453 @@
+"""Training against the unconstrained feature model and against SGD written out in NumPy."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.networks.architectures import Architecture, embed
+from experiments.networks.objectives import PARAMETERS, ufm_model
+from experiments.networks.training import (
+    Augmentation,
+    FeatureDecay,
+    Outcome,
+    TrainSettings,
+    WeightDecay,
+    epochs,
+    evaluate,
+    initial_network,
+    learning_rate,
+    make_step,
+    start,
+    train,
+)
+from tests.networks import SHAPE, TINY, TINY_RESNET, D, K, N, images, labels, same_bits, settings
+from ufm import InputError, Point
+
+X, Y = images(), labels()
+# With the target 60 the value is so large that no decay would be seen in float32.
+SMALL_TARGET = {"parameters": {"target": 1.0, "scale": 0.5}, "learning_rate": 0.01}
+# float32 sums of a few dozen terms of order 1.
+FLOAT32 = 1e-5
+
+
+def test_a_network_fits_three_classes_and_generalises() -> None:
+    done = train(settings(epochs=30), X, Y, K)
+    assert done.outcome is Outcome.COMPLETED
+    assert [record.epoch for record in done.records] == list(range(1, 31))
+    assert done.records[-1].accuracy == 1
+    assert done.records[-1].loss < 0.05 < 0.5 < done.records[0].loss
+    fresh = np.concatenate([images(300, seed=0)[i::100] for i in range(1)])
+    found = evaluate(done.network, settings().make_objective(), fresh, labels(300)[::100])
+    assert found.accuracy == 1
+    # Negative control: labels that are another class's are all missed.
+    missed = evaluate(done.network, settings().make_objective(), X, (Y + 1) % K)
+    assert missed.accuracy == 0
+    assert missed.loss > 1
+
+
+# ---- the objective is the model's
+
+
+@pytest.mark.parametrize(
+    ("objective", "lambda_b", "given"),
+    [
+        ("ce", 0.05, {}),
+        ("mse", None, {"bias": False}),
+        ("extra-l2", 0.0, {}),
+        pytest.param("ls", 0.0, {}, marks=pytest.mark.slow),
+        pytest.param("focal", 0.05, {}, marks=pytest.mark.slow),
+        pytest.param("squared-error", 0.05, SMALL_TARGET, marks=pytest.mark.slow),
+    ],
+)
+def test_the_full_batch_objective_is_that_of_the_model(
+    objective: str, lambda_b: float | None, given: dict[str, Any]
+) -> None:
+    decay = FeatureDecay(0.02, 0.003, lambda_b or 0.0)
+    made = settings(objective, batch_size=None, epochs=2, decay=decay, **given)
+    first, second = epochs(made, X, Y, K)
+    # The record of an epoch is of the network before it: here, after the first.
+    features, _ = embed(first.network, X)
+    head = first.network.head
+    point = Point(
+        np.asarray(head.W, np.float64),
+        features.T.astype(np.float64),  # classes are in order, as in the model
+        None if head.b is None else np.asarray(head.b, np.float64),
+    )
+    decays = {"lambda_W": 0.02, "lambda_H": 0.003, "lambda_b": lambda_b}
+    model = ufm_model(made.make_objective(), [4, 4, 4], D, **decays)
+    value = float(model.objective(point))
+    assert second.records[1].objective == pytest.approx(value, rel=FLOAT32)
+    # Negative controls: every decay is seen, and so is 1/N.
+    for name in ("lambda_W", "lambda_H", *(["lambda_b"] if lambda_b else [])):
+        altered = {**decays, name: 100 * decays[name]}
+        other = ufm_model(made.make_objective(), [4, 4, 4], D, **altered)
+        assert abs(float(other.objective(point)) - value) > 10 * FLOAT32 * value
+
+
+def test_the_penalty_of_batches_has_the_mean_of_the_models() -> None:
+    network = initial_network(settings(), SHAPE, K)
+    features, _ = embed(network, X)
+    W = np.asarray(network.head.W, np.float64)
+    wanted = 0.01 * np.sum(W**2) + 0.0015 * np.sum(features.astype(np.float64) ** 2)
+    decay = FeatureDecay(0.02, 0.003)
+    parts = [float(decay.penalty(network, features[i : i + 4], N)) for i in (0, 4, 8)]
+    assert np.mean(parts) == pytest.approx(wanted, rel=FLOAT32)
+    # Negative control: without the factor N / B the mean is another.
+    wrong = [float(decay.penalty(network, features[i : i + 4], 4)) for i in (0, 4, 8)]
+    assert abs(np.mean(wrong) - wanted) > 0.01 * wanted
+
+
+def test_weight_decay_is_of_all_that_is_trained() -> None:
+    for fixed in (False, True):
+        network = initial_network(settings(fixed_etf=fixed), SHAPE, K)
+        leaves = jax.tree.leaves((network.body, network.head))
+        total = sum(float(np.sum(np.asarray(leaf, np.float64) ** 2)) for leaf in leaves)
+        if fixed:
+            total -= 3.0  # rows of norm 1
+        found = float(WeightDecay(0.5).penalty(network, None, N))
+        assert found == pytest.approx(0.25 * total, rel=FLOAT32)
+
+
+# ---- steps against SGD written out
+
+
+def hand_trained(made: TrainSettings) -> list[np.ndarray]:
+    """PyTorch's SGD in float64 NumPy on the one-hidden-layer network with cross entropy."""
+    network = initial_network(made, SHAPE, K)
+    first, last, head = network.body.hidden[0], network.body.last, network.head
+    theta = [first.weight, first.bias, last.weight, last.bias, head.W, head.b]
+    theta = [np.asarray(leaf, np.float64) for leaf in theta]
+    flat, decay = X.reshape(N, -1).astype(np.float64), made.decay
+
+    def value(theta: Any, x: Any, y: Any) -> Any:
+        A, a, B, b, W, c = theta
+        h = jnp.maximum(x @ A + a, 0) @ B + b
+        z = h @ W.T + c
+        loss = jnp.mean(jnp.log(jnp.sum(jnp.exp(z), axis=1)) - z[jnp.arange(len(y)), y])
+        if isinstance(decay, WeightDecay):
+            return loss + decay.weight_decay / 2 * sum(jnp.sum(t * t) for t in theta)
+        loss += decay.lambda_W / 2 * jnp.sum(W * W) + decay.lambda_b / 2 * jnp.sum(c * c)
+        return loss + decay.lambda_H / 2 * N * jnp.mean(jnp.sum(h * h, axis=1))
+
+    gradient = jax.jit(jax.grad(value))
+    buffers = [np.zeros_like(t) for t in theta]
+    size = made.batch_size or N
+    for epoch in range(made.epochs):
+        rate = learning_rate(made.schedule, made.learning_rate, epoch, made.epochs)
+        order = np.random.default_rng([made.seed, epoch]).permutation(N)
+        for begin in range(0, N - size + 1, size):
+            chosen = order[begin : begin + size]
+            slopes = [np.asarray(g) for g in gradient(theta, flat[chosen], Y[chosen])]
+            length = np.sqrt(sum(np.sum(g * g) for g in slopes))
+            if made.max_gradient_norm is not None and length > made.max_gradient_norm:
+                slopes = [g * made.max_gradient_norm / length for g in slopes]
+            buffers = [made.momentum * m + g for m, g in zip(buffers, slopes, strict=True)]
+            moves = buffers
+            if made.nesterov:
+                moves = [g + made.momentum * m for m, g in zip(buffers, slopes, strict=True)]
+            theta = [t - rate * m for t, m in zip(theta, moves, strict=True)]
+    return theta
+
+
+USUAL: dict[str, Any] = {"decay": WeightDecay(0.01)}
+OPTIONS: list[dict[str, Any]] = [
+    {"nesterov": True},
+    {"momentum": 0.0},
+    {"max_gradient_norm": 0.3},
+    {"batch_size": 5},
+    {"decay": FeatureDecay(0.02, 0.003, 0.05)},
+    {"schedule": "step"},
+    {"schedule": "constant"},
+    {"learning_rate": 0.05},
+    {"seed": 1},
+]
+
+
+@pytest.mark.parametrize("option", [{}, *OPTIONS], ids=str)
+def test_training_is_sgd_with_momentum(option: dict[str, Any]) -> None:
+    """And the option does something: without it the hand-made parameters are elsewhere."""
+    usual, made = settings(**USUAL), settings(**{**USUAL, **option})
+    network = train(made, X, Y, K).network
+    first, last, head = network.body.hidden[0], network.body.last, network.head
+    theta = [first.weight, first.bias, last.weight, last.bias, head.W, head.b]
+
+    def distance(other: TrainSettings) -> float:
+        pairs = zip(theta, hand_trained(other), strict=True)
+        return max(float(np.abs(np.asarray(a) - b).max()) for a, b in pairs)
+
+    # Nine steps of float32 rounding on parameters of order 1.
+    assert distance(made) < FLOAT32
+    if option:
+        assert distance(usual) > 100 * FLOAT32
+
+
+def test_schedules() -> None:
+    cosine = [learning_rate("cosine", 0.2, epoch, 4) for epoch in range(4)]
+    np.testing.assert_allclose(
+        cosine, [0.2, 0.1 + 0.1 * np.sqrt(0.5), 0.1, 0.1 - 0.1 * np.sqrt(0.5)]
+    )
+    assert [round(learning_rate("step", 1.0, e, 7), 9) for e in range(7)] == [
+        1,
+        1,
+        1,
+        0.1,
+        0.1,
+        0.01,
+        0.01,
+    ]
+    assert {learning_rate("constant", 0.2, epoch, 4) for epoch in range(4)} == {0.2}
+
+
+# ---- what is fixed, and what every other option does
+
+
+def traced_step(made: TrainSettings) -> str:
+    state = start(made, X, Y, K).state
+    arguments = (jnp.asarray(X), jnp.asarray(Y), jnp.arange(N, dtype=jnp.int32))
+    rest = (np.int32(0), np.float32(0.1), jax.random.key(0))
+    # The text has the type of every variable, in programs inside programs too.
+    return str(jax.make_jaxpr(make_step(made, N, 4))(state, *arguments, *rest))
+
+
+def test_a_fixed_classifier_stays_and_a_trained_one_moves() -> None:
+    for fixed in (True, False):
+        made = settings(fixed_etf=fixed, decay=FeatureDecay(0.1, 0.001, 0.1), epochs=1)
+        before, done = initial_network(made, SHAPE, K), train(made, X, Y, K)
+        assert same_bits(before.head.W, done.network.head.W) == fixed
+        assert not same_bits(before.head.b, done.network.head.b)
+        assert not same_bits(before.body, done.network.body)
+
+
+def test_over_parameters_move_for_the_samples_of_the_batch_only() -> None:
+    made = settings("sop", parameters={"rate_u": 3.0, "rate_v": 4.0}, batch_size=5)
+    before = start(made, X, Y, K).state
+    step = make_step(made, N, 5)
+    order = jnp.asarray([7, 0, 3, 11, 5, 1, 2, 4, 6, 8, 9, 10], jnp.int32)
+    data = jnp.asarray(X), jnp.asarray(Y)
+    kept = jax.tree.map(np.array, before)
+    after, _ = step(before, *data, order, np.int32(0), np.float32(0.1), jax.random.key(0))
+    for old, new in zip(kept.auxiliary, after.auxiliary, strict=True):
+        moved = np.any(np.asarray(new) != old, axis=1)
+        assert set(np.flatnonzero(moved)) == {0, 3, 5, 7, 11}
+    objective = made.make_objective()
+    rows = tuple(array[order[:5]] for array in kept.auxiliary)
+    logits = embed(kept.network, X)[1][np.asarray(order[:5])]
+    slopes = jax.grad(lambda r: objective(jnp.asarray(logits), Y[order[:5]], None, None, r))(rows)
+    for rate, old, new, slope in zip(
+        (3.0, 4.0), kept.auxiliary, after.auxiliary, slopes, strict=True
+    ):
+        wanted = old[order[:5]] - rate * np.asarray(slope)
+        np.testing.assert_allclose(new[order[:5]], wanted, rtol=1e-4, atol=1e-14)
+
+
+OTHERS: list[dict[str, Any]] = [
+    {"objective": "dropout"},
+    {"parameters": {"gamma": 4.0}},
+    {"architecture": Architecture("mlp", width=8 / 256, depth=1)},
+    {"architecture": dataclasses.replace(TINY, depth=2)},
+    {"architecture": dataclasses.replace(TINY, features="relu")},
+    {"d": 6},
+    {"bias": False},
+    {"fixed_etf": True},
+    {"augmentation": Augmentation(crop=1)},
+    {"augmentation": Augmentation(flip=True)},
+    {"precision": "bfloat16"},
+]
+
+
+FOCAL = settings("focal", epochs=2)
+
+
+@pytest.mark.parametrize("option", OTHERS, ids=str)
+def test_every_other_option_changes_the_program(option: dict[str, Any]) -> None:
+    other = dataclasses.replace(FOCAL, **{"parameters": {}, **option})
+    assert traced_step(FOCAL) == traced_step(dataclasses.replace(FOCAL, epochs=3))
+    assert traced_step(FOCAL) != traced_step(other)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", OTHERS, ids=str)
+def test_every_other_option_changes_the_curve(option: dict[str, Any]) -> None:
+    other = dataclasses.replace(FOCAL, **{"parameters": {}, **option})
+    usual = train(FOCAL, X, Y, K).records
+    assert usual == train(FOCAL, X, Y, K).records
+    assert usual[1] != train(other, X, Y, K).records[1]
+
+
+def test_the_key_changes_with_every_option_and_the_record_comes_back() -> None:
+    usual = FOCAL
+    every = [usual, settings("focal")] + [
+        dataclasses.replace(usual, **{"parameters": {}, **option}) for option in OPTIONS + OTHERS
+    ]
+    assert len({made.key for made in every}) == len(every)
+    assert all(TrainSettings.from_record(made.record()) == made for made in every)
+    with pytest.raises(InputError, match="record of training settings"):
+        TrainSettings.from_record({"objective": "ce"})
+
+
+def test_crops_are_windows_and_flips_are_mirrors() -> None:
+    x = jnp.asarray(X)
+    padded = np.pad(X, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    cropped = np.asarray(Augmentation(crop=2)(x, jax.random.key(1)))
+    places = set()
+    for image, source in zip(cropped, padded, strict=True):
+        windows = {(i, j): source[i : i + 4, j : j + 6] for i in range(5) for j in range(5)}
+        fits = [place for place, window in windows.items() if np.array_equal(window, image)]
+        assert len(fits) == 1
+        places.update(fits)
+    assert len(places) > 5
+    flipped = np.asarray(Augmentation(flip=True)(x, jax.random.key(1)))
+    kinds = [
+        "mirror"
+        if np.array_equal(image, source[:, ::-1])
+        else "same" * np.array_equal(image, source)
+        for image, source in zip(flipped, X, strict=True)
+    ]
+    assert set(kinds) == {"mirror", "same"}
+
+
+# ---- precision
+
+
+class WideDecay(FeatureDecay):
+    """A decay whose author forgot the type."""
+
+    def penalty(self, network: Any, features: Any, num_samples: int) -> Any:
+        return super().penalty(network, features, num_samples) * np.ones(())
+
+
+@pytest.mark.parametrize("objective", PARAMETERS)
+def test_no_float64_in_the_step_of_any_objective(objective: str) -> None:
+    text = traced_step(settings(objective, decay=FeatureDecay(0.1, 0.1), nesterov=True))
+    assert "f64" not in text
+    assert "f32" in text
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "architecture", [TINY_RESNET, Architecture("convnet", 0.25, 1)], ids=lambda a: a.name
+)
+def test_no_float64_in_the_step_of_any_network(architecture: Architecture, precision: str) -> None:
+    text = traced_step(
+        settings(
+            architecture=architecture,
+            precision=precision,
+            augmentation=Augmentation(1, True),
+            max_gradient_norm=1.0,
+            fixed_etf=True,
+        )
+    )
+    assert "f64" not in text
+    assert ("bf16" in text) == (precision == "bfloat16")
+
+
+def test_a_float64_in_the_step_is_found() -> None:
+    assert "f64" in traced_step(settings(decay=WideDecay(0.1, 0.1)))
+
+
+@pytest.mark.slow
+def test_a_resnet_learns_and_its_statistics_move() -> None:
+    made = settings(architecture=TINY_RESNET, epochs=2, batch_size=None, learning_rate=0.02)
+    before, done = initial_network(made, SHAPE, K), train(made, X, Y, K)
+    assert done.records[1].loss < done.records[0].loss
+    moved = [
+        not same_bits(a, b)
+        for a, b in zip(
+            jax.tree.leaves(before.state), jax.tree.leaves(done.network.state), strict=True
+        )
+    ]
+    assert all(moved)
+    assert len(moved) == 2 * 21  # 17 convolutions and 4 shortcuts: d is not the last stage's
+
+
+# ---- ends and mistakes
+
+
+def test_a_run_that_diverges_stops_and_keeps_what_it_had() -> None:
+    made = settings(learning_rate=30.0, schedule="constant", epochs=40, momentum=0.9)
+    runs = list(epochs(made, X, Y, K))
+    last = runs[-1]
+    assert last.outcome is Outcome.NOT_FINITE
+    assert 0 < len(last.records) < 40
+    assert last.records == runs[-2].records
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(last.state))
+    # Negative control: a run that does not diverge is not stopped.
+    assert train(settings(), X, Y, K).outcome is Outcome.COMPLETED
+
+
+def test_what_was_yielded_stays_usable_and_measures_are_recorded() -> None:
+    def measure(network: Any) -> dict[str, float]:
+        return {"norm": float(jnp.sum(network.head.W**2))}
+
+    runs = list(epochs(settings(), X, Y, K, measure=measure))
+    for run in runs:
+        assert run.records[-1].measures == measure(run.network)
+    assert len({run.records[-1].measures["norm"] for run in runs}) == 3
+    assert [record.measures for record in train(settings(), X, Y, K).records] == [{}, {}, {}]
+
+
+def test_left_over_samples_differ_from_epoch_to_epoch() -> None:
+    made = settings(batch_size=5)
+    seen = [set(np.random.default_rng([made.seed, e]).permutation(N)[:10]) for e in range(3)]
+    assert seen[0] != seen[1]
+    assert eqx.tree_equal(start(made, X, Y, K).network, initial_network(made, SHAPE, K))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"images": X[..., 0]}, "reshape them"),
+        ({"labels": Y[:-1]}, "one label per image"),
+        ({"labels": Y.astype(float)}, "integer labels"),
+        ({"num_classes": 2}, "in 0..K-1"),
+        ({"num_classes": 4}, "a sample of every class.*none of 3"),
+        ({"num_classes": 1}, "K >= 2"),
+        ({"images": np.where(X > 2, np.nan, X)}, "finite images"),
+        ({"settings": settings(batch_size=13)}, "batch_size <= N"),
+        ({"settings": settings(d=1, fixed_etf=True)}, "simplex ETF"),
+    ],
+)
+def test_wrong_data(change: dict[str, Any], says: str) -> None:
+    right = {"settings": settings(), "images": X, "labels": Y, "num_classes": K}
+    with pytest.raises(InputError, match=says):
+        train(**{**right, **change})
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"objective": "cee"}, "did you mean ce"),
+        ({"parameters": {"gamma": 2.0}}, "has no parameters"),
+        ({"d": 0}, "d >= 1"),
+        ({"epochs": 0}, "epochs >= 1"),
+        ({"batch_size": 0}, "batch_size >= 1"),
+        ({"learning_rate": -0.1}, "learning_rate > 0"),
+        ({"schedule": "linear"}, "cosine, step, constant"),
+        ({"momentum": 1.0}, "momentum in"),
+        ({"momentum": 0.0, "nesterov": True}, "nesterov needs"),
+        ({"max_gradient_norm": 0.0}, "max_gradient_norm > 0"),
+        ({"seed": -1}, "seed >= 0"),
+        ({"precision": "float64"}, "float32, bfloat16"),
+        ({"bias": False, "decay": FeatureDecay(0.1, 0.1, 0.1)}, "lambda_b needs a bias"),
+    ],
+)
+def test_wrong_settings(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        TrainSettings(**given)
+
+
+def test_wrong_decays_and_augmentation() -> None:
+    for make, says in (
+        (lambda: FeatureDecay(0.0, 0.1), "lambda_W > 0"),
+        (lambda: FeatureDecay(0.1, -0.1), "lambda_H > 0"),
+        (lambda: FeatureDecay(0.1, 0.1, -1.0), "lambda_b >= 0"),
+        (lambda: WeightDecay(float("nan")), "weight_decay >= 0"),
+        (lambda: Augmentation(crop=-1), "crop >= 0"),
+    ):
+        with pytest.raises(InputError, match=says):
+            make()
