@@ -113,7 +113,7 @@ def test_embed_does_not_depend_on_the_batches(architecture: Architecture) -> Non
     # The size of a batch may change the order of sums, no more.
     for a, b in zip(whole, parts, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
-    trained, _ = network.features(jnp.asarray(images()), training=True)
+    trained, _ = jax.jit(lambda n, x: n.features(x, training=True))(network, images())
     uses_batch = not np.allclose(trained, whole[0], atol=1e-3)
     assert uses_batch == (architecture.name == "resnet18")
     with pytest.raises(InputError, match="reshape them"):
@@ -132,8 +132,10 @@ def test_bfloat16_computes_narrow_and_keeps_float32_weights() -> None:
     assert rounded.dtype == np.float32
     # Two layers of 48 and 7 terms, each rounded to 8 bits: well below, yet far above float32.
     assert 1e-4 < np.abs(exact - rounded).max() < 0.1 * np.abs(exact).max()
-    gradient = jax.grad(lambda n: n.features(jnp.asarray(images()), training=True)[0].sum())(narrow)
-    assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {jnp.dtype("float32")}
+    slope = jax.grad(lambda n: n.features(jnp.asarray(images()), training=True)[0].sum())
+    assert {leaf.dtype for leaf in jax.tree.leaves(jax.eval_shape(slope, narrow))} == {
+        jnp.dtype("float32")
+    }
 
 
 def test_keys_and_the_kind_of_classifier() -> None:

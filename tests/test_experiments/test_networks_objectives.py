@@ -19,7 +19,7 @@ from experiments.networks.objectives import (
     ufm_model,
 )
 from tests.helpers import naive_cross_entropy, naive_focal, naive_squared
-from ufm import MSE, UFM, CrossEntropy, InputError, LabelSmoothing, UserLoss
+from ufm import MSE, UFM, InputError, LabelSmoothing, UserLoss
 
 N, K, D = 4, 3, 5
 RNG = np.random.default_rng(5)
@@ -84,10 +84,11 @@ def test_every_objective_has_a_brute_force_formula() -> None:
 @pytest.mark.parametrize("name", BRUTE)
 def test_the_value_is_the_formula(name: str) -> None:
     objective = make_objective(name)
-    assert float(objective(*ARGUMENTS)) == pytest.approx(BRUTE[name](), rel=1e-12)
+    value = jax.jit(objective)
+    assert float(value(*ARGUMENTS)) == pytest.approx(BRUTE[name](), rel=1e-12)
     # Negative control: one other label is seen.
     wrong = (ARGUMENTS[0], jnp.asarray([1, 2, 1, 2]), *ARGUMENTS[2:])
-    assert abs(float(objective(*wrong)) - BRUTE[name]()) > 1e-3
+    assert abs(float(value(*wrong)) - BRUTE[name]()) > 1e-3
 
 
 CHANGED = [(name, key) for name, given in PARAMETERS.items() for key in given]
@@ -101,8 +102,8 @@ def test_every_parameter_matters(name: str, parameter: str) -> None:
     if name == "dropout":  # whose features are dropped before the value is taken
         assert (first.keep, other.keep) == (0.7, 0.35)
     else:
-        change = abs(float(first(*ARGUMENTS)) - float(other(*ARGUMENTS)))
-        assert change > 1e-4 * float(first(*ARGUMENTS))
+        values = [float(jax.jit(objective)(*ARGUMENTS)) for objective in (first, other)]
+        assert abs(values[0] - values[1]) > 1e-4 * values[0]
 
 
 def test_dropout_keeps_the_mean_and_the_share() -> None:
@@ -184,9 +185,9 @@ def test_the_loss_of_the_model_is_that_of_the_network(name: str) -> None:
         assert loss is None
         assert ufm_model(objective, [2, 3], 4, lambda_W=0.1, lambda_H=0.1, lambda_b=0.0) is None
         return
-    mean = float(jnp.mean(jax.vmap(loss)(*ARGUMENTS[:2])))
+    mean = float(jnp.mean(jax.jit(jax.vmap(loss))(*ARGUMENTS[:2])))
     penalty = 0.5 * objective.extra_lambda_W * np.sum(W**2)
-    assert mean + penalty == pytest.approx(float(objective(*ARGUMENTS)), rel=1e-12)
+    assert mean + penalty == pytest.approx(BRUTE[name](), rel=1e-12)
     model = ufm_model(objective, [2, 3, 4], 5, lambda_W=0.1, lambda_H=0.2, lambda_b=None)
     assert model.lambda_W == pytest.approx(0.1 + (8e-4 if name == "extra-l2" else 0))
     assert (model.counts_tuple, model.d, model.lambda_H, model.lambda_b) == (
@@ -204,7 +205,7 @@ def test_a_users_own_loss_is_an_objective(tmp_path: Any) -> None:
     assert float(objective(*ARGUMENTS)) == pytest.approx(-2 * np.mean(np.sum(ONE_HOT * LOGITS, 1)))
 
 
-@pytest.mark.parametrize("inner", [CrossEntropy(), LabelSmoothing(0.1), MSE()])
+@pytest.mark.parametrize("inner", [LabelSmoothing(0.1), MSE()])
 def test_a_scaled_loss_is_the_loss_with_smaller_decays(inner: Any) -> None:
     """min s L + lambda R = s min (L + (lambda / s) R), and the certificate closes the gap."""
     decays = {"lambda_W": 0.02, "lambda_H": 0.03, "lambda_b": None}

@@ -1,6 +1,5 @@
 """Training against the unconstrained feature model and against SGD written out in NumPy."""
 
-import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -9,10 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.networks.architectures import Architecture, embed
-from experiments.networks.objectives import PARAMETERS, ufm_model
+from experiments.networks.architectures import embed
+from experiments.networks.objectives import ufm_model
 from experiments.networks.training import (
-    Augmentation,
     FeatureDecay,
     Outcome,
     TrainSettings,
@@ -25,7 +23,7 @@ from experiments.networks.training import (
     start,
     train,
 )
-from tests.networks import SHAPE, TINY, TINY_RESNET, D, K, N, images, labels, same_bits, settings
+from tests.networks import SHAPE, TINY_RESNET, D, K, N, images, labels, same_bits, settings
 from ufm import InputError, Point
 
 X, Y = images(), labels()
@@ -58,7 +56,7 @@ def test_a_network_fits_three_classes_and_generalises() -> None:
     [
         ("ce", 0.05, {}),
         ("mse", None, {"bias": False}),
-        ("extra-l2", 0.0, {}),
+        pytest.param("extra-l2", 0.0, {}, marks=pytest.mark.slow),
         pytest.param("ls", 0.0, {}, marks=pytest.mark.slow),
         pytest.param("focal", 0.05, {}, marks=pytest.mark.slow),
         pytest.param("squared-error", 0.05, SMALL_TARGET, marks=pytest.mark.slow),
@@ -116,6 +114,26 @@ def test_weight_decay_is_of_all_that_is_trained() -> None:
 # ---- steps against SGD written out
 
 
+@jax.jit
+def hand_gradient(theta: Any, x: Any, y: Any, decays: Any) -> Any:
+    """Of cross entropy with (of all weights, of W, of H times N, of b) decay, by hand."""
+
+    def value(theta: Any) -> Any:
+        A, a, B, b, W, c = theta
+        h = jnp.maximum(x @ A + a, 0) @ B + b
+        z = h @ W.T + c
+        loss = jnp.mean(jnp.log(jnp.sum(jnp.exp(z), axis=1)) - z[jnp.arange(len(y)), y])
+        squares = (
+            sum(jnp.sum(t * t) for t in theta),
+            jnp.sum(W * W),
+            jnp.mean(jnp.sum(h * h, axis=1)),
+            jnp.sum(c * c),
+        )
+        return loss + sum(lam / 2 * square for lam, square in zip(decays, squares, strict=True))
+
+    return jax.grad(value)(theta)
+
+
 def hand_trained(made: TrainSettings) -> list[np.ndarray]:
     """PyTorch's SGD in float64 NumPy on the one-hidden-layer network with cross entropy."""
     network = initial_network(made, SHAPE, K)
@@ -124,17 +142,10 @@ def hand_trained(made: TrainSettings) -> list[np.ndarray]:
     theta = [np.asarray(leaf, np.float64) for leaf in theta]
     flat, decay = X.reshape(N, -1).astype(np.float64), made.decay
 
-    def value(theta: Any, x: Any, y: Any) -> Any:
-        A, a, B, b, W, c = theta
-        h = jnp.maximum(x @ A + a, 0) @ B + b
-        z = h @ W.T + c
-        loss = jnp.mean(jnp.log(jnp.sum(jnp.exp(z), axis=1)) - z[jnp.arange(len(y)), y])
-        if isinstance(decay, WeightDecay):
-            return loss + decay.weight_decay / 2 * sum(jnp.sum(t * t) for t in theta)
-        loss += decay.lambda_W / 2 * jnp.sum(W * W) + decay.lambda_b / 2 * jnp.sum(c * c)
-        return loss + decay.lambda_H / 2 * N * jnp.mean(jnp.sum(h * h, axis=1))
-
-    gradient = jax.jit(jax.grad(value))
+    if isinstance(decay, WeightDecay):
+        decays = (decay.weight_decay, 0.0, 0.0, 0.0)
+    else:
+        decays = (0.0, decay.lambda_W, decay.lambda_H * N, decay.lambda_b)
     buffers = [np.zeros_like(t) for t in theta]
     size = made.batch_size or N
     for epoch in range(made.epochs):
@@ -142,7 +153,8 @@ def hand_trained(made: TrainSettings) -> list[np.ndarray]:
         order = np.random.default_rng([made.seed, epoch]).permutation(N)
         for begin in range(0, N - size + 1, size):
             chosen = order[begin : begin + size]
-            slopes = [np.asarray(g) for g in gradient(theta, flat[chosen], Y[chosen])]
+            slopes = hand_gradient(theta, flat[chosen], Y[chosen], decays)
+            slopes = [np.asarray(g) for g in slopes]
             length = np.sqrt(sum(np.sum(g * g) for g in slopes))
             if made.max_gradient_norm is not None and length > made.max_gradient_norm:
                 slopes = [g * made.max_gradient_norm / length for g in slopes]
@@ -203,15 +215,7 @@ def test_schedules() -> None:
     assert {learning_rate("constant", 0.2, epoch, 4) for epoch in range(4)} == {0.2}
 
 
-# ---- what is fixed, and what every other option does
-
-
-def traced_step(made: TrainSettings) -> str:
-    state = start(made, X, Y, K).state
-    arguments = (jnp.asarray(X), jnp.asarray(Y), jnp.arange(N, dtype=jnp.int32))
-    rest = (np.int32(0), np.float32(0.1), jax.random.key(0))
-    # The text has the type of every variable, in programs inside programs too.
-    return str(jax.make_jaxpr(make_step(made, N, 4))(state, *arguments, *rest))
+# ---- what is fixed, and what moves
 
 
 def test_a_fixed_classifier_stays_and_a_trained_one_moves() -> None:
@@ -231,9 +235,12 @@ def test_over_parameters_move_for_the_samples_of_the_batch_only() -> None:
     data = jnp.asarray(X), jnp.asarray(Y)
     kept = jax.tree.map(np.array, before)
     after, _ = step(before, *data, order, np.int32(0), np.float32(0.1), jax.random.key(0))
-    for old, new in zip(kept.auxiliary, after.auxiliary, strict=True):
-        moved = np.any(np.asarray(new) != old, axis=1)
-        assert set(np.flatnonzero(moved)) == {0, 3, 5, 7, 11}
+    moved = [
+        set(np.flatnonzero(np.any(np.asarray(new) != old, axis=1)))
+        for old, new in zip(kept.auxiliary, after.auxiliary, strict=True)
+    ]
+    # v stays where the guess is right.
+    assert moved[0] == {0, 3, 5, 7, 11} > moved[1] != set()
     objective = made.make_objective()
     rows = tuple(array[order[:5]] for array in kept.auxiliary)
     logits = embed(kept.network, X)[1][np.asarray(order[:5])]
@@ -243,111 +250,6 @@ def test_over_parameters_move_for_the_samples_of_the_batch_only() -> None:
     ):
         wanted = old[order[:5]] - rate * np.asarray(slope)
         np.testing.assert_allclose(new[order[:5]], wanted, rtol=1e-4, atol=1e-14)
-
-
-OTHERS: list[dict[str, Any]] = [
-    {"objective": "dropout"},
-    {"parameters": {"gamma": 4.0}},
-    {"architecture": Architecture("mlp", width=8 / 256, depth=1)},
-    {"architecture": dataclasses.replace(TINY, depth=2)},
-    {"architecture": dataclasses.replace(TINY, features="relu")},
-    {"d": 6},
-    {"bias": False},
-    {"fixed_etf": True},
-    {"augmentation": Augmentation(crop=1)},
-    {"augmentation": Augmentation(flip=True)},
-    {"precision": "bfloat16"},
-]
-
-
-FOCAL = settings("focal", epochs=2)
-
-
-@pytest.mark.parametrize("option", OTHERS, ids=str)
-def test_every_other_option_changes_the_program(option: dict[str, Any]) -> None:
-    other = dataclasses.replace(FOCAL, **{"parameters": {}, **option})
-    assert traced_step(FOCAL) == traced_step(dataclasses.replace(FOCAL, epochs=3))
-    assert traced_step(FOCAL) != traced_step(other)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("option", OTHERS, ids=str)
-def test_every_other_option_changes_the_curve(option: dict[str, Any]) -> None:
-    other = dataclasses.replace(FOCAL, **{"parameters": {}, **option})
-    usual = train(FOCAL, X, Y, K).records
-    assert usual == train(FOCAL, X, Y, K).records
-    assert usual[1] != train(other, X, Y, K).records[1]
-
-
-def test_the_key_changes_with_every_option_and_the_record_comes_back() -> None:
-    usual = FOCAL
-    every = [usual, settings("focal")] + [
-        dataclasses.replace(usual, **{"parameters": {}, **option}) for option in OPTIONS + OTHERS
-    ]
-    assert len({made.key for made in every}) == len(every)
-    assert all(TrainSettings.from_record(made.record()) == made for made in every)
-    with pytest.raises(InputError, match="record of training settings"):
-        TrainSettings.from_record({"objective": "ce"})
-
-
-def test_crops_are_windows_and_flips_are_mirrors() -> None:
-    x = jnp.asarray(X)
-    padded = np.pad(X, ((0, 0), (2, 2), (2, 2), (0, 0)))
-    cropped = np.asarray(Augmentation(crop=2)(x, jax.random.key(1)))
-    places = set()
-    for image, source in zip(cropped, padded, strict=True):
-        windows = {(i, j): source[i : i + 4, j : j + 6] for i in range(5) for j in range(5)}
-        fits = [place for place, window in windows.items() if np.array_equal(window, image)]
-        assert len(fits) == 1
-        places.update(fits)
-    assert len(places) > 5
-    flipped = np.asarray(Augmentation(flip=True)(x, jax.random.key(1)))
-    kinds = [
-        "mirror"
-        if np.array_equal(image, source[:, ::-1])
-        else "same" * np.array_equal(image, source)
-        for image, source in zip(flipped, X, strict=True)
-    ]
-    assert set(kinds) == {"mirror", "same"}
-
-
-# ---- precision
-
-
-class WideDecay(FeatureDecay):
-    """A decay whose author forgot the type."""
-
-    def penalty(self, network: Any, features: Any, num_samples: int) -> Any:
-        return super().penalty(network, features, num_samples) * np.ones(())
-
-
-@pytest.mark.parametrize("objective", PARAMETERS)
-def test_no_float64_in_the_step_of_any_objective(objective: str) -> None:
-    text = traced_step(settings(objective, decay=FeatureDecay(0.1, 0.1), nesterov=True))
-    assert "f64" not in text
-    assert "f32" in text
-
-
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize(
-    "architecture", [TINY_RESNET, Architecture("convnet", 0.25, 1)], ids=lambda a: a.name
-)
-def test_no_float64_in_the_step_of_any_network(architecture: Architecture, precision: str) -> None:
-    text = traced_step(
-        settings(
-            architecture=architecture,
-            precision=precision,
-            augmentation=Augmentation(1, True),
-            max_gradient_norm=1.0,
-            fixed_etf=True,
-        )
-    )
-    assert "f64" not in text
-    assert ("bf16" in text) == (precision == "bfloat16")
-
-
-def test_a_float64_in_the_step_is_found() -> None:
-    assert "f64" in traced_step(settings(decay=WideDecay(0.1, 0.1)))
 
 
 @pytest.mark.slow
@@ -416,38 +318,3 @@ def test_wrong_data(change: dict[str, Any], says: str) -> None:
     right = {"settings": settings(), "images": X, "labels": Y, "num_classes": K}
     with pytest.raises(InputError, match=says):
         train(**{**right, **change})
-
-
-@pytest.mark.parametrize(
-    ("given", "says"),
-    [
-        ({"objective": "cee"}, "did you mean ce"),
-        ({"parameters": {"gamma": 2.0}}, "has no parameters"),
-        ({"d": 0}, "d >= 1"),
-        ({"epochs": 0}, "epochs >= 1"),
-        ({"batch_size": 0}, "batch_size >= 1"),
-        ({"learning_rate": -0.1}, "learning_rate > 0"),
-        ({"schedule": "linear"}, "cosine, step, constant"),
-        ({"momentum": 1.0}, "momentum in"),
-        ({"momentum": 0.0, "nesterov": True}, "nesterov needs"),
-        ({"max_gradient_norm": 0.0}, "max_gradient_norm > 0"),
-        ({"seed": -1}, "seed >= 0"),
-        ({"precision": "float64"}, "float32, bfloat16"),
-        ({"bias": False, "decay": FeatureDecay(0.1, 0.1, 0.1)}, "lambda_b needs a bias"),
-    ],
-)
-def test_wrong_settings(given: dict[str, Any], says: str) -> None:
-    with pytest.raises(InputError, match=says):
-        TrainSettings(**given)
-
-
-def test_wrong_decays_and_augmentation() -> None:
-    for make, says in (
-        (lambda: FeatureDecay(0.0, 0.1), "lambda_W > 0"),
-        (lambda: FeatureDecay(0.1, -0.1), "lambda_H > 0"),
-        (lambda: FeatureDecay(0.1, 0.1, -1.0), "lambda_b >= 0"),
-        (lambda: WeightDecay(float("nan")), "weight_decay >= 0"),
-        (lambda: Augmentation(crop=-1), "crop >= 0"),
-    ):
-        with pytest.raises(InputError, match=says):
-            make()
