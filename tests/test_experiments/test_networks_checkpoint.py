@@ -22,6 +22,7 @@ from experiments.networks.training import (
     continued,
     epochs,
     load_checkpoint,
+    loop,
     save_checkpoint,
     train,
 )
@@ -98,9 +99,10 @@ def test_checkpoints_every_few_epochs_and_at_the_end(whole: Progress, tmp_path: 
         train(made, X, Y, K, every=0)
 
 
-def test_a_run_that_diverged_is_not_tried_again(tmp_path: Path) -> None:
+def test_a_run_that_diverged_is_not_tried_again(tmp_path: Path, monkeypatch: Any) -> None:
     made = settings(learning_rate=30.0, schedule="constant", epochs=40)
     stopped = train(made, X, Y, K, folder=tmp_path)
+    monkeypatch.setattr(loop, "make_step", lambda *_: pytest.fail("it was"))
     again = list(epochs(made, X, Y, K, folder=tmp_path))
     assert [run.outcome for run in again] == [Outcome.NOT_FINITE]
     assert again[0].records == stopped.records != ()

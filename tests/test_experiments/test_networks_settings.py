@@ -97,6 +97,15 @@ def test_the_key_changes_with_every_option_and_the_record_comes_back() -> None:
         TrainSettings.from_record({"objective": "ce"})
 
 
+def test_the_key_changes_with_the_file_of_a_users_own_loss(tmp_path: Any) -> None:
+    path = tmp_path / "mine.py"
+    keys = []
+    for factor in (2, 3, 2):
+        path.write_text(f"def mine(logits, label):\n    return -{factor} * logits[label]\n")
+        keys.append(settings(f"{path}:mine").key)
+    assert keys[0] == keys[2] != keys[1]
+
+
 def test_crops_are_windows_and_flips_are_mirrors() -> None:
     x = jnp.asarray(X)
     padded = np.pad(X, ((0, 0), (2, 2), (2, 2), (0, 0)))

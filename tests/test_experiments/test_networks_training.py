@@ -13,12 +13,14 @@ from experiments.networks.objectives import ufm_model
 from experiments.networks.training import (
     FeatureDecay,
     Outcome,
+    StepValues,
     TrainSettings,
     WeightDecay,
     epochs,
     evaluate,
     initial_network,
     learning_rate,
+    loop,
     make_step,
     start,
     train,
@@ -280,6 +282,42 @@ def test_a_run_that_diverges_stops_and_keeps_what_it_had() -> None:
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(last.state))
     # Negative control: a run that does not diverge is not stopped.
     assert train(settings(), X, Y, K).outcome is Outcome.COMPLETED
+
+
+def test_a_step_that_leaves_the_finite_numbers_stops_the_run_at_once() -> None:
+    """The objective is still finite: it was taken before the step."""
+    made = settings("squared-error", batch_size=None, learning_rate=3e38)
+    (stopped,) = epochs(made, X, Y, K)
+    assert stopped.outcome is Outcome.NOT_FINITE
+    assert stopped.records == ()
+    assert same_bits(stopped.network, initial_network(made, SHAPE, K))
+
+
+def test_dropout_is_drawn_anew_in_every_step() -> None:
+    made = settings("dropout")
+    step, state = make_step(made, N, 4), start(made, X, Y, K).state
+    order = jnp.asarray([0, 4, 8, 1] * 3, jnp.int32)
+    losses = []
+    for number in range(3):
+        rest = (order, np.int32(number), np.float32(0), jax.random.key(0))  # at rate 0
+        state, values = step(state, jnp.asarray(X), jnp.asarray(Y), *rest)
+        losses.append(float(values.loss))
+    assert len(set(losses)) == 3
+
+
+def test_every_epoch_has_its_order_key_and_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    def idle(state: Any, x: Any, y: Any, order: Any, number: Any, rate: Any, key: Any) -> Any:
+        seen.append((tuple(order.tolist()), tuple(jax.random.key_data(key).tolist()), float(rate)))
+        return state, StepValues(np.float32(1), np.float32(1), np.int32(0))
+
+    monkeypatch.setattr(loop, "make_step", lambda *_: idle)
+    train(settings(), X, Y, K)
+    assert len(seen) == 9
+    for epoch in range(3):  # one for the three steps of an epoch, another for the next
+        assert len(set(seen[3 * epoch : 3 * epoch + 3])) == 1
+    assert [len(set(column)) for column in zip(*seen, strict=True)] == [3, 3, 3]
 
 
 def test_what_was_yielded_stays_usable_and_measures_are_recorded() -> None:
