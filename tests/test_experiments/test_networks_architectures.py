@@ -1,6 +1,10 @@
 """Feature extractors against NumPy and known sizes; classifiers against the frame's definition."""
 
+import os
+import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -24,6 +28,7 @@ from experiments.networks.architectures.layers import BatchNorm, Conv, Dense, ma
 from tests.networks import SHAPE, TINY, TINY_RESNET, D, K, images
 from ufm.errors import InputError
 
+ROOT = Path(__file__).resolve().parents[2]
 KEY = jax.random.key(3)
 CONVNET = Architecture("convnet", width=0.25, depth=1)
 ALL = [TINY, CONVNET, TINY_RESNET]
@@ -233,3 +238,18 @@ def test_a_wider_network_has_more_parameters() -> None:
         for width in (0.25, 0.5, 1.0, 2.0)
     ]
     assert all(3.8 < b / a < 4.1 for a, b in pairwise(counts))
+
+
+def test_without_equinox_the_message_says_what_to_install() -> None:
+    code = """
+import sys
+sys.modules["equinox"] = None
+try:
+    import experiments.networks.objectives
+except ValueError as error:
+    print(error)
+"""
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert "pip install 'ufm-lab[deep]'" in ran.stdout, ran.stderr
