@@ -72,7 +72,8 @@ class Focal(Loss):
 
     def __call__(self, logits: Any, label: Any) -> Any:
         """Focal loss of one sample, logits (K,), label in 0..K-1."""
-        others = jnp.where(jnp.arange(logits.shape[0]) == label, -jnp.inf, logits)
+        nothing = jnp.full_like(logits, -jnp.inf)
+        others = jnp.where(jnp.arange(logits.shape[0]) == label, nothing, logits)
         normaliser = jax.nn.logsumexp(logits)
         # log(1 - u) from the other classes, never as 1 - u: no cancellation, no 0^gamma.
         log_rest = jax.nn.logsumexp(others) - normaliser

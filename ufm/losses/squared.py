@@ -39,7 +39,9 @@ class MSE(Loss):
 
     def __call__(self, logits: Any, label: Any) -> Any:
         """Half the squared distance of logits (K,) to the one-hot label."""
-        return 0.5 * jnp.sum((logits - jax.nn.one_hot(label, logits.shape[0])) ** 2)
+        # The target in the precision of the logits, else float32 ones would become float64.
+        target = jax.nn.one_hot(label, logits.shape[0], dtype=logits.dtype)
+        return 0.5 * jnp.sum((logits - target) ** 2)
 
     def properties(self, num_classes: int) -> Properties:
         """Convex, equivariant and isometric; not shift invariant."""

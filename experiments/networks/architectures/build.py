@@ -1,0 +1,127 @@
+"""The architectures by name, at any width."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from experiments.networks.architectures.convnet import ConvNet
+from experiments.networks.architectures.head import Head, fixed_etf_head, linear_head
+from experiments.networks.architectures.mlp import MLP
+from experiments.networks.architectures.network import PRECISIONS, Network
+from experiments.networks.architectures.resnet import CHANNELS, ResNet18
+from ufm.errors import InputError, require_count, require_positive
+
+# Name -> (depth by default, size at width 1): hidden layers of 256; stages of 16, 32, ... channels;
+# ResNet-18's own. The first two are sized so that digits are learnt in seconds.
+ARCHITECTURES = {"mlp": (2, 256), "convnet": (2, 16), "resnet18": (4, CHANNELS[0])}
+FEATURES = ("linear", "relu")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Which feature extractor, how wide and how deep.
+
+    Args:
+        name: mlp, convnet or resnet18.
+        width: multiplies the width of every hidden layer; the papers' range is 0.25 to 2.
+        depth: hidden layers of mlp, stages of convnet (2 each by default); not of resnet18.
+        features: ``linear``, or ``relu`` for non-negative features, as in the papers' ResNets.
+
+    Raises:
+        InputError: an unknown name, or a value out of its domain.
+
+    Example:
+        >>> Architecture("resnet18", width=0.25).sizes
+        (16, 32, 64, 128)
+    """
+
+    name: str = "mlp"
+    width: float = 1.0
+    depth: int | None = None
+    features: str = "linear"
+
+    def __post_init__(self) -> None:
+        if self.name not in ARCHITECTURES:
+            closest = difflib.get_close_matches(self.name, ARCHITECTURES, n=1, cutoff=0.0)[0]
+            remedy = f"did you mean {closest}? There are {', '.join(ARCHITECTURES)}"
+            raise InputError("Need the name of an architecture", repr(self.name), remedy)
+        require_positive(self.width, "width", "use a multiplier such as 0.5")
+        if self.depth is not None:
+            require_count(self.depth, "depth", 1, "use one layer or more")
+            if self.name == "resnet18":
+                raise InputError("resnet18 has its own depth", f"depth={self.depth}", "drop it")
+        if self.features not in FEATURES:
+            raise InputError("Need linear or relu features", repr(self.features), "use one of them")
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Widths of the hidden layers, or channels of the stages."""
+        depth, base = ARCHITECTURES[self.name]
+        depth = self.depth or depth
+        grows = 1 if self.name == "mlp" else 2
+        return tuple(max(1, round(self.width * base * grows**i)) for i in range(depth))
+
+
+def natural_dimension(architecture: Architecture) -> int:
+    """The feature dimension that adds no narrower layer: the size of the last hidden one.
+
+    Example:
+        >>> natural_dimension(Architecture("resnet18")), natural_dimension(Architecture("convnet"))
+        (512, 32)
+    """
+    return architecture.sizes[-1]
+
+
+def build_network(
+    architecture: Architecture,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    d: int | None,
+    key: Any,
+    *,
+    bias: bool = True,
+    fixed_etf: bool = False,
+    precision: str = "float32",
+) -> Network:
+    """A network with random parameters.
+
+    Args:
+        architecture: the feature extractor.
+        image_shape: (height, width, channels).
+        num_classes: K >= 2.
+        d: feature dimension; None for ``natural_dimension``.
+        key: random key; the feature extractor does not depend on the kind of classifier.
+        bias: whether the classifier has a bias.
+        fixed_etf: fix the classifier at a simplex ETF.
+        precision: float32 or bfloat16, see ``Network``.
+
+    Raises:
+        InputError: a size out of its domain, or d < K - 1 with ``fixed_etf``.
+
+    Example:
+        >>> net = build_network(Architecture("mlp"), (2, 3, 1), 3, 5, jax.random.key(0))
+        >>> net.num_classes, net.d
+        (3, 5)
+    """
+    K = require_count(num_classes, "K", 2, "give two classes or more")
+    size = natural_dimension(architecture) if d is None else d
+    size = require_count(size, "d", 1, "use a feature dimension of one or more")
+    if precision not in PRECISIONS:
+        raise InputError("Need a precision of the lab", repr(precision), "use float32 or bfloat16")
+    body_key, head_key = jax.random.split(key)
+    relu, sizes = architecture.features == "relu", architecture.sizes
+    body: Any
+    if architecture.name == "mlp":
+        body = MLP(body_key, math.prod(image_shape), sizes, size, relu)
+    elif architecture.name == "convnet":
+        body = ConvNet(body_key, image_shape, sizes, size, relu)
+    else:
+        body = ResNet18(body_key, image_shape[-1], sizes, size, relu)
+    head: Head
+    head = fixed_etf_head(K, size, bias) if fixed_etf else linear_head(head_key, K, size, bias)
+    return Network(body, body.start(), head, precision)

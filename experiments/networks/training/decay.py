@@ -1,0 +1,92 @@
+"""The two ways of weight decay: that of the unconstrained feature model, and that of practice."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from experiments.networks.architectures.network import Network, trainable
+from ufm.errors import InputError, require_positive
+
+REMEDY = "use a positive weight decay such as 5e-4"
+
+
+@dataclass(frozen=True)
+class FeatureDecay:
+    """Decay of classifier, features and bias, as in ``ufm.UFM``; no other weight decays.
+
+    (lambda_W/2) |W|^2 + (lambda_H/2) (N/B) sum_{i in batch} |h_i|^2 + (lambda_b/2) |b|^2: its mean
+    over batches of size B is the penalty of the model with N samples, and with B = N it is that
+    penalty. A fixed classifier has no decay.
+
+    Args:
+        lambda_W, lambda_H: > 0; lambda_H goes with a sum over N samples, so it is smaller than
+            lambda_W by about a factor N/K in networks.
+        lambda_b: >= 0; 0 for an unregularised bias, or none.
+
+    Raises:
+        InputError: a decay outside its domain.
+
+    Example:
+        >>> FeatureDecay(5e-4, 1e-6).mode
+        'ufm'
+    """
+
+    lambda_W: float
+    lambda_H: float
+    lambda_b: float = 0.0
+
+    mode = "ufm"
+
+    def __post_init__(self) -> None:
+        require_positive(self.lambda_W, "lambda_W", REMEDY)
+        require_positive(self.lambda_H, "lambda_H", REMEDY)
+        _require_not_negative(self.lambda_b, "lambda_b")
+
+    def penalty(self, network: Network, features: Any, num_samples: int) -> Any:
+        """The penalty of a batch with these features (B, d) out of ``num_samples``."""
+        head = network.head
+        per_feature = self.lambda_H * num_samples / features.shape[0]
+        value = 0.5 * per_feature * jnp.sum(features * features)
+        if not head.fixed:
+            value += 0.5 * self.lambda_W * jnp.sum(head.W * head.W)
+        if head.b is not None:
+            value += 0.5 * self.lambda_b * jnp.sum(head.b * head.b)
+        return value
+
+
+@dataclass(frozen=True)
+class WeightDecay:
+    """Decay of everything that is trained: (weight_decay/2) |theta|^2, as SGD's in PyTorch.
+
+    Biases and normalisations decay too, as they do there by default.
+
+    Raises:
+        InputError: a negative decay.
+
+    Example:
+        >>> WeightDecay(0.0).mode
+        'all'
+    """
+
+    weight_decay: float = 5e-4
+
+    mode = "all"
+
+    def __post_init__(self) -> None:
+        _require_not_negative(self.weight_decay, "weight_decay")
+
+    def penalty(self, network: Network, features: Any, num_samples: int) -> Any:
+        """The penalty, the same for every batch."""
+        leaves = jax.tree.leaves(eqx.filter(network, trainable(network)))
+        return 0.5 * self.weight_decay * sum(jnp.sum(leaf * leaf) for leaf in leaves)
+
+
+def _require_not_negative(value: float, name: str) -> None:
+    if not (math.isfinite(value) and value >= 0):
+        raise InputError(f"Need {name} >= 0 and finite", value, "use 0 for none")

@@ -1,0 +1,172 @@
+"""Everything that a training run is determined by, apart from the data."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from experiments.files import accessible, fingerprint
+from experiments.networks.architectures import Architecture, Network, build_network
+from experiments.networks.architectures.network import PRECISIONS
+from experiments.networks.objectives import Objective, make_objective, objective_parameters
+from experiments.networks.training.augment import Augmentation
+from experiments.networks.training.decay import FeatureDecay, WeightDecay
+from experiments.networks.training.schedule import SCHEDULES
+from ufm.errors import InputError, require_count, require_positive
+
+# The random keys of a run: one for each use, so that none changes with another.
+NETWORK_KEY, SAMPLES_KEY, STEPS_KEY = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Settings of a training run, checked when they are made.
+
+    Args:
+        objective: name, see ``make_objective``.
+        parameters: of the objective; those left out get their defaults here.
+        architecture: the feature extractor.
+        d: feature dimension; None for the one that adds no narrower layer.
+        bias: whether the classifier has a bias.
+        fixed_etf: fix the classifier at a simplex ETF.
+        epochs: >= 1.
+        batch_size: >= 1; None for all samples at once. What is left over by the last full batch
+            sits an epoch out, other samples each time.
+        learning_rate: of the first epoch, > 0.
+        schedule: cosine, step or constant, see ``learning_rate``.
+        momentum: in [0, 1), PyTorch's convention (no dampening).
+        nesterov: look ahead along the momentum.
+        max_gradient_norm: longer gradients are shortened to this norm before they enter the
+            momentum; None leaves them. Squared errors with large targets start with gradients that
+            the learning rates of the others do not survive.
+        decay: ``FeatureDecay`` or ``WeightDecay``.
+        augmentation: of the training images.
+        seed: >= 0, of the parameters, the order of samples, dropout and augmentation.
+        precision: float32 or bfloat16, see ``Network``.
+
+    Raises:
+        InputError: a value outside its domain, or two that contradict each other.
+
+    Example:
+        >>> TrainSettings("ls", {"smoothing": 0.05}, epochs=3).make_objective().name
+        'ls(0.05)'
+    """
+
+    objective: str = "ce"
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    architecture: Architecture = field(default_factory=Architecture)
+    d: int | None = None
+    bias: bool = True
+    fixed_etf: bool = False
+    epochs: int = 100
+    batch_size: int | None = 128
+    learning_rate: float = 0.05
+    schedule: str = "cosine"
+    momentum: float = 0.9
+    nesterov: bool = False
+    max_gradient_norm: float | None = None
+    decay: FeatureDecay | WeightDecay = field(default_factory=WeightDecay)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    seed: int = 0
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        every = objective_parameters(self.objective, **self.parameters)
+        object.__setattr__(self, "parameters", every)
+        self.make_objective()
+        if self.d is not None:
+            require_count(self.d, "d", 1, "use a feature dimension of one or more")
+        require_count(self.epochs, "epochs", 1, "train for one epoch or more")
+        if self.batch_size is not None:
+            require_count(self.batch_size, "batch_size", 1, "use None for all samples at once")
+        require_positive(self.learning_rate, "learning_rate", "use a value such as 0.05")
+        require_count(self.seed, "seed", 0, "use 0 or more")
+        if self.schedule not in SCHEDULES:
+            remedy = f"use one of {', '.join(SCHEDULES)}"
+            raise InputError("Need a schedule of the lab", repr(self.schedule), remedy)
+        if not (math.isfinite(self.momentum) and 0 <= self.momentum < 1):
+            raise InputError("Need a momentum in [0, 1)", self.momentum, "use 0.9, or 0 for none")
+        if self.max_gradient_norm is not None:
+            remedy = "use a value such as 5, or None"
+            require_positive(self.max_gradient_norm, "max_gradient_norm", remedy)
+        if self.nesterov and self.momentum == 0:
+            raise InputError("nesterov needs momentum > 0", self.momentum, "use momentum 0.9")
+        if self.precision not in PRECISIONS:
+            remedy = f"use one of {', '.join(PRECISIONS)}"
+            raise InputError("Need a precision of the lab", repr(self.precision), remedy)
+        if not self.bias and isinstance(self.decay, FeatureDecay) and self.decay.lambda_b:
+            got, remedy = f"lambda_b={self.decay.lambda_b}", "set lambda_b to 0, or bias to True"
+            raise InputError("lambda_b needs a bias", got, remedy)
+
+    def make_objective(self) -> Objective:
+        """The objective, made anew."""
+        return make_objective(self.objective, **self.parameters)
+
+    def record(self) -> dict[str, Any]:
+        """The settings as JSON can hold them."""
+        return {**asdict(self), "decay": {"mode": self.decay.mode, **asdict(self.decay)}}
+
+    @staticmethod
+    def from_record(record: Mapping[str, Any]) -> TrainSettings:
+        """The settings of which ``record`` is the record.
+
+        Raises:
+            InputError: it is not the record of settings.
+
+        Example:
+            >>> TrainSettings.from_record(TrainSettings(d=5).record()) == TrainSettings(d=5)
+            True
+        """
+        modes = {"ufm": FeatureDecay, "all": WeightDecay}
+        try:
+            decay = dict(record["decay"])
+            made = {
+                "architecture": Architecture(**record["architecture"]),
+                "augmentation": Augmentation(**record["augmentation"]),
+                "decay": modes[decay.pop("mode")](**decay),
+            }
+            return TrainSettings(**{**record, **made})
+        except (KeyError, TypeError) as error:
+            remedy = "make it by TrainSettings.record()"
+            raise InputError("Need the record of training settings", error, remedy) from error
+
+    @property
+    def key(self) -> str:
+        """16 hex digits that change with any setting, and with the file of a user's own loss."""
+        text = json.dumps(self.record(), sort_keys=True)
+        place = self.objective.rpartition(":")[0]
+        if not place.endswith(".py"):
+            return fingerprint(text.encode())
+        with accessible(Path(place), "Need the file of the loss", "check the path"):
+            return fingerprint(Path(place).read_bytes(), text)
+
+    def random_key(self, use: int) -> Any:
+        """The random key of one use."""
+        return jax.random.fold_in(jax.random.key(self.seed), use)
+
+
+def initial_network(
+    settings: TrainSettings, image_shape: tuple[int, int, int], num_classes: int
+) -> Network:
+    """The network before training: it depends on the seed and on what it is built of, only.
+
+    Example:
+        >>> initial_network(TrainSettings(d=5), (2, 3, 1), 3).head.W.shape
+        (3, 5)
+    """
+    return build_network(
+        settings.architecture,
+        image_shape,
+        num_classes,
+        settings.d,
+        settings.random_key(NETWORK_KEY),
+        bias=settings.bias,
+        fixed_etf=settings.fixed_etf,
+        precision=settings.precision,
+    )
