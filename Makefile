@@ -10,7 +10,7 @@ PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 # Another project's modules must not shadow ours.
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help verify test test-all lint bench clean environment
+.PHONY: help verify test test-all lint bench clean environment environment-dev
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(firstword $(MAKEFILE_LIST)) \
@@ -27,7 +27,7 @@ test: lint ## lint, types, and the tests without the slow ones
 test-all: lint ## the same with the slow tests
 	$(PYTEST)
 
-lint: environment ## ruff and mypy
+lint: environment-dev ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -41,3 +41,6 @@ clean: ## remove .venv, caches, the report and build products
 
 environment:
 	@sh .ci/environment
+
+environment-dev:
+	@sh .ci/environment --dev

@@ -171,12 +171,35 @@ def test_a_second_run_installs_nothing(house: Path, pretender: str) -> None:
     assert "Making .venv with Python 3.12.1" in first.stderr
     call = (house / "pip-calls").read_text()
     assert "--constraint constraints/tested.txt" in call
-    assert ".[dev]" in call
+    assert ".[sweep]" in call
+    assert "--no-compile" in call
     second = environment(house, tools=True)
     assert (second.returncode, second.stderr, installs(house)) == (0, "", 1)
     # The interpreter it was made with may be named, and need not be.
     assert environment(house, tools=True, PYTHON="python3").returncode == 0
     assert installs(house) == 1
+
+
+def test_what_the_tests_need_is_added_once(house: Path, pretender: str) -> None:
+    environment(house, tools=True)
+    kept = house / ".venv" / "kept"
+    kept.touch()
+    added = environment(house, "--dev", tools=True)
+    assert added.returncode == 0, added.stderr
+    assert "Adding what the tests need" in added.stderr
+    assert ".[dev]" in (house / "pip-calls").read_text().splitlines()[-1]
+    assert kept.exists()
+    # Enough for both from then on.
+    for arguments in ((), ("--dev",)):
+        assert environment(house, *arguments, tools=True).stderr == ""
+    assert installs(house) == 2
+
+
+def test_an_interrupted_addition_is_redone(house: Path, pretender: str) -> None:
+    environment(house, tools=True)
+    assert environment(house, "--dev", tools=True, PIP_STATUS="3").returncode == 1
+    assert environment(house, "--dev", tools=True).returncode == 0
+    assert installs(house) == 3
 
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "constraints/tested.txt"])
