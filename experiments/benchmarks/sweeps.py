@@ -7,6 +7,7 @@ Both only minimise; ours also proves index, nullity and gap.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from math import sqrt
@@ -215,6 +216,22 @@ def large_spec(cells: int) -> Spec:
     return make_spec({"name": "large", "task": "verdict", "axes": axes})
 
 
+def peak_memory() -> int:
+    """Bytes that were in use at most: on the accelerator, or of this process.
+
+    Example:
+        >>> peak_memory() > 2**20
+        True
+    """
+    told = jax.devices()[0].memory_stats() or {}
+    if "peak_bytes_in_use" in told:
+        return int(told["peak_bytes_in_use"])
+    import resource  # POSIX only
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak) * (1 if sys.platform == "darwin" else 1024)
+
+
 def large(row: str, cells: int, limit: float, settings: Settings) -> list[Record]:
     """A whole sweep with verdicts into a store, once; and opening, filtering, and resuming it.
 
@@ -236,7 +253,8 @@ def large(row: str, cells: int, limit: float, settings: Settings) -> list[Record
             np.all(columns["globality"] == "GLOBAL"),
         ]
         wrong = not all(good)
-        note = f"{spec.num_cells / seconds:,.0f}/s with compilation; all proved global minima"
+        note = f"{spec.num_cells / seconds:,.0f}/s with compilation; all proved global minima; "
+        note += f"peak memory {peak_memory() / 2**30:.1f} GiB"
         work = f"{spec.num_cells:,} cells with verdicts, K in 3..10"
         whole = measured(row, work, OURS, Timing(seconds, seconds, 1, None), wrong=wrong, note=note)
         records = [within(whole, limit * share, seconds)]

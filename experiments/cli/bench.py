@@ -111,8 +111,9 @@ def bench(
 
 
 def work_table(records: list[Any]) -> Any:
-    """One table per piece of work: ours first, the others with their ratio to ours."""
+    """One table per piece of work: ours first, what was recorded of it elsewhere, the others."""
     from experiments.benchmarks.record import duration, times
+    from experiments.benchmarks.recorded import recorded
 
     numbers = ("time", "first call", "x ours")
     made = table(("solver", *numbers, "target", "note"), right=numbers)
@@ -125,6 +126,16 @@ def work_table(records: list[Any]) -> Any:
             x.verdict,
             x.note,
         )
+        for where, line in recorded(x.row, x.work, x.solver) if x.ratio is None else ():
+            seconds = line["seconds"]
+            made.add_row(
+                f"  recorded: {where}",
+                duration(seconds),
+                duration(line["first"]),
+                times(seconds / x.seconds),
+                "",
+                line["note"],
+            )
     return made
 
 

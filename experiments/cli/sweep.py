@@ -272,9 +272,12 @@ def figure(
     rows = store.table()
     from experiments.cli.sweep_figure import draw_figure
 
-    columns = {"x": x, "y": y, "value": value, "by": by}
-    chosen = None if kind is None else kind.value
-    drawn = draw_figure(rows, store.manifest["task"], file, chosen, columns, width)
+    asked = {"x": x, "y": y, "value": value, "by": by}
+    asked["kind"] = None if kind is None else kind.value
+    if not any(asked.values()):
+        asked = {name: store.manifest.get("figure", {}).get(name) for name in asked}
+    chosen = asked.pop("kind")
+    drawn = draw_figure(rows, store.manifest["task"], file, chosen, asked, width)
     show(f"{file}: {drawn}, {done_cells(store)}.")
 
 

@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from experiments.files import whole_file
+from experiments.sweep.axes import closest
 from experiments.sweep.columns import Table, column, loss_names
 from experiments.sweep.drawing.figures import (
     FIGURES,
@@ -83,6 +84,8 @@ def draw_figure(
     for name in given.values() if kind != "rate" else ():
         column(table, name)
     kind = kind or _suited(table, task, given)
+    if kind not in TAKES:
+        raise closest(kind, TAKES, "kind of figure")
     if kind in FIXED.values() and FIXED.get(task) != kind:
         needed = next(name for name, drawn in FIXED.items() if drawn == kind)
         rule = f"--kind {kind} draws a sweep of the task {needed}"

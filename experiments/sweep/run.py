@@ -85,6 +85,7 @@ def run(
         "task": spec.task,
         "note": spec.note,
         "options": dict(spec.options),
+        "figure": dict(spec.figure),
         "axes": {name: [str(value) for value in values] for name, values in spec.axes.items()},
         "num_cells": len(cells),
         "num_batches": len(cut),

@@ -8,7 +8,7 @@ import json
 import sys
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -25,7 +25,9 @@ SCHEMA = 1
 # Of an option.
 SMALLEST = sys.float_info.min
 LARGEST: Mapping[type, float] = {int: 2**31 - 1, float: sys.float_info.max}
-KEYS = ("name", "task", "note", "axes", "options")
+KEYS = ("name", "task", "note", "axes", "options", "figure")
+# What `ufm sweep figure` takes for granted when it is asked for nothing else.
+FIGURE_KEYS = ("kind", "x", "y", "value", "by")
 DEFAULTS: Mapping[str, Any] = {
     "d": "K",
     "n": 1,
@@ -43,6 +45,7 @@ class Spec:
         axes: values of every axis, the last one varying fastest.
         options: of the task, all of them.
         note: a sentence about the question it answers.
+        figure: how its figure is drawn by default, by ``FIGURE_KEYS``; it is not part of the key.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Spec:
     axes: Mapping[str, tuple[Any, ...]]
     options: Mapping[str, Any]
     note: str = ""
+    figure: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def key(self) -> str:
@@ -129,6 +133,7 @@ def make_spec(written: Mapping[str, Any]) -> Spec:
         _expanded(whole),
         _options(task, written.get("options", {})),
         _text(written, "note", ""),
+        _figure(written.get("figure", {})),
     )
 
 
@@ -143,6 +148,16 @@ def _expanded(axes: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
             rule = f"Need at most {MAX_CELLS:,} cells"
             raise InputError(rule, f"{size:,} with the axis {name}", "cut an axis")
     return expanded
+
+
+def _figure(written: Any) -> dict[str, str]:
+    """The columns and the kind of the figure, which are looked up when it is drawn."""
+    if not isinstance(written, Mapping):
+        raise InputError("Need a table [figure]", shown(written), 'write x = "c"')
+    for key in written:
+        if key not in FIGURE_KEYS:
+            raise closest(key, FIGURE_KEYS, "key of [figure]")
+    return {key: _text(written, key, "") for key in written}
 
 
 def _text(written: Mapping[str, Any], key: str, default: str) -> str:

@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from experiments.benchmarks import curvature, minimum, rows, solvers
+from experiments.benchmarks import recorded as recorded_module
 from experiments.benchmarks.figure import draw
 from experiments.benchmarks.record import against, duration, measured, times
 from experiments.benchmarks.solvers import OTHERS, PAPERS, TORCH, Outcome
@@ -214,6 +216,29 @@ def test_the_json_is_whole_and_alone(ufm, toy_rows, tmp_path):
     assert all(set(row) == FIELDS for row in document["rows"])
     assert document["rows"][0]["solver"] == minimum.OURS
     assert document["wrong"] == []
+
+
+def test_what_was_recorded_stands_beside_what_is_measured(ufm, toy_rows, tmp_path, monkeypatch):
+    kept = tmp_path / "gpu.json"
+    words = "bench --quick --repeats 1 --row minimum-small"
+    written = ufm(f"{words} --json --out", kept).json
+    written["device"] |= {"backend": "gpu", "kind": "Fast Card"}
+    written["rows"][0] |= {"seconds": 123.0, "note": "as it was"}
+    kept.write_text(json.dumps(written))
+    monkeypatch.setattr(recorded_module.resources, "files", lambda name: tmp_path)
+    lines = [x for x in ufm(words).out.splitlines() if "recorded: Fast Card" in x]
+    assert len(lines) == 1  # our own line only, though the others are in the file too
+    assert "123 s" in lines[0]
+    assert lines[0].rstrip().endswith("as it was")
+    assert "recorded" not in ufm("bench --quick --repeats 1 --row gap-1000").out
+
+
+def test_records_that_are_kept_are_runs_of_rows_that_exist():
+    for file in Path(recorded_module.__file__).parent.glob("*.json"):
+        run_then = json.loads(file.read_text())
+        assert run_then["command"] == "bench"
+        assert {line["row"] for line in run_then["rows"]} <= set(rows.ROWS)
+        assert not run_then["wrong"]
 
 
 def test_the_figure_is_written(ufm, toy_rows, tmp_path):

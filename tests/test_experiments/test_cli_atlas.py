@@ -51,6 +51,7 @@ def test_a_second_run_goes_on_from_the_folder(ufm, tmp_path):
     assert "belongs to another model" in other.err
 
 
+@pytest.mark.slow
 def test_an_open_list_exits_3_and_says_what_is_missing(ufm):
     ran = ufm("atlas -K 6 --budget 0")  # one round finds 55 of 68
     assert ran.code == 3

@@ -119,6 +119,7 @@ def test_damaged_files_are_told_and_computed_again(ufm, here):
     assert same(table("folder"), whole)
 
 
+@pytest.mark.slow
 def test_the_table_is_exported(ufm, here):
     ufm("sweep run tiny.toml --out folder")
     kept = pandas.DataFrame(Store.open(Path("folder")).table())
@@ -212,6 +213,17 @@ def test_figures_of_every_kind_that_suits_the_table(ufm, folders, tmp_path):
     first = file.read_bytes()
     ufm(f"sweep figure {folders / 'many'} {file} --width 6")
     assert file.read_bytes() == first
+
+
+def test_a_sweep_says_how_its_figure_is_drawn(ufm, here):
+    figure = '\n[figure]\nkind = "{}"\nx = "c"\nvalue = "objective"\n'
+    for name, kind in (("own", "profile"), ("wrong", "profiel")):
+        Path(f"{name}.toml").write_text(TINY + figure.format(kind))
+        assert ufm(f"sweep run {name}.toml --out {name}").code == 0
+    assert "objective over c" in ufm("sweep figure own f.svg").out
+    assert "rank over c and K" in ufm("sweep figure own f.svg --value rank").out
+    ran = ufm("sweep figure wrong f.svg")
+    assert (ran.code, "write 'profile'" in ran.err) == (2, True)
 
 
 @pytest.mark.slow

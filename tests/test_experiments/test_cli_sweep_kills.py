@@ -17,7 +17,7 @@ task = "minimise"
 
 [axes]
 K = [3, 4]
-c = { from = 0.1, to = 1.5, num = 48 }
+c = { from = 0.1, to = 1.5, num = 24 }
 """
 
 
@@ -32,7 +32,7 @@ def many(tmp_path):
 def uninterrupted(tmp_path_factory):
     place = tmp_path_factory.mktemp("whole")
     (place / "many.toml").write_text(MANY)
-    assert "96 of 96" in finished(start(place / "folder", place / "many.toml"))
+    assert "48 of 48" in finished(start(place / "folder", place / "many.toml"))
     return table(place / "folder")
 
 
@@ -81,7 +81,7 @@ def test_ctrl_c_keeps_what_is_written_and_says_how_to_go_on(tmp_path, many, unin
     assert err.splitlines()[-1] == "ufm: interrupted"
     assert "Traceback" not in out + err
     scan = Store.open(folder).scan()
-    assert 1 <= len(scan.present) < 24
+    assert 1 <= len(scan.present) < 12
     assert scan.damaged == ()
     finished(start(folder, many))
     require_whole(folder, uninterrupted)

@@ -240,6 +240,7 @@ def test_a_wider_network_has_more_parameters() -> None:
     assert all(3.8 < b / a < 4.1 for a, b in pairwise(counts))
 
 
+@pytest.mark.slow
 def test_without_equinox_the_message_says_what_to_install() -> None:
     code = """
 import sys

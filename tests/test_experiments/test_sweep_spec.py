@@ -152,6 +152,9 @@ BAD_SPECS = [
     ({"task": "minimise", "axes": PLAIN, "options": {"max_iterations": 2**40}}, "positive int"),
     ({"task": "minimise", "axes": PLAIN, "options": [1]}, "table .options."),
     ({"task": "minimise", "axes": PLAIN, "note": 3}, "text for note"),
+    ({"task": "minimise", "axes": PLAIN, "figure": {"valeu": "K"}}, "write 'value'"),
+    ({"task": "minimise", "axes": PLAIN, "figure": {"x": 3}}, "text for x"),
+    ({"task": "minimise", "axes": PLAIN, "figure": "phase"}, "table .figure."),
     (
         {
             "task": "minimise",
@@ -256,8 +259,12 @@ def test_the_key_changes_with_the_task_and_every_option():
 
 def test_the_key_does_not_change_with_what_changes_no_number():
     first = spec_of(**BASE).key
-    named = make_spec({"name": "x", "note": "y", "task": "minimise", "axes": BASE})
+    figure = {"x": "K"}
+    named = make_spec(
+        {"name": "x", "note": "y", "task": "minimise", "axes": BASE, "figure": figure}
+    )
     assert named.key == first
+    assert named.figure == figure
     whole = {"tolerance": 1e-9, "max_iterations": 20_000}
     assert spec_of("minimise", whole, **BASE).key == first  # the defaults, written out
     assert spec_of("minimise", {"tolerance": 1}, **BASE).key == (

@@ -304,6 +304,7 @@ with store.lock():
 """
 
 
+@pytest.mark.slow
 def test_one_process_writes_until_it_is_killed(tmp_path):
     store = Store.create(tmp_path, {**MANIFEST, "num_batches": 10**5})
     with store.lock():

@@ -187,6 +187,7 @@ def test_larger_landscapes(model, orbits):
     assert found.status is Status.SATURATED
 
 
+@pytest.mark.slow
 def test_options_matter():
     model = balanced(3)
     rounds = []

@@ -88,6 +88,7 @@ def test_all_that_it_finds_is_in_the_atlas(model, known, found):
     assert "4 unequal groups" in symmetric.unsearched
 
 
+@pytest.mark.slow
 def test_options_are_not_ignored():
     model = balanced(5)
     few = symmetric_atlas(model, max_groups=2, starts=1)

@@ -45,7 +45,7 @@ def judged(models, points, *, dimensions=None, norms=None, together=False, shift
 @pytest.mark.parametrize(
     ("name", "lambda_b"),
     [
-        ("ce", None),
+        slow("ce", None),
         ("focal", 0.05),
         slow("ce", 0.05),
         slow("focal", None),
@@ -149,7 +149,7 @@ SETTINGS = [
     slow("ce", COUNTS, 6, None, False),
     slow("ls", COUNTS, 5, 0.0, False),
     slow("focal", (1, 1, 1), 4, None, False),
-    ("rescaled", (3, 2, 1), 2, 0.05, True),
+    slow("rescaled", (3, 2, 1), 2, 0.05, True),
 ]
 
 
@@ -211,6 +211,7 @@ def test_the_bias_shift_must_be_named():
     assert not judged([model], [point], shift=False).minimum[0]
 
 
+@pytest.mark.slow
 def test_a_saddle_of_a_larger_dimension_is_a_minimum_of_its_own():
     """K = 4, d = 1 at small decay: minima on a line that have a way down in the plane."""
     model = merged(counts=(1,) * 4, d=1, decays=(5e-4, 5e-4))

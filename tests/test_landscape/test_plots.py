@@ -408,6 +408,7 @@ def test_the_solver_lies_on_the_transition_curve_on_both_sides() -> None:
     assert data.theory_gap[data.theory_c == data.threshold] == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_focal_loss_has_two_ends_inside_its_window_and_one_outside() -> None:
     data = window_record(Focal(3.0), 50, cells=7)
     inside = (data.measured_c > data.origin) & (data.measured_c < data.collapse)
