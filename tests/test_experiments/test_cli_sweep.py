@@ -136,6 +136,7 @@ def test_the_table_is_exported(ufm, here):
             assert found[name].tolist() == kept[name].tolist()
 
 
+@pytest.mark.slow
 def test_cells_that_fail_exit_3_with_their_reason(ufm, here):
     Path("short.toml").write_text(TINY + "\n[options]\nmax_iterations = 1\n")
     ran = ufm("sweep run short.toml --out short")
@@ -356,6 +357,7 @@ def test_bad_input_is_one_line_and_exit_code_2(ufm, folders, monkeypatch, words,
     assert sorted(path.name for path in folders.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_the_real_process_answers_the_same():
     command = [sys.executable, "-m", "experiments", "sweep", "run", "treshold"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

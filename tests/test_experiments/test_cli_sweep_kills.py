@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from experiments.sweep.store import Store
-from tests.helpers import slow
 from tests.kill_sweep import finished, kill_and_resume, kill_workers, same, start, table
 
-pytestmark = pytest.mark.xdist_group("sweep")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("sweep")]
 
 MANY = """
 task = "minimise"
@@ -43,14 +42,13 @@ def require_whole(folder, uninterrupted):
     assert not list(folder.rglob(".*"))
 
 
-@pytest.mark.parametrize("kills", [3, slow(20)], ids=lambda n: f"{n} kills")
+@pytest.mark.parametrize("kills", [3, 20], ids=lambda n: f"{n} kills")
 def test_a_killed_sweep_resumes_to_the_same_table(tmp_path, many, uninterrupted, kills):
     folder = tmp_path / "folder"
     assert kill_and_resume(folder, many, kills, seed=kills) >= 1
     require_whole(folder, uninterrupted)
 
 
-@pytest.mark.slow
 def test_killed_workers_lose_nothing(tmp_path, many, uninterrupted):
     pytest.importorskip("distributed")
     folder = tmp_path / "folder"
@@ -66,7 +64,6 @@ def test_a_table_that_differs_is_seen(uninterrupted):
     assert not same({k: v[1:] for k, v in uninterrupted.items()}, uninterrupted)
 
 
-@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_written_and_says_how_to_go_on(tmp_path, many, uninterrupted):
     folder = tmp_path / "folder"
     with start(folder, many) as running:

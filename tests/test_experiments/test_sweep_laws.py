@@ -8,7 +8,7 @@ from experiments.sweep.theory.laws import merged_bifurcation, vanishing_minority
 from landscape.solve import solve
 from proofs_check.claims.codes import bifurcation
 from proofs_check.claims.thresholds import MAJORITY, MINORITY, vanishing_point
-from tests.helpers import Problem, naive_cross_entropy, slow
+from tests.helpers import Problem, naive_cross_entropy
 from tests.sweeps import grid, model_of, plain
 from ufm import InputError, Point
 from ufm.frames import merged_code
@@ -88,7 +88,8 @@ def test_bifurcations_are_those_of_the_claim_and_of_the_page():
 # ---- dimensions
 
 
-@pytest.mark.parametrize(("loss", "bias", "least"), [("ce", np.nan, -1), slow("mse", np.nan, 0)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("loss", "bias", "least"), [("ce", np.nan, -1), ("mse", np.nan, 0)])
 def test_the_minimum_is_that_of_many_dimensions_from_the_line_on(loss, bias, least):
     def cell(K, d):
         return plain((loss,), (1,) * K, d, c=0.2, lambda_b=bias)

@@ -66,6 +66,7 @@ def test_a_queue_ends_where_single_descents_end(name, lambda_b):
         assert float(model.objective(here)) == pytest.approx(found.objective[i], abs=1e-14)
 
 
+@pytest.mark.slow
 def test_neither_slots_nor_company_nor_order_change_an_end():
     scales = (0.3, 1.0, 2.0, 5.0, 0.7)
     models = [merged(decays=(s * LW, s * LH)) for s in scales]

@@ -120,6 +120,7 @@ def test_many_starts_find_saddles_of_several_ranks():
     assert ranks >= {1, 2}
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("claims")
 def test_a_gap_that_does_not_apply_is_no_pass():
     specimen = next(s for s in descended_specimens(True) if isinstance(s.model.loss, Focal))

@@ -47,7 +47,7 @@ def judge(claim: Claim, *, quick: bool) -> None:
 
 @pytest.mark.parametrize(
     "claim",
-    [slow(claim) if claim in focal.CLAIMS else claim for claim in CLAIMS],
+    [slow(c) if c in (*focal.CLAIMS, *mse.CLAIMS) else c for c in CLAIMS],
     ids=lambda claim: claim.id,
 )
 def test_quick(claim: Claim) -> None:
@@ -77,6 +77,7 @@ def test_texts_are_complete(claim: Claim) -> None:
     assert claim.mutant.text
 
 
+@pytest.mark.slow
 def test_the_smallest_spurious_minimum_of_focal_loss_has_eighteen_classes() -> None:
     claim = next(c for c in focal.CLAIMS if c.id == "focal-only-minimum")
     outcome = check_claim(claim, quick=True)
