@@ -171,7 +171,8 @@ def test_a_second_run_installs_nothing(house: Path, pretender: str) -> None:
     assert "Making .venv with Python 3.12.1" in first.stderr
     call = (house / "pip-calls").read_text()
     assert "--constraint constraints/tested.txt" in call
-    assert ".[sweep]" in call
+    assert "--editable . " in f"{call.strip()} "
+    assert "dev" not in call.partition("--editable")[2]
     assert "--no-compile" in call
     second = environment(house, tools=True)
     assert (second.returncode, second.stderr, installs(house)) == (0, "", 1)
