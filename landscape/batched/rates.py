@@ -160,7 +160,7 @@ class Linearised:
         largest = max(float(self.values[-1]), float(inner.max(initial=0.0)))
         values = np.array([self.values[group].mean() for group in self.groups])
         sensitive = np.array([seen[:, group].any(axis=1) for group in self.groups])
-        return Modes(values, sensitive.reshape(-1, 2), inner, largest)
+        return Modes(values, sensitive.reshape(-1, 2), np.asarray(inner), largest)
 
     def rates(self, step: float) -> Rates:
         """The rates under gradient descent with a step; NaN where third orders could decide."""
