@@ -40,9 +40,9 @@ ONE_THREAD = {
 CONNECT = 10
 # Seconds without a result after which it is asked for one.
 PATIENCE = 10
-# Such questions in a row without a single worker after which nobody is waited for: a worker that
-# was killed is back within seconds.
-ABSENCES = 6
+# Such questions in a row without a single worker after which nobody is waited for. One that was
+# killed is back within seconds, but one that is killed again and again may never be met alive.
+ABSENCES = 18
 # Jobs in flight per worker thread: one computes, one waits.
 IN_FLIGHT = 2
 # Errors of the transport after which a job is tried again, and workers that it may outlive.

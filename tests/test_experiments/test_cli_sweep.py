@@ -153,7 +153,9 @@ def test_max_failures_stops_the_run(ufm, here):
     Path("short.toml").write_text(TINY + "\n[options]\nmax_iterations = 1\n")
     ran = ufm("sweep run short.toml --out short --max-failures 2 --threads 1")
     assert ran.code == 3
-    assert ran.err.count("\n") == 1
+    # On a slow machine a line of progress stands before it.
+    assert ran.err.splitlines()[-1].startswith("ufm: Stopped after more than --max-failures 2")
+    assert "Traceback" not in ran.err
     assert "--max-failures 2" in ran.err
     assert ufm("sweep status short --json").json["cells"]["done"] == 6
     assert ufm("sweep run short.toml --out short --max-failures 12").code == 3

@@ -285,12 +285,15 @@ def test_an_own_loss_is_loaded_by_the_workers(tmp_path, monkeypatch):
 
 
 SCRIPT = """
+import signal
 from pathlib import Path
 from experiments.sweep import run as module
 from experiments.sweep.cluster import ClusterExecutor
 from experiments.sweep.spec import make_spec
 
 if __name__ == "__main__":
+    # A shell that starts the tests in the background has them ignore SIGINT, and so this.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     module.BATCH = 16
     axes = {"K": [3, 4, 5], "c": {"from": 0.05, "to": 1.2, "num": 900}}
     spec = make_spec({"task": "verdict", "axes": axes})
