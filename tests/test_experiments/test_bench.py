@@ -158,6 +158,7 @@ def test_work_beyond_the_budget_is_done_once():
     assert calls["slow"] == 7
 
 
+@pytest.mark.slow
 def test_arpack_agrees_at_a_saddle_and_is_capped():
     records = curvature.index_large("toy", (4, 5, 3), ((2, 2),), ONCE)
     ours, arpack = records

@@ -37,6 +37,7 @@ def test_the_table_speaks_of_the_dimension_asked_for(ufm):
     assert "d = 5" in ran.out
 
 
+@pytest.mark.slow
 def test_a_second_run_goes_on_from_the_folder(ufm, tmp_path):
     folder = tmp_path / "kept"
     first = ufm(f"atlas -K 4 --budget 0 --seed 5 --out {folder} --json")

@@ -138,6 +138,7 @@ def test_the_seed_chooses_the_start(ufm, tmp_path):
     assert np.abs(found["a"] - found["b"]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_samples_merge_where_that_is_lossless_or_asked_for(ufm):
     merged = [
         ufm(f"solve {SMALL} --json {flags}").json["merged"]

@@ -149,6 +149,7 @@ def test_cells_that_fail_exit_3_with_their_reason(ufm, here):
     assert told["failures"][0]["cells"] == 12
 
 
+@pytest.mark.slow
 def test_max_failures_stops_the_run(ufm, here):
     Path("short.toml").write_text(TINY + "\n[options]\nmax_iterations = 1\n")
     ran = ufm("sweep run short.toml --out short --max-failures 2 --threads 1")
@@ -191,6 +192,7 @@ def test_threads_do_not_change_the_table(ufm, here):
     assert same(table("t1"), table("t3"))
 
 
+@pytest.mark.slow
 def test_figures_of_every_kind_that_suits_the_table(ufm, folders, tmp_path):
     begins = {"pdf": b"%PDF", "svg": b"<?xml", "png": b"\x89PNG"}
     words = {

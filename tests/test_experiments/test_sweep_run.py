@@ -81,6 +81,7 @@ def test_draws_are_those_of_the_library():
             assert np.array_equal(row, gaussian(jax.random.key(seed), [(length,)])[0])
 
 
+@pytest.mark.slow
 def test_minimise_says_what_the_library_says():
     losses = ["ce", {"name": "ls", "smoothing": 0.1}]
     spec = spec_of(loss=losses[1], K=4, d=[3, 5], n=2, c=[0.2, 1.4], seed=3)
@@ -184,6 +185,7 @@ def test_an_error_becomes_the_reason_of_its_batch(monkeypatch, tmp_path):
     run(spec, tmp_path / "third", max_failures=2)
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_goes_on_to_the_same_table(monkeypatch, tmp_path):
     monkeypatch.setattr(running, "BATCH", 4)
     spec = spec_of(K=[3, 4], d=[2, 3], c=[0.2, 0.5, 1.2], seed=[0, 1])
@@ -212,6 +214,7 @@ def test_an_interrupted_sweep_goes_on_to_the_same_table(monkeypatch, tmp_path):
     assert [progress.done for progress in again] == [24]
 
 
+@pytest.mark.slow
 def test_progress_counts_failures_and_time_left(tmp_path):
     seen = []
     run(spec_of(options={"max_iterations": 1}, K=3, c=[0.2, 0.4]), tmp_path, say=seen.append)

@@ -110,6 +110,7 @@ def test_a_bad_start_ends_without_holding_up_the_queue():
     assert np.all(found.gradient_norm[[0, 2]] <= 1e-10)
 
 
+@pytest.mark.slow
 def test_a_critical_start_stays():
     model = merged()
     found = descended([model], [model.origin()])
@@ -146,7 +147,7 @@ def minimum(model):
 
 SETTINGS = [
     ("ce", COUNTS, 3, None, False),
-    ("ce", COUNTS, 3, None, True),
+    slow("ce", COUNTS, 3, None, True),
     slow("ce", COUNTS, 6, None, False),
     slow("ls", COUNTS, 5, 0.0, False),
     slow("focal", (1, 1, 1), 4, None, False),
@@ -182,6 +183,7 @@ def dense(name, model, point, lambda_b, d):
     return brute.spectrum(Point(W, H, b))
 
 
+@pytest.mark.slow
 def test_saddles_and_degenerate_points_are_not_proved():
     cross = merged(counts=(1, 1, 1, 1), d=3)
     origin = cross.origin()
@@ -193,6 +195,7 @@ def test_saddles_and_degenerate_points_are_not_proved():
     assert judged([merged(counts=(1,) * 4, decays=(decay, decay))], [origin]).minimum[0]
 
 
+@pytest.mark.slow
 def test_rounding_left_of_the_origin_hides_nothing():
     """Noise of 1e-10 is no frame that turns: it neither covers a way down nor costs a direction."""
     noise = Point(*(1e-10 * np.asarray(x) for x in starts([merged(counts=(1,) * 4)])[0][:2]))

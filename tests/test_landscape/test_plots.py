@@ -228,6 +228,7 @@ def test_labels_of_a_ladder_cover_nothing(K, width):
                     assert np.abs(near - centre).max() > reach
 
 
+@pytest.mark.slow
 def test_the_check_for_overlaps_sees_labels_that_are_written_beside_their_markers():
     ax = panel()
     for point in ladder_points(atlas_of(5), 5):

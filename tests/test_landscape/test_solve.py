@@ -276,6 +276,7 @@ def test_bad_choices_are_refused(monkeypatch):
     assert solve(model).result is Result.CONVERGED  # the limit is that of "critical"
 
 
+@pytest.mark.slow
 def test_the_size_limit_of_critical_counts_what_is_left_after_the_reductions():
     wide = UFM(CrossEntropy(), K, 400, 300, lambda_W=0.02, lambda_H=2e-4)
     assert wide.num_parameters > 100 * solve_module.MAX_CRITICAL_SIZE

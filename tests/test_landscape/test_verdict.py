@@ -221,6 +221,7 @@ def test_an_orbit_too_large_to_rank_is_undecided():
     assert found.globality is Globality.GLOBAL
 
 
+@pytest.mark.slow
 def test_focal_loss_has_a_spurious_minimum_at_the_origin():
     """FL-3: gamma = 2, K = 50 and 1.11375 < c < 1.14006; below the window it is a saddle."""
     kinds = {}

@@ -1,4 +1,7 @@
-"""Every claim about critical points, minimisers, thresholds, certificates and saddles holds."""
+"""Every claim about critical points, minimisers, thresholds, certificates and saddles holds.
+
+`make verify` checks each on its whole region, so here only `make test-all` does.
+"""
 
 import numpy as np
 import pytest
@@ -12,7 +15,6 @@ from proofs_check.specimens import (
     full_critical_specimens,
     many_critical_specimens,
 )
-from tests.helpers import slow
 from ufm import MSE, UFM, CrossEntropy, Focal, Point, RescaledMSE
 from ufm.minimizers import thresholds as library_thresholds
 from ufm.model import norm, value_and_gradient
@@ -20,8 +22,6 @@ from ufm.model import norm, value_and_gradient
 MODULES = (critical, minimisers, thresholds, certificates, saddles, codes)
 CLAIMS = [claim for module in MODULES for claim in module.CLAIMS]
 BY_ID = {claim.id: claim for claim in CLAIMS}
-# Those on given codes need no search for specimens; ``ufm verify`` checks all of them.
-QUICK = {claim.id for claim in codes.CLAIMS}
 
 
 def check(claim, quick):
@@ -34,11 +34,8 @@ def check(claim, quick):
 
 
 @pytest.mark.xdist_group("claims")
-@pytest.mark.parametrize(
-    "claim",
-    [claim if claim.id in QUICK else slow(claim) for claim in CLAIMS],
-    ids=lambda claim: claim.id,
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
 def test_a_claim_comes_out_as_stated_and_its_mutant_does_not(claim):
     check(claim, quick=True)
 
@@ -70,6 +67,7 @@ def test_regions_reach_outside_the_hypotheses_too():
         assert check_claim(BY_ID[name], quick=True).outside > 0
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("claims")
 def test_the_refutation_names_three_classes_on_a_line():
     outcome = check_claim(BY_ID["no-spurious-minima-below-k-minus-one"], quick=True)

@@ -18,7 +18,6 @@ from proofs_check.claims import (
     symbolic,
 )
 from proofs_check.run import check_claim
-from tests.helpers import slow
 
 MODULES = (mse, rescaled, focal, spectra, conditioning, reductions, regression, symbolic)
 CLAIMS = tuple(chain.from_iterable(module.CLAIMS for module in MODULES))
@@ -45,11 +44,8 @@ def judge(claim: Claim, *, quick: bool) -> None:
     assert (outcome.counterexample is not None) == refuted
 
 
-@pytest.mark.parametrize(
-    "claim",
-    [slow(c) if c in (*focal.CLAIMS, *mse.CLAIMS) else c for c in CLAIMS],
-    ids=lambda claim: claim.id,
-)
+@pytest.mark.slow
+@every_claim
 def test_quick(claim: Claim) -> None:
     judge(claim, quick=True)
 

@@ -75,6 +75,7 @@ def test_the_polygon_is_the_one_of_the_theory():
     assert np.sum(p * cosines) / p.sum() == pytest.approx(1 - model.c, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_idle_entries_change_nothing_and_are_flat():
     model = UFM(FAMILY["ce"][0], counts=COUNTS, d=2, lambda_W=LW, lambda_H=LH)
     symmetry = pairs_and_one()
