@@ -16,7 +16,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.integrate import solve_ivp
 
-from ufm.central_path import inverse_root, rewhitened_time, signal_to_noise, tangent_time
+from ufm.central_path import (
+    inverse_root,
+    means_and_deviations,
+    rewhitened_time,
+    signal_to_noise,
+    tangent_time,
+)
 from ufm.errors import InputError
 
 Matrix = npt.NDArray[np.float64]
@@ -68,9 +74,8 @@ def whitened(features: npt.ArrayLike, labels: npt.ArrayLike) -> Matrix:
         >>> bool(np.allclose(covariance(X, np.repeat([0, 1, 2], 4)), np.eye(2)))
         True
     """
-    signal_to_noise(features, labels)  # refuses what cannot be whitened
-    H = np.asarray(features, dtype=np.float64)
-    return np.asarray(H @ inverse_root(covariance(H, labels)))
+    D = means_and_deviations(features, labels)[1]
+    return np.asarray(np.asarray(features, dtype=np.float64) @ inverse_root(D.T @ D / len(D)))
 
 
 def covariance(features: npt.ArrayLike, labels: npt.ArrayLike) -> Matrix:

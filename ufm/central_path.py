@@ -117,7 +117,7 @@ def signal_to_noise(features: npt.ArrayLike, labels: npt.ArrayLike) -> Matrix:
         >>> signal_to_noise(H, [0, 0, 0, 0, 1, 1, 1, 1]).round(12)
         array([2.])
     """
-    M, D, _ = _means_and_deviations(features, labels)
+    M, D = means_and_deviations(features, labels)
     whitened = M @ inverse_root(D.T @ D / len(D))
     return np.asarray(np.linalg.svd(whitened, compute_uv=False)[: len(M) - 1])
 
@@ -205,10 +205,19 @@ def follow(
     return np.array([[place(w, after) if after > 0 else w for w in start] for after in t])
 
 
-def _means_and_deviations(
+def means_and_deviations(
     features: npt.ArrayLike, labels: npt.ArrayLike
-) -> tuple[Matrix, Matrix, npt.NDArray[np.intp]]:
-    """Centred class means (K, d), deviations (N, d) and labels of classes of one size."""
+) -> tuple[Matrix, Matrix]:
+    """Globally centred means (K, d) of classes of one size, and what is left of the samples (N, d).
+
+    Raises:
+        InputError: arrays that do not fit, or unequal classes.
+
+    Example:
+        >>> M, D = means_and_deviations([[1.0], [3.0], [6.0], [6.0]], [0, 0, 1, 1])
+        >>> M.ravel().tolist(), D.ravel().tolist()
+        ([-2.0, 2.0], [-1.0, 1.0, 0.0, 0.0])
+    """
     data = read(features, labels, None, None, False, None)
     if len(set(data.counts.tolist())) > 1:
         got = ", ".join(str(count) for count in data.counts)
@@ -216,7 +225,7 @@ def _means_and_deviations(
     H = np.asarray(data.features, dtype=np.float64)
     require_finite(H, "features")
     means = np.eye(data.counts.size)[data.labels].T @ H / data.counts[:, None]
-    return means - means.mean(axis=0), H - means[data.labels], data.labels
+    return means - means.mean(axis=0), H - means[data.labels]
 
 
 def inverse_root(S: Matrix) -> Matrix:

@@ -51,8 +51,8 @@ def test_the_tangent_flow_freezes_deviations_and_singular_vectors():
     assert path.omega[-1].max() / path.omega[-1].min() < path.omega[0].max() / path.omega[0].min()
 
 
-@pytest.mark.parametrize(("flow", "order"), [(Flow.TANGENT, 1), (Flow.REWHITENED, 1)])
-def test_discrete_steps_converge_to_the_flow(flow, order):
+@pytest.mark.parametrize("flow", Flow)
+def test_discrete_steps_converge_to_the_flow(flow):
     """Plain Euler steps that know of no law; the re-whitened ones as one would program them."""
     total = 4.0
     exact = run(features(), Y, [0.0, total], flow).omega[-1]
@@ -65,7 +65,7 @@ def test_discrete_steps_converge_to_the_flow(flow, order):
             else:
                 X = X + total / count * velocity(X, Y, flow)
         errors.append(np.abs(signal_to_noise(X, Y) - exact).max())
-    assert errors[0] / errors[1] == pytest.approx(2**order, rel=0.1)
+    assert errors[0] / errors[1] == pytest.approx(2, rel=0.1)  # of first order in the step
     assert errors[1] < 1e-2
 
 

@@ -9,6 +9,7 @@ factor; the registry makes them.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,9 +109,9 @@ class ExtraL2(Objective):
 class OfLogits(Objective):
     """An objective whose sample losses are a function of (logits, label): ``of_logits``."""
 
+    @abstractmethod
     def of_logits(self, logits: Any, label: Any) -> Any:
         """The loss of one sample, logits (K,)."""
-        raise NotImplementedError
 
     def losses(self, logits: Any, labels: Any, features: Any, W: Any, auxiliary: Any) -> Any:
         return jax.vmap(self.of_logits)(logits, labels)
