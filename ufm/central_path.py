@@ -205,9 +205,7 @@ def follow(
     return np.array([[place(w, after) if after > 0 else w for w in start] for after in t])
 
 
-def means_and_deviations(
-    features: npt.ArrayLike, labels: npt.ArrayLike
-) -> tuple[Matrix, Matrix]:
+def means_and_deviations(features: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Matrix, Matrix]:
     """Globally centred means (K, d) of classes of one size, and what is left of the samples (N, d).
 
     Raises:
