@@ -24,7 +24,7 @@ class Decomposition:
     """Squared error in three parts that are never negative: L = nc1 + nc23 + perpendicular.
 
     Attributes:
-        nc1: tr{W_LS (Sigma_W + lambda I) W_LS^T} / 2, what variability within classes costs.
+        nc1: tr{W_LS (Sigma_W + Lambda) W_LS^T} / 2, what variability within classes costs.
         nc23: sum_k pi_k |W_LS mu_k - e_k|^2 / 2, what the class means cost.
         perpendicular: tr{(W - W_LS) A (W - W_LS)^T} / 2, the distance from the central path.
         classifier: W_LS (K, d + 1), the bias in its last column.
@@ -48,20 +48,23 @@ def decompose(
     bias: npt.ArrayLike | None = None,
     *,
     decay: float = 0.0,
+    bias_decay: float | None = None,
 ) -> Decomposition:
     """Squared error of a classifier on given features, by CP-1.
 
-    L = Ave |W h + b - e_y|^2 / 2 + (decay / 2)(|W|^2 + |b|^2). With h~ = (h, 1), W~ = (W, b),
-    A = Ave h~ h~^T + decay I and mu~_k the class means, W_LS = sum_k pi_k e_k mu~_k^T A^-1 is the
-    best classifier for these features. Class sizes pi_k may differ (derived here; the paper has
-    equal ones). The central path is the set of (W_LS(H), H).
+    L = Ave |W h + b - e_y|^2 / 2 + (decay / 2) |W|^2 + (bias_decay / 2) |b|^2. With h~ = (h, 1),
+    W~ = (W, b), Lambda the diagonal of the decays, A = Ave h~ h~^T + Lambda and mu~_k the class
+    means, W_LS = sum_k pi_k e_k mu~_k^T A^-1 is the best classifier for these features. Class sizes
+    pi_k and the two decays may differ (derived here; the paper has equal ones). The central path is
+    the set of (W_LS(H), H).
 
     Args:
         features: (N, d).
         labels: (N,), 0..K-1.
         classifier: W (K, d).
         bias: b (K,); zero by default.
-        decay: lambda >= 0; with 0 the least-norm solution is taken.
+        decay: >= 0; with 0 the least-norm solution is taken.
+        bias_decay: >= 0; that of W without it.
 
     Raises:
         InputError: shapes that do not fit, a class without samples, or a negative decay.
@@ -74,8 +77,10 @@ def decompose(
         >>> parts.perpendicular > parts.nc1 > 0
         True
     """
-    if not decay >= 0:
-        raise InputError("Need decay >= 0", decay, "use zero or a positive weight decay")
+    bias_decay = decay if bias_decay is None else bias_decay
+    for value in (decay, bias_decay):
+        if not value >= 0:
+            raise InputError("Need decay >= 0", value, "use zero or a positive weight decay")
     data = read(features, labels, classifier, bias, False, None)
     W = np.asarray(classifier, dtype=np.float64)
     H = np.asarray(data.features, dtype=np.float64)
@@ -87,14 +92,15 @@ def decompose(
     pi = data.counts / N
     means = one_hot.T @ extended / data.counts[:, None]
     deviations = extended - means[data.labels]
-    A = extended.T @ extended / N + decay * np.eye(extended.shape[1])
+    decays = np.append(np.full(W.shape[1], decay), bias_decay)
+    A = extended.T @ extended / N + np.diag(decays)
     best = np.linalg.lstsq(A, means.T * pi, rcond=None)[0].T
     within = deviations @ best.T
     away = extended @ (given - best).T
     return Decomposition(
-        float(np.sum(within**2) / N + decay * np.sum(best**2)) / 2,
+        float(np.sum(within**2) / N + np.sum(best**2 @ decays)) / 2,
         float(pi @ np.sum((means @ best.T - np.eye(K)) ** 2, axis=1)) / 2,
-        float(np.sum(away**2) / N + decay * np.sum((given - best) ** 2)) / 2,
+        float(np.sum(away**2) / N + np.sum((given - best) ** 2 @ decays)) / 2,
         np.asarray(best),
     )
 

@@ -46,6 +46,10 @@ def minimiser_spectrum(model: UFM) -> Spectrum:
         >>> minimiser_spectrum(model).size
         2625536000
     """
+    return symmetric_spectrum(model, _minimiser_code(model))
+
+
+def _minimiser_code(model: UFM) -> Code:
     found = model.minimiser()
     if found is None or found.code is None:
         raise InputError(
@@ -54,7 +58,37 @@ def minimiser_spectrum(model: UFM) -> Spectrum:
             f"d={model.d}, K={model.num_classes}, loss {model.loss.name}",
             "increase d, or run `ufm solve` and `ufm verdict` on the numerical minimiser",
         )
-    return symmetric_spectrum(model, found.code)
+    return found.code
+
+
+def classifier_spectrum(model: UFM) -> Spectrum:
+    """Spectrum of the Hessian with respect to W alone at the closed-form global minimiser.
+
+    Below the threshold: lambda_W outside the features, and one value for each irreducible part
+    inside. For cross entropy and label smoothing these are (K - 1)^2 outliers, 7.7 of
+    docs/theory.md; for bias-free MSE lambda_W / c, K^2 times. What a network's last layer is held
+    against; its bias does not enter.
+
+    Returns:
+        A Spectrum whose multiplicities add up to K d.
+
+    Raises:
+        InputError: as ``minimiser_spectrum``.
+
+    Example:
+        >>> from ufm import MSE, UFM
+        >>> model = UFM(MSE(), 3, 5, 4, lambda_W=0.02, lambda_H=0.02)  # c = 0.12
+        >>> np.unique(classifier_spectrum(model).expand().round(12), return_counts=True)
+        (array([0.02      , 0.16666667]), array([6, 9]))
+    """
+    code = _minimiser_code(model)
+    frame = _frame(model, code)
+    lw, K = float(model.lambda_W), frame.K
+    levels: Levels = [(lw, K * (model.d - code.rank), "outside the features")]
+    for name, dimension, W_basis, _, _ in _isotypic_bases(frame, None):
+        block = _block(model, frame, W_basis, [], [])
+        levels += [(x, dimension, name) for x in np.linalg.eigvalsh(block)]
+    return Spectrum.of(levels)
 
 
 def origin_spectrum(model: UFM) -> Spectrum:

@@ -25,34 +25,37 @@ def sample(counts=(N_PER,) * K, d=D, seed=0):
     return centres[labels] + 0.5 * rng.standard_normal((len(labels), d)), labels
 
 
-def objective(flat, H, labels, decay, K):
+def objective(flat, H, labels, decay, bias_decay, K):
     W = flat.reshape(K, -1)
     scores = H @ W[:, :-1].T + W[:, -1]
     error = np.sum((scores - np.eye(K)[labels]) ** 2) / len(H)
-    return 0.5 * error + 0.5 * decay * np.sum(W**2)
+    penalty = decay * np.sum(W[:, :-1] ** 2) + bias_decay * np.sum(W[:, -1] ** 2)
+    return 0.5 * error + 0.5 * penalty
 
 
 @pytest.mark.parametrize("counts", [(4, 4, 4), (5, 3, 2)])
-@pytest.mark.parametrize("decay", [0.0, 0.07])
-def test_the_parts_add_up_and_the_classifier_is_best(counts, decay):
+@pytest.mark.parametrize(("decay", "bias_decay"), [(0.0, 0.0), (0.07, 0.07), (0.07, 0.02)])
+def test_the_parts_add_up_and_the_classifier_is_best(counts, decay, bias_decay):
     H, labels = sample(counts)
     rng = np.random.default_rng(1)
     W, b = rng.standard_normal((K, D)), rng.standard_normal(K)
-    parts = decompose(H, labels, W, b, decay=decay)
-    whole = objective(np.hstack([W, b[:, None]]).ravel(), H, labels, decay, K)
+    decays = {"decay": decay, "bias_decay": bias_decay}
+    parts = decompose(H, labels, W, b, **decays)
+    whole = objective(np.hstack([W, b[:, None]]).ravel(), H, labels, decay, bias_decay, K)
     assert parts.total == pytest.approx(whole, rel=1e-13)
     assert min(parts.nc1, parts.nc23, parts.perpendicular) > 0
     start = np.zeros(K * (D + 1))
-    arguments = (H, labels, decay, K)
+    arguments = (H, labels, decay, bias_decay, K)
     found = minimize(objective, start, arguments, method="BFGS", options={"gtol": 1e-10})
     # The value is second order in the optimiser's error of 1e-5.
     assert parts.nc1 + parts.nc23 == pytest.approx(found.fun, abs=1e-9)
     best = parts.classifier
-    on = decompose(H, labels, best[:, :-1], best[:, -1], decay=decay)
+    on = decompose(H, labels, best[:, :-1], best[:, -1], **decays)
     assert on.perpendicular < 1e-28
-    # Neither the bias nor the decay is ignored.
-    assert decompose(H, labels, W, decay=decay).total != pytest.approx(parts.total, rel=1e-6)
-    assert decompose(H, labels, W, b, decay=decay + 0.1).total > parts.total
+    # Neither the bias nor a decay is ignored; without one of its own the bias has that of W.
+    assert decompose(H, labels, W, **decays).total != pytest.approx(parts.total, rel=1e-6)
+    raised = decompose(H, labels, W, b, decay=decay + 0.1, bias_decay=bias_decay)
+    assert parts.total < raised.total < decompose(H, labels, W, b, decay=decay + 0.1).total
 
 
 def test_the_loss_on_the_path_follows_from_the_singular_values():

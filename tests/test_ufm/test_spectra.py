@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.helpers import FAMILY, Problem, jax_hessian, relative_error
+from tests.helpers import FAMILY, Problem, jax_hessian, relative_error, slow
 from ufm import (
     MSE,
     UFM,
@@ -18,7 +18,7 @@ from ufm import (
     origin_spectrum,
 )
 from ufm.minimizers import Code
-from ufm.spectra import symmetric_spectrum
+from ufm.spectra import classifier_spectrum, symmetric_spectrum
 
 LW, LH = 8e-3, 5e-3
 SIZES = {"lambda_W": LW, "lambda_H": LH}
@@ -291,3 +291,37 @@ def test_what_has_no_closed_form_names_the_way_out():
     with pytest.raises(InputError, match=r"Need d >= rank = 4\. Got 3"):
         symmetric_spectrum(UFM(CrossEntropy(), 5, 3, **SIZES), Code(1.0, 0.0, 0.0, 5))
     assert minimiser_spectrum(UFM(CrossEntropy(), 5, 4, **SIZES)).size == 40
+
+
+@pytest.mark.parametrize(
+    ("loss", "K", "d", "n", "lambda_b"),
+    [
+        (LabelSmoothing(0.1), 4, 6, 3, None),
+        slow(CrossEntropy(), 3, 5, 2, 0.05),
+        (MSE(), 3, 5, 2, 0.0),
+        slow(RescaledMSE(3.0, 2.0), 5, 7, 2, None),
+        slow(Focal(2.0), 2, 3, 4, None),
+    ],
+)
+def test_the_block_of_the_classifier(loss, K, d, n, lambda_b):
+    """Against the dense Hessian of the objective with every sample, restricted to W."""
+    model = UFM(loss, K, d, n, **SIZES, lambda_b=lambda_b)
+    point = lift(model, model.minimiser().point)
+    hessian = jax_hessian(model, point)[: K * d, : K * d]
+    found = classifier_spectrum(model).expand()
+    assert relative_error(found, np.sort(np.linalg.eigvalsh(hessian))) < ROUNDING
+    other = UFM(loss, K, d, n, lambda_W=1.01 * LW, lambda_H=LH, lambda_b=lambda_b)
+    assert relative_error(found, classifier_spectrum(other).expand()) > 1e-4
+
+
+@pytest.mark.parametrize("delta", [0.0, 0.1])
+def test_outliers_of_the_classifier(delta):
+    """7.7: (K - 1)^2 of them for cross entropy and label smoothing."""
+    K, d, n = 4, 6, 3
+    model = UFM(LabelSmoothing(delta), K, d, n, **SIZES)
+    u = model.c + delta
+    theta, R = np.log(K / u - K + 1) * u / (K * model.c), K - (K - 1) * u
+    q = (R - 1) / (K - 1)
+    rows = [(LW * (1 + theta), K * K - 3 * K + 1), (LW * (1 + R * theta), 1)]
+    rows += [(LW * (1 + (1 + q * (K - 2)) * theta), K - 1), (LW, K * d - (K - 1) ** 2)]
+    assert relative_error(classifier_spectrum(model).expand(), expand(rows)) < ROUNDING
