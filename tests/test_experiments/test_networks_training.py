@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from experiments.networks.architectures import embed
+from experiments.networks.data import Split
+from experiments.networks.monitor import evaluate, look
 from experiments.networks.objectives import ufm_model
 from experiments.networks.training import (
     FeatureDecay,
@@ -17,7 +19,6 @@ from experiments.networks.training import (
     TrainSettings,
     WeightDecay,
     epochs,
-    evaluate,
     initial_network,
     learning_rate,
     loop,
@@ -42,10 +43,11 @@ def test_a_network_fits_three_classes_and_generalises() -> None:
     assert done.records[-1].accuracy == 1
     assert done.records[-1].loss < 0.05 < 0.5 < done.records[0].loss
     fresh = np.concatenate([images(300, seed=0)[i::100] for i in range(1)])
-    found = evaluate(done.network, settings().make_objective(), fresh, labels(300)[::100])
+    objective = settings().make_objective()
+    found = evaluate(objective, look(done.network, Split(fresh, labels(300)[::100])))
     assert found.accuracy == 1
     # Negative control: labels that are another class's are all missed.
-    missed = evaluate(done.network, settings().make_objective(), X, (Y + 1) % K)
+    missed = evaluate(objective, look(done.network, Split(X, (Y + 1) % K)))
     assert missed.accuracy == 0
     assert missed.loss > 1
 
@@ -321,12 +323,12 @@ def test_every_epoch_has_its_order_key_and_rate(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_was_yielded_stays_usable_and_measures_are_recorded() -> None:
-    def measure(network: Any) -> dict[str, float]:
-        return {"norm": float(jnp.sum(network.head.W**2))}
+    def measure(network: Any, epoch: int) -> dict[str, float]:
+        return {"norm": float(jnp.sum(network.head.W**2)), "epoch": epoch}
 
     runs = list(epochs(settings(), X, Y, K, measure=measure))
-    for run in runs:
-        assert run.records[-1].measures == measure(run.network)
+    for number, run in enumerate(runs, start=1):
+        assert run.records[-1].measures == measure(run.network, number)
     assert len({run.records[-1].measures["norm"] for run in runs}) == 3
     assert [record.measures for record in train(settings(), X, Y, K).records] == [{}, {}, {}]
 

@@ -28,7 +28,7 @@ from experiments.networks.architectures.counting import (
     saved_fraction,
 )
 from experiments.networks.architectures.head import Head, fixed_etf_head, linear_head
-from experiments.networks.architectures.network import Network, embed, trainable
+from experiments.networks.architectures.network import Network, activations, embed, trainable
 
 __all__ = [
     "ARCHITECTURES",
@@ -36,6 +36,7 @@ __all__ = [
     "Head",
     "Network",
     "ParameterCount",
+    "activations",
     "build_network",
     "count_parameters",
     "embed",

@@ -60,10 +60,17 @@ class ConvNet(eqx.Module):
         """No state."""
         return ()
 
-    def __call__(self, images: Any, state: Any, *, training: bool) -> tuple[Any, Any]:
-        """(N, height, width, channels) to features (N, d), and the state as it came."""
+    def layers(self, images: Any, state: Any, *, training: bool) -> tuple[list[Any], Any]:
+        """What every stage gives, the features (N, d) last, and the state as it came."""
         x = images
+        found = []
         for stage in self.stages:
             x = max_pool(jax.nn.relu(stage(x)))
+            found.append(x)
         x = self.last(x.reshape(x.shape[0], -1))
-        return (jax.nn.relu(x) if self.relu else x), state
+        return [*found, jax.nn.relu(x) if self.relu else x], state
+
+    def __call__(self, images: Any, state: Any, *, training: bool) -> tuple[Any, Any]:
+        """(N, height, width, channels) to features (N, d), and the state as it came."""
+        layers, state = self.layers(images, state, training=training)
+        return layers[-1], state

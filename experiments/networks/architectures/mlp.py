@@ -44,10 +44,17 @@ class MLP(eqx.Module):
         """No state."""
         return ()
 
-    def __call__(self, images: Any, state: Any, *, training: bool) -> tuple[Any, Any]:
-        """(N, ...) to features (N, d), and the state as it came."""
+    def layers(self, images: Any, state: Any, *, training: bool) -> tuple[list[Any], Any]:
+        """What every layer gives for (N, ...), features (N, d) last, and the state as it came."""
         x = images.reshape(images.shape[0], -1)
+        found = []
         for layer in self.hidden:
             x = jax.nn.relu(layer(x))
+            found.append(x)
         x = self.last(x)
-        return (jax.nn.relu(x) if self.relu else x), state
+        return [*found, jax.nn.relu(x) if self.relu else x], state
+
+    def __call__(self, images: Any, state: Any, *, training: bool) -> tuple[Any, Any]:
+        """(N, ...) to features (N, d), and the state as it came."""
+        layers, state = self.layers(images, state, training=training)
+        return layers[-1], state

@@ -25,7 +25,8 @@ class Network(eqx.Module):
     float32.
 
     Attributes:
-        body: the feature extractor: ``body(images, state, training=...)`` gives features and state.
+        body: the feature extractor: ``body.layers(images, state, training=...)`` gives what its
+            layers give, the features last, and the state.
         state: running statistics of its batch normalisations; not trained.
         head: the classifier.
         precision: float32 or bfloat16.
@@ -46,14 +47,21 @@ class Network(eqx.Module):
         """K."""
         return int(self.head.W.shape[0])
 
-    def features(self, images: Any, *, training: bool) -> tuple[Any, Any]:
-        """Features (N, d) in float32, and the state afterwards."""
+    def layers(self, images: Any, *, training: bool) -> tuple[list[Any], Any]:
+        """What every layer gives for the images, features (N, d) last in float32, and the state."""
         dtype = PRECISIONS[self.precision]
         body = self.body
         if dtype != DTYPE:
             body = jax.tree.map(lambda leaf: leaf.astype(dtype), body)
-        features, state = body(images.astype(dtype), self.state, training=training)
-        return features.astype(DTYPE), state
+        (*hidden, features), state = body.layers(
+            images.astype(dtype), self.state, training=training
+        )
+        return [*hidden, features.astype(DTYPE)], state
+
+    def features(self, images: Any, *, training: bool) -> tuple[Any, Any]:
+        """Features (N, d) in float32, and the state afterwards."""
+        layers, state = self.layers(images, training=training)
+        return layers[-1], state
 
 
 def trainable(network: Network) -> Any:
@@ -107,3 +115,23 @@ def embed(network: Network, images: Any, batch_size: int = 512) -> tuple[Any, An
         parts.append([np.asarray(array)[: len(part)] for array in _embed(network, filled)])
     features, logits = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return features, logits
+
+
+@jax.jit
+def _layers(network: Network, images: Any) -> list[Any]:
+    layers, _ = network.layers(images, training=False)
+    return [layer.reshape(len(images), -1).astype(DTYPE) for layer in layers]
+
+
+def activations(network: Network, images: Any) -> list[Any]:
+    """What every layer gives in evaluation mode, flattened to (N, ...), the features last.
+
+    All images at once, so give a few hundred: convolutions have large outputs.
+
+    Example:
+        >>> from experiments.networks.architectures import Architecture, build_network
+        >>> net = build_network(Architecture("mlp"), (4, 4, 1), 3, 5, jax.random.key(0))
+        >>> [a.shape for a in activations(net, np.zeros((7, 4, 4, 1), np.float32))]
+        [(7, 256), (7, 256), (7, 5)]
+    """
+    return [np.asarray(layer) for layer in _layers(network, jnp.asarray(images, DTYPE))]

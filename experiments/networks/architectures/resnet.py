@@ -115,13 +115,20 @@ class ResNet18(eqx.Module):
         """The state of the stem and of every block."""
         return ((self.stem_norm.start(),), *(block.start() for block in self.blocks))
 
-    def __call__(self, images: Any, state: Any, *, training: bool) -> tuple[Any, Any]:
-        """(N, height, width, channels) to features (N, d) and the state afterwards."""
+    def layers(self, images: Any, state: Any, *, training: bool) -> tuple[list[Any], Any]:
+        """What the stem and every block but the last give, features (N, d), and the state after."""
         x, stem = self.stem_norm(self.stem(images), state[0][0], training=training)
         x = jax.nn.relu(x)
+        found: list[Any] = []
         after: list[State] = [(stem,)]
         for block, its in zip(self.blocks, state[1:], strict=True):
+            found.append(x)
             x, its_after = block(x, its, training=training)
             after.append(its_after)
         # In float32: a mean of bfloat16 numbers would lose what the features are measured by.
-        return jnp.mean(x.astype(jnp.float32), axis=(1, 2)), tuple(after)
+        return [*found, jnp.mean(x.astype(jnp.float32), axis=(1, 2))], tuple(after)
+
+    def __call__(self, images: Any, state: Any, *, training: bool) -> tuple[Any, Any]:
+        """(N, height, width, channels) to features (N, d) and the state afterwards."""
+        layers, after = self.layers(images, state, training=training)
+        return layers[-1], after

@@ -3,7 +3,6 @@
 from experiments.networks.training.augment import Augmentation
 from experiments.networks.training.checkpoint import load_checkpoint, save_checkpoint
 from experiments.networks.training.decay import FeatureDecay, WeightDecay
-from experiments.networks.training.evaluate import Evaluation, evaluate
 from experiments.networks.training.loop import continued, epochs, start, train
 from experiments.networks.training.progress import EpochRecord, Outcome, Progress
 from experiments.networks.training.schedule import SCHEDULES, learning_rate
@@ -14,7 +13,6 @@ __all__ = [
     "SCHEDULES",
     "Augmentation",
     "EpochRecord",
-    "Evaluation",
     "FeatureDecay",
     "Outcome",
     "Progress",
@@ -24,7 +22,6 @@ __all__ = [
     "WeightDecay",
     "continued",
     "epochs",
-    "evaluate",
     "initial_network",
     "learning_rate",
     "load_checkpoint",

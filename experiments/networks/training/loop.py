@@ -31,8 +31,8 @@ from experiments.networks.training.settings import (
 from experiments.networks.training.step import Step, TrainState, initial_state, make_step
 from ufm.errors import InputError, require_count
 
-# Numbers measured on the network after an epoch, by name.
-Measure = Callable[[Network], Mapping[str, float]]
+# Numbers measured on the network after an epoch (from 1), by name.
+Measure = Callable[[Network, int], Mapping[str, float]]
 
 
 def start(settings: TrainSettings, images: Any, labels: Any, num_classes: int) -> Progress:
@@ -99,7 +99,7 @@ def epochs(
         num_classes: as ``start``.
         folder: for checkpoints; one that is there is resumed. None keeps none.
         every: epochs between checkpoints; the last epoch has one always.
-        measure: called with the network after every epoch; its numbers go into the record.
+        measure: called with network and number of the epoch; its numbers go into the record.
 
     Raises:
         InputError: as ``continued``; another process trains in the folder.
@@ -197,7 +197,7 @@ def _one_epoch(
     if not (np.isfinite(objective) and np.isfinite(loss) and _finite(state)):
         return dataclasses.replace(before, outcome=Outcome.NOT_FINITE)
     seconds = time.perf_counter() - began
-    measures = {} if measure is None else dict(measure(state.network))
+    measures = {} if measure is None else dict(measure(state.network, epoch + 1))
     record = EpochRecord(
         epoch + 1, rate, objective, loss, correct / size, measures=measures, seconds=seconds
     )

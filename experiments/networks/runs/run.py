@@ -1,0 +1,211 @@
+"""Perform a run in a folder, so that any kill leaves it to be gone on with, and read it again.
+
+run.json has the request, the data it met and where it was made; checkpoint/ is that of the training
+loop; curve.json has every epoch's record and is rewritten at every checkpoint; answers.npz and
+assessment.json are written once at the end.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from experiments.files import accessible, write_whole
+from experiments.networks.data import Dataset
+from experiments.networks.monitor import Monitor
+from experiments.networks.runs.assess import Assessment, assess
+from experiments.networks.runs.others import OtherSet
+from experiments.networks.runs.request import RunRequest
+from experiments.networks.training import EpochRecord, Outcome, Progress, epochs
+from ufm.errors import InputError
+
+REQUEST, CURVE, ASSESSMENT, ANSWERS = "run.json", "curve.json", "assessment.json", "answers.npz"
+CHECKPOINT = "checkpoint"
+# Epochs between checkpoints: writing one costs about as much as an epoch on 1,400 small images.
+EVERY = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run as its folder has it.
+
+    Attributes:
+        request: what was asked for.
+        counts: train samples per class.
+        outcome: of the training.
+        records: of every epoch.
+        assessment: None until the run is finished.
+        folder: where it is.
+    """
+
+    request: RunRequest
+    counts: tuple[int, ...]
+    outcome: Outcome
+    records: tuple[EpochRecord, ...]
+    assessment: Assessment | None
+    folder: Path
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do: trained and assessed, or stopped for good."""
+        return self.outcome is Outcome.NOT_FINITE or self.assessment is not None
+
+    @property
+    def final(self) -> Mapping[str, float]:
+        """All numbers at the end: the last measures of an epoch, and the assessment."""
+        measured = [record.measures for record in self.records if record.measures]
+        numbers = {} if self.assessment is None else self.assessment.numbers
+        return {**(measured[-1] if measured else {}), **numbers}
+
+    def curve(self, name: str) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+        """Epochs at which a number was measured, and the number.
+
+        Raises:
+            InputError: it was never measured.
+        """
+        pairs = [(r.epoch, r.measures[name]) for r in self.records if name in r.measures]
+        if not pairs:
+            known = sorted({key for record in self.records for key in record.measures})
+            raise InputError("Need a number that was measured", name, f"one of {', '.join(known)}")
+        at, values = zip(*pairs, strict=True)
+        return np.array(at), np.array(values, np.float64)
+
+    @property
+    def seconds(self) -> float:
+        """Of training and measuring, over all epochs."""
+        return sum(record.seconds for record in self.records)
+
+
+def perform(
+    request: RunRequest,
+    dataset: Dataset,
+    folder: Path,
+    *,
+    others: Sequence[OtherSet] = (),
+    say: Callable[[Progress], None] = lambda progress: None,
+    provenance: Mapping[str, str] | None = None,
+) -> Run:
+    """Train and assess in a folder; a folder that was begun is gone on with, one that is done read.
+
+    Args:
+        request: what to do.
+        dataset: what ``request.data.load()`` gives.
+        folder: made if need be.
+        others: sets that the network is probed on at the end.
+        say: told the progress after every epoch.
+        provenance: kept with the request, not compared.
+
+    Raises:
+        InputError: a folder of another request or other data, one that cannot be written to, or
+            settings that do not fit the data.
+    """
+    about = {"request": request.record(), "key": request.key, "data": dataset.fingerprint}
+    about |= {"title": dataset.title, "counts": dataset.counts.tolist()}
+    with accessible(folder, "Need a folder for the run that can be written", "choose another"):
+        folder.mkdir(parents=True, exist_ok=True)
+        _begin(folder, about, provenance or {})
+        done = read_run(folder)
+        if done.finished:
+            return done
+        train = dataset.train
+        images, labels, K = train.images, train.labels, dataset.num_classes
+        monitor = Monitor(dataset, request.settings, request.interval)
+        progress = None
+        for progress in epochs(
+            request.settings,
+            images,
+            labels,
+            K,
+            folder=folder / CHECKPOINT,
+            every=EVERY,
+            measure=monitor,
+        ):
+            last = progress.outcome is not Outcome.RUNNING
+            if last or len(progress.records) % EVERY == 0:
+                _write(folder / CURVE, progress.about())
+            say(progress)
+        if progress is not None and progress.outcome is Outcome.COMPLETED:
+            objective = request.settings.make_objective()
+            _keep(folder, assess(progress.network, objective, dataset, others))
+        return read_run(folder)
+
+
+def read_run(folder: Path) -> Run:
+    """The run in a folder.
+
+    Raises:
+        InputError: no run there, or a damaged file.
+    """
+    about = _read(folder / REQUEST)
+    try:
+        request = RunRequest.from_record(about["request"])
+        counts = tuple(int(count) for count in about["counts"])
+        outcome = Outcome.RUNNING
+        records: tuple[EpochRecord, ...] = ()
+        if (folder / CURVE).exists():
+            progress = Progress.from_about(None, _read(folder / CURVE))  # type: ignore[arg-type]
+            outcome, records = progress.outcome, progress.records
+    except (KeyError, TypeError, ValueError) as error:
+        rule = "Need the whole files of a run"
+        raise InputError(rule, f"{folder}: {error}", "remove the folder and run again") from error
+    return Run(request, counts, outcome, records, _kept(folder), folder)
+
+
+def _begin(folder: Path, about: Mapping[str, Any], provenance: Mapping[str, str]) -> None:
+    if not (folder / REQUEST).exists():
+        _write(folder / REQUEST, {**about, "provenance": dict(provenance)})
+        return
+    there = _read(folder / REQUEST)
+    if there.get("key") != about["key"]:
+        rule = "Need the folder of the same run"
+        remedy = "choose another folder, or remove this one"
+        raise InputError(rule, f"{folder}, made with other settings", remedy)
+    if there.get("data") != about["data"]:
+        rule = "Need the data that the run was begun with"
+        raise InputError(rule, f"{folder}, begun with other images or labels", "restore the files")
+
+
+def _keep(folder: Path, assessment: Assessment) -> None:
+    stream = io.BytesIO()
+    np.savez_compressed(stream, layers=assessment.layers, **assessment.answers)  # type: ignore[arg-type]
+    write_whole(folder / ANSWERS, stream.getvalue())
+    # Written last: with it the run is finished.
+    _write(folder / ASSESSMENT, {"numbers": assessment.numbers})
+
+
+def _kept(folder: Path) -> Assessment | None:
+    if not (folder / ASSESSMENT).exists():
+        return None
+    numbers = _read(folder / ASSESSMENT).get("numbers", {})
+    try:
+        with np.load(folder / ANSWERS, allow_pickle=False) as arrays:
+            answers = {name: arrays[name] for name in arrays.files}
+        return Assessment(numbers, answers, answers.pop("layers"))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        remedy = f"remove {ASSESSMENT} there and run again: the training is kept"
+        raise InputError(f"Need a whole {ANSWERS}", f"{folder}: {error}", remedy) from error
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    remedy = "give the folder of `ufm train`, or remove it and run again"
+    with accessible(path, "Need a file of a run", remedy):
+        text = path.read_bytes()
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise InputError("Need a whole file of a run", f"{path}: {error}", remedy) from error
+    if not isinstance(found, dict):
+        raise InputError("Need a file of a run", path, remedy)
+    return found
