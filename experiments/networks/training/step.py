@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -74,6 +76,22 @@ def make_step(settings: TrainSettings, num_samples: int, batch_size: int) -> Ste
         num_samples: N.
         batch_size: samples per step, at most N.
     """
+    # None of these is in the program, so runs that differ in them alone share it.
+    same = replace(settings, seed=0, epochs=1, learning_rate=1.0, schedule="constant")
+    return _compiled(_Shared(same.key, same), num_samples, batch_size)
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """Settings that are equal when their keys are."""
+
+    key: str
+    settings: TrainSettings = field(compare=False)
+
+
+@lru_cache(maxsize=16)
+def _compiled(shared: _Shared, num_samples: int, batch_size: int) -> Step:
+    settings = shared.settings
     objective, decay = settings.make_objective(), settings.decay
     optimiser = _optimiser(settings)
 

@@ -1,0 +1,20 @@
+"""Objectives side by side: the same network and data, several widths, every seed in the table."""
+
+from experiments.networks.comparison.execute import Failure, execute
+from experiments.networks.comparison.plan import Cell, LossSpec, Plan, read_loss_spec
+from experiments.networks.comparison.table import Contrast, Row, Summary, contrasts, rows, summaries
+
+__all__ = [
+    "Cell",
+    "Contrast",
+    "Failure",
+    "LossSpec",
+    "Plan",
+    "Row",
+    "Summary",
+    "contrasts",
+    "execute",
+    "read_loss_spec",
+    "rows",
+    "summaries",
+]

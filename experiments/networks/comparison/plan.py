@@ -1,0 +1,150 @@
+"""Which runs a comparison is made of: objectives x widths x seeds, all else equal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from experiments.networks.architectures import Architecture
+from experiments.networks.objectives import make_objective, objective_parameters
+from experiments.networks.runs import DataRequest, RunRequest
+from experiments.networks.training import TrainSettings
+from ufm.errors import InputError, require_count
+
+# Folder names: what is left of a label when other characters become dashes.
+_UNSAFE = re.compile(r"[^\w.=-]+")
+
+
+@dataclass(frozen=True)
+class LossSpec:
+    """An objective and its parameters, as in ``focal gamma=3``.
+
+    Raises:
+        InputError: an unknown objective or parameter, or a value outside its domain.
+
+    Example:
+        >>> LossSpec("focal", {"gamma": 3.0}).label
+        'focal(3)'
+    """
+
+    name: str
+    parameters: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parameters", objective_parameters(self.name, **self.parameters))
+        make_objective(self.name, **self.parameters)
+
+    @property
+    def label(self) -> str:
+        """The name of the objective with its parameters."""
+        return make_objective(self.name, **self.parameters).name
+
+
+def read_loss_spec(text: str) -> LossSpec:
+    """An objective as it is written on the command line: its name, then NAME=VALUE.
+
+    Raises:
+        InputError: as ``LossSpec``, or a word that is no NAME=VALUE.
+
+    Example:
+        >>> read_loss_spec("rescaled-mse kappa=5 target=2").label
+        'rescaled-mse(5,2)'
+    """
+    words = text.split()
+    if not words:
+        raise InputError("Need the name of an objective", repr(text), "for example ce")
+    given = {}
+    for word in words[1:]:
+        name, sign, value = word.partition("=")
+        try:
+            given[name] = float(value)
+        except ValueError:
+            sign = ""
+        if not sign:
+            remedy = 'write for example "focal gamma=3"'
+            raise InputError("Need parameters of an objective as NAME=VALUE", repr(word), remedy)
+    return LossSpec(words[0], given)
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One run of a comparison; itself only, so that it can name the run in a dictionary."""
+
+    loss: LossSpec
+    width: float
+    seed: int
+    request: RunRequest
+
+    @property
+    def folder(self) -> str:
+        """A name for its folder, the same whatever else is in the comparison.
+
+        Example:
+            >>> Plan().cells[0].folder.rpartition("-")[0]
+            'ce-width1-seed0'
+        """
+        label = _UNSAFE.sub("-", self.loss.label).strip("-")
+        return f"{label}-width{self.width:g}-seed{self.seed}-{self.request.key[:8]}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A comparison: every objective at every width with every seed.
+
+    Args:
+        data: the images.
+        settings: what all runs share; objective, width and seed are taken from below.
+        losses: at least one, no two alike.
+        widths: multipliers, > 0.
+        seeds: of the networks; the same for every objective, so that runs are paired.
+        measure_every: as ``RunRequest``.
+
+    Raises:
+        InputError: an empty or repeated axis.
+
+    Example:
+        >>> losses = (LossSpec("ce"), LossSpec("mse"))
+        >>> len(Plan(losses=losses, widths=(0.5, 1.0), seeds=(0, 1, 2)).cells)
+        12
+    """
+
+    data: DataRequest = field(default_factory=DataRequest)
+    settings: TrainSettings = field(default_factory=TrainSettings)
+    losses: tuple[LossSpec, ...] = (LossSpec("ce"),)
+    widths: tuple[float, ...] = (1.0,)
+    seeds: tuple[int, ...] = (0,)
+    measure_every: int | None = None
+
+    def __post_init__(self) -> None:
+        axes = {
+            "objective": tuple(loss.label for loss in self.losses),
+            "width": self.widths,
+            "seed": self.seeds,
+        }
+        for name, values in axes.items():
+            if not values or len(set(values)) < len(values):
+                got = ", ".join(map(str, values)) or "none"
+                raise InputError(f"Need at least one {name}, each once", got, "name each once")
+        for seed in self.seeds:
+            require_count(seed, "seed", 0, "use 0 or more")
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """Seeds outermost: an interrupted comparison has whole sets of paired runs."""
+        return tuple(self._cells())
+
+    def _cells(self) -> Iterator[Cell]:
+        for seed in self.seeds:
+            for width in self.widths:
+                architecture: Architecture = replace(self.settings.architecture, width=width)
+                for loss in self.losses:
+                    settings = replace(
+                        self.settings,
+                        objective=loss.name,
+                        parameters=loss.parameters,
+                        architecture=architecture,
+                        seed=seed,
+                    )
+                    request = RunRequest(self.data, settings, self.measure_every)
+                    yield Cell(loss, width, seed, request)

@@ -1,0 +1,1 @@
+"""Figures of networks: curves, maps, and networks against theory."""

@@ -1,0 +1,115 @@
+"""Numbers against epochs: one line per objective, its spread over seeds as a band."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.networks.runs import Run
+from landscape.plots.style import FAINT, INK, LOSS_COLOURS, PURPLE, RED, SKY, YELLOW, loss_colour
+from ufm.errors import InputError
+
+# What a number is called on an axis, and whether its axis is logarithmic.
+NAMES: Mapping[str, tuple[str, bool]] = {
+    "nc1_geo": ("NC1, tr(Sw Sb⁺)/K", True),
+    "nc1_ratio": ("NC1, tr Sw / tr Sb", True),
+    "cdnv_mean": ("NC1, mean CDNV", True),
+    "nc2_geo": ("NC2 of W", True),
+    "nc2_rwu": ("NC2 of the means", True),
+    "equiangle_means": ("NC2, mean |cos + 1/(K-1)|", True),
+    "nc3_geo": ("NC3, W against means", True),
+    "nc3_phd": ("NC3, |W/|W| - M/|M||²", True),
+    "nc4_phd": ("NC4, share of disagreement", False),
+    "train_error": ("train error", False),
+    "test_error": ("test error", False),
+    "train_accuracy": ("train accuracy", False),
+    "test_accuracy": ("test accuracy", False),
+    "square_W": ("|W|²", False),
+    "square_H": ("|H|²", True),
+    "logit_gap": ("logit gap", False),
+    "objective_now": ("objective", True),
+    "hessian_W_largest": ("largest eigenvalue in W", True),
+    "path_distance": ("distance from the central path", True),
+    "ece": ("ECE, 15 bins", False),
+    "agreement": ("equal predictions", False),
+    "cka": ("CKA of the features", False),
+}
+SPARE = (SKY, RED, YELLOW, PURPLE, INK, FAINT)
+DASHES = ("-", "--", ":", "-.")
+
+
+def label_of(name: str) -> str:
+    """What a number is called.
+
+    Example:
+        >>> label_of("square_W"), label_of("probe_mnist")
+        ('|W|²', 'probe mnist')
+    """
+    return NAMES.get(name, (name.replace("_", " "), False))[0]
+
+
+def colours(labels: Sequence[str]) -> dict[str, str]:
+    """A colour for every objective: that of its loss in all diagrams, else one that is left.
+
+    Example:
+        >>> colours(["ce", "sigmoid"])["ce"] == loss_colour("ce")
+        True
+    """
+    spare = iter(SPARE * (1 + len(labels) // len(SPARE)))
+    return {
+        label: loss_colour(label) if label.split("(")[0] in LOSS_COLOURS else next(spare)
+        for label in labels
+    }
+
+
+def curves(runs: Mapping[str, Sequence[Run]], name: str, ax: Any) -> Any:
+    """One number after each measured epoch: the median over seeds, in a band from least to most.
+
+    Values that are not positive are left out of a logarithmic axis. Runs that stopped early are
+    drawn as far as they went.
+
+    Args:
+        runs: by objective, in the order of the legend.
+        name: of a measure; ``test_error`` and ``train_error`` are 1 - accuracy.
+        ax: to draw on.
+
+    Raises:
+        InputError: no run has the number.
+    """
+    chosen = colours(list(runs))
+    drawn = False
+    logarithmic = NAMES.get(name, ("", False))[1]
+    for place, (label, members) in enumerate(runs.items()):
+        at: dict[int, list[float]] = {}
+        for run in members:
+            for record in run.records:
+                value = _value(record.measures, name)
+                if value is not None and (value > 0 or not logarithmic):
+                    at.setdefault(record.epoch, []).append(value)
+        if not at:
+            continue
+        drawn = True
+        x = np.array(sorted(at))
+        low, middle, high = (
+            np.array([f(at[epoch]) for epoch in x]) for f in (np.min, np.median, np.max)
+        )
+        dash = DASHES[place % len(DASHES)]
+        ax.fill_between(x, low, high, color=chosen[label], alpha=0.2, linewidth=0)
+        ax.plot(x, middle, color=chosen[label], linestyle=dash, label=label)
+    if not drawn:
+        raise InputError("Need a number that some run has measured", name, "choose another")
+    if logarithmic:
+        ax.set_yscale("log")
+    ax.set_xscale("log")
+    ax.set_xlabel("epoch")
+    ax.set_ylabel(label_of(name))
+    return ax
+
+
+def _value(measures: Mapping[str, float], name: str) -> float | None:
+    if name.endswith("_error"):
+        accuracy = measures.get(name.replace("_error", "_accuracy"))
+        return None if accuracy is None else 1 - accuracy
+    return measures.get(name)
