@@ -1,0 +1,166 @@
+"""A trained network's norms, gap and objective beside those of the model's minimum."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from experiments.networks.architectures import Network, embed
+from experiments.networks.measures.inputs import logits_and_labels, matrix, same_samples
+from experiments.networks.theory.matching import NoTheory, matching_model
+from experiments.networks.theory.prediction import Prediction, predict
+from experiments.networks.training import FeatureDecay, TrainSettings
+from ufm.columns import column_losses
+from ufm.errors import InputError
+from ufm.plain import UFM
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number of the network and the model's.
+
+    Example:
+        >>> Quantity(1.01, 1.0).ratio
+        1.01
+    """
+
+    measured: float
+    predicted: float
+
+    @property
+    def ratio(self) -> float:
+        """measured / predicted; nan where the prediction is zero."""
+        return self.measured / self.predicted if self.predicted else math.nan
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far a network is from the global minimum of its model.
+
+    Attributes:
+        objective: (1/N) sum L + (lambda_W/2) |W|^2 + (lambda_H/2) |H|^2 + (lambda_b/2) |b|^2.
+        W_squared, H_squared: |W|^2, and |H|^2 over all N features.
+        gap: mean over samples of the own logit minus the mean of the others.
+        gap_spread: standard deviation over samples of the same, 0 at the minimum of a balanced
+            model.
+        c: sqrt(K N lambda_W lambda_H).
+        lambda_H: decay of the features.
+        estimated: whether lambda_H was estimated from the network; then |W|^2 and |H|^2 deviate by
+            equal factors, by construction.
+        prediction: the model's minimum.
+    """
+
+    objective: Quantity
+    W_squared: Quantity
+    H_squared: Quantity
+    gap: Quantity
+    gap_spread: float
+    c: float
+    lambda_H: float
+    estimated: bool
+    prediction: Prediction
+
+
+def compare(
+    model: UFM,
+    prediction: Prediction,
+    features: npt.ArrayLike,
+    logits: npt.ArrayLike,
+    W: npt.ArrayLike,
+    b: npt.ArrayLike | None,
+    labels: npt.ArrayLike,
+    *,
+    estimated: bool = False,
+) -> Comparison:
+    """Compare arrays of a network with the minimum of a model, in float64.
+
+    Args:
+        model: for its loss and decays.
+        prediction: of that model.
+        features: (N, d), of all training samples, in any order.
+        logits: (N, K).
+        W: (K, d).
+        b: (K,) or None.
+        labels: (N,), integers.
+        estimated: whether lambda_H of the model was estimated.
+
+    Raises:
+        InputError: arrays of other shapes, or samples per class that are not the model's.
+
+    Example:
+        >>> from ufm import CrossEntropy, lift
+        >>> model = UFM(CrossEntropy(), 3, 5, 4, lambda_W=0.01, lambda_H=0.01)
+        >>> W, H, _ = lift(model, model.minimiser().point)
+        >>> made = compare(model, predict(model), H.T, (W @ H).T, W, None, model.labels)
+        >>> round(made.gap.ratio, 12), round(made.objective.ratio, 12)
+        (1.0, 1.0)
+    """
+    Z, y = logits_and_labels(logits, labels)
+    H, W = matrix(features, "features"), matrix(W, "W")
+    same_samples(Z, H)
+    counts = tuple(np.bincount(y, minlength=Z.shape[1]).tolist())
+    if counts != model.counts_tuple:
+        rule = f"Need {model.counts_tuple} samples per class, as the model has"
+        raise InputError(rule, counts, "pass the training samples, all of them")
+    W_squared, H_squared = float(np.sum(W**2)), float(np.sum(H**2))
+    value = float(np.mean(np.asarray(column_losses(model.loss, Z.T, y))))
+    value += 0.5 * float(model.lambda_W) * W_squared + 0.5 * float(model.lambda_H) * H_squared
+    if b is not None:
+        bias = np.asarray(b, np.float64)
+        value += 0.5 * float(model.lambda_b or 0.0) * float(bias @ bias)
+    own = Z[np.arange(len(y)), y]
+    gaps = own - (Z.sum(axis=1) - own) / (Z.shape[1] - 1)
+    return Comparison(
+        objective=Quantity(value, prediction.objective),
+        W_squared=Quantity(W_squared, prediction.W_squared),
+        H_squared=Quantity(H_squared, prediction.H_squared),
+        gap=Quantity(float(gaps.mean()), prediction.gap),
+        gap_spread=float(gaps.std()),
+        c=model.c,
+        lambda_H=float(model.lambda_H),
+        estimated=estimated,
+        prediction=prediction,
+    )
+
+
+def network_against_theory(
+    settings: TrainSettings, network: Network, images: npt.ArrayLike, labels: npt.ArrayLike
+) -> Comparison | NoTheory:
+    """Compare a trained network with the minimum of the model that its settings describe.
+
+    Args:
+        settings: with which the network was trained.
+        network: the network.
+        images: (N, height, width, channels), those it was trained on, all of them.
+        labels: (N,).
+
+    Returns:
+        The comparison, or the reason why there is none.
+
+    Raises:
+        InputError: as ``embed`` and ``compare``.
+
+    Example:
+        >>> from experiments.networks.training import FeatureDecay, initial_network
+        >>> settings = TrainSettings(d=5, decay=FeatureDecay(0.01, 0.01))
+        >>> network = initial_network(settings, (2, 3, 1), 3)
+        >>> images, labels = np.zeros((6, 2, 3, 1), np.float32), np.arange(6) % 3
+        >>> network_against_theory(settings, network, images, labels).gap.measured
+        0.0
+    """
+    features, logits = (np.asarray(array, np.float64) for array in embed(network, images))
+    W = np.asarray(network.head.W, np.float64)
+    counts = np.bincount(np.asarray(labels), minlength=network.num_classes).tolist()
+    norms = float(np.sum(W**2)), float(np.sum(features**2))
+    model = matching_model(settings, counts, norms)
+    if isinstance(model, NoTheory):
+        return model
+    prediction = predict(model, nonnegative=settings.architecture.features == "relu")
+    if isinstance(prediction, NoTheory):
+        return prediction
+    estimated = not isinstance(settings.decay, FeatureDecay)
+    b = network.head.b
+    return compare(model, prediction, features, logits, W, b, labels, estimated=estimated)
