@@ -64,7 +64,8 @@ class Claim:
         check: error on one specimen.
         tolerance: what the error may be, with its derivation in ``tolerance_source``.
         tolerance_source: why that tolerance.
-        tier: "T0" one float64 number, "T1" two independent routes that agree.
+        tier: "T0" one float64 number, "T1" two independent routes that agree, "S" a symbolic
+            identity, "E" what was seen in experiments, never mixed with the others.
         mutant: what must fail.
         holds: False for statements known to be false, shown as refutations.
         search: True when the region is a random search (then NO_COUNTEREXAMPLE, not VERIFIED).

@@ -10,7 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.cli import atlas, bench, measure, solve, spectrum, sweep, verdict, verify
+from experiments.cli import (
+    atlas,
+    bench,
+    compare,
+    measure,
+    solve,
+    spectrum,
+    sweep,
+    train,
+    verdict,
+    verify,
+)
 from experiments.cli.output import ABANDONED
 
 GOOD, CLAIM_FAILED, BAD_INPUT, UNDECIDED, UNEXPECTED, INTERRUPTED = 0, 1, 2, 3, 70, 130
@@ -40,7 +51,7 @@ def ufm(
     """Neural-collapse theorems on unconstrained feature models, verified numerically."""
 
 
-for _command in (solve, verdict, spectrum, measure, atlas, verify, bench):
+for _command in (solve, verdict, spectrum, measure, atlas, verify, train, compare, bench):
     app.command(epilog="\n\n".join(f"Example: {line}" for line in _command.EXAMPLES))(
         getattr(_command, _command.__name__.rpartition(".")[2])
     )

@@ -50,6 +50,19 @@ def write(
     return target
 
 
+def environment() -> Environment:
+    """The templates of the pages, with their filters."""
+    made = Environment(
+        loader=PackageLoader("experiments", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["formula"] = formula
+    return made
+
+
 def render(claims: Sequence[Card], shown: Sequence[Picture]) -> str:
     """The page as text.
 
@@ -57,24 +70,20 @@ def render(claims: Sequence[Card], shown: Sequence[Picture]) -> str:
         >>> "<!doctype html>" in render([], [])
         True
     """
-    environment = Environment(
-        loader=PackageLoader("experiments", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["formula"] = formula
-    return environment.get_template("page.html.j2").render(
-        claims=claims,
-        subjects=subjects(claims),
-        tally=tally(claims),
-        losses=sorted({loss for card in claims for loss in card.losses}),
-        verdicts={card.verdict.key: card.verdict.word for card in claims},
-        tolerance_at=TOLERANCE_AT,
-        teeth_at=TEETH_AT,
-        pictures=shown,
-        provenance=provenance(),
+    return (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            claims=claims,
+            subjects=subjects(claims),
+            tally=tally(claims),
+            losses=sorted({loss for card in claims for loss in card.losses}),
+            verdicts={card.verdict.key: card.verdict.word for card in claims},
+            tolerance_at=TOLERANCE_AT,
+            teeth_at=TEETH_AT,
+            pictures=shown,
+            provenance=provenance(),
+        )
     )
 
 

@@ -1,0 +1,187 @@
+"""``ufm compare``: objectives side by side on the same network and images."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from experiments.cli.network_flags import (
+    DataFlags,
+    Folder,
+    Measured,
+    NetworkDecayFlags,
+    NetworkFlags,
+    Probes,
+    TrainingFlags,
+    make_settings,
+)
+from experiments.cli.network_output import Counter, provenance_of, require_networks, warn
+from experiments.cli.options import Json, expand_flags
+from experiments.cli.output import deliver, envelope, prepare, show, stepwise, table
+
+EXAMPLES = (
+    "ufm compare --data digits",
+    'ufm compare --loss ce --loss "ls smoothing=0.1" --loss sigmoid --widths 0.25,1 --seeds 8',
+    "ufm compare --network convnet --features relu --decay all --workers 4",
+)
+COMPARISONS = Path("comparisons")
+# The papers' four, with the constants of Zhou et al. 2022b.
+LOSSES = ("ce", "ls smoothing=0.05", "focal gamma=3", "mse")
+WIDTHS = "0.5,1"
+# With six seeds an exact sign-flip test can reach 2^-5.
+SEEDS = 6
+SHOWN = ("test_accuracy", "epoch_fitted", "nc1_geo", "nc1_fall", "nc3_geo", "ece")
+
+
+@expand_flags
+def compare(
+    data: DataFlags,
+    network: NetworkFlags,
+    training: TrainingFlags,
+    decay: NetworkDecayFlags,
+    loss: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--loss",
+            metavar="LOSS",
+            help='An objective and its parameters, as in "focal gamma=3"; may be repeated.',
+            show_default=", ".join(LOSSES),
+        ),
+    ] = None,
+    widths: Annotated[
+        str, typer.Option("--widths", metavar="0.5,1", help="Multipliers of the hidden layers.")
+    ] = WIDTHS,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, metavar="INT", help="Seeds 0, 1, ... of every network.")
+    ] = SEEDS,
+    other: Probes = None,
+    measure_every: Measured = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Processes.", show_default="one per core")
+    ] = os.cpu_count() or 1,
+    out: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """Train every objective at every width with every seed, and say what differs.
+
+    Every run has a folder with checkpoints, and all that were started are in the table. After any
+    kill the same command goes on from there. Exit code 3 if a run failed or stopped early.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    prepare()
+    require_networks()
+    from experiments.networks.comparison import Plan, execute, read_loss_spec, rows
+    from experiments.networks.comparison.page import write_page
+    from experiments.networks.training import Outcome
+
+    specs = tuple(read_loss_spec(text) for text in loss or LOSSES)
+    plan = Plan(
+        data.request(),
+        make_settings(network, training, decay),
+        specs,
+        _numbers(widths),
+        tuple(range(seeds)),
+        measure_every,
+    )
+    folder = COMPARISONS / data.data.partition(":")[0] if out is None else out
+    if not as_json:
+        show(f"Comparing {len(specs)} objectives in {len(plan.cells)} runs, to {folder}")
+    count = Counter()
+
+    def work(say: Callable[[str], None]) -> Any:
+        runs, failures = execute(
+            plan.cells,
+            folder,
+            others=tuple(other or ()),
+            workers=workers,
+            say=lambda done, total: say(count(done, total)),
+            provenance=provenance_of(["ufm", *sys.argv[1:]]),
+        )
+        return runs, failures, write_page(runs, failures, folder, say=say)
+
+    try:
+        runs, failures, page = stepwise("Comparing", work)
+    except KeyboardInterrupt:
+        warn(f"the runs done so far stay in {folder}; the same command goes on from there")
+        raise
+    found = rows(runs)
+    stopped = [row for row in found if row.outcome is not Outcome.COMPLETED]
+    record = {
+        "folder": str(folder),
+        "page": str(page),
+        "runs": [
+            {
+                "loss": row.loss,
+                "width": row.width,
+                "seed": row.seed,
+                "outcome": row.outcome.name,
+                "numbers": dict(row.numbers),
+            }
+            for row in found
+        ],
+        "failures": [{"run": f.cell.folder, "message": f.message} for f in failures],
+        **_conclusions(runs, found),
+    }
+    deliver(envelope("compare", plan.cells[0].request.record(), record), as_json=as_json, out=None)
+    if not as_json:
+        show(_table(found), record["statement"], _claims_table(record["claims"]))
+        show(f"Page: {page}")
+    for failure in failures:
+        warn(f"{failure.cell.folder}: {failure.message}")
+    for row in stopped:
+        warn(f"{row.loss}, width {row.width:g}, seed {row.seed}: {row.outcome.value}")
+    if failures or stopped:
+        raise typer.Exit(3)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    from ufm.errors import InputError
+
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError:
+        rule = "Need --widths as numbers with commas"
+        raise InputError(rule, repr(text), "write for example --widths 0.5,1") from None
+
+
+def _conclusions(runs: Any, found: Any) -> dict[str, Any]:
+    from experiments.cli.verify import claim_record
+    from experiments.networks.claims import network_claims
+    from experiments.networks.comparison.table import contrasts, statement
+    from proofs_check.run import check_claim
+
+    outcomes = [check_claim(claim) for claim in network_claims(runs)]
+    return {
+        "statement": statement(contrasts(found, "test_accuracy"), "test accuracy"),
+        "claims": [claim_record(outcome) for outcome in outcomes],
+    }
+
+
+def _table(found: Any) -> Any:
+    from experiments.networks.comparison.page import shown_number
+    from experiments.networks.comparison.table import summaries
+    from experiments.networks.drawing.curves import label_of
+
+    columns = tuple(label_of(name) for name in SHOWN)
+    made = table(("objective", "width", "runs", *columns), right=("width", "runs", *columns))
+    means = summaries(found, SHOWN)
+    for loss, width in dict.fromkeys((s.loss, s.width) for s in means):
+        mine = [s for s in means if (s.loss, s.width) == (loss, width)]
+        texts = [shown_number(s.name, s.mean) for s in mine]
+        made.add_row(loss, f"{width:g}", f"{mine[0].num}/{mine[0].num_runs}", *texts)
+    return made
+
+
+def _claims_table(claims: Any) -> Any:
+    made = table(
+        ("what the runs show (tier E)", "runs", "verdict", "counterexample"), right=("runs",)
+    )
+    for claim in claims:
+        runs = str(claim["instances"])
+        made.add_row(claim["id"], runs, claim["status"], claim["counterexample"] or "")
+    return made

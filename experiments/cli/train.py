@@ -1,0 +1,157 @@
+"""``ufm train``: one network on real images, measured while it collapses."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from experiments.cli.network_flags import (
+    DataFlags,
+    Folder,
+    Measured,
+    NetworkDecayFlags,
+    NetworkFlags,
+    Probes,
+    TrainingFlags,
+    make_settings,
+)
+from experiments.cli.network_output import (
+    epoch_line,
+    number_table,
+    provenance_of,
+    require_networks,
+    theory_rows,
+    theory_table,
+    warn,
+)
+from experiments.cli.options import Json, Seed, expand_flags
+from experiments.cli.output import deliver, envelope, prepare, show, stepwise
+
+EXAMPLES = (
+    "ufm train --data digits",
+    'ufm train --loss "focal gamma=3" --network convnet --features relu',
+    "ufm train --data fashion-mnist:~/fashion --per-class 500 --decay all --epochs 100",
+)
+RUNS = Path("runs")
+# What is printed, in this order.
+SHOWN = (
+    ("train_accuracy", "train accuracy"),
+    ("test_accuracy", "test accuracy"),
+    ("nc1_geo", "NC1 (GEO)"),
+    ("cdnv_mean", "NC1 (mean CDNV)"),
+    ("nc2_rwu", "NC2 (means)"),
+    ("nc3_geo", "NC3 (GEO)"),
+    ("nc4_phd", "NC4 (PHD)"),
+    ("lambda_H_hat", "lambda_W |W|^2 / |H|^2"),
+    ("path_distance", "distance from the central path"),
+    ("hessian_W_largest", "largest eigenvalue in W"),
+    ("ece", "ECE, 15 bins"),
+    ("temperature", "temperature"),
+    ("ece_cooled", "ECE after it"),
+    ("separation_test", "class separation R^2"),
+    ("auroc_softmax_noise", "AUROC against noise"),
+    ("auroc_softmax_scrambled", "AUROC against scrambled images"),
+)
+
+
+@expand_flags
+def train(
+    data: DataFlags,
+    network: NetworkFlags,
+    training: TrainingFlags,
+    decay: NetworkDecayFlags,
+    loss: Annotated[
+        str,
+        typer.Option(
+            "--loss",
+            metavar="LOSS",
+            help='An objective and its parameters, for example ce, "ls smoothing=0.1", mse, '
+            "sigmoid, sop or FILE.py:NAME.",
+        ),
+    ] = "ce",
+    width: Annotated[
+        float, typer.Option("--width", help="Multiplies the width of every hidden layer.")
+    ] = 1.0,
+    other: Probes = None,
+    measure_every: Measured = None,
+    seed: Seed = 0,
+    out: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """Train one network, measure collapse on the way, and hold the end against theory.
+
+    The folder keeps checkpoints: after any kill the same command goes on from there and ends with
+    the same numbers. Exit code 3 if the training stopped because a number was no longer finite.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    prepare()
+    require_networks()
+    from experiments.networks.comparison import Plan, read_loss_spec
+    from experiments.networks.comparison.page import write_page
+    from experiments.networks.runs import other_sets, perform
+    from experiments.networks.theory import NoTheory
+    from experiments.networks.theory.runs import run_against_theory
+    from experiments.networks.training import Outcome
+
+    settings = make_settings(network, training, decay, width)
+    plan = Plan(data.request(), settings, (read_loss_spec(loss),), (width,), (seed,), measure_every)
+    cell = plan.cells[0]
+    dataset = cell.request.data.load()
+    others = other_sets(dataset, tuple(other or ()))
+    folder = RUNS / cell.folder if out is None else out
+    if not as_json:
+        show(f"Training on {dataset.title}: {cell.loss.label}, to {folder}")
+
+    def work(say: Callable[[str], None]) -> Any:
+        run = perform(
+            cell.request,
+            dataset,
+            folder,
+            others=others,
+            say=lambda progress: say(epoch_line(progress, settings.epochs)),
+            provenance=provenance_of(["ufm", *sys.argv[1:]]),
+        )
+        page = None
+        if run.records:
+            page = write_page({cell: run}, (), folder, say=say)
+        return run, page
+
+    try:
+        run, page = stepwise("Training", work)
+    except KeyboardInterrupt:
+        warn(f"what was trained stays in {folder}; the same command goes on from there")
+        raise
+    theory = run_against_theory(run)
+    record: dict[str, Any] = {
+        "folder": str(folder),
+        "outcome": run.outcome.name,
+        "epochs": len(run.records),
+        "seconds": run.seconds,
+        "numbers": dict(run.final),
+        "theory": {"reason": theory.reason}
+        if isinstance(theory, NoTheory)
+        else {name: [a, b, off] for name, a, b, off in theory_rows(theory)},
+    }
+    deliver(envelope("train", cell.request.record(), record), as_json=as_json, out=None)
+    if not as_json:
+        show(number_table(run.final, SHOWN))
+        if isinstance(theory, NoTheory):
+            show(f"No theory: {theory.reason}.")
+        else:
+            estimated = ", lambda_H estimated from the network" if theory.estimated else ""
+            show(
+                f"Theory: {theory.prediction.frame}, c = {theory.c:.4g}{estimated}",
+                theory_table(theory),
+            )
+        show(f"Page: {page}" if page else f"Folder: {folder}")
+    if run.outcome is Outcome.NOT_FINITE:
+        warn(
+            f"stopped after epoch {len(run.records)}: {run.outcome.value}; "
+            "lower --lr, or set --max-gradient-norm"
+        )
+        raise typer.Exit(3)

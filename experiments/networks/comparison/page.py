@@ -1,0 +1,153 @@
+"""The page of a comparison: one self-contained file with its figures beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.files import whole_file
+from experiments.networks.claims import network_claims
+from experiments.networks.comparison.execute import Failure
+from experiments.networks.comparison.pictures import PERCENT, pictures
+from experiments.networks.comparison.plan import Cell
+from experiments.networks.comparison.table import Row, contrasts, rows, statement, summaries
+from experiments.networks.drawing.curves import label_of
+from experiments.networks.runs import Run
+from experiments.networks.training import Outcome
+from experiments.report.figures import Picture
+from experiments.report.provenance import provenance
+from experiments.report.view import cards
+from experiments.report.write import environment
+from proofs_check.run import check_claim
+
+# Numbers of the table, in the order of the page; those that nobody has are left out.
+TABLE = (
+    "train_accuracy",
+    "test_accuracy",
+    "epoch_fitted",
+    "nc1_geo",
+    "nc1_fall",
+    "nc2_geo",
+    "nc3_geo",
+    "nc4_phd",
+    "square_W",
+    "square_H",
+    "logit_gap",
+    "ece",
+    "nll",
+    "temperature",
+    "ece_cooled",
+    "separation_test",
+    "auroc_softmax_noise",
+    "auroc_softmax_scrambled",
+)
+
+
+def write_page(
+    runs: Mapping[Cell, Run],
+    failures: Sequence[Failure],
+    folder: Path,
+    *,
+    say: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """Draw everything and write ``index.html`` and ``figures/`` into a folder.
+
+    Args:
+        runs: of ``execute``.
+        failures: as well.
+        folder: exists.
+        say: told what is being drawn.
+    """
+    shown = pictures(runs, say)
+    say("page")
+    page = render(runs, failures, shown)
+    (folder / "figures").mkdir(exist_ok=True)
+    for one in shown:
+        for name, content in one.files.items():
+            with whole_file(folder / "figures" / name) as stream:
+                stream.write(content)
+    target = folder / "index.html"
+    with whole_file(target) as stream:
+        stream.write(page.encode())
+    return target
+
+
+def render(runs: Mapping[Cell, Run], failures: Sequence[Failure], shown: Sequence[Picture]) -> str:
+    """The page as text."""
+    table = rows(runs)
+    found = summaries(table, TABLE)
+    columns = [name for name in TABLE if any(s.name == name and s.num for s in found)]
+    differences = contrasts(table, "test_accuracy")
+    claims = cards([check_claim(claim) for claim in network_claims(runs)])
+    one = next(iter(runs.values()))
+    return (
+        environment()
+        .get_template("networks.html.j2")
+        .render(
+            title=one.request.data.source,
+            runs=runs,
+            failures=failures,
+            columns=[(name, label_of(name)) for name in columns],
+            groups=_groups(table, found, columns),
+            statement=statement(differences, "test accuracy"),
+            contrasts=differences,
+            rows=[(row, _cells(row, columns)) for row in table],
+            claims=claims,
+            pictures=shown,
+            settings=_settings(one),
+            provenance=provenance(),
+            stopped=[row for row in table if row.outcome is Outcome.NOT_FINITE],
+        )
+    )
+
+
+def shown_number(name: str, value: float | None) -> str:
+    """A number as the table shows it.
+
+    Example:
+        >>> shown_number("test_accuracy", 0.97527), shown_number("nc1_geo", 0.00012345)
+        ('97.5 %', '0.000123')
+    """
+    if value is None or value != value:
+        return "-"
+    return f"{100 * value:.1f} %" if name in PERCENT else f"{value:.3g}"
+
+
+def _groups(
+    table: Sequence[Row], found: Sequence[Any], columns: Sequence[str]
+) -> list[tuple[str, float, int, list[str]]]:
+    groups = []
+    for loss, width in dict.fromkeys((row.loss, row.width) for row in table):
+        mine = {s.name: s for s in found if (s.loss, s.width) == (loss, width)}
+        texts = []
+        for name in columns:
+            one = mine[name]
+            text = shown_number(name, one.mean)
+            if one.num > 1:
+                spread = f"{100 * one.std:.1f}" if name in PERCENT else f"{one.std:.1g}"
+                text += f" ± {spread}"
+            if 0 < one.num < one.num_runs:
+                text += f" ({one.num} of {one.num_runs})"
+            texts.append(text)
+        groups.append((loss, width, mine[columns[0]].num_runs if columns else 0, texts))
+    return groups
+
+
+def _cells(row: Row, columns: Sequence[str]) -> list[str]:
+    return [shown_number(name, row.numbers.get(name)) for name in columns]
+
+
+def _settings(run: Run) -> dict[str, str]:
+    s, data = run.request.settings, run.request.data
+    size = f"{sum(run.counts)} train images of {len(run.counts)} classes"
+    return {
+        "Data": f"{data.source}, {size}" + (", balanced" if len(set(run.counts)) == 1 else ""),
+        "Network": f"{s.architecture.name}, {s.architecture.features} features, "
+        + (f"d = {s.d}" if s.d else "d of the last hidden layer")
+        + ("" if s.bias else ", no bias")
+        + (", classifier fixed at a simplex ETF" if s.fixed_etf else ""),
+        "Training": f"{s.epochs} epochs, batches of {s.batch_size or 'all samples'}, "
+        f"learning rate {s.learning_rate:g} ({s.schedule}), momentum {s.momentum:g}",
+        "Decay": str(s.decay),
+    }

@@ -1,0 +1,182 @@
+"""The figures of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from experiments.networks.comparison.likeness import likeness
+from experiments.networks.comparison.plan import Cell
+from experiments.networks.comparison.table import rows, summaries
+from experiments.networks.drawing.against_theory import Row, draw_against_theory
+from experiments.networks.drawing.curves import curves, label_of
+from experiments.networks.drawing.maps import heat_map, layer_map, likeness_map
+from experiments.networks.runs import Run
+from experiments.networks.theory.runs import run_against_theory
+from experiments.report.figures import Drawing, Picture, picture
+
+# Numbers that are shares and read best as percentages.
+PERCENT = frozenset({"train_accuracy", "test_accuracy"})
+CURVES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
+    (
+        "errors",
+        "Errors",
+        "Share of train and test images that are missed, after each measured epoch. Lines are "
+        "medians over seeds, bands go from the least to the most.",
+        ("train_error", "test_error"),
+    ),
+    (
+        "nc1",
+        "NC1: variability within classes",
+        "Three conventions of one label. They measure different things and must fall together.",
+        ("nc1_geo", "nc1_ratio", "cdnv_mean"),
+    ),
+    (
+        "nc23",
+        "NC2 and NC3: geometry and self-duality",
+        "Distances from a simplex ETF, of the class means and between classifier and means; 0 is "
+        "collapse. Squared error without ties between its decays ends at an orthogonal frame, "
+        "which is not 0 here.",
+        ("nc2_rwu", "nc3_geo", "nc3_phd"),
+    ),
+    (
+        "sizes",
+        "Norms, logit gap and curvature",
+        "What a closed form predicts; see the comparison with theory below.",
+        ("square_W", "logit_gap", "hessian_W_largest"),
+    ),
+)
+
+
+def pictures(
+    runs: Mapping[Cell, Run], say: Callable[[str], None] = lambda line: None
+) -> tuple[Picture, ...]:
+    """Every figure that the runs have numbers for."""
+    made = []
+    width = _middle([cell.width for cell in runs])
+    grouped: dict[str, list[Run]] = {}
+    for cell, run in runs.items():
+        if cell.width == width:
+            grouped.setdefault(cell.loss.label, []).append(run)
+    measured = {name for run in runs.values() for r in run.records for name in r.measures}
+    measured |= {"train_error", "test_error"} if "test_accuracy" in measured else set()
+    for name, title, caption, wanted in CURVES:
+        drawings = [_curve(grouped, one, first) for first, one in _flagged(wanted, measured)]
+        if drawings:
+            say(f"figure: {name}")
+            suffix = f" Width {width:g}." if len({c.width for c in runs}) > 1 else ""
+            made.append(picture(name, title, caption + suffix, drawings))
+    for maker in (_theory, _heat_maps, _likenesses, _layers):
+        found = maker(runs)
+        if found is not None:
+            say(f"figure: {found.name}")
+            made.append(found)
+    return tuple(made)
+
+
+def _flagged(wanted: Sequence[str], measured: set[str]) -> list[tuple[bool, str]]:
+    there = [name for name in wanted if name in measured]
+    return [(place == 0, name) for place, name in enumerate(there)]
+
+
+def _curve(grouped: Mapping[str, Sequence[Run]], name: str, first: bool) -> Drawing:
+    def draw(ax: Any) -> Any:
+        curves(grouped, name, ax)
+        if first:
+            ax.legend()
+        return ax
+
+    return name, f"{label_of(name)} against epochs, one line per objective", draw
+
+
+def _theory(runs: Mapping[Cell, Run]) -> Picture | None:
+    shown = [
+        Row(f"width {cell.width:g}", cell.loss.label, run_against_theory(run))
+        for cell, run in runs.items()
+        if cell.seed == min(c.seed for c in runs)
+    ]
+    return picture(
+        "theory",
+        "Networks against the minimum of the model",
+        "Deviation of four quantities from the global minimum of the unconstrained feature model "
+        "with the same loss, sizes and decays. First seed of every objective and width.",
+        [("deviations", "deviations from theory", lambda ax: draw_against_theory(shown, ax))],
+    )
+
+
+def _heat_maps(runs: Mapping[Cell, Run]) -> Picture | None:
+    if len({cell.loss.label for cell in runs}) < 2:
+        return None
+    found = summaries(rows(runs), ["test_accuracy", "ece"])
+    there = [
+        name for name in ("test_accuracy", "ece") if any(s.name == name and s.num for s in found)
+    ]
+    if not there:
+        return None
+
+    def drawing(name: str) -> Drawing:
+        percent = name in PERCENT
+        alt = f"{label_of(name)} of every objective at every width"
+        return name, alt, lambda ax: heat_map(found, name, ax, percent=percent)
+
+    return picture(
+        "heat",
+        "Every objective at every width",
+        "Means over seeds with their standard deviation.",
+        [drawing(name) for name in there],
+    )
+
+
+def _likenesses(runs: Mapping[Cell, Run]) -> Picture | None:
+    width = _middle([cell.width for cell in runs])
+    seeds = {c.seed for c, run in runs.items() if c.width == width and run.assessment is not None}
+    if len(seeds) < 2:
+        return None
+    found = likeness(runs, width)
+
+    def drawing(name: str) -> Drawing:
+        alt = f"{label_of(name)} between objectives"
+        return name, alt, lambda ax: likeness_map(found, name, ax)
+
+    return picture(
+        "likeness",
+        "How alike the objectives are",
+        "Between networks of different seeds: the diagonal is what another seed alone changes, so "
+        "objectives with equivalent features have off-diagonal values as large as the diagonal.",
+        [drawing(name) for name in ("agreement", "cka")],
+    )
+
+
+def _layers(runs: Mapping[Cell, Run]) -> Picture | None:
+    width = _middle([cell.width for cell in runs])
+    first: dict[str, Run] = {}
+    for cell, run in runs.items():
+        if cell.width == width and run.assessment is not None:
+            first.setdefault(cell.loss.label, run)
+    chosen = list(first.items())[:3]
+    if not chosen:
+        return None
+
+    def drawing(label: str, run: Run) -> Drawing:
+        values = run.assessment.layers if run.assessment is not None else None
+        names = [f"layer {i}" for i in range(1, len(values))] + ["features"]  # type: ignore[arg-type]
+
+        def draw(ax: Any) -> Any:
+            layer_map(values, names, ax)
+            ax.set_title(label)
+            return ax
+
+        return label.split("(")[0], f"CKA between the layers trained with {label}", draw
+
+    return picture(
+        "layers",
+        "Similarity of the layers",
+        "Debiased linear CKA between the layers of one network on test images.",
+        [drawing(label, run) for label, run in chosen],
+    )
+
+
+def _middle(values: Sequence[float]) -> float:
+    """The largest width that is not above 1, or the least there is: figures show one width."""
+    below = [value for value in values if value <= 1]
+    return max(below) if below else min(values)
