@@ -58,6 +58,16 @@ class FixedClassifier:
         """N = K n."""
         return self.num_classes * self.n
 
+    @property
+    def counts_tuple(self) -> tuple[int, ...]:
+        """Samples per class."""
+        return (self.n,) * self.num_classes
+
+    @property
+    def lambda_W(self) -> float:
+        """0: what is fixed has no decay."""
+        return 0.0
+
 
 @dataclass(frozen=True)
 class FixedMinimiser:

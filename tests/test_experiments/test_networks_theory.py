@@ -141,7 +141,7 @@ def test_the_model_has_the_decays_of_the_run():
     ("changes", "reason"),
     [
         ({"objective": "cosine-softmax"}, "no function of the logits"),
-        ({"fixed_etf": True}, "fixed"),
+        ({"fixed_etf": True, "decay": WeightDecay(0.1)}, "no decay to estimate"),
         ({"decay": WeightDecay(0.0)}, "no minimiser"),
         ({"decay": WeightDecay(0.1)}, "zero"),
     ],
@@ -151,6 +151,37 @@ def test_runs_that_no_model_describes_say_why(changes, reason):
     assert isinstance(made, NoTheory)
     assert reason in made.reason
     assert not made
+
+
+@pytest.mark.parametrize("features", ["linear", "relu"])
+def test_a_fixed_classifier_has_a_model_of_its_own(features):
+    architecture = dataclasses.replace(settings().architecture, features=features)
+    decay = FeatureDecay(0.02, 0.03, 0.04)
+    run = settings("ls", architecture=architecture, decay=decay, fixed_etf=True)
+    relu = features == "relu"
+    model = matching_model(run, [N] * K)
+    assert (model.lambda_H, model.lambda_b, model.counts_tuple) == (0.03, 0.04, (N,) * K)
+    made = predict(model, nonnegative=relu)
+    # The point itself: features along e_k, or along the rows of W, with the gap that is predicted.
+    W = np.asarray(initial_network(run, (4, 6, 2), K).head.W, np.float64)
+    rows = np.eye(K, D) * np.sqrt((K - 1) / K) if relu else W * (K - 1) / K
+    H = made.gap * np.repeat(rows, N, axis=0)
+    found = compare(model, made, H, H @ W.T, W, np.zeros(K), np.repeat(np.arange(K), N))
+    for quantity in QUANTITIES:
+        assert getattr(found, quantity).ratio == pytest.approx(1, abs=1e-6)  # W is float32
+    assert found.c is None
+    for counts, wanted in (([4, 4, 3], "unequal counts"), ([N] * 6, "d < K")):
+        other = matching_model(run, counts)
+        if relu or wanted == "unequal counts":
+            assert wanted in other.reason
+    assert (
+        matching_model(
+            dataclasses.replace(run, bias=False, decay=FeatureDecay(0.02, 0.03)), [N] * K
+        ).lambda_b
+        is None
+    )
+    focal = dataclasses.replace(run, objective="focal", parameters={})
+    assert "no known minimiser" in predict(matching_model(focal, [N] * K)).reason
 
 
 def test_other_samples_than_the_models_are_refused():
