@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from experiments.networks.architectures import Architecture
+from experiments.networks.data.changes import balanced, standardise
+from experiments.networks.data.embedded import digits
 from experiments.networks.theory import (
     NoTheory,
     compare,
@@ -234,3 +236,32 @@ def test_a_network_reaches_the_minimum_of_its_model(features):
     )
     other = network_against_theory(dataclasses.replace(run, architecture=relu), network, X, y)
     assert abs(other.W_squared.ratio - 1) > 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("objective", "features", "d", "lambda_W", "epochs"),
+    [
+        ("ce", "linear", 32, 0.1, 100),
+        ("ls", "relu", 128, 0.1, 100),
+        ("mse", "linear", 32, 0.02, 300),
+    ],
+)
+def test_networks_on_digits_reach_it_within_a_per_cent(objective, features, d, lambda_W, epochs):
+    data = standardise(balanced(digits()))
+    X, y = data.train.images, data.train.labels
+    decay = FeatureDecay(lambda_W, 0.2**2 / (10 * len(y) * lambda_W))  # c = 0.2
+    run = TrainSettings(
+        objective,
+        architecture=Architecture("mlp", features=features),
+        d=d,
+        epochs=epochs,
+        learning_rate=0.2,
+        max_gradient_norm=1.0,
+        decay=decay,
+    )
+    made = network_against_theory(run, train(run, X, y, 10).state.network, X, y)
+    assert made.c == pytest.approx(0.2)
+    for quantity in QUANTITIES:
+        assert getattr(made, quantity).ratio == pytest.approx(1, abs=0.01)
+    assert made.gap_spread < 0.05 * made.gap.measured
