@@ -1,5 +1,7 @@
 """The figure of networks against the model: marks where the numbers say, and no overlaps."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -74,8 +76,16 @@ def test_the_scale_holds_what_is_far_and_says_what_is_beyond():
     assert drawn["^"] == [-1.0]
     ax.figure.draw_without_rendering()
     labels = [text.get_text() for text in ax.get_xticklabels()]
-    assert "\N{MINUS SIGN}100 %" in labels
-    assert "\N{MINUS SIGN}1000 %" not in labels
+    assert {"\N{MINUS SIGN}100", "0", "+1000"} <= set(labels)
+    assert "\N{MINUS SIGN}1000" not in labels
+
+
+def test_a_group_with_estimated_decay_says_so():
+    estimated = dataclasses.replace(comparison(1, 1, 1, 1), estimated=True)
+    for outcomes, said in (((estimated,), True), ((estimated, comparison(1, 1, 1, 1)), False)):
+        rows = [Row("all weights", "ce", outcome) for outcome in outcomes]
+        header = draw_against_theory(rows, panel()).texts[0].get_text()
+        assert ("estimated" in header) is said
 
 
 def test_a_theory_at_the_origin_has_no_ratio():

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from experiments.networks.architectures import Architecture
+from experiments.networks.data.changes import balanced, standardise
+from experiments.networks.data.embedded import digits
 from experiments.networks.theory import (
     NoTheory,
     compare,
@@ -141,7 +143,7 @@ def test_the_model_has_the_decays_of_the_run():
     ("changes", "reason"),
     [
         ({"objective": "cosine-softmax"}, "no function of the logits"),
-        ({"fixed_etf": True}, "fixed"),
+        ({"fixed_etf": True, "decay": WeightDecay(0.1)}, "no decay to estimate"),
         ({"decay": WeightDecay(0.0)}, "no minimiser"),
         ({"decay": WeightDecay(0.1)}, "zero"),
     ],
@@ -151,6 +153,37 @@ def test_runs_that_no_model_describes_say_why(changes, reason):
     assert isinstance(made, NoTheory)
     assert reason in made.reason
     assert not made
+
+
+@pytest.mark.parametrize("features", ["linear", "relu"])
+def test_a_fixed_classifier_has_a_model_of_its_own(features):
+    architecture = dataclasses.replace(settings().architecture, features=features)
+    decay = FeatureDecay(0.02, 0.03, 0.04)
+    run = settings("ls", architecture=architecture, decay=decay, fixed_etf=True)
+    relu = features == "relu"
+    model = matching_model(run, [N] * K)
+    assert (model.lambda_H, model.lambda_b, model.counts_tuple) == (0.03, 0.04, (N,) * K)
+    made = predict(model, nonnegative=relu)
+    # The point itself: features along e_k, or along the rows of W, with the gap that is predicted.
+    W = np.asarray(initial_network(run, (4, 6, 2), K).head.W, np.float64)
+    rows = np.eye(K, D) * np.sqrt((K - 1) / K) if relu else W * (K - 1) / K
+    H = made.gap * np.repeat(rows, N, axis=0)
+    found = compare(model, made, H, H @ W.T, W, np.zeros(K), np.repeat(np.arange(K), N))
+    for quantity in QUANTITIES:
+        assert getattr(found, quantity).ratio == pytest.approx(1, abs=1e-6)  # W is float32
+    assert found.c is None
+    for counts, wanted in (([4, 4, 3], "unequal counts"), ([N] * 6, "d < K")):
+        other = matching_model(run, counts)
+        if relu or wanted == "unequal counts":
+            assert wanted in other.reason
+    assert (
+        matching_model(
+            dataclasses.replace(run, bias=False, decay=FeatureDecay(0.02, 0.03)), [N] * K
+        ).lambda_b
+        is None
+    )
+    focal = dataclasses.replace(run, objective="focal", parameters={})
+    assert "no known minimiser" in predict(matching_model(focal, [N] * K)).reason
 
 
 def test_other_samples_than_the_models_are_refused():
@@ -203,3 +236,32 @@ def test_a_network_reaches_the_minimum_of_its_model(features):
     )
     other = network_against_theory(dataclasses.replace(run, architecture=relu), network, X, y)
     assert abs(other.W_squared.ratio - 1) > 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("objective", "features", "d", "lambda_W", "epochs"),
+    [
+        ("ce", "linear", 32, 0.1, 100),
+        ("ls", "relu", 128, 0.1, 100),
+        ("mse", "linear", 32, 0.02, 300),
+    ],
+)
+def test_networks_on_digits_reach_it_within_a_per_cent(objective, features, d, lambda_W, epochs):
+    data = standardise(balanced(digits()))
+    X, y = data.train.images, data.train.labels
+    decay = FeatureDecay(lambda_W, 0.2**2 / (10 * len(y) * lambda_W))  # c = 0.2
+    run = TrainSettings(
+        objective,
+        architecture=Architecture("mlp", features=features),
+        d=d,
+        epochs=epochs,
+        learning_rate=0.2,
+        max_gradient_norm=1.0,
+        decay=decay,
+    )
+    made = network_against_theory(run, train(run, X, y, 10).state.network, X, y)
+    assert made.c == pytest.approx(0.2)
+    for quantity in QUANTITIES:
+        assert getattr(made, quantity).ratio == pytest.approx(1, abs=0.01)
+    assert made.gap_spread < 0.05 * made.gap.measured

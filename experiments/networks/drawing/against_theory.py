@@ -25,9 +25,9 @@ QUANTITIES = (
 # cent of theory or several tens of it away.
 LINEAR = 0.01
 # Half the height of a row that its four markers share.
-HALF = 0.3
+HALF = 0.33
 # Rows left free above each group, for its name.
-HEADER = 1.0
+HEADER = 1.15
 MORE = 10.0  # the largest deviation drawn as it is
 
 
@@ -51,7 +51,7 @@ def draw_against_theory(rows: Sequence[Row], ax: Axes) -> Axes:
 
     The scale is linear within 1 % (shaded) and logarithmic beyond; markers at an edge are beyond
     it. A network without theory has the reason in its row. Where lambda_H was estimated from the
-    network, |W|^2 and |H|^2 deviate alike, and the row says so.
+    networks, |W|^2 and |H|^2 deviate alike, and the name of the group says so.
 
     Args:
         rows: groups stand in the order of their first row, rows within a group in theirs.
@@ -81,8 +81,8 @@ def draw_against_theory(rows: Sequence[Row], ax: Axes) -> Axes:
         y += HEADER
         ax.text(
             0.0,
-            y - 0.25,
-            group,
+            y,
+            _header(group, rows),
             transform=ax.get_yaxis_transform(),
             fontweight="bold",
             va="center",
@@ -93,16 +93,16 @@ def draw_against_theory(rows: Sequence[Row], ax: Axes) -> Axes:
             _draw_row(row, y, reach, ax)
             names.append(loss_label(row.loss))
             places.append(y)
-    ax.set_ylim(y + 0.6, 0.3)
-    ax.set_xlim(-reach * 1.3, reach * 1.3)
+    ax.set_ylim(y + 0.6, 0.5)
+    ax.set_xlim(-min(reach, 1.0) * 1.3, reach * 1.3)  # what is measured is not negative
     ax.set_yticks(places, names)
     ax.tick_params(axis="y", length=0)
     ticks = [sign * x for x in (0.01, 0.1, 1.0, MORE) if x <= reach for sign in (1, -1)]
-    ticks = [x for x in ticks if x >= -1]  # measured quantities are not negative
+    ticks = [x for x in ticks if x >= -1]
     ax.xaxis.set_major_locator(FixedLocator([0.0, *ticks]))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(_per_cent))
-    ax.set_xlabel("measured / theory $-$ 1")
+    ax.set_xlabel("measured / theory $-$ 1, in per cent")
     ax.legend(
         handles=[
             Line2D([], [], linestyle="none", marker=marker, color=colour, label=name)
@@ -115,6 +115,12 @@ def draw_against_theory(rows: Sequence[Row], ax: Axes) -> Axes:
         columnspacing=1.2,
     )
     return ax
+
+
+def _header(group: str, rows: Sequence[Row]) -> str:
+    outcomes = [row.outcome for row in rows if row.group == group]
+    found = [one.estimated for one in outcomes if isinstance(one, Comparison)]
+    return f"{group} ($\\lambda_H$ estimated)" if found and all(found) else group
 
 
 def _deviations(outcome: Comparison) -> list[float]:
@@ -161,4 +167,4 @@ def _note(text: str, y: float, ax: Axes) -> None:
 
 
 def _per_cent(x: float, _: object) -> str:
-    return "0" if x == 0 else f"{100 * x:+.0f} %".replace("-", "\N{MINUS SIGN}")
+    return "0" if x == 0 else f"{100 * x:+.0f}".replace("-", "\N{MINUS SIGN}")

@@ -15,6 +15,7 @@ from experiments.networks.theory.prediction import Prediction, predict
 from experiments.networks.training import FeatureDecay, TrainSettings
 from ufm.columns import column_losses
 from ufm.errors import InputError
+from ufm.fixed_classifier import FixedClassifier
 from ufm.plain import UFM
 
 
@@ -46,7 +47,7 @@ class Comparison:
         gap: mean over samples of the own logit minus the mean of the others.
         gap_spread: standard deviation over samples of the same, 0 at the minimum of a balanced
             model.
-        c: sqrt(K N lambda_W lambda_H).
+        c: sqrt(K N lambda_W lambda_H); None for a fixed classifier, which has no decay.
         lambda_H: decay of the features.
         estimated: whether lambda_H was estimated from the network; then |W|^2 and |H|^2 deviate by
             equal factors, by construction.
@@ -58,14 +59,14 @@ class Comparison:
     H_squared: Quantity
     gap: Quantity
     gap_spread: float
-    c: float
+    c: float | None
     lambda_H: float
     estimated: bool
     prediction: Prediction
 
 
 def compare(
-    model: UFM,
+    model: UFM | FixedClassifier,
     prediction: Prediction,
     features: npt.ArrayLike,
     logits: npt.ArrayLike,
@@ -119,7 +120,7 @@ def compare(
         H_squared=Quantity(H_squared, prediction.H_squared),
         gap=Quantity(float(gaps.mean()), prediction.gap),
         gap_spread=float(gaps.std()),
-        c=model.c,
+        c=model.c if isinstance(model, UFM) else None,
         lambda_H=float(model.lambda_H),
         estimated=estimated,
         prediction=prediction,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from experiments.networks.theory.matching import NoTheory
 from landscape.solve import solve
+from ufm.fixed_classifier import FixedClassifier, fixed_minimiser
 from ufm.minimizers import thresholds
 from ufm.nonnegative import nonnegative_minimiser, nonnegative_threshold
 from ufm.plain import UFM
@@ -34,7 +35,8 @@ class Prediction:
         W_squared, H_squared: |W|^2, and |H|^2 over all N features.
         gap: mean over samples of the own logit minus the mean of the others.
         frame: of the class features: "simplex ETF", "orthogonal frame", "origin", or "neither".
-        threshold: the c from which on the minimum is at W H = 0, None where not known.
+        threshold: the c from which on the minimum is at W H = 0, None where not known or where the
+            classifier is fixed.
         evidence: why this is the global minimum.
     """
 
@@ -47,10 +49,11 @@ class Prediction:
     evidence: str
 
 
-def predict(model: UFM, *, nonnegative: bool = False) -> Prediction | NoTheory:
+def predict(model: UFM | FixedClassifier, *, nonnegative: bool = False) -> Prediction | NoTheory:
     """The global minimum of a model, in closed form or else solved for.
 
-    Closed forms: ``ufm.global_minimiser``, and ``ufm.nonnegative`` for features that leave a ReLU.
+    Closed forms: ``ufm.global_minimiser``, ``ufm.nonnegative`` for features that leave a ReLU, and
+    ``ufm.fixed_classifier``.
     Otherwise, without the sign, the reduced problem is solved by trust-region Newton from random
     starts, and accepted only if its duality gap proves it (``ufm.certificate``).
 
@@ -64,7 +67,26 @@ def predict(model: UFM, *, nonnegative: bool = False) -> Prediction | NoTheory:
         >>> [predict(model, nonnegative=relu).frame for relu in (False, True)]
         ['simplex ETF', 'orthogonal frame']
     """
+    if isinstance(model, FixedClassifier):
+        return _fixed(model, nonnegative)
     return _nonnegative(model) if nonnegative else _free(model)
+
+
+def _fixed(model: FixedClassifier, nonnegative: bool) -> Prediction | NoTheory:
+    found = fixed_minimiser(model, nonnegative=nonnegative)
+    if found is None:
+        return NoTheory(f"{model.loss.name} has no known minimiser under a fixed classifier")
+    frame = "origin" if found.a == 0 else "orthogonal frame" if nonnegative else "simplex ETF"
+    evidence = f"closed form (E-1), {model.loss.properties(model.num_classes).convex.evidence}"
+    return Prediction(
+        objective=found.value,
+        W_squared=float(model.num_classes),  # K rows of norm 1
+        H_squared=found.H_squared,
+        gap=found.a,
+        frame=frame,
+        threshold=None,
+        evidence=evidence,
+    )
 
 
 def _nonnegative(model: UFM) -> Prediction | NoTheory:
