@@ -80,9 +80,10 @@ def compare(
     from experiments.networks.training import Outcome
 
     specs = tuple(read_loss_spec(text) for text in loss or LOSSES)
+    request = data.request()
     plan = Plan(
-        data.request(),
-        make_settings(network, training, decay),
+        request,
+        make_settings(network, training, decay, request.load()),
         specs,
         _numbers(widths),
         tuple(range(seeds)),

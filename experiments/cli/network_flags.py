@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 DATA_PANEL, NETWORK_PANEL, TRAINING_PANEL, DECAY_PANEL = "Data", "Network", "Training", "Decay"
-# Decays of the default, those of the unconstrained feature model: c = 0.026 for the digits, well
-# below the threshold, and a logit gap of about six.
-LAMBDA_W, LAMBDA_H = 5e-3, 1e-5
+# Where small networks reach the minimum of the model within a per cent: c well below the threshold,
+# and |H|^2 not much larger than |W|^2.
+LAMBDA_W, C = 0.02, 0.2
 
 Folder = Annotated[
     Path | None,
@@ -206,7 +206,7 @@ class TrainingFlags:
         typer.Option(
             "--lr", metavar="RATE", help="First learning rate.", rich_help_panel=TRAINING_PANEL
         ),
-    ] = 0.1
+    ] = 0.2
     schedule: Annotated[
         str,
         typer.Option(
@@ -236,7 +236,7 @@ class TrainingFlags:
             help="Longer gradients are shortened to it; 0 for never.",
             rich_help_panel=TRAINING_PANEL,
         ),
-    ] = 5.0
+    ] = 1.0
     flip: Annotated[
         bool,
         typer.Option(
@@ -283,7 +283,18 @@ class NetworkDecayFlags:
             "--lambda-h",
             metavar="VALUE",
             help="With ufm: decay of the features, a sum over all samples.",
-            show_default=str(LAMBDA_H),
+            show_default="by --c",
+            rich_help_panel=DECAY_PANEL,
+        ),
+    ] = None
+    c: Annotated[
+        float | None,
+        typer.Option(
+            "--c",
+            metavar="VALUE",
+            help="With ufm: sqrt(K N lambda_W lambda_H), instead of --lambda-h; collapse of cross "
+            "entropy to the origin is at 1.",
+            show_default=str(C),
             rich_help_panel=DECAY_PANEL,
         ),
     ] = None
@@ -308,34 +319,46 @@ class NetworkDecayFlags:
         ),
     ] = None
 
-    def make(self) -> Any:
-        """The decay.
+    def make(self, num_classes: int, num_samples: int) -> Any:
+        """The decay for so many classes and train samples.
 
         Raises:
-            InputError: an unknown kind, or a value that belongs to the other kind.
+            InputError: an unknown kind, or flags that contradict each other.
         """
         from experiments.networks.training import FeatureDecay, WeightDecay
         from ufm.errors import InputError
 
-        own = {"lambda_W": self.lambda_w, "lambda_H": self.lambda_h, "lambda_b": self.lambda_b}
-        flags = dict(zip(own, ("--lambda-w", "--lambda-h", "--lambda-b"), strict=True))
-        given = {name: value for name, value in own.items() if value is not None}
+        own = {
+            "--lambda-w": self.lambda_w,
+            "--lambda-h": self.lambda_h,
+            "--c": self.c,
+            "--lambda-b": self.lambda_b,
+        }
+        given = [flag for flag, value in own.items() if value is not None]
         if self.decay == "all":
             if given:
-                names = ", ".join(flags[name] for name in given)
-                raise InputError(f"{names} belongs to --decay ufm", "--decay all", "drop it")
+                raise InputError(
+                    f"{', '.join(given)}: only with --decay ufm", "--decay all", "drop it"
+                )
             return WeightDecay() if self.weight_decay is None else WeightDecay(self.weight_decay)
         if self.decay != "ufm":
             raise InputError("Need --decay ufm or all", repr(self.decay), "choose one")
         if self.weight_decay is not None:
-            raise InputError("--weight-decay belongs to --decay all", "--decay ufm", "drop it")
-        return FeatureDecay(**{"lambda_W": LAMBDA_W, "lambda_H": LAMBDA_H, **given})
+            raise InputError("--weight-decay: only with --decay all", "--decay ufm", "drop it")
+        if self.lambda_h is not None and self.c is not None:
+            raise InputError("Give --lambda-h or --c, not both", f"--c {self.c:g}", "drop one")
+        lambda_w = LAMBDA_W if self.lambda_w is None else self.lambda_w
+        lambda_b = 0.0 if self.lambda_b is None else self.lambda_b
+        if self.lambda_h is not None:
+            return FeatureDecay(lambda_w, self.lambda_h, lambda_b)
+        c = C if self.c is None else self.c
+        return FeatureDecay.at(c, lambda_w, num_classes, num_samples, lambda_b)
 
 
 def make_settings(
-    network: NetworkFlags, training: TrainingFlags, decay: NetworkDecayFlags, width: float = 1.0
+    network: NetworkFlags, training: TrainingFlags, decay: NetworkDecayFlags, dataset: Any
 ) -> Any:
-    """The settings that the flags choose, with objective and seed still at their defaults.
+    """The settings for a data set, with objective, width and seed still at their defaults.
 
     Raises:
         InputError: a value outside its domain.
@@ -344,7 +367,7 @@ def make_settings(
     from experiments.networks.training import Augmentation, TrainSettings
 
     return TrainSettings(
-        architecture=Architecture(network.network, width, network.depth, network.features),
+        architecture=Architecture(network.network, depth=network.depth, features=network.features),
         d=network.d,
         bias=network.bias,
         fixed_etf=network.fixed_etf,
@@ -355,7 +378,7 @@ def make_settings(
         momentum=training.momentum,
         nesterov=training.nesterov,
         max_gradient_norm=training.max_gradient_norm or None,
-        decay=decay.make(),
+        decay=decay.make(dataset.num_classes, dataset.train.num_samples),
         augmentation=Augmentation(crop=training.crop, flip=training.flip),
         precision=network.precision,
     )

@@ -98,10 +98,10 @@ def train(
     from experiments.networks.theory.runs import run_against_theory
     from experiments.networks.training import Outcome
 
-    settings = make_settings(network, training, decay, width)
-    plan = Plan(data.request(), settings, (read_loss_spec(loss),), (width,), (seed,), measure_every)
-    cell = plan.cells[0]
-    dataset = cell.request.data.load()
+    spec, request = read_loss_spec(loss), data.request()
+    dataset = request.load()
+    settings = make_settings(network, training, decay, dataset)
+    cell = Plan(request, settings, (spec,), (width,), (seed,), measure_every).cells[0]
     others = other_sets(dataset, tuple(other or ()))
     folder = RUNS / cell.folder if out is None else out
     if not as_json:

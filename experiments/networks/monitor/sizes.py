@@ -10,7 +10,7 @@ import numpy.typing as npt
 from experiments.networks.monitor.seen import Matrix, Seen
 
 
-def logit_gaps(logits: Matrix, labels: npt.NDArray[np.int32]) -> Matrix:
+def logit_gaps(logits: Matrix, labels: npt.NDArray[np.integer]) -> Matrix:
     """z_y - mean of the other logits, of every sample, (N,): alpha at a collapsed minimiser.
 
     Example:

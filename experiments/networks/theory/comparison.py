@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from experiments.networks.architectures import Network, embed
 from experiments.networks.measures.inputs import logits_and_labels, matrix, same_samples
+from experiments.networks.monitor.sizes import logit_gaps
 from experiments.networks.theory.matching import NoTheory, matching_model
 from experiments.networks.theory.prediction import Prediction, predict
 from experiments.networks.training import FeatureDecay, TrainSettings
@@ -35,6 +37,24 @@ class Quantity:
     def ratio(self) -> float:
         """measured / predicted; nan where the prediction is zero."""
         return self.measured / self.predicted if self.predicted else math.nan
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Numbers of a network on all training samples.
+
+    Attributes:
+        loss: mean over the samples, without decay.
+        W_squared, H_squared, b_squared: |W|^2, |H|^2 over all samples, |b|^2.
+        gap, gap_spread: mean and standard deviation of the logit gap.
+    """
+
+    loss: float
+    W_squared: float
+    H_squared: float
+    b_squared: float
+    gap: float
+    gap_spread: float
 
 
 @dataclass(frozen=True)
@@ -106,20 +126,45 @@ def compare(
     if counts != model.counts_tuple:
         rule = f"Need {model.counts_tuple} samples per class, as the model has"
         raise InputError(rule, counts, "pass the training samples, all of them")
-    W_squared, H_squared = float(np.sum(W**2)), float(np.sum(H**2))
-    value = float(np.mean(np.asarray(column_losses(model.loss, Z.T, y))))
-    value += 0.5 * float(model.lambda_W) * W_squared + 0.5 * float(model.lambda_H) * H_squared
-    if b is not None:
-        bias = np.asarray(b, np.float64)
-        value += 0.5 * float(model.lambda_b or 0.0) * float(bias @ bias)
-    own = Z[np.arange(len(y)), y]
-    gaps = own - (Z.sum(axis=1) - own) / (Z.shape[1] - 1)
+    gaps = logit_gaps(Z, y)
+    bias = np.zeros(len(W)) if b is None else np.asarray(b, np.float64)
+    measured = Measured(
+        loss=float(np.mean(np.asarray(column_losses(model.loss, Z.T, y)))),
+        W_squared=float(np.sum(W**2)),
+        H_squared=float(np.sum(H**2)),
+        b_squared=float(bias @ bias),
+        gap=float(gaps.mean()),
+        gap_spread=float(gaps.std()),
+    )
+    return beside(model, prediction, measured, estimated=estimated)
+
+
+def beside(
+    model: UFM | FixedClassifier,
+    prediction: Prediction,
+    measured: Measured,
+    *,
+    estimated: bool = False,
+) -> Comparison:
+    """Numbers of a network beside those of a model's minimum.
+
+    Args:
+        model: for its decays.
+        prediction: of that model.
+        measured: on all training samples.
+        estimated: whether lambda_H of the model was estimated.
+    """
+    value = measured.loss + 0.5 * (
+        float(model.lambda_W) * measured.W_squared
+        + float(model.lambda_H) * measured.H_squared
+        + float(model.lambda_b or 0.0) * measured.b_squared
+    )
     return Comparison(
         objective=Quantity(value, prediction.objective),
-        W_squared=Quantity(W_squared, prediction.W_squared),
-        H_squared=Quantity(H_squared, prediction.H_squared),
-        gap=Quantity(float(gaps.mean()), prediction.gap),
-        gap_spread=float(gaps.std()),
+        W_squared=Quantity(measured.W_squared, prediction.W_squared),
+        H_squared=Quantity(measured.H_squared, prediction.H_squared),
+        gap=Quantity(measured.gap, prediction.gap),
+        gap_spread=measured.gap_spread,
         c=model.c if isinstance(model, UFM) else None,
         lambda_H=float(model.lambda_H),
         estimated=estimated,
@@ -156,12 +201,28 @@ def network_against_theory(
     W = np.asarray(network.head.W, np.float64)
     counts = np.bincount(np.asarray(labels), minlength=network.num_classes).tolist()
     norms = float(np.sum(W**2)), float(np.sum(features**2))
+    found = theory_of(settings, counts, norms)
+    if isinstance(found, NoTheory):
+        return found
+    estimated = not isinstance(settings.decay, FeatureDecay)
+    b = network.head.b
+    return compare(*found, features, logits, W, b, labels, estimated=estimated)
+
+
+def theory_of(
+    settings: TrainSettings, counts: Sequence[int], norms: tuple[float, float]
+) -> tuple[UFM | FixedClassifier, Prediction] | NoTheory:
+    """The model that settings describe, and the prediction of its minimum.
+
+    Args: as ``matching_model``.
+
+    Example:
+        >>> model, prediction = theory_of(TrainSettings(d=5), [4, 4, 4], (1.0, 1.0))
+        >>> prediction.frame
+        'simplex ETF'
+    """
     model = matching_model(settings, counts, norms)
     if isinstance(model, NoTheory):
         return model
     prediction = predict(model, nonnegative=settings.architecture.features == "relu")
-    if isinstance(prediction, NoTheory):
-        return prediction
-    estimated = not isinstance(settings.decay, FeatureDecay)
-    b = network.head.b
-    return compare(model, prediction, features, logits, W, b, labels, estimated=estimated)
+    return prediction if isinstance(prediction, NoTheory) else (model, prediction)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from experiments.networks.runs import Run
-from experiments.networks.theory.comparison import Comparison, Quantity
-from experiments.networks.theory.matching import NoTheory, matching_model
-from experiments.networks.theory.prediction import predict
+from experiments.networks.theory.comparison import Comparison, Measured, beside, theory_of
+from experiments.networks.theory.matching import NoTheory
 from experiments.networks.training import FeatureDecay, Outcome
 
 
@@ -20,24 +19,15 @@ def run_against_theory(run: Run) -> Comparison | NoTheory:
     if run.outcome is not Outcome.COMPLETED:
         return NoTheory(f"the run did not end: {run.outcome.value}")
     found, settings = run.final, run.request.settings
-    model = matching_model(settings, run.counts, (found["square_W"], found["square_H"]))
-    if isinstance(model, NoTheory):
-        return model
-    prediction = predict(model, nonnegative=settings.architecture.features == "relu")
-    if isinstance(prediction, NoTheory):
-        return prediction
-    # The objective with the decay of the model, which is not that of the run if weights decay.
-    value = found["train_loss"] + 0.5 * float(model.lambda_W) * found["square_W"]
-    value += 0.5 * float(model.lambda_H) * found["square_H"]
-    value += 0.5 * float(model.lambda_b or 0.0) * found["square_b"]
-    return Comparison(
-        objective=Quantity(value, prediction.objective),
-        W_squared=Quantity(found["square_W"], prediction.W_squared),
-        H_squared=Quantity(found["square_H"], prediction.H_squared),
-        gap=Quantity(found["logit_gap"], prediction.gap),
+    measured = Measured(
+        loss=found["train_loss"],
+        W_squared=found["square_W"],
+        H_squared=found["square_H"],
+        b_squared=found["square_b"],
+        gap=found["logit_gap"],
         gap_spread=found["logit_gap_spread"],
-        c=model.c,
-        lambda_H=float(model.lambda_H),
-        estimated=not isinstance(settings.decay, FeatureDecay),
-        prediction=prediction,
     )
+    theory = theory_of(settings, run.counts, (measured.W_squared, measured.H_squared))
+    if isinstance(theory, NoTheory):
+        return theory
+    return beside(*theory, measured, estimated=not isinstance(settings.decay, FeatureDecay))

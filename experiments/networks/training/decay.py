@@ -43,6 +43,32 @@ class FeatureDecay:
 
     mode = "ufm"
 
+    @staticmethod
+    def at(
+        c: float, lambda_W: float, num_classes: int, num_samples: int, lambda_b: float = 0.0
+    ) -> FeatureDecay:
+        """The decay with lambda_H = c^2 / (K N lambda_W): c alone decides where collapse ends.
+
+        Args:
+            c: > 0; the threshold of cross entropy is 1.
+            lambda_W: > 0; the ratio to lambda_H sets |W| against |H|, and with ReLU features a
+                small one switches units off at the start.
+            num_classes: K.
+            num_samples: N.
+            lambda_b: as above.
+
+        Raises:
+            InputError: a value outside its domain.
+
+        Example:
+            >>> FeatureDecay.at(0.5, 0.125, 2, 8).lambda_H
+            0.125
+        """
+        remedy = "use 0.2, below the threshold 1"
+        c = require_positive(c, "c", remedy)
+        lambda_W = require_positive(lambda_W, "lambda_W", REMEDY)
+        return FeatureDecay(lambda_W, c**2 / (num_classes * num_samples * lambda_W), lambda_b)
+
     def __post_init__(self) -> None:
         require_positive(self.lambda_W, "lambda_W", REMEDY)
         require_positive(self.lambda_H, "lambda_H", REMEDY)
