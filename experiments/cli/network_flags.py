@@ -12,6 +12,7 @@ DATA_PANEL, NETWORK_PANEL, TRAINING_PANEL, DECAY_PANEL = "Data", "Network", "Tra
 # Where small networks reach the minimum of the model within a per cent: c well below the threshold,
 # and |H|^2 not much larger than |W|^2.
 LAMBDA_W, C = 0.02, 0.2
+MLP_FEATURES = 32
 
 Folder = Annotated[
     Path | None,
@@ -157,7 +158,7 @@ class NetworkFlags:
             "-d",
             metavar="INT",
             help="Feature dimension.",
-            show_default="that of the last hidden layer",
+            show_default="32 of mlp (or K), else that of the last hidden layer",
             rich_help_panel=NETWORK_PANEL,
         ),
     ] = None
@@ -366,9 +367,13 @@ def make_settings(
     from experiments.networks.architectures import Architecture
     from experiments.networks.training import Augmentation, TrainSettings
 
+    d = network.d
+    if d is None and network.network == "mlp":
+        # Wide linear features start far away, where large steps kill squared errors.
+        d = max(MLP_FEATURES, dataset.num_classes)
     return TrainSettings(
         architecture=Architecture(network.network, depth=network.depth, features=network.features),
-        d=network.d,
+        d=d,
         bias=network.bias,
         fixed_etf=network.fixed_etf,
         epochs=training.epochs,
