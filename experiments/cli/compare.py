@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +28,7 @@ from experiments.cli.output import deliver, envelope, prepare, show, stepwise, t
 EXAMPLES = (
     "ufm compare --data digits",
     'ufm compare --loss ce --loss "ls smoothing=0.1" --loss sigmoid --widths 0.25,1 --seeds 8',
+    "ufm compare --theory",
     "ufm compare --network convnet --features relu --decay all --workers 4",
 )
 COMPARISONS = Path("comparisons")
@@ -34,8 +36,16 @@ COMPARISONS = Path("comparisons")
 LOSSES = ("ce", "ls smoothing=0.05", "focal gamma=3", "mse")
 WIDTHS = "0.5,1"
 # With six seeds an exact sign-flip test can reach 2^-5.
-SEEDS = 6
-SHOWN = ("test_accuracy", "epoch_fitted", "nc1_geo", "nc1_fall", "nc3_geo", "ece")
+SEEDS, THEORY_SEEDS = 6, 3
+# Numbers of the table, and what they are called where there is little room.
+SHOWN = {
+    "test_accuracy": "test",
+    "epoch_fitted": "fitted at",
+    "nc1_geo": "NC1",
+    "nc1_fall": "fell by",
+    "nc3_geo": "NC3",
+    "ece": "ECE",
+}
 
 
 @expand_flags
@@ -57,8 +67,23 @@ def compare(
         str, typer.Option("--widths", metavar="0.5,1", help="Multipliers of the hidden layers.")
     ] = WIDTHS,
     seeds: Annotated[
-        int, typer.Option("--seeds", min=1, metavar="INT", help="Seeds 0, 1, ... of every network.")
-    ] = SEEDS,
+        int | None,
+        typer.Option(
+            "--seeds",
+            min=1,
+            metavar="INT",
+            help="Seeds 0, 1, ... of every network.",
+            show_default=f"{SEEDS}; {THEORY_SEEDS} with --theory",
+        ),
+    ] = None,
+    theory: Annotated[
+        bool,
+        typer.Option(
+            "--theory",
+            help="Hold networks against the model in three ways of training, which have features, "
+            "dimension and decay of their own: linear, ReLU, and decay of all weights.",
+        ),
+    ] = False,
     other: Probes = None,
     measure_every: Measured = None,
     workers: Annotated[
@@ -76,33 +101,42 @@ def compare(
     prepare()
     require_networks()
     from experiments.networks.comparison import Plan, execute, read_loss_spec, rows
-    from experiments.networks.comparison.page import write_page
+    from experiments.networks.comparison.against import deviations, plan_cells, variants
+    from experiments.networks.comparison.page import write_page, write_theory_page
     from experiments.networks.training import Outcome
 
     specs = tuple(read_loss_spec(text) for text in loss or LOSSES)
     request = data.request()
-    plan = Plan(
-        request,
-        make_settings(network, training, decay, request.load()),
-        specs,
-        _numbers(widths),
-        tuple(range(seeds)),
-        measure_every,
+    dataset = request.load()
+    settings = make_settings(network, training, decay, dataset)
+    number = seeds or (THEORY_SEEDS if theory else SEEDS)
+    ways: dict[Any, str] = {}
+    if theory:
+        _require_own(network, decay, widths)
+        ways = plan_cells(request, variants(settings, dataset), specs, tuple(range(number)))
+        cells = tuple(ways)
+    else:
+        values = _numbers(widths)
+        plan = Plan(request, settings, specs, values, tuple(range(number)), measure_every)
+        cells = plan.cells
+    folder = (
+        COMPARISONS / (data.data.partition(":")[0] + "-theory" * theory) if out is None else out
     )
-    folder = COMPARISONS / data.data.partition(":")[0] if out is None else out
     if not as_json:
-        show(f"Comparing {len(specs)} objectives in {len(plan.cells)} runs, to {folder}")
+        show(f"Comparing {len(specs)} objectives in {len(cells)} runs, to {folder}")
     count = Counter()
 
     def work(say: Callable[[str], None]) -> Any:
         runs, failures = execute(
-            plan.cells,
+            cells,
             folder,
             others=tuple(other or ()),
             workers=workers,
             say=lambda done, total: say(count(done, total)),
             provenance=provenance_of(["ufm", *sys.argv[1:]]),
         )
+        if theory:
+            return runs, failures, write_theory_page(runs, failures, ways, folder, say=say)
         return runs, failures, write_page(runs, failures, folder, say=say)
 
     try:
@@ -111,7 +145,8 @@ def compare(
         warn(f"the runs done so far stay in {folder}; the same command goes on from there")
         raise
     found = rows(runs)
-    stopped = [row for row in found if row.outcome is not Outcome.COMPLETED]
+    lines = deviations(runs, ways) if theory else ()
+    concluded = {} if theory else _conclusions(runs, found)
     record = {
         "folder": str(folder),
         "page": str(page),
@@ -120,24 +155,46 @@ def compare(
                 "loss": row.loss,
                 "width": row.width,
                 "seed": row.seed,
+                **({"trained_with": ways[cell]} if theory else {}),
                 "outcome": row.outcome.name,
                 "numbers": dict(row.numbers),
             }
-            for row in found
+            for cell, row in zip(runs, found, strict=True)
         ],
         "failures": [{"run": f.cell.folder, "message": f.message} for f in failures],
-        **_conclusions(runs, found),
+        **({"theory": [asdict(line) for line in lines]} if theory else concluded),
     }
-    deliver(envelope("compare", plan.cells[0].request.record(), record), as_json=as_json, out=None)
+    deliver(envelope("compare", cells[0].request.record(), record), as_json=as_json, out=None)
     if not as_json:
-        show(_table(found), record["statement"], _claims_table(record["claims"]))
+        if theory:
+            show(_theory_table(lines))
+        else:
+            show(_table(found), concluded["statement"], _claims_table(concluded["claims"]))
         show(f"Page: {page}")
     for failure in failures:
         warn(f"{failure.cell.folder}: {failure.message}")
+    stopped = [row for row in found if row.outcome is not Outcome.COMPLETED]
     for row in stopped:
         warn(f"{row.loss}, width {row.width:g}, seed {row.seed}: {row.outcome.value}")
     if failures or stopped:
         raise typer.Exit(3)
+
+
+def _require_own(network: NetworkFlags, decay: NetworkDecayFlags, widths: str) -> None:
+    """Refuse flags of what --theory sets itself."""
+    from ufm.errors import InputError
+
+    free = NetworkFlags()
+    changed = {
+        "--features": network.features != free.features,
+        "-d": network.d is not None,
+        "--widths": widths != WIDTHS,
+        "--decay and its values": decay != NetworkDecayFlags(),
+    }
+    given = [flag for flag, is_given in changed.items() if is_given]
+    if given:
+        rule = "--theory sets features, dimension, width and decay itself"
+        raise InputError(rule, ", ".join(given), "drop it, or train single networks: ufm train")
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -166,15 +223,23 @@ def _conclusions(runs: Any, found: Any) -> dict[str, Any]:
 def _table(found: Any) -> Any:
     from experiments.networks.comparison.page import shown_number
     from experiments.networks.comparison.table import summaries
-    from experiments.networks.drawing.curves import label_of
 
-    columns = tuple(label_of(name) for name in SHOWN)
+    columns = tuple(SHOWN.values())
     made = table(("objective", "width", "runs", *columns), right=("width", "runs", *columns))
-    means = summaries(found, SHOWN)
+    means = summaries(found, tuple(SHOWN))
     for loss, width in dict.fromkeys((s.loss, s.width) for s in means):
         mine = [s for s in means if (s.loss, s.width) == (loss, width)]
-        texts = [shown_number(s.name, s.mean) for s in mine]
+        texts = [shown_number(s.name, s.mean, s.std) for s in mine]
         made.add_row(loss, f"{width:g}", f"{mine[0].num}/{mine[0].num_runs}", *texts)
+    return made
+
+
+def _theory_table(lines: Any) -> Any:
+    names = ("objective", "W_squared", "H_squared", "gap")
+    columns = ("objective", "|W|^2", "|H|^2", "logit gap")
+    made = table(("trained with", "loss", "runs", *columns), right=("runs", *columns))
+    for line in lines:
+        made.add_row(line.variant, line.loss, str(line.num), *(line.text(name) for name in names))
     return made
 
 

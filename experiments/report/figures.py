@@ -99,33 +99,42 @@ def pictures(say: Callable[[str], None] = lambda line: None) -> tuple[Picture, .
     return tuple(made)
 
 
-def picture(name: str, title: str, caption: str, drawings: Sequence[Drawing]) -> Picture:
+def picture(
+    name: str,
+    title: str,
+    caption: str,
+    drawings: Sequence[Drawing],
+    *,
+    size: tuple[float, float] | None = None,
+) -> Picture:
     """Draw every panel on its own for the page, and all of them in one row for the files.
+
+    ``size`` is that of one panel in inches, where its content needs another than the usual one.
 
     Example:
         >>> made = picture("a", "A", "Nothing to see.", [("x", "an empty panel", lambda ax: ax)])
         >>> sorted(made.files), made.panels[0].source[:26]
         (['a.png', 'a.svg'], 'data:image/svg+xml;base64,')
     """
-    width = WIDTHS.get(len(drawings), min(WIDTHS.values()))
+    size = size or (WIDTHS.get(len(drawings), min(WIDTHS.values())), HEIGHT)
     panels = []
     for part, alt, draw in drawings:
-        content = _saved([draw], ("svg",), width)["svg"]
+        content = _saved([draw], ("svg",), size)["svg"]
         source = "data:image/svg+xml;base64," + base64.b64encode(content).decode()
         panels.append(Panel(part, alt, source))
     together = [draw for _, _, draw in drawings]
-    saved = _saved(together, ("svg", "png"), width)
+    saved = _saved(together, ("svg", "png"), size)
     files = {f"{name}.{kind}": content for kind, content in saved.items()}
     return Picture(name, title, caption, tuple(panels), files)
 
 
 def _saved(
-    draws: Sequence[Callable[[Axes], Axes]], kinds: Sequence[str], width: float
+    draws: Sequence[Callable[[Axes], Axes]], kinds: Sequence[str], size: tuple[float, float]
 ) -> dict[str, bytes]:
     saved = {}
     with style():
         # Without pyplot: no window system, no global list of figures.
-        figure = Figure(figsize=(width * len(draws), HEIGHT), layout="constrained")
+        figure = Figure(figsize=(size[0] * len(draws), size[1]), layout="constrained")
         FigureCanvasAgg(figure)
         row = figure.subplots(1, len(draws), squeeze=False)[0]
         for draw, ax in zip(draws, row, strict=True):

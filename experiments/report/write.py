@@ -38,6 +38,11 @@ def write(
     say("page")
     page = render(cards(outcomes), shown)
     directory.mkdir(parents=True, exist_ok=True)
+    return save(page, shown, directory)
+
+
+def save(page: str, shown: Sequence[Picture], directory: Path) -> Path:
+    """Write the figures of a page, and last the page itself, into an existing folder."""
     if shown:
         (directory / "figures").mkdir(exist_ok=True)
     for picture in shown:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.files import whole_file
 from experiments.networks.claims import network_claims
+from experiments.networks.comparison.against import deviations, figure_rows
 from experiments.networks.comparison.execute import Failure
-from experiments.networks.comparison.pictures import PERCENT, pictures
+from experiments.networks.comparison.pictures import PERCENT, pictures, theory_size
 from experiments.networks.comparison.plan import Cell
-from experiments.networks.comparison.table import Row, contrasts, rows, statement, summaries
+from experiments.networks.comparison.table import Row, contrasts, statement, summaries
+from experiments.networks.comparison.table import rows as table_rows
+from experiments.networks.drawing.against_theory import draw_against_theory
 from experiments.networks.drawing.curves import label_of
 from experiments.networks.runs import Run
 from experiments.networks.training import Outcome
-from experiments.report.figures import Picture
+from experiments.report.figures import Picture, picture
 from experiments.report.provenance import provenance
 from experiments.report.view import cards
-from experiments.report.write import environment
+from experiments.report.write import environment, save
 from proofs_check.run import check_claim
 
 # Numbers of the table, in the order of the page; those that nobody has are left out.
@@ -61,21 +64,57 @@ def write_page(
     """
     shown = pictures(runs, say)
     say("page")
-    page = render(runs, failures, shown)
-    (folder / "figures").mkdir(exist_ok=True)
-    for one in shown:
-        for name, content in one.files.items():
-            with whole_file(folder / "figures" / name) as stream:
-                stream.write(content)
-    target = folder / "index.html"
-    with whole_file(target) as stream:
-        stream.write(page.encode())
-    return target
+    return save(render(runs, failures, shown), shown, folder)
+
+
+def write_theory_page(
+    runs: Mapping[Cell, Run],
+    failures: Sequence[Failure],
+    ways: Mapping[Cell, str],
+    folder: Path,
+    *,
+    say: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """The same for networks held against the model in several ways of training.
+
+    Args:
+        runs: of ``execute``.
+        failures: as well.
+        ways: how every run was trained.
+        folder: exists.
+        say: told what is being drawn.
+    """
+    say("figure: theory")
+    rows = figure_rows(runs, ways)
+    shown = picture(
+        "theory",
+        "Networks against the minimum of the model",
+        "Deviation of four quantities from the global minimum of the unconstrained feature model, "
+        "linear within 1 % (grey) and logarithmic beyond. First seed of everything.",
+        [("deviations", "deviations from theory", lambda ax: draw_against_theory(rows, ax))],
+        size=theory_size(rows),
+    )
+    one = next(iter(runs.values()))
+    page = (
+        environment()
+        .get_template("against.html.j2")
+        .render(
+            title=one.request.data.source,
+            runs=runs,
+            failures=failures,
+            stopped=[row for row in table_rows(runs) if row.outcome is Outcome.NOT_FINITE],
+            lines=deviations(runs, ways),
+            pictures=(shown,),
+            settings=_settings(one, ("Data", "Training")),
+            provenance=provenance(),
+        )
+    )
+    return save(page, (shown,), folder)
 
 
 def render(runs: Mapping[Cell, Run], failures: Sequence[Failure], shown: Sequence[Picture]) -> str:
     """The page as text."""
-    table = rows(runs)
+    table = table_rows(runs)
     found = summaries(table, TABLE)
     columns = [name for name in TABLE if any(s.name == name and s.num for s in found)]
     differences = contrasts(table, "test_accuracy")
@@ -102,16 +141,20 @@ def render(runs: Mapping[Cell, Run], failures: Sequence[Failure], shown: Sequenc
     )
 
 
-def shown_number(name: str, value: float | None) -> str:
-    """A number as the table shows it.
+def shown_number(name: str, value: float | None, spread: float = float("nan")) -> str:
+    """A number as a table shows it, with its spread where it has one.
 
     Example:
-        >>> shown_number("test_accuracy", 0.97527), shown_number("nc1_geo", 0.00012345)
-        ('97.5 %', '0.000123')
+        >>> shown_number("test_accuracy", 0.97527), shown_number("nc1_geo", 0.00012345, 2e-5)
+        ('97.5 %', '0.000123 ± 2e-05')
     """
-    if value is None or value != value:
+    if value is None or math.isnan(value):
         return "-"
-    return f"{100 * value:.1f} %" if name in PERCENT else f"{value:.3g}"
+    scale = 100.0 if name in PERCENT else 1.0
+    text = f"{scale * value:.1f}" if name in PERCENT else f"{value:.3g}"
+    if not math.isnan(spread):
+        text += f" ± {scale * spread:.1f}" if name in PERCENT else f" ± {spread:.1g}"
+    return f"{text} %" if name in PERCENT else text
 
 
 def _groups(
@@ -123,10 +166,7 @@ def _groups(
         texts = []
         for name in columns:
             one = mine[name]
-            text = shown_number(name, one.mean)
-            if one.num > 1:
-                spread = f"{100 * one.std:.1f}" if name in PERCENT else f"{one.std:.1g}"
-                text += f" ± {spread}"
+            text = shown_number(name, one.mean, one.std)
             if 0 < one.num < one.num_runs:
                 text += f" ({one.num} of {one.num_runs})"
             texts.append(text)
@@ -138,10 +178,10 @@ def _cells(row: Row, columns: Sequence[str]) -> list[str]:
     return [shown_number(name, row.numbers.get(name)) for name in columns]
 
 
-def _settings(run: Run) -> dict[str, str]:
+def _settings(run: Run, chosen: Sequence[str] = ()) -> dict[str, str]:
     s, data = run.request.settings, run.request.data
     size = f"{sum(run.counts)} train images of {len(run.counts)} classes"
-    return {
+    every = {
         "Data": f"{data.source}, {size}" + (", balanced" if len(set(run.counts)) == 1 else ""),
         "Network": f"{s.architecture.name}, {s.architecture.features} features, "
         + (f"d = {s.d}" if s.d else "d of the last hidden layer")
@@ -151,3 +191,4 @@ def _settings(run: Run) -> dict[str, str]:
         f"learning rate {s.learning_rate:g} ({s.schedule}), momentum {s.momentum:g}",
         "Decay": str(s.decay),
     }
+    return {name: text for name, text in every.items() if not chosen or name in chosen}

@@ -99,9 +99,22 @@ def _theory(runs: Mapping[Cell, Run]) -> Picture | None:
         "theory",
         "Networks against the minimum of the model",
         "Deviation of four quantities from the global minimum of the unconstrained feature model "
-        "with the same loss, sizes and decays. First seed of every objective and width.",
+        "with the same loss, sizes and decays, linear within 1 % (grey) and logarithmic beyond. "
+        "First seed of every objective and width.",
         [("deviations", "deviations from theory", lambda ax: draw_against_theory(shown, ax))],
+        size=theory_size(shown),
     )
+
+
+def theory_size(shown: Sequence[Row]) -> tuple[float, float]:
+    """Inches of ``draw_against_theory`` for so many rows and groups.
+
+    Example:
+        >>> theory_size([])
+        (6.4, 1.3)
+    """
+    lines = len(shown) + len({row.group for row in shown})
+    return 6.4, 1.3 + 0.27 * lines
 
 
 def _heat_maps(runs: Mapping[Cell, Run]) -> Picture | None:
