@@ -192,7 +192,7 @@ class TrainingFlags:
     epochs: Annotated[
         int,
         typer.Option("--epochs", metavar="INT", help="Epochs.", rich_help_panel=TRAINING_PANEL),
-    ] = 200
+    ] = 300
     batch_size: Annotated[
         int,
         typer.Option(
@@ -207,7 +207,7 @@ class TrainingFlags:
         typer.Option(
             "--lr", metavar="RATE", help="First learning rate.", rich_help_panel=TRAINING_PANEL
         ),
-    ] = 0.2
+    ] = 0.1
     schedule: Annotated[
         str,
         typer.Option(

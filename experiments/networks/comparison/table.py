@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
+from scipy.stats import permutation_test
 
 from experiments.networks.comparison.plan import Cell
 from experiments.networks.measures.significance import (
@@ -59,18 +61,17 @@ class Summary:
 
 @dataclass(frozen=True)
 class Contrast:
-    """The difference of a number between two objectives at one width, paired by seed.
+    """The difference of a number between two objectives, paired by width and seed.
 
     Attributes:
         interval: bootstrap interval of the mean difference, ``first`` minus ``second``.
-        p_value: exact sign-flip test.
+        p_value: of the sign-flip test.
         adjusted: p-value after Holm's correction for all contrasts of the table.
         num: pairs.
     """
 
     first: str
     second: str
-    width: float
     interval: Interval
     p_value: float
     adjusted: float
@@ -119,10 +120,11 @@ def summaries(table: Sequence[Row], names: Sequence[str]) -> tuple[Summary, ...]
 
 
 def contrasts(table: Sequence[Row], name: str) -> tuple[Contrast, ...]:
-    """Every pair of objectives at every width with two paired seeds or more.
+    """Every two objectives that have two pairs or more of runs with one width and one seed.
 
-    Holm's correction makes the chance of any false difference in the whole table at most the level
-    (Holm 1979). With S seeds the smallest p-value is 2^(1-S).
+    Pairs of all widths go into one test, for the hypothesis that the difference is symmetric about
+    0 at every width. Holm's correction makes the chance of any false difference in the whole table
+    at most the level (Holm 1979).
 
     Example:
         >>> made = [
@@ -133,29 +135,41 @@ def contrasts(table: Sequence[Row], name: str) -> tuple[Contrast, ...]:
         >>> [(c.interval.mean, c.p_value) for c in contrasts(made, "a")]
         [(-2.0, 0.03125)]
     """
-    found = []
-    for width in dict.fromkeys(row.width for row in table):
-        values = {
-            loss: {
-                row.seed: _value(row, name)
-                for row in table
-                if (row.loss, row.width) == (loss, width) and np.isfinite(_value(row, name))
-            }
-            for loss in dict.fromkeys(row.loss for row in table)
+    values = {
+        loss: {
+            (row.width, row.seed): _value(row, name)
+            for row in table
+            if row.loss == loss and np.isfinite(_value(row, name))
         }
-        for first, second in itertools.combinations(values, 2):
-            shared = sorted(set(values[first]) & set(values[second]))[:MAX_EXACT]
-            if len(shared) < 2:
-                continue
-            differences = [values[first][seed] - values[second][seed] for seed in shared]
-            interval = paired_bootstrap(differences, seed=0)
-            p_value = sign_flip_test(differences)
-            found.append((first, second, width, interval, p_value, len(shared)))
-    adjusted = holm([item[4] for item in found])
+        for loss in dict.fromkeys(row.loss for row in table)
+    }
+    found = []
+    for first, second in itertools.combinations(values, 2):
+        shared = sorted(set(values[first]) & set(values[second]))
+        if len(shared) < 2:
+            continue
+        differences = np.array([values[first][at] - values[second][at] for at in shared])
+        interval = paired_bootstrap(differences, seed=0)
+        found.append((first, second, interval, _symmetry_test(differences), len(shared)))
+    adjusted = holm([item[3] for item in found])
     return tuple(
-        Contrast(first, second, width, interval, p_value, p, num)
-        for (first, second, width, interval, p_value, num), p in zip(found, adjusted, strict=True)
+        Contrast(first, second, interval, p_value, p, num)
+        for (first, second, interval, p_value, num), p in zip(found, adjusted, strict=True)
     )
+
+
+def _symmetry_test(differences: npt.NDArray[np.float64]) -> float:
+    """The sign-flip test, exact for few differences, else by 99,999 random patterns of signs."""
+    if len(differences) <= MAX_EXACT:
+        return sign_flip_test(differences)
+    found = permutation_test(
+        (differences,),
+        lambda x, axis: np.sum(x, axis=axis),
+        permutation_type="samples",
+        n_resamples=99_999,
+        rng=np.random.default_rng(0),
+    )
+    return float(found.pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -177,40 +191,36 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def statement(found: Sequence[Contrast], what: str, level: float = 0.05) -> str:
-    """What the contrasts say, in a sentence.
+    """What the contrasts say, in a sentence or two.
 
     Example:
         >>> statement([], "test accuracy")
-        'No two objectives were run with two common seeds, so nothing can be said of test accuracy.'
+        'No two objectives have two pairs of runs, so nothing can be said of test accuracy.'
     """
     if not found:
-        return (
-            f"No two objectives were run with two common seeds, so nothing can be said of {what}."
-        )
+        return f"No two objectives have two pairs of runs, so nothing can be said of {what}."
     clear = [c for c in found if c.adjusted < level]
     largest = max(found, key=lambda c: abs(c.interval.mean))
+    test = f"sign-flip test on pairs of one width and seed, Holm's correction, level {level:g}"
     size = (
-        f"the largest mean difference is {abs(largest.interval.mean):.2g} "
-        f"({largest.first} against {largest.second}, width {largest.width:g})"
+        f"the largest mean difference is {abs(largest.interval.mean):.2g} ({largest.first} against "
+        f"{largest.second}, 95 % interval {largest.interval.low:+.2g} to "
+        f"{largest.interval.high:+.2g})"
     )
-    most = min(c.num for c in found)
-    reach = 2.0 ** (1 - most) * len(found)
+    if clear:
+        named = ", ".join(f"{c.first} and {c.second}" for c in clear)
+        text = f"{len(clear)} of {len(found)} pairs of objectives differ significantly in {what} "
+        return f"{text}({test}): {named}; {size}."
+    text = f"None of {len(found)} pairs of objectives differs significantly in {what} ({test}); "
+    least = len(found) * 2.0 ** (1 - max(c.num for c in found))
     note = (
-        f" With {most} seeds and {len(found)} pairs no p-value can fall below "
-        f"{min(1.0, reach):.2g} after correction, so the test cannot tell."
-        if reach >= level
+        f" With {max(c.num for c in found)} pairs of runs no p-value can fall below "
+        f"{min(1.0, least):.2g} after the correction, so the test could not have told: run more "
+        "seeds."
+        if least >= level
         else ""
     )
-    if not clear:
-        return (
-            f"Of {len(found)} pairs none differs significantly in {what} (exact sign-flip test, "
-            f"Holm's correction, level {level:g}); {size}.{note}"
-        )
-    pairs = ", ".join(f"{c.first} and {c.second} (width {c.width:g})" for c in clear)
-    return (
-        f"{len(clear)} of {len(found)} pairs differ significantly in {what} (exact sign-flip test, "
-        f"Holm's correction, level {level:g}): {pairs}; {size}."
-    )
+    return f"{text}{size}.{note}"
 
 
 def matrix(table: Sequence[Summary], name: str) -> tuple[list[str], list[float], np.ndarray]:

@@ -1,0 +1,339 @@
+"""Comparisons: pairing, tables, tests of differences, claims with mutants, and the pages."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from experiments.networks.architectures import Architecture
+from experiments.networks.claims import network_claims
+from experiments.networks.comparison import (
+    LossSpec,
+    Plan,
+    Row,
+    contrasts,
+    execute,
+    read_loss_spec,
+    summaries,
+)
+from experiments.networks.comparison.against import (
+    LINEAR,
+    RELU,
+    WEIGHTS,
+    deviations,
+    plan_cells,
+    variants,
+)
+from experiments.networks.comparison.likeness import likeness
+from experiments.networks.comparison.page import write_page, write_theory_page
+from experiments.networks.comparison.table import holm, matrix, statement
+from experiments.networks.drawing.curves import curves
+from experiments.networks.runs import DataRequest, read_run
+from experiments.networks.training import EpochRecord, FeatureDecay, Outcome, TrainSettings
+from proofs_check.claim import Status
+from proofs_check.run import check_claim
+from tests.drawing import panel
+from ufm import InputError
+
+DATA = DataRequest(per_class=6)
+SETTINGS = TrainSettings(
+    architecture=Architecture("mlp", width=1.0, depth=1),
+    d=12,
+    epochs=4,
+    batch_size=20,
+    learning_rate=0.1,
+    decay=FeatureDecay(0.02, 1e-3),
+)
+LOSSES = (LossSpec("ce"), LossSpec("mse"))
+PLAN = Plan(DATA, SETTINGS, LOSSES, (1 / 32, 1 / 16), (0, 1))
+
+
+@pytest.fixture(scope="module")
+def performed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("comparison")
+    told = []
+    cells = PLAN.cells
+    runs, failures = execute(cells, folder, say=lambda done, total: told.append((done, total)))
+    assert failures == ()
+    assert told == [(done, 8) for done in range(9)]
+    return folder, cells, runs
+
+
+def test_cells_are_paired_and_runs_do_not_depend_on_the_rest(performed):
+    folder, cells, runs = performed
+    assert [(c.loss.label, c.width, c.seed) for c in cells[:5]] == [
+        ("ce", 1 / 32, 0),
+        ("mse", 1 / 32, 0),
+        ("ce", 1 / 16, 0),
+        ("mse", 1 / 16, 0),
+        ("ce", 1 / 32, 1),
+    ]
+    alone = Plan(DATA, SETTINGS, LOSSES[1:], (1 / 16,), (1,)).cells[0]
+    twin = next(c for c in cells if c.folder == alone.folder)
+    assert (twin.loss.label, twin.width, twin.seed) == ("mse", 1 / 16, 1)
+    assert len({c.folder for c in cells}) == 8
+    # Seeds, widths and losses are heard.
+    accuracies = [run.final["test_loss"] for run in runs.values()]
+    assert len(set(accuracies)) == 8
+    assert read_run(folder / cells[0].folder).final == runs[cells[0]].final
+
+
+def test_what_is_done_is_not_done_again(performed, monkeypatch):
+    folder, cells, runs = performed
+    monkeypatch.setattr(
+        "experiments.networks.comparison.execute._perform", lambda *_: pytest.fail("again")
+    )
+    again, _ = execute(cells, folder)
+    assert [run.final for run in again.values()] == [run.final for run in runs.values()]
+
+
+def test_a_failure_is_told_and_stops_nobody(tmp_path):
+    too_large = dataclasses.replace(SETTINGS, batch_size=1000)
+    cells = (
+        *Plan(DATA, too_large, LOSSES[:1], (1 / 32,)).cells,
+        *Plan(DATA, SETTINGS, LOSSES[:1], (1 / 32,)).cells,
+    )
+    runs, failures = execute(cells, tmp_path)
+    assert [failure.cell for failure in failures] == [cells[0]]
+    assert "batch_size" in failures[0].message
+    assert list(runs) == [cells[1]]
+    with pytest.raises(InputError, match="Need runs that can be performed"):
+        execute(cells[:1], tmp_path)
+    with pytest.raises(InputError, match="data set"):
+        execute(Plan(DataRequest("digitz")).cells, tmp_path)
+
+
+@pytest.mark.slow
+def test_processes_do_not_change_a_run(performed, tmp_path):
+    _, cells, runs = performed
+    spread, _ = execute(cells[:4], tmp_path, workers=2)
+    assert [run.records for run in spread.values()] == [runs[c].records for c in cells[:4]]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "name of an objective"),
+        ("focla", "did you mean focal"),
+        ("focal gamma", "NAME=VALUE"),
+        ("focal gamma=x", "NAME=VALUE"),
+        ("focal smoothing=0.1", "parameter of focal"),
+        ("ls smoothing=2", "smoothing|delta"),
+    ],
+)
+def test_bad_objectives(text, says):
+    with pytest.raises(InputError, match=says):
+        read_loss_spec(text)
+
+
+def test_bad_plans():
+    for given in ({"losses": ()}, {"widths": (1.0, 1.0)}, {"seeds": ()}):
+        with pytest.raises(InputError, match="Need at least one"):
+            Plan(**given)
+    with pytest.raises(InputError, match="seed"):
+        Plan(seeds=(-1,))
+
+
+# ---- tables
+
+
+def table(shift, num=6, noise=0.0):
+    rng = np.random.default_rng(0)
+    return [
+        Row(loss, width, seed, Outcome.COMPLETED, {"a": 0.9 + by + noise * rng.standard_normal()})
+        for loss, by in (("ce", 0.0), ("mse", shift))
+        for width in (0.5, 1.0)
+        for seed in range(num)
+    ]
+
+
+def test_runs_that_stopped_are_in_no_mean_and_are_counted():
+    made = [*table(0.0, 2), Row("ce", 0.5, 7, Outcome.NOT_FINITE, {"a": -5.0})]
+    found = next(s for s in summaries(made, ["a"]) if (s.loss, s.width) == ("ce", 0.5))
+    assert (found.mean, found.num, found.num_runs) == (pytest.approx(0.9), 2, 3)
+    losses, widths, values = matrix(summaries(made, ["a"]), "a")
+    assert (losses, widths, values.shape) == (["ce", "mse"], [0.5, 1.0], (2, 2))
+    with pytest.raises(InputError, match="number of the table"):
+        matrix(summaries(made, ["a"]), "b")
+
+
+def test_a_difference_is_seen_and_none_is_not():
+    alike, apart = contrasts(table(0.0, noise=0.01), "a"), contrasts(table(-0.05, noise=0.01), "a")
+    assert alike[0].num == apart[0].num == 12
+    assert alike[0].adjusted > 0.05 > apart[0].adjusted == 2.0**-11
+    assert "None of 1 pairs" in statement(alike, "a")
+    assert "1 of 1 pairs of objectives differ significantly in a" in statement(apart, "a")
+    few = contrasts(table(-0.05, num=1), "a")
+    assert "could not have told" in statement(few, "a")
+    many = contrasts(table(-0.05, num=15, noise=0.01), "a")
+    assert many[0].num == 30
+    assert many[0].p_value < 1e-4
+    assert contrasts(table(0.0, num=15, noise=0.01), "a")[0].p_value > 0.05
+
+
+def test_holm_by_its_definition():
+    rng = np.random.default_rng(1)
+    p = rng.random(7)
+    for level in (0.05, 0.2, 0.5):
+        # Step down: reject while the i-th smallest is at most level / (m - i).
+        rejected = set()
+        for i, index in enumerate(np.argsort(p)):
+            if p[index] > level / (len(p) - i):
+                break
+            rejected.add(int(index))
+        assert {i for i, q in enumerate(holm(p.tolist())) if q <= level} == rejected
+
+
+def test_likeness_compares_other_seeds_only(performed):
+    _, _, runs = performed
+    found = likeness(runs, 1 / 16)
+    assert found.losses == ("ce", "mse")
+    assert found.pairs.tolist() == [[1, 2], [2, 1]]
+    guesses = {
+        (c.loss.label, c.seed): r.assessment.answers["guesses"]
+        for c, r in runs.items()
+        if c.width == 1 / 16
+    }
+    assert found.agreement[0, 0] == np.mean(guesses["ce", 0] == guesses["ce", 1])
+    across = [guesses["ce", s] == guesses["mse", 1 - s] for s in (0, 1)]
+    assert found.agreement[0, 1] == found.agreement[1, 0] == pytest.approx(np.mean(across))
+    assert np.all(np.abs(found.cka) <= 1)
+
+
+# ---- what the runs show
+
+
+def with_curve(run, falls, accuracy=0.98):
+    """The run with a curve in which every convention falls by a factor, train error zero at 2."""
+    names = ("nc1_geo", "nc1_phd", "nc1_ratio", "cdnv_mean", "nc2_rwu", "nc3_geo", "nc3_phd")
+    records = []
+    for epoch in range(1, 5):
+        numbers = {name: 0.5 * falls.get(name, falls["all"]) ** -(epoch - 2) for name in names}
+        fit = {"train_accuracy": 1.0 if epoch > 1 else 0.9, "test_accuracy": accuracy}
+        last = run.records[-1].measures
+        records.append(EpochRecord(epoch, 0.1, 1.0, 1.0, 1.0, measures={**last, **numbers, **fit}))
+    return dataclasses.replace(run, records=tuple(records))
+
+
+def answers(runs):
+    return {claim.id: check_claim(claim) for claim in network_claims(runs)}
+
+
+def test_claims_about_curves(performed):
+    _, _, runs = performed
+    collapsed = {cell: with_curve(run, {"all": 6.0}) for cell, run in runs.items()}
+    found = answers(collapsed)
+    for name in ("network-collapse", "network-conventions", "network-accuracy"):
+        assert found[name].status is Status.VERIFIED, name
+        assert found[name].mutant_rejected
+        assert found[name].tier == "E"
+        assert found[name].evidence == "what was seen"
+    cell = list(runs)[3]
+    for claim, falls in (
+        ("network-collapse", {"all": 2.0}),
+        ("network-conventions", {"all": 6.0, "nc3_phd": 0.9}),
+    ):
+        bad = answers({**collapsed, cell: with_curve(runs[cell], falls)})[claim]
+        assert bad.status is Status.COUNTEREXAMPLE
+        assert bad.counterexample == "mse, width 0.0625, seed 0"
+    worse = {
+        c: with_curve(run, {"all": 6.0}, 0.9) if c.loss.label == "mse" else collapsed[c]
+        for c, run in runs.items()
+    }
+    assert answers(worse)["network-accuracy"].status is Status.COUNTEREXAMPLE
+
+
+def test_claims_about_theory_and_features(performed):
+    _, _, runs = performed
+    found = answers(runs)
+    assert found["network-norms"].status is Status.COUNTEREXAMPLE  # four epochs are too few
+    assert found["network-norms"].instances == 8
+    twins = {}
+    for cell, run in runs.items():
+        same = next(r for c, r in runs.items() if c.width == cell.width).assessment
+        twins[cell] = dataclasses.replace(run, assessment=same)
+    alike = answers(twins)["network-features"]
+    assert (alike.status, alike.mutant_rejected) == (Status.VERIFIED, True)
+    alone = {c: run for c, run in runs.items() if c.loss.label == "ce" and c.seed == 0}
+    assert answers(alone)["network-features"].status is Status.NOT_APPLICABLE
+
+
+def test_a_run_at_the_minimum_of_its_model_is_seen(performed):
+    """Numbers of the closed form in place of those of the network."""
+    from experiments.networks.theory.comparison import theory_of
+
+    _, _, runs = performed
+    ideal = {}
+    for cell, run in runs.items():
+        _, best = theory_of(run.request.settings, run.counts, (1.0, 1.0))
+        numbers = {
+            **run.records[-1].measures,
+            "square_W": best.W_squared,
+            "square_H": best.H_squared,
+            "logit_gap": best.gap,
+        }
+        last = dataclasses.replace(run.records[-1], measures=numbers)
+        ideal[cell] = dataclasses.replace(run, records=(*run.records[:-1], last))
+    found = answers(ideal)["network-norms"]
+    assert found.status is Status.VERIFIED
+    assert found.worst_error < 1e-20
+    assert found.mutant_rejected
+
+
+# ---- pages and figures
+
+
+def test_the_page_has_every_run(performed, tmp_path):
+    _, cells, runs = performed
+    stopped = dataclasses.replace(
+        runs[cells[0]], outcome=Outcome.NOT_FINITE, assessment=None, records=()
+    )
+    page = write_page({**runs, cells[0]: stopped}, (), tmp_path).read_text()
+    assert page.count('<tr><th scope="row">mse</th>') == 2 + 4
+    assert "Stopped, because a number was no longer finite:</strong> ce, width 0.03125" in page
+    names = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert {"errors.svg", "nc1.png", "theory.svg", "heat.svg", "likeness.png"} <= names
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_a_curve_has_a_band_from_least_to_most(performed):
+    _, _, runs = performed
+    members = [
+        run for cell, run in runs.items() if cell.loss.label == "ce" and cell.width == 1 / 16
+    ]
+    ax = curves({"ce": members}, "test_error", panel())
+    (line,) = ax.lines
+    finals = [1 - run.final["test_accuracy"] for run in members]
+    assert line.get_ydata()[-1] == pytest.approx(np.median(finals))
+    band = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert band.max() >= max(finals)
+    assert curves({"ce": members}, "nc1_geo", panel()).get_yscale() == "log"
+    with pytest.raises(InputError, match="some run has measured"):
+        curves({"ce": members}, "path_distance", panel())
+
+
+def test_three_ways_of_training_against_the_model(tmp_path):
+    dataset = DATA.load()
+    made = variants(SETTINGS, dataset)
+    assert list(made) == [LINEAR, RELU, WEIGHTS]
+    assert [s.architecture.features for s in made.values()] == ["linear", "relu", "linear"]
+    small = {name: dataclasses.replace(s, epochs=2) for name, s in made.items()}
+    ways = plan_cells(DATA, small, (LossSpec("ce"), LossSpec("sigmoid")), (0,))
+    runs, _ = execute(tuple(ways), tmp_path)
+    found = deviations(runs, ways)
+    assert [(line.variant, line.loss) for line in found][:2] == [
+        (LINEAR, "ce"),
+        (LINEAR, "sigmoid"),
+    ]
+    assert [line.frame for line in found if line.loss == "ce"] == [
+        "simplex ETF",
+        "orthogonal frame",
+        "simplex ETF",
+    ]
+    by_hand = found[0].ratios["gap"][0]
+    run = next(iter(runs.values()))
+    model_gap = np.log(10 / 0.2 - 9)
+    assert by_hand == pytest.approx(run.final["logit_gap"] / model_gap, rel=1e-9)
+    page = write_theory_page(runs, (), ways, tmp_path).read_text()
+    assert RELU in page
+    assert found[0].text("gap") in page
