@@ -190,7 +190,7 @@ def scale_of(nodes: Array) -> str:
     """The scale on which values are spaced most evenly: linear, log, or symlog for a log with zero.
 
     Args:
-        nodes: distinct values, increasing.
+        nodes: values, increasing; those that agree up to rounding are one.
 
     Example:
         >>> scale_of(np.array([1.0, 2, 3])), scale_of(np.array([1.0, 10, 100]))
@@ -198,12 +198,17 @@ def scale_of(nodes: Array) -> str:
         >>> scale_of(np.array([0.0, 0.01, 0.1, 1.0]))
         'symlog'
     """
+    nodes = np.unique(snap(nodes))
     positive = nodes[nodes > 0]
     # Less than a factor of ten shows as well on a line, and two values are even on any scale.
     if np.any(nodes < 0) or len(positive) < 2 or positive[-1] < 10 * positive[0]:
         return "linear"
-    steps, ratios = np.diff(positive), np.diff(np.log(positive))
-    # Largest over smallest step: 1 for an even spacing.
-    if len(positive) > 2 and np.max(steps) / np.min(steps) <= np.max(ratios) / np.min(ratios):
+    if len(positive) > 2 and _unevenness(positive) <= _unevenness(np.log(positive)):
         return "linear"
     return "log" if len(positive) == len(nodes) else "symlog"
+
+
+def _unevenness(places: Array) -> float:
+    """Logarithm of the largest over the smallest step: 0 for an even spacing."""
+    steps = np.log(np.diff(places))
+    return float(steps.max() - steps.min())
