@@ -50,6 +50,8 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "condition": "condition number",
         "condition_W": "condition number of the $W$-block",
         "condition_H": "condition number of the $H$-block",
+        "loss_condition_W": "condition number of the $W$-block without decay",
+        "loss_condition_H": "condition number of the $H$-block without decay",
         "smallest": "smallest eigenvalue",
         "largest": "largest eigenvalue",
         "seconds": "seconds",
