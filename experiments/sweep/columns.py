@@ -42,16 +42,19 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "nc1": "NC1",
         "nc2": "NC2",
         "nc3": "NC3",
+        "rate_nc1": "rate of NC1",
+        "rate_nc2": "rate of NC2",
+        "rate_nc3": "rate of NC3",
         "theory": "global minimum $f^*$",
         "excess": "excess $f-f^*$",
-        "gap": "duality gap",
+        "gap": "smallest positive eigenvalue",
         "c_measured": "measured threshold $c^*$",
         "c_theory": "predicted threshold $c^*$",
         "condition": "condition number",
-        "condition_W": "condition number of the $W$-block",
-        "condition_H": "condition number of the $H$-block",
-        "loss_condition_W": "condition number of the $W$-block without decay",
-        "loss_condition_H": "condition number of the $H$-block without decay",
+        "condition_W": "condition number, $W$ block",
+        "condition_H": "condition number, $H$ block",
+        "loss_condition_W": "condition number, $W$ block, no decay",
+        "loss_condition_H": "condition number, $H$ block, no decay",
         "smallest": "smallest eigenvalue",
         "largest": "largest eigenvalue",
         "seconds": "seconds",
@@ -61,12 +64,19 @@ LABELS: Mapping[str, str] = MappingProxyType(
 
 
 def label(name: str) -> str:
-    """A column as it is written at an axis.
+    r"""A column, or a product or quotient of columns, as it is written at an axis.
 
     Example:
         >>> label("rank"), label("escape_time")
         ('rank of $WH$', 'escape time')
+        >>> label("rate_nc2/lambda_W"), label("rate_nc2*step")
+        ('rate of NC2 / $\\lambda_W$', 'rate of NC2 · step')
     """
+    for sign, between in (("/", " / "), ("*", " · ")):
+        if sign in name:
+            first, *rest = (label(part.strip()) for part in name.split(sign))
+            # Symbols say enough of what it is taken relative to.
+            return between.join([first, *(word[max(word.find("$"), 0) :] for word in rest)])
     return LABELS.get(name, name.replace("_", " "))
 
 

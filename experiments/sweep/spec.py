@@ -27,7 +27,7 @@ SMALLEST = sys.float_info.min
 LARGEST: Mapping[type, float] = {int: 2**31 - 1, float: sys.float_info.max}
 KEYS = ("name", "task", "note", "axes", "options", "figure")
 # What `ufm sweep figure` takes for granted when it is asked for nothing else.
-FIGURE_KEYS = ("kind", "x", "y", "value", "by")
+FIGURE_KEYS = ("kind", "x", "y", "value", "by", "where")
 DEFAULTS: Mapping[str, Any] = {
     "d": "K",
     "n": 1,

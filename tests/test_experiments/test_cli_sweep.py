@@ -201,6 +201,7 @@ def test_figures_of_every_kind_that_suits_the_table(ufm, folders, tmp_path):
         "--kind profile --x K --value objective --by c": "objective over K",
         "--x c --y K --value objective": "objective over c and K",
         "--kind multiples --by K --x c --y seed": "rank over c and seed, by K",
+        "--x c --value objective,W_norm/H_norm": "objective, W_norm/H_norm over c",
     }
     for (flags, said), kind in zip(words.items(), (*begins, *begins), strict=False):
         file = tmp_path / f"figure.{kind}"
