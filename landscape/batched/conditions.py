@@ -92,9 +92,11 @@ def conditions(model: Any, point: Any, gradient_norm: float) -> Conditions:
     blocks = diagonal_blocks(parts)
     decays = float(model.lambda_W), float(model.lambda_H)
     outside = [0.0] * (model.d > parts.space.rank)
-    whole = [_ratio(np.append(x, outside) + decay) for x, decay in zip(blocks, decays, strict=True)]
+    whole = (np.append(x, outside) + decay for x, decay in zip(blocks, decays, strict=True))
+    condition_W, condition_H = map(_ratio, whole)
+    bare_W, bare_H = map(_nonzero_ratio, blocks)
     return Conditions(
-        smallest, spectrum.largest, joint, *whole, *map(_nonzero_ratio, blocks), doubt
+        smallest, spectrum.largest, joint, condition_W, condition_H, bare_W, bare_H, doubt
     )
 
 

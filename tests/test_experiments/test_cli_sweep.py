@@ -233,6 +233,27 @@ def test_a_sweep_says_how_its_figure_is_drawn(ufm, here):
 
 
 @pytest.mark.slow
+def test_a_figure_of_some_rows_and_several_columns(ufm, here):
+    Path("own.toml").write_text(TINY)
+    assert ufm("sweep run own.toml --out own").code == 0
+    drawn = []
+    for rows in ("", "--where K=3", "--where K=4"):
+        said = ufm(f"sweep figure own f.svg --x c --value objective,rank {rows}").out
+        assert "objective, rank over c" in said
+        drawn.append(Path("f.svg").read_bytes())
+    assert len(set(drawn)) == 3
+    for flags, said in (("--where K=5", "K=5"), ("--kind phase --value rank,nc2", "one value")):
+        ran = ufm(f"sweep figure own f.svg {flags}")
+        assert (ran.code, said in ran.err) == (2, True), ran.err
+    figure = '\n[figure]\nkind = "profile"\nx = "c"\nvalue = "objective"\nwhere = "K=4"'
+    Path("rows.toml").write_text(TINY + figure)
+    ufm("sweep run rows.toml --out rows")
+    ufm("sweep figure rows one.svg")
+    ufm("sweep figure own two.svg --kind profile --x c --value objective --where K=4")
+    assert Path("one.svg").read_bytes() == Path("two.svg").read_bytes()
+
+
+@pytest.mark.slow
 def test_worker_processes_give_the_same_table(ufm, here):
     assert ufm("sweep run tiny.toml --out threads").code == 0
     assert ufm("sweep run tiny.toml --out workers --workers 2").code == 0

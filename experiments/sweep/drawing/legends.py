@@ -113,7 +113,7 @@ def make_room(figure: Figure) -> None:
         >>> figure = Figure(figsize=(3, 3), layout="constrained")
         >>> legend_above(figure, [(Line2D([], []), "theory")])
         >>> make_room(figure)
-        >>> 3.1 < figure.get_figheight() < 3.4
+        >>> bool(3.1 < figure.get_figheight() < 3.4)
         True
     """
     legends = [*figure.legends, *(ax.get_legend() for ax in figure.axes)]

@@ -85,7 +85,7 @@ def profile(
     ax.set_ylabel(label(value))
     ax.set_title(title)
     ax.figure.canvas.figure.draw_without_rendering()
-    thin_ticks(ax, _nodes(table, x, value), np.linspace(*ax.get_ylim(), 20))
+    thin_ticks(ax, _nodes(table, x, value), _heights(ax))
     legend_below(ax, entries, BANDS if several else "")
     return ax
 
@@ -138,7 +138,7 @@ def profiles(
     figure.draw_without_rendering()
     fit_titles(titles, HEADING)
     for ax, value in zip(panels, values, strict=True):
-        thin_ticks(ax, _nodes(table, x, value), np.linspace(*ax.get_ylim(), 20))
+        thin_ticks(ax, _nodes(table, x, value), _heights(ax))
     return panels
 
 
@@ -189,6 +189,12 @@ def _lines(table: Table, ax: Axes, x: str, value: str, by: str) -> tuple[list[En
     _vertical_scale(ax, values[good])
     ax.minorticks_off()
     return entries, several
+
+
+def _heights(ax: Axes) -> Array:
+    """Places along the vertical axis, for its numbers."""
+    low, high = ax.get_ylim()
+    return np.asarray(np.linspace(low, high, 20), dtype=np.float64)
 
 
 def _nodes(table: Table, x: str, value: str) -> Array:
