@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from experiments.sweep.drawing.comparisons import MOST_ROWS
 from experiments.sweep.drawing.figures import (
@@ -14,6 +15,7 @@ from experiments.sweep.drawing.figures import (
     rate_against_prediction,
     small_multiples,
 )
+from experiments.sweep.drawing.legends import legend_above, make_room
 from experiments.sweep.drawing.profiles import MOST_LINES, MOST_PANELS, profiles
 from landscape.plots.style import loss_colour, style
 from landscape.verdict import Curvature
@@ -193,6 +195,19 @@ def test_profiles_of_several_columns_share_an_axis_and_a_legend():
 
 
 # ---- room on the page
+
+
+def test_a_long_legend_makes_a_figure_higher_and_leaves_its_panels_alone():
+    sizes = []
+    for many in (1, 9):
+        figure = Figure(figsize=(3, 3), layout="constrained")
+        ax = figure.subplots()
+        legend_above(figure, [(Line2D([], []), f"a law with long words {i}") for i in range(many)])
+        make_room(figure)
+        figure.draw_without_rendering()
+        sizes.append((figure.get_figheight(), ax.get_window_extent().height / figure.dpi))
+    assert sizes[1][0] > sizes[0][0] + 0.8
+    assert sizes[1][1] == pytest.approx(sizes[0][1], abs=0.1)
 
 
 def verdicts():
