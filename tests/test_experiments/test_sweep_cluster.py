@@ -249,6 +249,50 @@ def test_the_command_computes_on_a_live_scheduler(tmp_path, scheduler, expected)
     assert Store.open(tmp_path / "t").scan().present == {}
 
 
+def one_worker(but=()):
+    """The process id of a worker that was not seen before."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if new := sorted(set(worker_pids()) - set(but)):
+            return new[0]
+        time.sleep(0.01)
+    raise AssertionError("no worker came back")
+
+
+@pytest.mark.slow
+def test_workers_that_are_killed_while_they_start_come_back():
+    killed = []
+    with module._quiet(), module._processes(1) as address:
+        for _ in range(3):  # one that runs, and two of its successors as soon as they exist
+            killed.append(one_worker(killed))
+            os.kill(killed[-1], signal.SIGKILL)
+        ((_, found),) = ClusterExecutor(address, 1)([job_of("ce", 0)])
+    assert found["result"].tolist() == ["CONVERGED"] * 2
+    assert worker_pids() == []
+
+
+@pytest.mark.slow
+def test_a_result_that_dies_with_its_worker_is_waited_for(monkeypatch):
+    """A done job whose worker is killed before its result is fetched is pending again."""
+
+    class Fetched:
+        tries = 0
+
+        def result(self, timeout=None):
+            self.tries += 1
+            if self.tries < 3:
+                assert timeout == module.PATIENCE  # without one it would wait for ever
+                raise TimeoutError
+            return {"cell": np.arange(2)}
+
+    asked = []
+    drive = module._Drive(None, "tcp://nobody:1")
+    monkeypatch.setattr(drive, "_finished", asked.append)
+    future = Fetched()
+    assert drive._columns(future)["cell"].tolist() == [0, 1]
+    assert asked == [[future]] * 2  # which says so when no worker comes back
+
+
 def test_nobody_at_the_address(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "CONNECT", 1)
     began = time.monotonic()
