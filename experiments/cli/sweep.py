@@ -234,6 +234,7 @@ def export(
         "ufm sweep figure my_sweep phase.pdf",
         "ufm sweep figure my_sweep rank.svg --kind phase --x c --y K --value rank",
         "ufm sweep figure my_sweep losses.png --kind multiples --by loss --width 7",
+        "ufm sweep figure my_sweep two.pdf --x c --value condition,condition_W --where K=10",
     )
 )
 def figure(
@@ -250,11 +251,21 @@ def figure(
         str | None, typer.Option("--y", metavar="COLUMN", help="Column along the vertical axis.")
     ] = None,
     value: Annotated[
-        str | None, typer.Option("--value", metavar="COLUMN", help="Column that is drawn.")
+        str | None,
+        typer.Option(
+            "--value",
+            metavar="COLUMN",
+            help="Column that is drawn, or a quotient such as rate_nc2/lambda_W; "
+            "several with commas have a profile each.",
+        ),
     ] = None,
     by: Annotated[
         str | None,
         typer.Option("--by", metavar="COLUMN", help="Column that tells lines or panels apart."),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option("--where", metavar="NAME=VALUE", help="Rows that are drawn: K=10, loss=ls."),
     ] = None,
     width: Width = COLUMN,
 ) -> None:
@@ -272,7 +283,7 @@ def figure(
     rows = store.table()
     from experiments.cli.sweep_figure import draw_figure
 
-    asked = {"x": x, "y": y, "value": value, "by": by}
+    asked = {"x": x, "y": y, "value": value, "by": by, "where": where}
     asked["kind"] = None if kind is None else kind.value
     if not any(asked.values()):
         asked = {name: store.manifest.get("figure", {}).get(name) for name in asked}

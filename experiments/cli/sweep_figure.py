@@ -20,11 +20,15 @@ from experiments.sweep.drawing.figures import (
     measured_thresholds,
     phase_diagram,
     profile,
+    profiles,
     rate_against_prediction,
     small_multiples,
     swept,
 )
+from experiments.sweep.drawing.legends import make_room
 from experiments.sweep.drawing.phase import PANEL, panels_of
+from experiments.sweep.drawing.profiles import arranged
+from experiments.sweep.selection import combined, select
 from landscape.plots import style
 from ufm.errors import InputError
 
@@ -49,8 +53,9 @@ TAKES = {
     "thresholds": set[str](),
     "escape": set[str](),
 }
-# Height over width of one panel, and the inches that a row and a frame take.
+# Height over width of one panel, and of each of several profiles; inches of a row and a frame.
 ASPECT = {"phase": 0.9, "profile": 0.75, "rate": 0.95, "escape": 0.95}
+STACKED = 0.6
 ROW, FRAME = 0.15, 0.8
 MOST_ROWS = 60
 
@@ -70,7 +75,8 @@ def draw_figure(
         task: of the sweep.
         file: ends in .pdf, .svg or .png.
         kind: a key of ``TAKES``; None for what suits the task and the columns.
-        columns: "x", "y", "value" and "by"; None where the table decides.
+        columns: "x", "y", "value", "by" and "where", the rows to draw; None where the table
+            decides. Several values, separated by commas, have a profile each.
         width: of the figure in inches.
 
     Returns:
@@ -81,8 +87,12 @@ def draw_figure(
             suit the kind.
     """
     given = {name: value for name, value in columns.items() if value is not None}
-    for name in given.values() if kind != "rate" else ():
-        column(table, name)
+    if "where" in given:
+        table = select(table, given.pop("where"))
+    if kind != "rate":
+        for name in _names(given):
+            table = combined(table, name)
+            column(table, name)
     kind = kind or _suited(table, task, given)
     if kind not in TAKES:
         raise closest(kind, TAKES, "kind of figure")
@@ -99,14 +109,27 @@ def draw_figure(
         figure = Figure(layout="constrained")
         FigureCanvasAgg(figure)
         words = _draw(table, task, figure, kind, given, width)
+        make_room(figure)
         _save(figure, file)
     return words
+
+
+def _values(given: Mapping[str, str]) -> list[str]:
+    """The columns that are drawn: one, or several for a profile each."""
+    return [name.strip() for name in given.get("value", "").split(",") if name.strip()]
+
+
+def _names(given: Mapping[str, str]) -> list[str]:
+    """All columns that were asked for."""
+    return [*(name for key, name in given.items() if key != "value"), *_values(given)]
 
 
 def _suited(table: Table, task: str, given: Mapping[str, str]) -> str:
     """The kind of figure for a task and the columns that were asked for."""
     if not given and task in FIXED:
         return FIXED[task]
+    if len(_values(given)) > 1:
+        return "profile"
     if "y" in given:
         return "multiples" if "by" in given else "phase"
     if "by" in given and task in FIGURES:
@@ -134,15 +157,21 @@ def _draw(
         escape_times(table, figure.subplots())
         return "times of escape"
     x, y = _axes(table, given, kind)
-    value = given.get("value", VALUES[task])
+    value, by = given.get("value", VALUES[task]), given.get("by", "loss")
     if kind == "profile":
-        value = given.get("value", IN_NUMBERS.get(value, value))
-        profile(table, figure.subplots(), x=x, value=value, by=given.get("by", "loss"))
-        return f"{value} over {x}"
+        values = _values(given) or [IN_NUMBERS.get(value, value)]
+        if len(values) > 1:
+            down, across = arranged(len(values), width)
+            figure.set_size_inches(width, FRAME + STACKED * down * width / across)
+            profiles(table, figure, x=x, values=values, by=by)
+        else:
+            profile(table, figure.subplots(), x=x, value=values[0], by=by)
+        return f"{', '.join(values)} over {x}"
+    if len(_values(given)) > 1:
+        raise InputError(f"Need one value for --kind {kind}", repr(value), "use --kind profile")
     if kind == "phase":
         phase_diagram(table, figure.subplots(), x=x, y=y, value=value)
         return f"{value} over {x} and {y}"
-    by = given.get("by", "loss")
     panels = len(panels_of(table, by, x, y))
     across = max(1, min(panels, int(width / PANEL)))
     down = math.ceil(panels / across)

@@ -43,6 +43,8 @@ PATIENCE = 10
 # Such questions in a row without a single worker after which nobody is waited for. One that was
 # killed is back within seconds, but one that is killed again and again may never be met alive.
 ABSENCES = 18
+# Seconds between looks for nannies that gave up.
+MENDING = 1
 # Jobs in flight per worker thread: one computes, one waits.
 IN_FLIGHT = 2
 # Errors of the transport after which a job is tried again, and workers that it may outlive.
@@ -192,9 +194,13 @@ class _Drive:
         from distributed.scheduler import KilledWorker
 
         try:
-            found: Columns | str = future.result()
+            found: Columns | str = future.result(timeout=PATIENCE)
         except KilledWorker:
             return None
+        except TimeoutError:
+            # It was done, and died with its worker before it was fetched: it is computed again.
+            self._finished([future])
+            return self._columns(future)
         except _transport_errors() as error:
             raise _gone(self.address, "was lost") from error
         except Exception as error:
@@ -299,18 +305,20 @@ def _processes(workers: int) -> Iterator[str]:
     }
     cluster = None
     try:
-        with dask.config.set(settings), _uninterrupted():
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                # 0: the system knows better than a threshold when memory runs out.
-                memory_limit=0,
-                # A free port: its default one may be taken, of which dask would warn.
-                scheduler_kwargs={"dashboard": False, "dashboard_address": ":0"},
-                silence_logs=CRITICAL,
-            )
-        yield cluster.scheduler_address
+        with dask.config.set(settings):
+            with _uninterrupted():
+                cluster = LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    # 0: the system knows better than a threshold when memory runs out.
+                    memory_limit=0,
+                    # A free port: its default one may be taken, of which dask would warn.
+                    scheduler_kwargs={"dashboard": False, "dashboard_address": ":0"},
+                    silence_logs=CRITICAL,
+                )
+            with _mended(cluster, workers):
+                yield cluster.scheduler_address
     finally:
         if cluster is not None:
             cluster.close(timeout=CONNECT)
@@ -319,6 +327,36 @@ def _processes(workers: int) -> Iterator[str]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _mended(cluster: Any, workers: int) -> Iterator[None]:
+    """New nannies in the places of those that gave up.
+
+    A nanny starts its worker again when it dies, but not when it dies while it starts.
+    """
+    from distributed.core import Status
+    from tornado.ioloop import PeriodicCallback
+
+    over = (Status.closed, Status.failed)
+
+    def mend() -> None:
+        given_up = [name for name, nanny in cluster.workers.items() if nanny.status in over]
+        for name in given_up:
+            del cluster.workers[name]
+        if given_up:
+            cluster.scale(workers)
+
+    async def begin() -> Any:
+        callback = PeriodicCallback(mend, 1000 * MENDING)
+        callback.start()
+        return callback
+
+    callback = cluster.sync(begin)
+    try:
+        yield
+    finally:
+        cluster.loop.add_callback(callback.stop)
 
 
 @contextmanager

@@ -42,14 +42,19 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "nc1": "NC1",
         "nc2": "NC2",
         "nc3": "NC3",
+        "rate_nc1": "rate of NC1",
+        "rate_nc2": "rate of NC2",
+        "rate_nc3": "rate of NC3",
         "theory": "global minimum $f^*$",
         "excess": "excess $f-f^*$",
-        "gap": "duality gap",
+        "gap": "smallest positive eigenvalue",
         "c_measured": "measured threshold $c^*$",
         "c_theory": "predicted threshold $c^*$",
         "condition": "condition number",
-        "condition_W": "condition number of the $W$-block",
-        "condition_H": "condition number of the $H$-block",
+        "condition_W": "condition number, $W$ block",
+        "condition_H": "condition number, $H$ block",
+        "loss_condition_W": "condition number, $W$ block, no decay",
+        "loss_condition_H": "condition number, $H$ block, no decay",
         "smallest": "smallest eigenvalue",
         "largest": "largest eigenvalue",
         "seconds": "seconds",
@@ -59,12 +64,19 @@ LABELS: Mapping[str, str] = MappingProxyType(
 
 
 def label(name: str) -> str:
-    """A column as it is written at an axis.
+    r"""A column, or a product or quotient of columns, as it is written at an axis.
 
     Example:
         >>> label("rank"), label("escape_time")
         ('rank of $WH$', 'escape time')
+        >>> label("rate_nc2/lambda_W"), label("rate_nc2*step")
+        ('rate of NC2 / $\\lambda_W$', 'rate of NC2 · step')
     """
+    for sign, between in (("/", " / "), ("*", " · ")):
+        if sign in name:
+            first, *rest = (label(part.strip()) for part in name.split(sign))
+            # Symbols say enough of what it is taken relative to.
+            return between.join([first, *(word[max(word.find("$"), 0) :] for word in rest)])
     return LABELS.get(name, name.replace("_", " "))
 
 
@@ -190,7 +202,7 @@ def scale_of(nodes: Array) -> str:
     """The scale on which values are spaced most evenly: linear, log, or symlog for a log with zero.
 
     Args:
-        nodes: distinct values, increasing.
+        nodes: values, increasing; those that agree up to rounding are one.
 
     Example:
         >>> scale_of(np.array([1.0, 2, 3])), scale_of(np.array([1.0, 10, 100]))
@@ -198,12 +210,17 @@ def scale_of(nodes: Array) -> str:
         >>> scale_of(np.array([0.0, 0.01, 0.1, 1.0]))
         'symlog'
     """
+    nodes = np.unique(snap(nodes))
     positive = nodes[nodes > 0]
     # Less than a factor of ten shows as well on a line, and two values are even on any scale.
     if np.any(nodes < 0) or len(positive) < 2 or positive[-1] < 10 * positive[0]:
         return "linear"
-    steps, ratios = np.diff(positive), np.diff(np.log(positive))
-    # Largest over smallest step: 1 for an even spacing.
-    if len(positive) > 2 and np.max(steps) / np.min(steps) <= np.max(ratios) / np.min(ratios):
+    if len(positive) > 2 and _unevenness(positive) <= _unevenness(np.log(positive)):
         return "linear"
     return "log" if len(positive) == len(nodes) else "symlog"
+
+
+def _unevenness(places: Array) -> float:
+    """Logarithm of the largest over the smallest step: 0 for an even spacing."""
+    steps = np.log(np.diff(places))
+    return float(steps.max() - steps.min())

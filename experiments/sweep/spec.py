@@ -20,14 +20,14 @@ from experiments.sweep.axes import AXES, MAX_CELLS, closest, expand_axis, shown
 from experiments.sweep.tasks import TASKS
 from ufm.errors import InputError
 
-# Changes whenever the same spec would give other numbers.
-SCHEMA = 1
+# Changes whenever the same spec would give other numbers, or other columns.
+SCHEMA = 2
 # Of an option.
 SMALLEST = sys.float_info.min
 LARGEST: Mapping[type, float] = {int: 2**31 - 1, float: sys.float_info.max}
 KEYS = ("name", "task", "note", "axes", "options", "figure")
 # What `ufm sweep figure` takes for granted when it is asked for nothing else.
-FIGURE_KEYS = ("kind", "x", "y", "value", "by")
+FIGURE_KEYS = ("kind", "x", "y", "value", "by", "where")
 DEFAULTS: Mapping[str, Any] = {
     "d": "K",
     "n": 1,

@@ -201,6 +201,7 @@ def test_figures_of_every_kind_that_suits_the_table(ufm, folders, tmp_path):
         "--kind profile --x K --value objective --by c": "objective over K",
         "--x c --y K --value objective": "objective over c and K",
         "--kind multiples --by K --x c --y seed": "rank over c and seed, by K",
+        "--x c --value objective,W_norm/H_norm": "objective, W_norm/H_norm over c",
     }
     for (flags, said), kind in zip(words.items(), (*begins, *begins), strict=False):
         file = tmp_path / f"figure.{kind}"
@@ -229,6 +230,27 @@ def test_a_sweep_says_how_its_figure_is_drawn(ufm, here):
     assert "rank over c and K" in ufm("sweep figure own f.svg --value rank").out
     ran = ufm("sweep figure wrong f.svg")
     assert (ran.code, "write 'profile'" in ran.err) == (2, True)
+
+
+@pytest.mark.slow
+def test_a_figure_of_some_rows_and_several_columns(ufm, here):
+    Path("own.toml").write_text(TINY)
+    assert ufm("sweep run own.toml --out own").code == 0
+    drawn = []
+    for rows in ("", "--where K=3", "--where K=4"):
+        said = ufm(f"sweep figure own f.svg --x c --value objective,rank {rows}").out
+        assert "objective, rank over c" in said
+        drawn.append(Path("f.svg").read_bytes())
+    assert len(set(drawn)) == 3
+    for flags, said in (("--where K=5", "K=5"), ("--kind phase --value rank,nc2", "one value")):
+        ran = ufm(f"sweep figure own f.svg {flags}")
+        assert (ran.code, said in ran.err) == (2, True), ran.err
+    figure = '\n[figure]\nkind = "profile"\nx = "c"\nvalue = "objective"\nwhere = "K=4"'
+    Path("rows.toml").write_text(TINY + figure)
+    ufm("sweep run rows.toml --out rows")
+    ufm("sweep figure rows one.svg")
+    ufm("sweep figure own two.svg --kind profile --x c --value objective --where K=4")
+    assert Path("one.svg").read_bytes() == Path("two.svg").read_bytes()
 
 
 @pytest.mark.slow

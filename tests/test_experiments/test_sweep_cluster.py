@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +19,10 @@ from experiments.sweep import run as run_module
 from experiments.sweep.cells import expand
 from experiments.sweep.run import Job, LocalExecutor, compute, run
 from experiments.sweep.spec import make_spec
+from experiments.sweep.store import Store
 from experiments.sweep.tasks import TASKS
 from experiments.sweep.work import Work
+from tests import kill_sweep
 from ufm.errors import InputError
 
 psutil = pytest.importorskip("psutil")
@@ -29,9 +32,14 @@ ClusterExecutor = module.ClusterExecutor
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
-SPEC = make_spec(
-    {"task": "verdict", "axes": {"K": [3, 4], "c": {"from": 0.05, "to": 1.2, "num": 35}}}
-)
+TOML = """
+task = "verdict"
+
+[axes]
+K = [3, 4]
+c = { from = 0.05, to = 1.2, num = 35 }
+"""
+SPEC = make_spec(tomllib.loads(TOML))
 CELLS = 70
 HOT = "import jax\n\ndef hot(z, k):\n    return jax.nn.logsumexp(2 * z) - 2 * z[k]\n"
 # Imported by the workers alone it ends them, as running out of memory would.
@@ -219,6 +227,70 @@ def test_a_scheduler_that_is_killed(tmp_path, scheduler, expected):
     again = run(SPEC, tmp_path / "s", executor=LocalExecutor(), say=lambda p: counts.append(p.done))
     assert 0 < reached[0] <= counts[0] < CELLS
     require_equal(again.table(), expected)
+
+
+@pytest.mark.slow
+def test_the_command_computes_on_a_live_scheduler(tmp_path, scheduler, expected):
+    address, boss = scheduler
+    file = tmp_path / "small.toml"
+    file.write_text(TOML)
+    given = (file, "--cluster", address)
+    said = kill_sweep.finished(kill_sweep.start(tmp_path / "s", *given, batch=7))
+    assert f"{CELLS} of {CELLS}" in said
+    require_equal(Store.open(tmp_path / "s").table(), expected)
+    assert address in Store.open(tmp_path / "s").manifest["provenance"]["Command"]
+    boss.kill()
+    boss.wait()
+    # Whoever computed the first table, nobody computes one without the scheduler.
+    with kill_sweep.start(tmp_path / "t", *given, batch=7) as alone:
+        err = alone.communicate(timeout=120)[1]
+    assert (alone.returncode, address in err) == (2, True), err
+    assert "Traceback" not in err
+    assert Store.open(tmp_path / "t").scan().present == {}
+
+
+def one_worker(but=()):
+    """The process id of a worker that was not seen before."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if new := sorted(set(worker_pids()) - set(but)):
+            return new[0]
+        time.sleep(0.01)
+    raise AssertionError("no worker came back")
+
+
+@pytest.mark.slow
+def test_workers_that_are_killed_while_they_start_come_back():
+    killed = []
+    with module._quiet(), module._processes(1) as address:
+        for _ in range(3):  # one that runs, and two of its successors as soon as they exist
+            killed.append(one_worker(killed))
+            os.kill(killed[-1], signal.SIGKILL)
+        ((_, found),) = ClusterExecutor(address, 1)([job_of("ce", 0)])
+    assert found["result"].tolist() == ["CONVERGED"] * 2
+    assert worker_pids() == []
+
+
+@pytest.mark.slow
+def test_a_result_that_dies_with_its_worker_is_waited_for(monkeypatch):
+    """A done job whose worker is killed before its result is fetched is pending again."""
+
+    class Fetched:
+        tries = 0
+
+        def result(self, timeout=None):
+            self.tries += 1
+            if self.tries < 3:
+                assert timeout == module.PATIENCE  # without one it would wait for ever
+                raise TimeoutError
+            return {"cell": np.arange(2)}
+
+    asked = []
+    drive = module._Drive(None, "tcp://nobody:1")
+    monkeypatch.setattr(drive, "_finished", asked.append)
+    future = Fetched()
+    assert drive._columns(future)["cell"].tolist() == [0, 1]
+    assert asked == [[future]] * 2  # which says so when no worker comes back
 
 
 def test_nobody_at_the_address(tmp_path, monkeypatch):

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from experiments.sweep.drawing.comparisons import MOST_LINES, MOST_ROWS
+from experiments.sweep.drawing.comparisons import MOST_ROWS
 from experiments.sweep.drawing.figures import (
     FIGURES,
     escape_times,
@@ -14,6 +15,8 @@ from experiments.sweep.drawing.figures import (
     rate_against_prediction,
     small_multiples,
 )
+from experiments.sweep.drawing.legends import legend_above, make_room
+from experiments.sweep.drawing.profiles import MOST_LINES, MOST_PANELS, profiles
 from landscape.plots.style import loss_colour, style
 from landscape.verdict import Curvature
 from tests.drawing import boxes, overlapping, panel
@@ -151,7 +154,60 @@ def test_a_profile_is_the_median_with_its_band():
         profile({**table, "value": np.full(27, np.nan)}, panel(), x="c", value="value")
 
 
+def conditions():
+    table = grid(
+        lambda smoothing, c: cell(c, loss=("ls", smoothing)),
+        smoothing=[0.05 * i for i in range(8)],
+        c=[0.01, 0.1, 1.0],
+    )
+    kappa = 1 + table["smoothing"] / table["c"]
+    return {**table, "condition": kappa, "condition_W": kappa**2, "loss_condition_W": 1 / kappa}
+
+
+def test_profiles_of_several_columns_share_an_axis_and_a_legend():
+    values = ("condition", "condition_W", "loss_condition_W")
+    figure = Figure(figsize=(7, 3.5))
+    panels = profiles(conditions(), figure, x="c", values=values)
+    assert [ax.get_title() for ax in panels] == [
+        "condition number",
+        "condition number, $W$ block",
+        "condition number, $W$ block, no decay",
+    ]
+    last = [ax.lines[-1].get_ydata() for ax in panels]
+    assert last[1] == pytest.approx(last[0] ** 2)
+    assert last[2] == pytest.approx(1 / last[0])
+    assert len({ax.get_xlim() for ax in panels}) == 1
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == 8
+    # Headings fit above their panels, and of many places not all have a marker.
+    figure.draw_without_rendering()
+    for ax in panels:
+        assert ax.title.get_window_extent().width <= ax.get_window_extent().width
+    fine = table_of([cell(c) for c in np.linspace(0.1, 1, 75)])
+    assert profile(fine, panel(), x="c", value="d").lines[0].get_markevery() == 4
+    level = {**fine, "level": 1 + np.arange(75) * 1e-13}
+    assert np.ptp(profile(level, panel(), x="c", value="level").get_ylim()) > 0.5
+    # Eight strengths of one loss can be told apart.
+    styles = {(line.get_color(), str(line.get_linestyle())) for line in panels[0].lines}
+    assert len({colour for colour, _ in styles}) == len(styles) == 8
+    with pytest.raises(InputError, match=f"at most {MOST_PANELS} columns"):
+        profiles(conditions(), Figure(), x="c", values=["condition"] * (MOST_PANELS + 1))
+
+
 # ---- room on the page
+
+
+def test_a_long_legend_makes_a_figure_higher_and_leaves_its_panels_alone():
+    sizes = []
+    for many in (1, 9):
+        figure = Figure(figsize=(3, 3), layout="constrained")
+        ax = figure.subplots()
+        legend_above(figure, [(Line2D([], []), f"a law with long words {i}") for i in range(many)])
+        make_room(figure)
+        figure.draw_without_rendering()
+        sizes.append((figure.get_figheight(), ax.get_window_extent().height / figure.dpi))
+    assert sizes[1][0] > sizes[0][0] + 0.8
+    assert sizes[1][1] == pytest.approx(sizes[0][1], abs=0.1)
 
 
 def verdicts():
@@ -196,6 +252,9 @@ PAGES = {
     ),
     "rates": lambda figure: rate_against_prediction(with_times(), figure.subplots(), title="Rates"),
     "thresholds": lambda figure: measured_thresholds(found_thresholds(), figure.subplots()),
+    "profiles": lambda figure: profiles(
+        conditions(), figure, x="c", values=["condition", "condition_W"]
+    ),
     "profile": lambda figure: profile(many_losses(), figure.subplots(), x="c", value="value"),
 }
 

@@ -95,6 +95,7 @@ def test_the_worst_verdict_of_a_cell_is_shown():
     assert shares.what == "Morse-Bott minimum, share of up to 3 seeds"
     ax = phase_diagram(table, panel(), x="c", y="d", value="curvature", curves=False)
     assert legend_texts(ax) == ["Morse-Bott minimum", "strict saddle"]
+    assert ax.get_legend().get_title().get_text() == field.what
     faces = [to_hex(c) for c in ax.collections[0].get_facecolors()]
     other = repeated([best] * 4, name="curvature")
     alone = phase_diagram(other, panel(), x="c", y="d", value="curvature", curves=False)

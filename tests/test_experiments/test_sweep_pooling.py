@@ -88,6 +88,11 @@ def test_scales_follow_the_spacing():
     for scale, examples in cases.items():
         for nodes in examples:
             assert scale_of(np.array(nodes, dtype=float)) == scale, nodes
+    # A rounding is no step, and has no logarithm of its own; nor has the ratio of extremes a float.
+    assert np.log(0.1) == np.log(np.nextafter(0.1, 1))
+    assert scale_of(np.array([0.1, np.nextafter(0.1, 1), 1.0, 10.0])) == "log"
+    assert scale_of(np.array([0.1, np.nextafter(0.1, 1), 1.0, 2.0, 3.0])) == "linear"
+    assert scale_of(np.array([1e-300, 1e-200, 1e300])) == "log"
     # Zero has its cell beside those of a logarithm, and places keep their order.
     edges = cell_edges(np.array([0.0, 0.01, 0.1, 1.0]), "symlog")
     assert np.all(np.diff(edges) > 0)

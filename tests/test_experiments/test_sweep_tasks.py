@@ -11,6 +11,7 @@ from experiments.sweep.spec import make_spec
 from experiments.sweep.tasks import TASKS
 from experiments.sweep.tasks.minimise import descend
 from experiments.sweep.tasks.rate import measured
+from experiments.sweep.tasks.registry import CONDITIONS
 from experiments.sweep.tasks.threshold import resolution
 from experiments.sweep.tasks.verdict import own_point
 from experiments.sweep.work import Work
@@ -82,8 +83,15 @@ def test_the_spectrum_is_that_of_the_dense_hessian_of_the_full_problem(loss: str
         size = 3 * 4
         blocks = [extremes(matrix[:size, :size]), extremes(matrix[size:, size:])]
         conditions = [high / low for low, high in ((smallest, largest), *blocks)]
+        lw, lh = np.full(size, 0.09), np.full(len(matrix) - size, 0.03)
+        bare = matrix - np.diag(np.concatenate([lw, lh]))  # the loss without decay
+        for block in (bare[:size, :size], bare[size:, size:]):
+            low, high = extremes(block)
+            conditions.append(high / low if low > 0 else np.nan)  # focal loss is not convex
+        # Only with decay is the end a minimum, so the loss alone has no joint condition number.
+        assert extremes(bare)[0] < -0.02
         expected = [smallest, largest, *conditions]
-        names = ("smallest", "largest", "condition", "condition_W", "condition_H")
+        names = ("smallest", "largest", *CONDITIONS)
         got = [found[name][i] for name in names]
         np.testing.assert_allclose(got, expected, rtol=KNOWN)
         # The blocks differ, so that a swap would show, and one sample per class is another problem.
@@ -103,6 +111,18 @@ def test_blocks_of_cross_entropies_have_the_condition_number_of_ls2() -> None:
         np.testing.assert_allclose(found[name], expected, rtol=KNOWN)
     assert found["condition_W"][2] > 2 * found["condition_W"][0]  # c = 0.02: smoothing is worse
     assert found["condition_W"][3] < found["condition_W"][1]  # c = 0.4: better
+
+
+def test_without_decay_smoothing_is_better_at_every_c() -> None:
+    """LS-2 (a): K - (K - 1)(c + delta), of the W block and of the H block."""
+    axes = {"loss": ["ce", SPECS["ls"]], "K": 3, "d": [2, 4], "n": 2, "c": [0.02, 0.4]}
+    found = table("spectrum", axes)
+    u = found["c"] + np.nan_to_num(found["smoothing"])
+    for name in ("loss_condition_W", "loss_condition_H"):
+        np.testing.assert_allclose(found[name], 3 - 2 * u, rtol=KNOWN)
+    whole = table("spectrum", {"loss": ["ce", SPECS["ls"]], "K": 3, "d": 4, "n": 2, "c": [0.02]})
+    assert whole["loss_condition_H"][1] < whole["loss_condition_H"][0]
+    assert whole["condition_H"][1] > whole["condition_H"][0]  # with decay it is the other way round
 
 
 def test_what_is_not_critical_has_no_spectrum_and_what_is_degenerate_says_so() -> None:

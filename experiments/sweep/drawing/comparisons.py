@@ -1,43 +1,30 @@
-"""What was measured against what theory predicts: rates, thresholds, escape times, profiles."""
+"""What was measured against what theory predicts: rates, thresholds, escape times."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from experiments.sweep.columns import (
-    Array,
     Table,
-    column,
     converged,
-    is_text,
-    label,
     loss_names,
     numbers,
-    scale_of,
-    snap,
-    texts,
 )
-from experiments.sweep.drawing.colours import MARKERS
-from experiments.sweep.drawing.legends import Entry, legend_below, set_scale, thin_ticks
+from experiments.sweep.drawing.legends import Entry, legend_below, thin_ticks
 from landscape.plots.style import FAINT, INK, darker, loss_colour, loss_marker
 from ufm.errors import InputError
 
 METRICS = ("nc1", "nc2", "nc3")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1, 1.2)))
-# Shades of one loss with several parameters: shares of black.
-SHADES = (0.0, 0.4, 0.65, 0.2)
-# Lines of a profile that can be told apart.
-MOST_LINES = 10
-# A scale shows orders of magnitude from this range on.
-WIDE = 30.0
+# The last of several parameters of one loss is its colour with this share of black.
+DARKEST = 0.7
 # Every second row of thresholds.
 BAND = "#f3f3f3"
 # Rows of thresholds beyond this would have names too small to read.
@@ -53,13 +40,13 @@ def looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
         (True, 's')
     """
     found: dict[str, dict[str, Any]] = {}
-    many: dict[str, int] = {}
-    for name in names:
-        stem = name.split()[0]
-        colour = loss_colour(stem)
-        i = many[colour] = many.get(colour, -1) + 1
+    colours = {name: loss_colour(name.split()[0]) for name in names}
+    many, seen = Counter(colours.values()), Counter[str]()
+    for name, colour in colours.items():
+        stem, i = name.split()[0], seen[colour]
+        seen[colour] += 1
         found[name] = {
-            "color": darker(colour, SHADES[i % len(SHADES)]) if i else colour,
+            "color": darker(colour, DARKEST * i / (many[colour] - 1)) if i else colour,
             "marker": loss_marker(stem),
             "ls": DASHES[i % len(DASHES)],
         }
@@ -252,103 +239,3 @@ def _row_names(table: Table, good: NDArray[np.bool_]) -> NDArray[Any]:
             names = np.array([f"{row}, {x}" for row, x in zip(names, more, strict=True)], object)
     rows = [f"{row}: $c^*$ = {c:.4g}" for row, c in zip(names, theory, strict=True)]
     return np.array(rows, dtype=object)
-
-
-def profile(
-    table: Table, ax: Axes, *, x: str, value: str, by: str = "loss", title: str = ""
-) -> Axes:
-    """Lines of a column along another one: the median of each group, its band from least to most.
-
-    Args:
-        table: cells of a sweep with results; rows that did not converge are left out.
-        ax: where to draw, in its final size.
-        x: column along the horizontal axis.
-        value: column along the vertical axis.
-        by: a line for each loss with its parameters, or for each value of this column.
-        title: heading.
-
-    Raises:
-        InputError: an unknown column, one that holds text, no converged row, or more than
-            ten lines.
-
-    Example:
-        >>> from matplotlib.figure import Figure
-        >>> rows = {"d": np.array([1, 1, 2]), "objective": np.array([3.0, 5.0, 1.0])}
-        >>> rows["K"] = np.full(3, 4)
-        >>> ax = profile(rows, Figure().subplots(), x="d", value="objective", by="K")
-        >>> ax.lines[0].get_xydata().tolist()
-        [[1.0, 4.0], [2.0, 1.0]]
-    """
-    places, values = snap(numbers(table, x)), numbers(table, value)
-    names = _group_names(table, by)
-    good = converged(table) & np.isfinite(places) & np.isfinite(values)
-    if not good.any():
-        rule = f"Need a converged run with a number for {x} and {value}"
-        raise InputError(rule, f"none among {len(good)}", "choose other columns")
-    order = list(dict.fromkeys(names[good].tolist()))
-    if len(order) > MOST_LINES:
-        rule = f"Need at most {MOST_LINES} lines"
-        raise InputError(rule, f"{len(order)} values of {by}", "choose another column")
-    entries: list[Entry] = []
-    several = False
-    for name, look in _line_looks(order, by).items():
-        here = good & (names == name)
-        nodes, member = np.unique(places[here], return_inverse=True)
-        groups = [values[here][member.reshape(-1) == i] for i in range(len(nodes))]
-        several |= any(len(group) > 1 for group in groups)
-        style = {**look, "ms": 4, "lw": 1.5, "mec": INK, "mew": 0.4}
-        ax.plot(nodes, [np.median(group) for group in groups], **style)
-        ax.fill_between(
-            nodes,
-            [group.min() for group in groups],
-            [group.max() for group in groups],
-            color=look["color"],
-            alpha=0.18,
-            lw=0,
-        )
-        entries.append((Line2D([], [], **style), name))
-    nodes = np.unique(places[good])
-    set_scale(ax.set_xscale, scale_of(nodes), nodes)
-    _vertical_scale(ax, values[good])
-    ax.set_xlabel(label(x))
-    ax.set_ylabel(label(value))
-    ax.set_title(title)
-    ax.minorticks_off()
-    ax.figure.canvas.figure.draw_without_rendering()
-    thin_ticks(ax, nodes, np.linspace(*ax.get_ylim(), 20))
-    legend_below(ax, entries, "line: median, band: least to most" if several else "")
-    return ax
-
-
-def _group_names(table: Table, by: str) -> NDArray[Any]:
-    if by == "loss":
-        return loss_names(table)
-    values = column(table, by)
-    if is_text(values):
-        return texts(table, by)
-    word = f"${by}$" if len(by) == 1 else label(by)
-    return np.array([f"{word} = {v:g}" for v in values.astype(np.float64)], dtype=object)
-
-
-def _line_looks(order: Sequence[str], by: str) -> Mapping[str, dict[str, Any]]:
-    """Losses have their own colours; values of another column a sequence from dark to light."""
-    if by == "loss":
-        return looks(order)
-    shades = mpl.colormaps["viridis"](np.linspace(0.0, 0.85, len(order)))
-    return {
-        name: {"color": to_hex(shade), "marker": MARKERS[i % 7], "ls": DASHES[i % len(DASHES)]}
-        for i, (name, shade) in enumerate(zip(order, shades, strict=True))
-    }
-
-
-def _vertical_scale(ax: Axes, values: Array) -> None:
-    """Logarithmic for positive values over more than a factor of 30, and with room around them."""
-    low, high = float(values.min()), float(values.max())
-    if low > 0 and high > WIDE * low:
-        ax.set_yscale("log")
-        pad = (high / low) ** 0.06
-        ax.set_ylim(low / pad, high * pad)
-    else:
-        # A constant has no range of its own.
-        pad = 0.06 * (high - low) or 0.5 * (abs(high) or 1.0)
-        ax.set_ylim(low - pad, high + pad)

@@ -25,10 +25,10 @@ from experiments.sweep.drawing.comparisons import (
     METRICS,
     escape_times,
     measured_thresholds,
-    profile,
     rate_against_prediction,
 )
 from experiments.sweep.drawing.phase import phase_diagram, small_multiples
+from experiments.sweep.drawing.profiles import profile, profiles
 from ufm.errors import InputError
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "measured_thresholds",
     "phase_diagram",
     "profile",
+    "profiles",
     "rate_against_prediction",
     "small_multiples",
     "swept",

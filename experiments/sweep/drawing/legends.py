@@ -74,12 +74,13 @@ def legend_below(ax: Axes, entries: Sequence[Entry], title: str = "") -> None:
             return
 
 
-def legend_above(figure: Figure, entries: Sequence[Entry]) -> None:
+def legend_above(figure: Figure, entries: Sequence[Entry], title: str = "") -> None:
     """A legend of a whole figure above its panels; below them is the common label.
 
     Args:
         figure: a figure with a constrained layout.
         entries: artists and labels; each label is shown once.
+        title: heading of the legend.
 
     Example:
         >>> from matplotlib.lines import Line2D
@@ -96,11 +97,28 @@ def legend_above(figure: Figure, entries: Sequence[Entry]) -> None:
             labels=_wrapped(entries, room if columns == 1 else np.inf),
             loc="outside upper center",
             ncols=columns,
+            title=title or None,
             **_type(),
         )
         if columns == 1 or _width(legend) <= room:
             return
         legend.remove()
+
+
+def make_room(figure: Figure) -> None:
+    """Make a figure higher by what its legends take of it, so that its panels keep their shape.
+
+    Example:
+        >>> from matplotlib.lines import Line2D
+        >>> figure = Figure(figsize=(3, 3), layout="constrained")
+        >>> legend_above(figure, [(Line2D([], []), "theory")])
+        >>> make_room(figure)
+        >>> bool(3.1 < figure.get_figheight() < 3.4)
+        True
+    """
+    legends = [*figure.legends, *(ax.get_legend() for ax in figure.axes)]
+    heights = [legend.get_window_extent().height for legend in legends if legend is not None]
+    figure.set_figheight(figure.get_figheight() + sum(heights) / figure.dpi)
 
 
 def _type() -> dict[str, Any]:

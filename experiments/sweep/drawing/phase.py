@@ -38,9 +38,9 @@ from ufm.errors import InputError
 PATTERNS: dict[str, Any] = {
     "window": (0, (4, 1.5)),
     "minority": (0, (4, 1.2, 1, 1.2)),
-    "first dropped": (0, (4, 1.2, 1, 1.2)),
+    "first dropped": (0, (4, 1.2, 1, 1.2, 1, 1.2)),
     "vanishing": (0, (1.2, 1.2)),
-    "merged": (0, (1.2, 1.2)),
+    "merged": (0, (2.5, 1.2)),
     "etf": (0, (6, 2)),
     "frame": (0, (2, 1)),
 }
@@ -74,9 +74,10 @@ def phase_diagram(
 
     Rows of one cell (seeds, and whatever else varies there) are pooled: numbers by their median,
     over the rows that converged; results and verdicts by the worst, other text by the most
-    frequent. The colour bar says so. A cell is hatched where no run converged, crossed where some
-    did not, and pale where the value does not exist. Whole numbers, wide ranges and signs have
-    colours of their own kind; the scale of an axis follows the spacing of its values.
+    frequent. The colour bar or the legend says so. A cell is hatched where no run converged,
+    crossed where some did not, and pale where the value does not exist. Whole numbers, wide ranges
+    and signs have colours of their own kind; the scale of an axis follows the spacing of its
+    values.
 
     Args:
         table: cells of a sweep with results.
@@ -111,7 +112,7 @@ def phase_diagram(
         _colour_bar(ax.figure.canvas.figure, [ax], look)
     ax.figure.canvas.figure.draw_without_rendering()
     thin_ticks(ax, field.x, field.y)
-    legend_below(ax, _entries([field], look, [lines]))
+    legend_below(ax, _entries([field], look, [lines]), look.what if look.kinds else "")
     return ax
 
 
@@ -182,7 +183,7 @@ def small_multiples(
     figure.supylabel(whole.y_label, fontsize=9)
     if look.norm is not None:
         _colour_bar(figure, panels, look)
-    legend_above(figure, _entries(fields, look, drawn))
+    legend_above(figure, _entries(fields, look, drawn), look.what if look.kinds else "")
     figure.draw_without_rendering()
     fit_titles(titles, HEADING)
     thin_ticks(panels[(rows - 1) * columns], whole.x, whole.y)

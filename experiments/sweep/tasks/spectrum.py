@@ -5,18 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from experiments.sweep.tasks.minimise import descend, ending
+from experiments.sweep.tasks.registry import CONDITIONS
 from experiments.sweep.tasks.verdict import own_point
 from experiments.sweep.work import Columns, Work
 from landscape.batched.conditions import conditions
 from landscape.batched.newton import narrowed, widened
 
-MEASURES = ("smallest", "largest", "condition", "condition_W", "condition_H")
+MEASURES = ("smallest", "largest", *CONDITIONS)
 
 
 def spectrum(work: Work) -> Columns:
     """The columns of ``minimise``, and the conditioning of the problem with all its samples.
 
-    kappa = lambda_max / lambda_min modulo symmetry, of the joint Hessian and of its W and H blocks.
+    kappa = lambda_max / lambda_min modulo symmetry, of the joint Hessian and of its W and H blocks;
+    of the blocks of the loss without decay lambda_max over the smallest nonzero eigenvalue.
     Source: LS-2 and section 7 of docs/theory.md; ``landscape.batched.conditions``.
 
     Args:
@@ -24,8 +26,8 @@ def spectrum(work: Work) -> Columns:
 
     Returns:
         Columns added: smallest (eigenvalue that is not a symmetry zero), largest, condition,
-        condition_W, condition_H; NaN where the end is not critical, and UNDECIDED where it is no
-        nondegenerate minimum.
+        condition_W, condition_H, loss_condition_W, loss_condition_H; NaN where the end is not
+        critical, and UNDECIDED where it is no nondegenerate minimum.
 
     Example:
         >>> from experiments.sweep.cells import expand

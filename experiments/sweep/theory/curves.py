@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.optimize import brentq
 
-from experiments.sweep.columns import Array, Table, numbers, scale_of
+from experiments.sweep.columns import Array, Table, numbers, scale_of, snap
 from experiments.sweep.theory.laws import LAWS, SAME, Law
 from experiments.sweep.theory.sites import Plane, planes
 
@@ -124,7 +124,7 @@ def _close(a: Array | float, b: Array | float) -> bool:
 
 def _grid(plane: Plane, name: str) -> Array:
     """Places along an axis: the table's own, and others between and half a step beyond them."""
-    nodes = np.unique(numbers(plane.rows, name))
+    nodes = np.unique(snap(numbers(plane.rows, name)))
     low, high = float(nodes[0]), float(nodes[-1])
     if name in WHOLE:
         return nodes
