@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 import sys
 from collections.abc import Mapping
@@ -147,11 +146,7 @@ def load_module(place: str) -> ModuleType:
 
 @lru_cache(maxsize=64)
 def _executed(path: Path, content: bytes) -> ModuleType:
-    """The module of a file as it is now; the content is there to tell a changed file."""
-    found = importlib.util.spec_from_file_location(f"user_{path.stem}", path)
-    if found is None or found.loader is None:
-        raise ImportError(f"Python cannot load {path}")
-    module = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = module
-    found.loader.exec_module(module)
-    return module
+    """The module of a file with this content."""
+    from proofs_check.source import execute
+
+    return execute(path, content, f"user_{path.stem}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 from proofs_check.claim import Claim
+from proofs_check.source import execute
 from ufm.errors import InputError
 
 
@@ -30,12 +30,10 @@ def load_claims(path: str | Path) -> tuple[Claim, ...]:
     file = Path(path)
     if not file.is_file():
         raise InputError("Need a Python file of claims", str(path), "check the path")
-    spec = importlib.util.spec_from_file_location(f"claims_{file.stem}", file)
-    if spec is None or spec.loader is None:
+    if file.suffix != ".py":
         raise InputError("Need a Python file of claims", str(path), "name it something.py")
-    module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        module = execute(file, file.read_bytes(), f"claims_{file.stem}")
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise InputError(f"{file.name} must run without error", reason, "fix it") from error

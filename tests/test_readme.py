@@ -5,6 +5,8 @@ from __future__ import annotations
 import doctest
 from pathlib import Path
 
+import pytest
+
 from proofs_check.registry import load_claims
 from proofs_check.run import check_claim
 
@@ -25,6 +27,7 @@ def test_the_theorem_of_the_readme_is_the_file_and_has_under_15_lines():
     assert len([line for line in code.splitlines() if line]) < 15
 
 
+@pytest.mark.slow
 def test_the_true_theorem_is_verified_and_the_wrong_one_refuted():
     outcomes = {outcome.claim.id: outcome for outcome in map(check_claim, load_claims(THEOREM))}
     assert outcomes["balanced-norms"].status.name == "VERIFIED"

@@ -161,7 +161,8 @@ def uncollapsed(
     Example:
         >>> from ufm import CrossEntropy
         >>> model = UFM(CrossEntropy(), 3, 2, 2, lambda_W=0.02, lambda_H=0.02)
-        >>> uncollapsed(model, budget=0.0, batch=12).orbits
+        >>> origin = model.merge().model.origin()
+        >>> uncollapsed(model, budget=0.0, batch=12, known=[origin]).orbits
         ()
     """
     began = perf_counter()

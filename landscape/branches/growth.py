@@ -61,9 +61,9 @@ def grow(
 
     Example:
         >>> from ufm import CrossEntropy
-        >>> found = grow(UFM(CrossEntropy(), 3, 3, lambda_W=0.02, lambda_H=0.02))
+        >>> found = grow(UFM(CrossEntropy(), 2, 2, lambda_W=0.02, lambda_H=0.02))
         >>> sorted(orbit.label for orbit in found.orbits)
-        ['merged 2|1', 'mirror 1|1|1', 'origin', 'simplex ETF']
+        ['origin', 'simplex ETF']
     """
     merged = model.as_merged(model.origin())[0].with_dimension(1)
     found = find_critical(merged, merged.origin(), TOLERANCE, MAX_ITERATIONS)

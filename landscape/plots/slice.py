@@ -140,9 +140,9 @@ def at_dimension(orbit: Orbit, d: int) -> tuple[UFM, Point]:
         InputError: d is less than the rank.
 
     Example:
-        >>> from landscape.atlas import atlas
-        >>> from ufm import CrossEntropy
-        >>> best = atlas(UFM(CrossEntropy(), 3, 3, lambda_W=0.1, lambda_H=0.1)).orbits[0]
+        >>> from landscape.atlas import squared_error_atlas
+        >>> from ufm import MSE
+        >>> best = squared_error_atlas(UFM(MSE(), 3, 3, lambda_W=0.1, lambda_H=0.1)).orbits[0]
         >>> model, point = at_dimension(best, 5)
         >>> model.d, point.W.shape, point.H.shape
         (5, (3, 5), (5, 3))
@@ -166,12 +166,12 @@ def orbit_slice(orbit: Orbit, d: int, *, cells: int = 61) -> SliceRecord:
         InputError: d is less than the rank, or the orbit has no negative curvature there.
 
     Example:
-        >>> from landscape.atlas import atlas
-        >>> from ufm import CrossEntropy
-        >>> saddle = atlas(UFM(CrossEntropy(), 3, 3, lambda_W=0.1, lambda_H=0.1)).orbits[1]
+        >>> from landscape.atlas import squared_error_atlas
+        >>> from ufm import MSE
+        >>> saddle = squared_error_atlas(UFM(MSE(), 3, 3, lambda_W=0.1, lambda_H=0.1)).orbits[1]
         >>> data = orbit_slice(saddle, 3, cells=11)
         >>> data.title, bool(data.escape.min() < data.value)
-        ('mirror 1|1|1: index 2, d = 3', True)
+        ('projectors Gr(2, 3): index 1, d = 3', True)
     """
     model, point = at_dimension(orbit, d)
     title = f"{short_label(orbit.label)}: index {orbit.index(d)}, d = {d}"

@@ -65,7 +65,7 @@ def window_record(loss: Loss, num_classes: int, *, cells: int = 9) -> WindowReco
 
     Example:
         >>> from ufm import Focal
-        >>> data = window_record(Focal(3.0), 20, cells=1)
+        >>> data = window_record(Focal(3.0), 20, cells=0)
         >>> round(data.origin, 5), round(data.collapse, 5)
         (1.26292, 1.26431)
     """

@@ -56,6 +56,7 @@ def fake_torch(monkeypatch):
     monkeypatch.setattr(minimum, "torch_or_none", lambda: object())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
 def test_every_other_solver_runs_and_is_verified(name):
     ran = []

@@ -54,6 +54,7 @@ def test_the_table_groups_by_convention(ufm, digits):
     assert max(len(line) for line in ran.out.splitlines()) <= 100
 
 
+@pytest.mark.slow
 def test_theory_stands_beside_a_network(ufm, digits):
     ran = ufm("measure --lambda-w 1e-4 --json", digits[0])
     theory = ran.json["theory"]

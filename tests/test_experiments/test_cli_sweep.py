@@ -186,6 +186,7 @@ def test_a_loss_of_ones_own(ufm, here):
     assert "belongs to another sweep" in again.err
 
 
+@pytest.mark.slow
 def test_threads_do_not_change_the_table(ufm, here):
     for threads in (1, 3):
         assert ufm(f"sweep run tiny.toml --out t{threads} --threads {threads}").code == 0
@@ -361,7 +362,7 @@ def folders(tmp_path_factory):
     from experiments.sweep.run import run
 
     place = tmp_path_factory.mktemp("folders")
-    (place / "many.toml").write_text(TINY.replace("[3, 4]", "[3, 5]"))
+    (place / "many.toml").write_text(TINY.replace("from = 0.4", "from = 0.3"))
     store = run(read_spec(place / "many.toml"), place / "many")
     Store.create(place / "empty", store.manifest)
     Store.create(place / "damaged", store.manifest)

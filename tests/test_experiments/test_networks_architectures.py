@@ -25,6 +25,7 @@ from experiments.networks.architectures import (
     trainable,
 )
 from experiments.networks.architectures.layers import BatchNorm, Conv, Dense, max_pool
+from tests.helpers import slow
 from tests.networks import SHAPE, TINY, TINY_RESNET, D, K, images
 from ufm.errors import InputError
 
@@ -97,7 +98,7 @@ def test_dense_and_pooling() -> None:
 # ---- networks
 
 
-@pytest.mark.parametrize("architecture", ALL, ids=lambda a: a.name)
+@pytest.mark.parametrize("architecture", [TINY, CONVNET, slow(TINY_RESNET)], ids=lambda a: a.name)
 def test_shapes_types_and_features(architecture: Architecture) -> None:
     x = images()
     for kind in (architecture, relu(architecture)):

@@ -165,6 +165,7 @@ def test_balanced_is_heeded_and_leaves_the_test_whole() -> None:
     assert cut.title == "digits, balanced"
 
 
+@pytest.mark.slow
 def test_mnist5k() -> None:
     data = load("mnist5k")
     assert data.counts.tolist() == [400] * 10

@@ -142,6 +142,7 @@ def sop_parts(z: Any, u: Any, v: Any, u_seen: Any, v_seen: Any, guess: Any) -> t
     return float(-np.sum(ONE_HOT * np.log(p)) / N), float(square / N)
 
 
+@pytest.mark.slow
 def test_over_parameterisation_and_its_stopped_gradients() -> None:
     u, v = RNG.normal(size=(N, 1)) / 2, RNG.normal(size=(N, K)) / 2
     v[0, 1] = 1.5  # clipped: its square is above 1

@@ -20,6 +20,7 @@ from experiments.networks.training import (
     start,
     train,
 )
+from tests.helpers import slow
 from tests.networks import TINY, TINY_RESNET, K, N, images, labels, settings
 from ufm import InputError
 
@@ -144,9 +145,15 @@ def test_no_float64_in_the_step_of_any_objective(objective: str) -> None:
     assert "f32" in text
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
-    "architecture", [TINY_RESNET, Architecture("convnet", 0.25, 1)], ids=lambda a: a.name
+    ("architecture", "precision"),
+    [
+        (TINY_RESNET, "float32"),
+        slow(TINY_RESNET, "bfloat16"),
+        (Architecture("convnet", 0.25, 1), "float32"),
+        (Architecture("convnet", 0.25, 1), "bfloat16"),
+    ],
+    ids=lambda value: getattr(value, "name", value),
 )
 def test_no_float64_in_the_step_of_any_network(architecture: Architecture, precision: str) -> None:
     text = traced_step(

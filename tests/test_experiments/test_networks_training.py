@@ -222,6 +222,7 @@ def test_schedules() -> None:
 # ---- what is fixed, and what moves
 
 
+@pytest.mark.slow
 def test_a_fixed_classifier_stays_and_a_trained_one_moves() -> None:
     for fixed in (True, False):
         made = settings(fixed_etf=fixed, decay=FeatureDecay(0.1, 0.001, 0.1), epochs=1)
@@ -231,6 +232,7 @@ def test_a_fixed_classifier_stays_and_a_trained_one_moves() -> None:
         assert not same_bits(before.body, done.network.body)
 
 
+@pytest.mark.slow
 def test_over_parameters_move_for_the_samples_of_the_batch_only() -> None:
     made = settings("sop", parameters={"rate_u": 3.0, "rate_v": 4.0}, batch_size=5)
     before = start(made, X, Y, K).state

@@ -20,6 +20,7 @@ from experiments.sweep.drawing.profiles import MOST_LINES, MOST_PANELS, profiles
 from landscape.plots.style import loss_colour, style
 from landscape.verdict import Curvature
 from tests.drawing import boxes, overlapping, panel
+from tests.helpers import slow
 from tests.sweeps import (
     LOSSES,
     cell,
@@ -259,8 +260,14 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize("width", [3.4, 7.0])
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(
+    ("name", "width"),
+    [
+        slow(name, width) if name == "losses" else (name, width)
+        for name in PAGES
+        for width in (3.4, 7.0)
+    ],
+)
 def test_texts_do_not_overlap(name, width):
     with style():
         figure = Figure((width, 4.4), layout="constrained")

@@ -92,6 +92,7 @@ def test_a_width_that_follows_K_keeps_the_plane_together():
     assert laws(seeds, "K", "seed") == []
 
 
+@pytest.mark.slow
 def test_labels_tell_the_lines_apart():
     losses = [("ce",), ("ls", 0.1), ("ls", 0.2), ("mse",), ("focal", 3.0)]
     table = grid(
@@ -106,6 +107,7 @@ def test_labels_tell_the_lines_apart():
     assert {curve.label for curve in curves(over_c_and_d(), "c", "d")} == {"collapse to zero"}
 
 
+@pytest.mark.slow
 def test_a_line_in_one_row_of_cells_stays_in_it():
     table = grid(
         lambda c, K: plain(("focal", 3.0), (1,) * K, K, c=c), c=[0.9, 1.2, 1.5], K=[4, 10, 20]

@@ -20,6 +20,7 @@ from experiments.sweep.tasks import TASKS
 from experiments.sweep.work import Work
 from landscape.solve import solve
 from landscape.verdict import verdict
+from tests.helpers import slow
 from ufm import InputError, collapse
 from ufm.gaussian import gaussian
 
@@ -163,11 +164,13 @@ def test_a_spurious_minimum_is_seen():
     assert set(columns["curvature"]) == {"MORSE_BOTT_MINIMUM"}
 
 
-def test_failures_are_rows_with_a_reason():
-    columns = compute(job_of(spec_of("verdict", {"max_iterations": 2}, K=3, c=[0.2, 0.4])))
+@pytest.mark.parametrize("task", ["minimise", slow("verdict")])
+def test_failures_are_rows_with_a_reason(task):
+    columns = compute(job_of(spec_of(task, {"max_iterations": 2}, K=3, c=[0.2, 0.4])))
     assert set(columns["result"]) == {"MAX_ITERATIONS"}
     assert "after 2 steps" in columns["reason"][0]
-    assert set(columns["curvature"]) == {"NOT_CRITICAL"}
+    if task == "verdict":
+        assert set(columns["curvature"]) == {"NOT_CRITICAL"}
 
 
 def test_an_error_becomes_the_reason_of_its_batch(monkeypatch, tmp_path):

@@ -22,6 +22,7 @@ from landscape.atlas.checksum import (
     overshoot_sum,
 )
 from landscape.hessian import dense_hessian
+from tests.helpers import slow
 from ufm import MSE, UFM, InputError, Point
 
 # Lists of (count, rank, range index, overshoot), found by Newton's method from 600 to 2500 random
@@ -282,7 +283,7 @@ def representative(model, used, rng):
 
 
 @pytest.mark.parametrize(
-    ("lambda_b", "groups"), [(None, (3,)), (0.0, (2,)), (0.05, (2,)), (0.5, (2, 1))]
+    ("lambda_b", "groups"), [slow(None, (3,)), (0.0, (2,)), (0.05, (2,)), (0.5, (2, 1))]
 )
 def test_balanced_families_against_dense_hessians(lambda_b, groups):
     """Index and nullity of every family, from the 33 eigenvalues of the full problem."""

@@ -9,7 +9,6 @@ from landscape.atlas import Status, atlas, squared_error_atlas
 from landscape.critical import find_critical
 from landscape.hessian import dense_hessian
 from proofs_check.specimens import embed
-from tests.helpers import slow
 from ufm import MSE, UFM, CrossEntropy, InputError, RescaledMSE, UserLoss, lift
 
 pytestmark = pytest.mark.xdist_group("atlas")
@@ -47,8 +46,9 @@ def test_the_list_is_complete_and_every_hessian_is_the_dense_one(loss, settings)
         assert orbit.nullity(5) == orbit.predicted_nullity(5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "settings", [{"counts": (3, 2, 1)}, slow({"counts": (4, 3, 1), "lambda_b": 0.0})]
+    "settings", [{"counts": (3, 2, 1)}, {"counts": (4, 3, 1), "lambda_b": 0.0}]
 )
 def test_the_search_finds_the_same_isolated_orbits(settings):
     model = of(MSE(), **settings)

@@ -10,7 +10,6 @@ from landscape.atlas import atlas, symmetric_atlas
 from landscape.atlas.symmetries import merged, partitions, polygonal, symmetries
 from landscape.verdict import Curvature, verdict
 from proofs_check.specimens import embed
-from tests.helpers import slow
 from ufm import MSE, UFM, CrossEntropy, Focal, InputError, Point
 
 pytestmark = pytest.mark.xdist_group("atlas")
@@ -67,11 +66,12 @@ def test_shift_leaves_out_a_line_and_bounds_hold():
 # ---- the search
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "known", "found"),
     [
-        slow(balanced(4), 11, 10),  # the eleventh has no symmetry of the list
-        slow(UFM(CrossEntropy(), counts=(2, 2, 1, 1), d=3, lambda_W=0.02, lambda_H=0.01), 22, None),
+        (balanced(4), 11, 10),  # the eleventh has no symmetry of the list
+        (UFM(CrossEntropy(), counts=(2, 2, 1, 1), d=3, lambda_W=0.02, lambda_H=0.01), 22, None),
         (UFM(CrossEntropy(), 3, 2, lambda_W=0.02, lambda_H=0.01, lambda_b=0.05), 4, None),
     ],
 )

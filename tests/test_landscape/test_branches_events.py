@@ -15,7 +15,7 @@ from landscape.branches.diagram import branches
 from landscape.branches.events import Kind, event_error, events_on
 from landscape.branches.turning import Turn
 from proofs_check.claims.codes import balanced_model, bifurcation, merged_point
-from tests.helpers import FAMILY, Problem
+from tests.helpers import FAMILY, Problem, slow
 from tests.landscapes import polished, scaled
 from ufm import MSE, UFM, CrossEntropy, Focal, InputError, LabelSmoothing
 
@@ -65,9 +65,9 @@ def test_the_simplex_branch_is_the_closed_form(three):
     ("name", "counts", "lambda_b"),
     [
         ("ce", (2, 1, 1), 0.05),
-        ("ls", (1, 1, 1), 0.0),
-        ("focal", (2, 2, 1), None),
-        ("rescaled", (3, 2, 1), None),
+        slow("ls", (1, 1, 1), 0.0),
+        slow("focal", (2, 2, 1), None),
+        slow("rescaled", (3, 2, 1), None),
     ],
 )
 def test_every_station_is_critical_with_the_index_of_the_dense_hessian(name, counts, lambda_b):
@@ -97,6 +97,7 @@ def test_every_station_is_critical_with_the_index_of_the_dense_hessian(name, cou
             assert branch.stabiliser == again.stabiliser
 
 
+@pytest.mark.slow
 def test_only_c_matters(biased):
     """A-2: other decays of the same product, other counts in the same proportion."""
     model = UFM(CrossEntropy(), counts=(4, 2, 2), d=1, lambda_W=0.005, lambda_H=0.01, lambda_b=0.05)
@@ -175,9 +176,9 @@ def test_the_constant_of_ce_6_is_found_to_ten_digits():
     ("loss", "counts", "expected"),
     [
         (CrossEntropy(), (1, 1, 1), {1.0: 2}),
-        (LabelSmoothing(0.1), (2, 2, 2, 2), {0.9: 3}),
+        slow(LabelSmoothing(0.1), (2, 2, 2, 2), {0.9: 3}),
         # CE-5: s K sqrt(n) at K = 4, gamma = 2.
-        (Focal(2.0), (1, 1, 1, 1), {0.75**2 + 2 * 0.75 * math.log(4) / 4: 3}),
+        slow(Focal(2.0), (1, 1, 1, 1), {0.75**2 + 2 * 0.75 * math.log(4) / 4: 3}),
         # MSE-3: class k is dropped at N^2 lambda_W lambda_H = n_k, so c^2 = K n_k / N.
         (MSE(), (3, 2, 1), {math.sqrt(1.5): 1, 1.0: 1, math.sqrt(0.5): 1}),
     ],

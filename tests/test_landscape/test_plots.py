@@ -333,6 +333,7 @@ def test_the_ladder_is_the_atlas_in_one_dimension() -> None:
     assert narrow[-1].index == 2
 
 
+@pytest.mark.slow
 def test_a_slice_falls_along_the_escape_direction_as_the_curvature_says() -> None:
     model = UFM(CrossEntropy(), 4, 4, lambda_W=0.02, lambda_H=0.02)
     point = saddle(model)
@@ -352,7 +353,7 @@ def test_a_slice_falls_along_the_escape_direction_as_the_curvature_says() -> Non
         slice_record(model, model.minimiser().point)
 
 
-@pytest.mark.parametrize("d", [2, 4])
+@pytest.mark.parametrize("d", [slow(2), 4])
 def test_a_slice_goes_through_every_saddle_along_its_smallest_curvature(d):
     for orbit in atlas_of(3).orbits:
         if not orbit.index(d):

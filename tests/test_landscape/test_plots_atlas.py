@@ -14,6 +14,7 @@ from landscape.plots.gram import canonical_order, draw_gram, draw_gram_sheet
 from landscape.plots.strips import Strip, draw_strips, strips
 from landscape.plots.style import BLUE, RED, style
 from tests.drawing import boxes, overlapping, panel, within
+from tests.helpers import slow
 from tests.landscapes import balanced
 from ufm import UFM, CrossEntropy, InputError, Point
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.xdist_group("atlas")
 
 
 @pytest.fixture(scope="module")
-def slow():
+def patient():
     """A search in many small rounds."""
     return atlas(balanced(4), batch=16, seed=1)
 
@@ -103,7 +104,7 @@ def test_a_strip_is_drawn_as_it_is():
 
 
 @pytest.mark.parametrize(
-    ("name", "d", "width"), [("three", 3, 7.0), ("four", 4, 3.4), ("five", 5, 3.4)]
+    ("name", "d", "width"), [("three", 3, 7.0), ("four", 4, 3.4), slow("five", 5, 3.4)]
 )
 def test_numbers_on_strips_do_not_overlap(name, d, width, request):
     rows = strips(request.getfixturevalue(name), d)
@@ -123,7 +124,7 @@ def test_multiplicities_without_room_are_left_out():
 # ---- Gram images
 
 
-@pytest.mark.parametrize("name", ["three", "four", "five", "uneven"])
+@pytest.mark.parametrize("name", ["three", "four", slow("five"), "uneven"])
 def test_every_representative_of_an_orbit_has_the_same_canonical_matrix(name, request):
     found, rng = request.getfixturevalue(name), np.random.default_rng(5)
     changed = 0
@@ -139,12 +140,13 @@ def test_every_representative_of_an_orbit_has_the_same_canonical_matrix(name, re
     assert changed > 0  # the relabelled matrices themselves do differ
 
 
-def test_merged_classes_are_adjacent_and_groups_go_by_size_and_norm(five):
-    for orbit in five.orbits:
+@pytest.mark.parametrize("name", ["four", slow("five")])
+def test_merged_classes_are_adjacent_and_groups_go_by_size_and_norm(name, request):
+    for orbit in request.getfixturevalue(name).orbits:
         p = canonical_order(orbit)
         Z = orbit.Z[p][:, p]
-        same = np.array([np.abs(Z - Z[k]).max(axis=1) < 1e-6 for k in range(5)])
-        same &= np.array([np.abs(Z.T - Z[:, k]).max(axis=1) < 1e-6 for k in range(5)])
+        same = np.array([np.abs(Z - Z[k]).max(axis=1) < 1e-6 for k in range(len(Z))])
+        same &= np.array([np.abs(Z.T - Z[:, k]).max(axis=1) < 1e-6 for k in range(len(Z))])
         sizes, norms = same.sum(axis=1), np.linalg.norm(Z, axis=1)
         assert np.all(np.diff(sizes) <= 0)
         equal = np.diff(sizes) == 0
@@ -184,7 +186,7 @@ def test_a_gram_image_shows_z_its_signs_and_its_groups(four):
     assert draw_gram(four.orbits[-1], panel()).images[0].get_clim() == (-1, 1)  # the origin
 
 
-@pytest.mark.parametrize(("name", "width"), [("three", 3.4), ("four", 7.0), ("five", 3.4)])
+@pytest.mark.parametrize(("name", "width"), [("three", 3.4), ("four", 7.0), slow("five", 3.4)])
 def test_a_sheet_shows_every_orbit_once_and_its_headings_apart(name, width, request):
     orbits = request.getfixturevalue(name).orbits
     with style():
@@ -214,7 +216,7 @@ def test_an_empty_sheet_is_refused():
 # ---- geometry
 
 
-@pytest.mark.parametrize("name", ["three", "four", "five", "uneven"])
+@pytest.mark.parametrize("name", ["three", "four", slow("five"), "uneven"])
 def test_vectors_are_balanced_give_z_and_do_not_depend_on_the_representative(name, request):
     found, rng = request.getfixturevalue(name), np.random.default_rng(6)
     for orbit in (o for o in found.orbits if 1 <= o.rank <= 3):
@@ -307,7 +309,7 @@ def test_a_cube_has_no_diagonals_and_three_hidden_edges():
     assert [line.get_linestyle() for line in edges].count(":") == 3
 
 
-@pytest.mark.parametrize("name", ["three", "five"])
+@pytest.mark.parametrize("name", ["three", "four", slow("five")])
 def test_class_numbers_do_not_overlap(name, request):
     for orbit in request.getfixturevalue(name).orbits[::4]:
         if 1 <= orbit.rank <= 3:
@@ -318,8 +320,8 @@ def test_class_numbers_do_not_overlap(name, request):
                 assert within(boxes(ax.texts), ax)
 
 
-def test_geometry_refuses_other_ranks_and_the_wrong_axes(five):
-    for orbit in (five.orbits[0], five.orbits[-1]):
+def test_geometry_refuses_other_ranks_and_the_wrong_axes(three):
+    for orbit in (replace(three.orbits[0], rank=4), three.orbits[-1]):
         with pytest.raises(InputError, match="dimension 1 to 3"):
             geometry(orbit)
     plane, solid = np.eye(4, 2), np.eye(4, 3)
@@ -360,18 +362,19 @@ def test_coverage_draws_history_and_defects():
     assert strip.get_window_extent().y1 < heights[0]
 
 
-def test_coverage_of_one_round_and_of_many(three, slow):
-    assert len(slow.history) > 2
-    for found in (three, slow):
-        with style():
-            ax = draw_coverage(found.history, panel(3.4, 2.8))
-            (strip,) = ax.child_axes
-            last = found.history[-1]
-            assert ax.lines[0].get_xydata()[-1].tolist() == [last.searches, last.orbits]
-            defects = sum(v != 1 for r in found.history for v in r.checksum.values())
-            assert len(strip.lines[1].get_xdata()) + len(strip.lines[2].get_xdata()) == defects
-            texts = [*ax.texts, *strip.texts, *strip.get_yticklabels(), strip.yaxis.label]
-            assert overlapping(boxes(texts)) == 0
+@pytest.mark.parametrize("name", ["three", slow("patient")])
+def test_coverage_of_one_round_and_of_many(name, request):
+    found = request.getfixturevalue(name)
+    assert (len(found.history) > 2) == (name == "patient")
+    with style():
+        ax = draw_coverage(found.history, panel(3.4, 2.8))
+        (strip,) = ax.child_axes
+        last = found.history[-1]
+        assert ax.lines[0].get_xydata()[-1].tolist() == [last.searches, last.orbits]
+        defects = sum(v != 1 for r in found.history for v in r.checksum.values())
+        assert len(strip.lines[1].get_xdata()) + len(strip.lines[2].get_xdata()) == defects
+        texts = [*ax.texts, *strip.texts, *strip.get_yticklabels(), strip.yaxis.label]
+        assert overlapping(boxes(texts)) == 0
 
 
 def test_numbers_are_left_out_where_rounds_are_dense():

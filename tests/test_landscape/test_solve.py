@@ -1,5 +1,7 @@
 """Solvers through lossless reductions: the closed form is reached, and nothing else is claimed."""
 
+from itertools import product
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 from landscape import solve as solve_module
 from landscape.result import Result
 from landscape.solve import METHODS, solve
-from tests.helpers import FAMILY, Problem, padded
+from tests.helpers import FAMILY, Problem, padded, slow
 from ufm import UFM, CrossEntropy, InputError, Model, Point, Regression
 from ufm.records import pytree_record
 
@@ -70,8 +72,16 @@ class Anchored(Model):
         return Point(np.zeros((0, 1, self.d)), np.zeros((0, self.d, 1)))
 
 
-@pytest.mark.parametrize("name", ["ce", "mse", "focal"])
-@pytest.mark.parametrize("method", METHODS)
+# Every method with cross entropy, and the cheap ones, with every loss.
+LATER = [(m, name) for m in ("lbfgs", "critical") for name in ("mse", "focal")] + [
+    ("newton", "mse")
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [slow(*case) if case in LATER else case for case in product(METHODS, ("ce", "mse", "focal"))],
+)
 def test_every_method_reaches_its_tolerance_and_the_closed_form(method, name):
     model = model_of(name)
     closed = model.minimiser()
@@ -115,7 +125,7 @@ def test_a_limit_reached_together_with_the_tolerance_is_convergence():
     assert solve(model, max_iterations=needed - 1).result is Result.MAX_ITERATIONS
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [slow(x) if x == "lbfgs" else x for x in METHODS])
 def test_an_objective_that_is_not_a_number_diverges(method):
     assert solve(Broken(2), method=method).result is Result.DIVERGED
 
@@ -174,6 +184,7 @@ def test_a_convex_loss_is_merged_and_false_keeps_the_samples():
     assert spread.max() < 1e-9  # collapse was found, not put in
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_convex_is_merged_only_when_asked(monkeypatch):
     model = model_of("focal")
     auto = solve(model)
@@ -193,6 +204,7 @@ def test_a_loss_that_is_not_convex_is_merged_only_when_asked(monkeypatch):
     assert not solve(model).model.merged
 
 
+@pytest.mark.slow
 def test_one_sample_a_class_merges_whatever_the_loss():
     found = solve(model_of("focal", n=1))
     assert found.model.merged
@@ -217,6 +229,7 @@ def test_a_critical_start_is_returned_as_it_is():
     assert np.array_equal(found.point.W, best.W)
 
 
+@pytest.mark.slow
 def test_features_beyond_the_span_of_the_start_cost_nothing():
     """d = 40 > 2 K: the run is the one in six dimensions, turned."""
     thin, wide = model_of("ce", d=6), model_of("ce", d=40)
@@ -251,6 +264,7 @@ def test_a_model_without_rotations_is_not_squeezed_into_the_span_of_its_start():
     assert found.objective < 1e-12
 
 
+@pytest.mark.slow
 def test_a_regression_is_solved():
     targets = np.random.default_rng(0).standard_normal((2, 7))
     model = Regression(targets, 3, lambda_W=0.1, lambda_H=0.2)

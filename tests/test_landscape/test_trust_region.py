@@ -128,8 +128,9 @@ def test_flat_directions_are_left_alone():
 
 
 def test_an_unbounded_objective_is_followed_down_without_a_claim():
-    bowl = Bowl(2, jnp.array([1.0, -1.0]), jnp.zeros(2))
-    _, value, size, used = trust_region(bowl, {"x": jnp.array([1.0, 1e-6])}, 1e-12, 30)
+    bowl = Bowl(5, jnp.array([1.0, -1.0, 0.0, 0.0, 0.0]), jnp.zeros(5))
+    start = {"x": jnp.array([1.0, 1e-6, 0.0, 0.0, 0.0])}
+    _, value, size, used = trust_region(bowl, start, 1e-12, 30)
     assert int(used) == 30
     assert float(value) < -10
     assert float(size) > 1

@@ -8,7 +8,7 @@ import pytest
 from landscape import curvature as curvature_module
 from landscape.solve import solve
 from landscape.verdict import CRITICAL, Curvature, Globality, verdict
-from tests.helpers import Problem, naive_cross_entropy, padded
+from tests.helpers import Problem, naive_cross_entropy, padded, slow
 from ufm import (
     MSE,
     UFM,
@@ -80,7 +80,7 @@ def imbalanced_saddle():
     return model, padded(point, D)
 
 
-@pytest.mark.parametrize("case", [merged_saddle, imbalanced_saddle])
+@pytest.mark.parametrize("case", [merged_saddle, slow(imbalanced_saddle)])
 def test_merged_and_full_columns_get_one_verdict(case):
     model, small = case()
     first, second = verdict(model, small), verdict(model, lift(model, small))
@@ -98,6 +98,7 @@ def test_merged_and_full_columns_get_one_verdict(case):
         assert height < found.objective - 1e-3
 
 
+@pytest.mark.slow
 def test_without_a_closed_form_the_escape_direction_shows_a_lower_point():
     model, point = imbalanced_saddle()
     assert model.minimiser() is None

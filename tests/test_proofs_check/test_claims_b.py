@@ -102,6 +102,7 @@ def test_the_circle_of_projectors_is_no_symmetry_orbit() -> None:
     assert np.abs(entries[0] - entries[1]).max() > 0.05  # no permutation, no change of signs
 
 
+@pytest.mark.slow
 def test_a_failing_identity_reports_its_size() -> None:
     import sympy
 

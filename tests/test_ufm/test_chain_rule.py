@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.helpers import FAMILY, Problem
+from tests.helpers import FAMILY, Problem, slow
 from ufm import UFM
 from ufm.chain_rule import (
     dense_derivatives,
@@ -42,7 +42,7 @@ def test_value_and_gradient_are_those_of_the_loop(name, lambda_b, merged):
 
 
 @pytest.mark.parametrize("merged", [True, False])
-@pytest.mark.parametrize("name", ["ce", "focal"])
+@pytest.mark.parametrize("name", ["ce", slow("focal")])
 def test_second_derivative_is_that_of_automatic_differentiation(name, merged):
     model, brute = both(name, 0.05, merged)
     point = brute.unpack(brute.random(1, 2.0))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from tests.helpers import FAMILY, naive_cross_entropy, naive_focal, naive_squared
+from tests.helpers import FAMILY, naive_cross_entropy, naive_focal, naive_squared, slow
 from ufm import MSE, CrossEntropy, Focal, InputError, LabelSmoothing, RescaledMSE, UserLoss
 from ufm.losses.focal import focal_convexity_threshold
 from ufm.losses.loss import Fact
@@ -189,7 +189,7 @@ NAMES = ("convex", "shift_invariant", "equivariant", "contrastive", "isometric",
         (LabelSmoothing(0.2), K),
         (Focal(0.0), K),
         (Focal(2.0), K),
-        (Focal(2.0), 20),  # 1/20 < u*(2): no longer contrastive
+        slow(Focal(2.0), 20),  # 1/20 < u*(2): no longer contrastive
         (MSE(), K),
         (RescaledMSE(3.0, 2.0), K),
         (RescaledMSE(1.0, 2.0), K),

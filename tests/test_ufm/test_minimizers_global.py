@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from tests.helpers import FAMILY, Problem
+from tests.helpers import FAMILY, Problem, slow
 from ufm import MSE, UFM, CrossEntropy, Focal, LabelSmoothing, lift
 from ufm.minimizers import thresholds
 
@@ -93,8 +93,8 @@ def test_both_sides_of_the_collapse(loss, name, collapse, lambda_b):
 # gamma, K -> c at which the origin turns stable, c at which it turns global, gap that jumps
 WINDOWS = [
     (2.0, 50, 1.11375, 1.14006, 1.510),
-    (2.0, 100, 1.07128, 1.11565, 2.373),
-    (2.0, 1000, 1.01180, 1.06981, 4.96),
+    slow(2.0, 100, 1.07128, 1.11565, 2.373),
+    slow(2.0, 1000, 1.01180, 1.06981, 4.96),
     (3.0, 20, 1.26292, 1.26431, None),
     (3.0, 50, 1.16662, 1.20759, None),
     (5.0, 100, 1.17218, 1.27396, None),

@@ -68,13 +68,13 @@ def check(seed):
     return int(np.sum(dense < -ZERO)), rank
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(11))
 def test_a_random_critical_point(seed):
     check(seed)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(12, 50))
+@pytest.mark.parametrize("seed", range(11, 50))
 def test_more_random_critical_points(seed):
     check(seed)
 

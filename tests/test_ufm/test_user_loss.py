@@ -168,6 +168,7 @@ def test_a_constant_in_a_quadratic_is_part_of_its_value(d):
     assert value > 4.5
 
 
+@pytest.mark.slow
 def test_a_users_focal_keeps_its_samples():
     """Merging is refused as lossless, but the spectrum at a collapsed point is still exact."""
     model = UFM(my_focal, K, 2, 2, lambda_W=0.02, lambda_H=0.03)
