@@ -319,3 +319,24 @@ def test_the_constraints_are_plain_pins_of_every_requirement() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
     assert {bare_name(requirement) for requirement in wanted} <= pinned
+
+
+LARGEST_FILE = 300_000
+
+
+def large_files(root: Path) -> list[str]:
+    """Tracked files that are no source: a package that was downloaded, data of one machine."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, check=True)
+    names = [name for name in listed.stdout.decode().split("\0") if name]
+    there = [root / name for name in names if (root / name).is_file()]
+    return [str(path.relative_to(root)) for path in there if path.stat().st_size > LARGEST_FILE]
+
+
+def test_nothing_large_is_tracked(tmp_path: Path) -> None:
+    if (ROOT / ".git").exists():
+        assert large_files(ROOT) == []
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    (tmp_path / "small.py").write_text("x")
+    (tmp_path / "package.whl").write_bytes(bytes(LARGEST_FILE + 1))
+    subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)
+    assert large_files(tmp_path) == ["package.whl"]
