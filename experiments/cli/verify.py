@@ -21,6 +21,7 @@ EXAMPLES = (
     "ufm verify --quick",
     "ufm verify --claim balancedness --loss focal",
     "ufm verify --claims my_theorem.py --out my_report",
+    "ufm verify --networks comparisons/digits --out report-networks",
 )
 REPORT = Path("report")
 Advance = Callable[[str], None]
@@ -36,6 +37,14 @@ def verify(
     claims: Annotated[
         Path | None,
         typer.Option("--claims", metavar="FILE.py", help="Your own claims instead of the lab's."),
+    ] = None,
+    networks: Annotated[
+        Path | None,
+        typer.Option(
+            "--networks",
+            metavar="DIR",
+            help="Only what the networks in a folder of `ufm compare` show (tier E).",
+        ),
     ] = None,
     loss: Annotated[
         str | None,
@@ -67,7 +76,15 @@ def verify(
         raise InputError(rule, f"--loss {loss}", remedy)
     if out.exists() and not out.is_dir():
         raise InputError("Need a folder for --out", f"the file {out}", "choose another name")
-    chosen = choose_claims(claim or (), claims)
+    if networks is not None:
+        given = {"--claim": claim, "--claims": claims, "--loss": loss, "--quick": quick}
+        others = [flag for flag, value in given.items() if value]
+        if others:
+            rule = "--networks is about finished runs, which are never mixed with theorems"
+            raise InputError(rule, ", ".join(others), "drop it")
+        chosen, figures = _network_claims(networks), False
+    else:
+        chosen = choose_claims(claim or (), claims)
     from experiments.report import write_report
 
     began = perf_counter()
@@ -79,6 +96,7 @@ def verify(
     inputs = {
         "claim": claim or [],
         "claims": None if claims is None else str(claims),
+        "networks": None if networks is None else str(networks),
         "loss": loss,
         "quick": quick,
         "figures": figures,
@@ -114,6 +132,14 @@ def choose_claims(ids: Sequence[str], file: Path | None) -> tuple[Any, ...]:
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)[:3]
             raise InputError("Unknown claim", repr(name), f"did you mean {' or '.join(near)}?")
     return tuple(known[name] for name in dict.fromkeys(ids))
+
+
+def _network_claims(folder: Path) -> tuple[Any, ...]:
+    """The empirical claims about the runs of a comparison."""
+    from experiments.networks.claims import network_claims
+    from experiments.networks.comparison import read_comparison
+
+    return network_claims(read_comparison(folder))
 
 
 def run_claims(

@@ -212,3 +212,4 @@ def test_folders_are_written_where_one_can(tmp_path: Path, dataset):
     assert not (tmp_path / "new").exists()
     with pytest.raises(InputError, match="batch_size <= N"):
         perform(request(batch_size=1000), dataset, tmp_path / "new")
+    assert not (tmp_path / "new").exists()  # so that the next try may have it

@@ -2,6 +2,7 @@
 
 from experiments.networks.comparison.execute import Failure, execute
 from experiments.networks.comparison.plan import Cell, LossSpec, Plan, read_loss_spec
+from experiments.networks.comparison.reading import read_comparison
 from experiments.networks.comparison.table import Contrast, Row, Summary, contrasts, rows, summaries
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Summary",
     "contrasts",
     "execute",
+    "read_comparison",
     "read_loss_spec",
     "rows",
     "summaries",

@@ -48,7 +48,7 @@ def likeness(runs: Mapping[Cell, Run], width: float) -> Likeness:
     chosen = [
         (cell, run.assessment.answers)
         for cell, run in runs.items()
-        if cell.width == width and run.assessment is not None
+        if cell.width == width and run.assessment is not None and run.assessment.answers
     ]
     losses = tuple(dict.fromkeys(cell.loss.label for cell, _ in chosen))
     size = len(losses)

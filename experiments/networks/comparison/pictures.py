@@ -164,7 +164,7 @@ def _layers(runs: Mapping[Cell, Run]) -> Picture | None:
     width = _middle([cell.width for cell in runs])
     first: dict[str, Run] = {}
     for cell, run in runs.items():
-        if cell.width == width and run.assessment is not None:
+        if cell.width == width and run.assessment is not None and run.assessment.answers:
             first.setdefault(cell.loss.label, run)
     chosen = list(first.items())[:3]
     if not chosen:

@@ -70,12 +70,14 @@ class Monitor:
         self.objective = settings.make_objective()
 
     def __call__(self, network: Network, epoch: int) -> Mapping[str, float]:
-        """The numbers after ``epoch`` (from 1), {} where nothing is measured."""
+        """The numbers after ``epoch`` (from 1), {} where nothing is or can be measured."""
         last = epoch == self.settings.epochs
         curved = last or epoch in CURVATURE_EPOCHS
         if not (curved or epoch % self.every == 0):
             return {}
         train, test = (look(network, s) for s in (self.dataset.train, self.dataset.test))
+        if not (train.finite and test.finite):
+            return {}
         found = self._fit("train", train) | self._fit("test", test)
         found["objective_now"] = found["train_loss"] + self._penalty(network, train)
         found |= self._collapse(train) | sizes(train)

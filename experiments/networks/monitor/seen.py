@@ -34,9 +34,9 @@ class Seen:
     b: Matrix
 
     @property
-    def correct(self) -> npt.NDArray[np.bool_]:
-        """Which samples have their largest logit at the label, (N,)."""
-        return np.argmax(self.logits, axis=1) == self.labels
+    def finite(self) -> bool:
+        """Whether features and logits are numbers: finite weights may give others."""
+        return bool(np.isfinite(self.features).all() and np.isfinite(self.logits).all())
 
 
 def look(network: Network, split: Split) -> Seen:
@@ -52,4 +52,6 @@ def look(network: Network, split: Split) -> Seen:
     head: Any = network.head
     W = np.asarray(head.W, np.float64)
     b = np.zeros(len(W)) if head.b is None else np.asarray(head.b, np.float64)
-    return Seen(features, features.astype(np.float64) @ W.T + b, split.labels, W, b)
+    with np.errstate(invalid="ignore"):  # infinite features give nan, see ``finite``
+        logits = features.astype(np.float64) @ W.T + b
+    return Seen(features, logits, split.labels, W, b)

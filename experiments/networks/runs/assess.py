@@ -65,7 +65,7 @@ def assess(
     * probe_X: test accuracy of a linear probe on the features of the labelled set X.
 
     Numbers that do not exist (a temperature when every sample is right, a separation with zero
-    features) are left out.
+    features, all of them when features are infinite) are left out.
 
     Args:
         network: trained.
@@ -74,6 +74,8 @@ def assess(
         others: sets that it has not seen.
     """
     train, test = look(network, dataset.train), look(network, dataset.test)
+    if not (train.finite and test.finite):
+        return Assessment({}, {}, np.zeros((0, 0)))
     found = _calibration(test) | _separation(train, test)
     for other in others:
         features, logits = embed(network, other.images)

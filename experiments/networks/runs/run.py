@@ -24,7 +24,7 @@ from experiments.networks.monitor import Monitor
 from experiments.networks.runs.assess import Assessment, assess
 from experiments.networks.runs.others import OtherSet
 from experiments.networks.runs.request import RunRequest
-from experiments.networks.training import EpochRecord, Outcome, Progress, epochs
+from experiments.networks.training import EpochRecord, Outcome, Progress, epochs, start
 from ufm.errors import InputError
 
 REQUEST, CURVE, ASSESSMENT, ANSWERS = "run.json", "curve.json", "assessment.json", "answers.npz"
@@ -109,20 +109,22 @@ def perform(
     """
     about = {"request": request.record(), "key": request.key, "data": dataset.fingerprint}
     about |= {"title": dataset.title, "counts": dataset.counts.tolist()}
+    train, K = dataset.train, dataset.num_classes
+    if not (folder / REQUEST).exists():
+        # What cannot be trained is refused before the folder belongs to it.
+        start(request.settings, train.images, train.labels, K)
     with accessible(folder, "Need a folder for the run that can be written", "choose another"):
         folder.mkdir(parents=True, exist_ok=True)
         _begin(folder, about, provenance or {})
         done = read_run(folder)
         if done.finished:
             return done
-        train = dataset.train
-        images, labels, K = train.images, train.labels, dataset.num_classes
         monitor = Monitor(dataset, request.settings, request.interval)
         progress = None
         for progress in epochs(
             request.settings,
-            images,
-            labels,
+            train.images,
+            train.labels,
             K,
             folder=folder / CHECKPOINT,
             every=EVERY,

@@ -19,6 +19,8 @@ def run_against_theory(run: Run) -> Comparison | NoTheory:
     if run.outcome is not Outcome.COMPLETED:
         return NoTheory(f"the run did not end: {run.outcome.value}")
     found, settings = run.final, run.request.settings
+    if "square_W" not in found:
+        return NoTheory("its features are no longer finite")
     measured = Measured(
         loss=found["train_loss"],
         W_squared=found["square_W"],
