@@ -114,11 +114,11 @@ def kill_workers(
         command = psutil.Process(running.pid)
         while struck < kills and running.poll() is None:
             instant(running, folder, chance)
-            found = [
-                child for child in command.children() if "spawn_main" in " ".join(child.cmdline())
-            ]
-            if found:
-                with suppress(psutil.NoSuchProcess):
+            # The command, or a worker, may end between the question and the signal.
+            with suppress(psutil.NoSuchProcess):
+                children = command.children()
+                found = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+                if found:
                     chance.choice(found).kill()
                     struck += 1
         finished(running)

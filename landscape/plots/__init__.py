@@ -9,6 +9,7 @@ The records hold NumPy arrays and can be made, kept and redrawn apart from the d
 """
 
 from landscape.plots.bifurcation import draw_bifurcation
+from landscape.plots.central_path import draw_central_path
 from landscape.plots.coverage import draw_coverage
 from landscape.plots.descent import DescentRecord, descent_record, draw_descent
 from landscape.plots.disconnectivity import draw_disconnectivity
@@ -42,6 +43,7 @@ __all__ = [
     "canonical_order",
     "descent_record",
     "draw_bifurcation",
+    "draw_central_path",
     "draw_coverage",
     "draw_descent",
     "draw_disconnectivity",

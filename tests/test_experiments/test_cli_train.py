@@ -35,7 +35,7 @@ def test_one_network_from_images_to_a_page(ufm, place):
     assert float(theory) > 0
     assert (place / "one" / "index.html").exists()
     told = json.loads((place / "one" / "run.json").read_text())["provenance"]
-    assert told["Command"].startswith("ufm ")
+    assert told["Command"].startswith("ufm")
 
     again = ufm(f"train {TINY} --width 0.125 --out", place / "one")
     assert again.code == 0

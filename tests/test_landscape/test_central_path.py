@@ -1,9 +1,14 @@
 """Flows on the central path: against their exact laws, and against plain discrete steps."""
 
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from landscape.central_path import Flow, covariance, gradient, run, velocity, whitened
+from landscape.plots import draw_central_path
+from tests.drawing import panel
 from ufm import InputError
 from ufm.central_path import decompose, follow, signal_to_noise
 
@@ -84,3 +89,31 @@ def test_bad_input():
         run(features(), Y, [1.0, 0.5])
     with pytest.raises(InputError, match="invertible"):
         run(features()[:, :1] * np.ones((1, 3)), Y, [0.0, 1.0])
+
+
+def test_a_figure_has_dots_on_the_lines_of_their_law():
+    times = [0.0, 4.0, 20.0]
+    paths = {flow: run(features(), Y, times, flow) for flow in Flow}
+    ax = draw_central_path(paths, K, N_PER, panel())
+    lines = [line for line in ax.lines if line.get_linestyle() == "-"]
+    dots = [line for line in ax.lines if line.get_marker() == "o"]
+    assert len(lines) == len(dots) == 2 * (K - 1)
+    for line, dot in zip(lines, dots, strict=True):
+        for x, y in zip(*dot.get_data(), strict=True):
+            nearest = np.interp(x, *line.get_data())
+            assert nearest == pytest.approx(y, rel=1e-3)  # between 200 points
+    # The flows differ, so a law in the place of the other would be seen.
+    last = [dot.get_ydata()[-1] for dot in dots]
+    assert min(abs(a - b) for a, b in zip(last[: K - 1], last[K - 1 :], strict=True)) > 1e-2
+    with pytest.raises(InputError, match="path to draw"):
+        draw_central_path({}, K, N_PER, panel())
+
+
+@pytest.mark.slow
+def test_the_example_on_features_of_a_network(tmp_path, capsys):
+    example = Path(__file__).parents[2] / "docs" / "examples" / "central_path.py"
+    file = tmp_path / "path.png"
+    runpy.run_path(str(example))["main"](str(file))
+    assert file.stat().st_size > 10_000
+    errors = [float(line.rpartition(" ")[2]) for line in capsys.readouterr().out.splitlines()]
+    assert max(errors[0], errors[3]) < 1e-8 < 1 < min(errors[1], errors[2])
