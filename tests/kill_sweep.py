@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from experiments.sweep.store import Store
+from experiments.sweep.workers import PROGRAM as WORKER
 
 ROOT = Path(__file__).resolve().parents[1]
 # Small batches, so that a signal finds some written and some not.
@@ -117,7 +118,7 @@ def kill_workers(
             # The command, or a worker, may end between the question and the signal.
             with suppress(psutil.NoSuchProcess):
                 children = command.children()
-                found = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+                found = [child for child in children if WORKER in child.cmdline()]
                 if found:
                     chance.choice(found).kill()
                     struck += 1

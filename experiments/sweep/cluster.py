@@ -7,35 +7,23 @@ the store.
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import threading
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from logging import CRITICAL
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
 from experiments.sweep.run import Job, compute, failed, whole
 from experiments.sweep.work import Columns
+from experiments.sweep.workers import processes
 from ufm.errors import InputError, require_count
 from ufm.version import __version__
 
 ADDRESS = re.compile(r"(tcp|tls)://(\[[^\]]+\]|[^\s:/\[\]]+):(\d{1,5})")
-# Read when a process starts. NPROC is what sizes the thread pool of XLA on a CPU; the flag
-# xla_cpu_multi_thread_eigen leaves elementwise loops and reductions on all cores (jaxlib 0.10),
-# and flags are part of the key of the compilation cache, which workers share with this process.
-ONE_THREAD = {
-    "NPROC": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-}
 # Seconds to reach a scheduler, and to get a sign of life from it.
 CONNECT = 10
 # Seconds without a result after which it is asked for one.
@@ -43,12 +31,10 @@ PATIENCE = 10
 # Such questions in a row without a single worker after which nobody is waited for. One that was
 # killed is back within seconds, but one that is killed again and again may never be met alive.
 ABSENCES = 18
-# Seconds between looks for nannies that gave up.
-MENDING = 1
 # Jobs in flight per worker thread: one computes, one waits.
 IN_FLIGHT = 2
-# Errors of the transport after which a job is tried again, and workers that it may outlive.
-RETRIES, ALLOWED_FAILURES = 2, 2
+# Errors of the transport after which a job is tried again.
+RETRIES = 2
 REMEDY = "the store keeps what is done: start a scheduler and give the same command to go on"
 
 
@@ -93,7 +79,7 @@ class ClusterExecutor:
         """
         with ExitStack() as stack:
             stack.enter_context(_quiet())
-            address = self.address or stack.enter_context(_processes(self.workers))
+            address = self.address or stack.enter_context(processes(self.workers))
             drive = stack.enter_context(_Drive.connected(address))
             suspects = []
             for job, columns in drive(jobs, drive.room):
@@ -288,90 +274,3 @@ def _quiet() -> Iterator[None]:
         for name in ("distributed", "tornado", "asyncio"):
             stack.enter_context(silence_logging_cmgr(CRITICAL, name))
         yield
-
-
-@contextmanager
-def _processes(workers: int) -> Iterator[str]:
-    """A scheduler in this process and workers of one thread each; all are gone at the end."""
-    import dask
-    from distributed import LocalCluster
-
-    # The nannies write this to the environment of this process and leave it there.
-    names = (*ONE_THREAD, "PYTHONHASHSEED", "__DASK_PARENT_PID")
-    before = {name: os.environ.get(name) for name in names}
-    settings = {
-        "distributed.nanny.pre-spawn-environ": ONE_THREAD,
-        "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
-    }
-    cluster = None
-    try:
-        with dask.config.set(settings):
-            with _uninterrupted():
-                cluster = LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    processes=True,
-                    # 0: the system knows better than a threshold when memory runs out.
-                    memory_limit=0,
-                    # A free port: its default one may be taken, of which dask would warn.
-                    scheduler_kwargs={"dashboard": False, "dashboard_address": ":0"},
-                    silence_logs=CRITICAL,
-                )
-            with _mended(cluster, workers):
-                yield cluster.scheduler_address
-    finally:
-        if cluster is not None:
-            cluster.close(timeout=CONNECT)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def _mended(cluster: Any, workers: int) -> Iterator[None]:
-    """New nannies in the places of those that gave up.
-
-    A nanny starts its worker again when it dies, but not when it dies while it starts.
-    """
-    from distributed.core import Status
-    from tornado.ioloop import PeriodicCallback
-
-    over = (Status.closed, Status.failed)
-
-    def mend() -> None:
-        given_up = [name for name, nanny in cluster.workers.items() if nanny.status in over]
-        for name in given_up:
-            del cluster.workers[name]
-        if given_up:
-            cluster.scale(workers)
-
-    async def begin() -> Any:
-        callback = PeriodicCallback(mend, 1000 * MENDING)
-        callback.start()
-        return callback
-
-    callback = cluster.sync(begin)
-    try:
-        yield
-    finally:
-        cluster.loop.add_callback(callback.stop)
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C reaches this thread after the block, and the threads and processes made in it never.
-
-    A terminal sends it to every process; workers would each print a traceback.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    # Would lift the block when the first process is spawned, unless it runs already.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

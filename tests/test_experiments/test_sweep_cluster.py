@@ -22,6 +22,7 @@ from experiments.sweep.spec import make_spec
 from experiments.sweep.store import Store
 from experiments.sweep.tasks import TASKS
 from experiments.sweep.work import Work
+from experiments.sweep.workers import ONE_THREAD, PROGRAM, processes
 from tests import kill_sweep
 from ufm.errors import InputError
 
@@ -44,8 +45,8 @@ CELLS = 70
 HOT = "import jax\n\ndef hot(z, k):\n    return jax.nn.logsumexp(2 * z) - 2 * z[k]\n"
 # Imported by the workers alone it ends them, as running out of memory would.
 KILLER = (
-    "import multiprocessing, os, signal\n"
-    "if multiprocessing.parent_process() is not None:\n"
+    "import os, signal, sys\n"
+    "if os.path.basename(sys.argv[0]) == 'worker.py':\n"
     "    os.kill(os.getpid(), signal.SIGKILL)\n" + HOT
 )
 
@@ -72,11 +73,11 @@ def require_equal(found, expected):
 
 
 def worker_pids():
-    """The processes that nannies of this process started."""
+    """The worker processes that this process started."""
     found = []
     for child in psutil.Process().children():
         with suppress(psutil.NoSuchProcess):  # a zombie is one, too
-            found += [child.pid] if "spawn_main" in " ".join(child.cmdline()) else []
+            found += [child.pid] if PROGRAM in child.cmdline() else []
     return found
 
 
@@ -84,7 +85,7 @@ def start(*arguments):
     """A process of dask that knows this checkout."""
     return subprocess.Popen(
         [sys.executable, "-m", *map(str, arguments)],
-        env={**os.environ, **module.ONE_THREAD, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **ONE_THREAD, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -135,7 +136,7 @@ def test_the_table_is_that_of_this_process(tmp_path, expected):
 def test_workers_have_one_thread_float64_and_ignore_ctrl_c(tmp_path):
     def look():
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-        names = [*module.ONE_THREAD, "JAX_COMPILATION_CACHE_DIR"]
+        names = [*ONE_THREAD, "JAX_COMPILATION_CACHE_DIR"]
         import jax
 
         jax.devices()
@@ -148,9 +149,10 @@ def test_workers_have_one_thread_float64_and_ignore_ctrl_c(tmp_path):
 
     with (
         module._quiet(),
-        module._processes(1) as address,
+        processes(1) as address,
         Client(address, set_as_default=False) as client,
     ):
+        client.wait_for_workers(1, timeout=60)
         (told,) = client.run(look).values()
     words, environment, blocked, pool = told
     assert words == module.versions()
@@ -262,7 +264,7 @@ def one_worker(but=()):
 @pytest.mark.slow
 def test_workers_that_are_killed_while_they_start_come_back():
     killed = []
-    with module._quiet(), module._processes(1) as address:
+    with module._quiet(), processes(1) as address:
         for _ in range(3):  # one that runs, and two of its successors as soon as they exist
             killed.append(one_worker(killed))
             os.kill(killed[-1], signal.SIGKILL)

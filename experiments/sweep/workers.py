@@ -1,0 +1,122 @@
+"""A scheduler in this process and worker processes that are replaced when they die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from logging import CRITICAL
+from tempfile import TemporaryDirectory
+
+# Read when a process starts. NPROC is what sizes the thread pool of XLA on a CPU; the flag
+# xla_cpu_multi_thread_eigen leaves elementwise loops and reductions on all cores (jaxlib 0.10),
+# and flags are part of the key of the compilation cache, which workers share with this process.
+ONE_THREAD = {
+    "NPROC": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+# Workers that a job may outlive.
+ALLOWED_FAILURES = 2
+# Seconds between looks for workers that died, and for the end of those that were told to.
+MENDING, ENDING = 0.5, 5.0
+PROGRAM = "experiments.sweep.worker"
+
+
+@contextmanager
+def processes(workers: int) -> Iterator[str]:
+    """The address of a scheduler with so many workers of one thread; all are gone at the end.
+
+    A worker that dies is replaced, also while it starts (dask's own nannies give up then).
+
+    Args:
+        workers: how many.
+    """
+    import dask
+    from distributed import LocalCluster
+
+    settings = {"distributed.scheduler.allowed-failures": ALLOWED_FAILURES}
+    with TemporaryDirectory(prefix="ufm-workers-") as folder, dask.config.set(settings):
+        with _uninterrupted():
+            cluster = LocalCluster(
+                n_workers=0,
+                processes=False,
+                protocol="tcp://",
+                # A free port: its default one may be taken, of which dask would warn.
+                scheduler_kwargs={"dashboard": False, "dashboard_address": ":0"},
+                silence_logs=CRITICAL,
+            )
+            keeper = _Keeper(cluster.scheduler_address, folder, workers)
+            keeper.start()
+        try:
+            yield cluster.scheduler_address
+        finally:
+            keeper.stop()
+            cluster.close(timeout=ENDING)
+
+
+class _Keeper(threading.Thread):
+    """Keeps a number of worker processes alive until it is stopped."""
+
+    def __init__(self, address: str, folder: str, workers: int) -> None:
+        super().__init__(daemon=True)
+        self.command = [sys.executable, "-m", PROGRAM, address, folder]
+        # What can be imported here can be there, however this process was started.
+        path = os.pathsep.join(place or os.getcwd() for place in sys.path)
+        self.environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": path}
+        self.over = threading.Event()
+        self.workers = [self._new() for _ in range(workers)]
+
+    def _new(self) -> subprocess.Popen[bytes]:
+        quiet = subprocess.DEVNULL
+        pipe = subprocess.PIPE  # closed when this process ends, however it does
+        return subprocess.Popen(
+            self.command, stdin=pipe, stdout=quiet, stderr=quiet, env=self.environment
+        )
+
+    def run(self) -> None:
+        """Replace the dead."""
+        while not self.over.wait(MENDING):
+            for place, worker in enumerate(self.workers):
+                if worker.poll() is not None:
+                    _close(worker)
+                    self.workers[place] = self._new()
+
+    def stop(self) -> None:
+        """End the workers and wait for them."""
+        self.over.set()
+        self.join()
+        for worker in self.workers:
+            _close(worker)
+        for worker in self.workers:
+            with suppress(subprocess.TimeoutExpired):
+                worker.wait(ENDING)
+            worker.kill()
+            worker.wait()
+
+
+def _close(worker: subprocess.Popen[bytes]) -> None:
+    if worker.stdin is not None:
+        with suppress(OSError):
+            worker.stdin.close()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C reaches this thread after the block, and the threads and processes made in it never.
+
+    A terminal sends it to every process; workers would each print a traceback.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
