@@ -229,7 +229,9 @@ def _table(found: Any) -> Any:
     means = summaries(found, tuple(SHOWN))
     for loss, width in dict.fromkeys((s.loss, s.width) for s in means):
         mine = [s for s in means if (s.loss, s.width) == (loss, width)]
-        texts = [shown_number(s.name, s.mean, s.std) for s in mine]
+        # There is room for one spread; the page has all of them.
+        spreads = [s.std if s.name == "test_accuracy" else float("nan") for s in mine]
+        texts = [shown_number(s.name, s.mean, std) for s, std in zip(mine, spreads, strict=True)]
         made.add_row(loss, f"{width:g}", f"{mine[0].num}/{mine[0].num_runs}", *texts)
     return made
 

@@ -40,6 +40,8 @@ EXAMPLES = (
 RUNS = Path("runs")
 # What is printed, in this order.
 SHOWN = (
+    ("parameters_trained", "trained parameters"),
+    ("parameters_saved", "share saved by the fixed classifier"),
     ("train_accuracy", "train accuracy"),
     ("test_accuracy", "test accuracy"),
     ("nc1_geo", "NC1 (GEO)"),
@@ -127,11 +129,13 @@ def train(
         warn(f"what was trained stays in {folder}; the same command goes on from there")
         raise
     theory = run_against_theory(run)
+    counted = parameters(cell.request.settings, dataset)
     record: dict[str, Any] = {
         "folder": str(folder),
         "outcome": run.outcome.name,
         "epochs": len(run.records),
         "seconds": run.seconds,
+        "parameters": counted,
         "numbers": dict(run.final),
         "theory": {"reason": theory.reason}
         if isinstance(theory, NoTheory)
@@ -139,7 +143,7 @@ def train(
     }
     deliver(envelope("train", cell.request.record(), record), as_json=as_json, out=None)
     if not as_json:
-        show(number_table(run.final, SHOWN))
+        show(number_table({**run.final, **counted}, SHOWN))
         if isinstance(theory, NoTheory):
             show(f"No theory: {theory.reason}.")
         else:
@@ -155,3 +159,26 @@ def train(
             "lower --lr, or set --max-gradient-norm"
         )
         raise typer.Exit(3)
+
+
+def parameters(settings: Any, dataset: Any) -> dict[str, float]:
+    """Trained parameters, and what share of those of a trained classifier on natural features.
+
+    The share is that which Zhu et al. 2021 report for a classifier fixed at an ETF with d = K.
+    """
+    from experiments.networks.architectures import count_parameters
+
+    shape, K = dataset.image_shape, dataset.num_classes
+    made = count_parameters(
+        settings.architecture,
+        shape,
+        K,
+        settings.d,
+        bias=settings.bias,
+        fixed_etf=settings.fixed_etf,
+    )
+    found: dict[str, float] = {"parameters_trained": made.trained}
+    if not settings.fixed_etf:
+        return found
+    usual = count_parameters(settings.architecture, shape, K, bias=settings.bias)
+    return {**found, "parameters_saved": 1 - made.trained / usual.trained}
