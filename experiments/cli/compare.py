@@ -167,7 +167,7 @@ def compare(
     deliver(envelope("compare", cells[0].request.record(), record), as_json=as_json, out=None)
     if not as_json:
         if theory:
-            show(_theory_table(lines))
+            show(*_theory_tables(lines))
         else:
             show(_table(found), concluded["statement"], _claims_table(concluded["claims"]))
         show(f"Page: {page}")
@@ -236,13 +236,18 @@ def _table(found: Any) -> Any:
     return made
 
 
-def _theory_table(lines: Any) -> Any:
+def _theory_tables(lines: Any) -> list[Any]:
     names = ("objective", "W_squared", "H_squared", "gap")
     columns = ("objective", "|W|^2", "|H|^2", "logit gap")
-    made = table(("trained with", "loss", "runs", *columns), right=("runs", *columns))
-    for line in lines:
-        made.add_row(line.variant, line.loss, str(line.num), *(line.text(name) for name in names))
-    return made
+    shown: list[Any] = ["Measured over theory, minus one; means over seeds and their spread."]
+    for variant in dict.fromkeys(line.variant for line in lines):
+        made = table(("loss", "runs", *columns), right=("runs", *columns))
+        for line in lines:
+            if line.variant == variant:
+                texts = (line.text(name) for name in names)
+                made.add_row(line.loss, str(line.num), *texts)
+        shown += [f"{variant[0].upper()}{variant[1:]}:", made]
+    return shown
 
 
 def _claims_table(claims: Any) -> Any:
