@@ -287,6 +287,7 @@ def test_a_run_at_the_minimum_of_its_model_is_seen(performed):
 # ---- pages and figures
 
 
+@pytest.mark.slow
 def test_the_page_has_every_run(performed, tmp_path):
     _, cells, runs = performed
     stopped = dataclasses.replace(

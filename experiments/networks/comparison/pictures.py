@@ -83,7 +83,17 @@ def _curve(grouped: Mapping[str, Sequence[Run]], name: str, first: bool) -> Draw
     def draw(ax: Any) -> Any:
         curves(grouped, name, ax)
         if first:
-            ax.legend()
+            # Above the lines: there is no corner that is free in every figure.
+            ax.legend(
+                loc="lower left",
+                bbox_to_anchor=(0.0, 1.0),
+                ncols=min(4, len(grouped)),
+                fontsize=7.5,
+                handlelength=1.5,
+                handletextpad=0.4,
+                columnspacing=0.9,
+                borderaxespad=0.2,
+            )
         return ax
 
     return name, f"{label_of(name)} against epochs, one line per objective", draw

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import FuncFormatter
 
 from experiments.networks.runs import Run
 from landscape.plots.style import FAINT, INK, LOSS_COLOURS, PURPLE, RED, SKY, YELLOW, loss_colour
@@ -37,6 +39,7 @@ NAMES: Mapping[str, tuple[str, bool]] = {
     "cka": ("CKA of the features", False),
 }
 SPARE = (SKY, RED, YELLOW, PURPLE, INK, FAINT)
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 DASHES = ("-", "--", ":", "-.")
 
 
@@ -100,12 +103,41 @@ def curves(runs: Mapping[str, Sequence[Run]], name: str, ax: Any) -> Any:
         ax.plot(x, middle, color=chosen[label], linestyle=dash, label=label)
     if not drawn:
         raise InputError("Need a number that some run has measured", name, "choose another")
+    _by_decades(ax, "x")
     if logarithmic:
-        ax.set_yscale("log")
-    ax.set_xscale("log")
+        _by_decades(ax, "y")
     ax.set_xlabel("epoch")
     ax.set_ylabel(label_of(name))
     return ax
+
+
+def _by_decades(ax: Any, which: str) -> None:
+    """A logarithmic axis with labels in plain text, which draw ten times as fast as formulas."""
+    getattr(ax, f"set_{which}scale")("log")
+    axis = getattr(ax, f"{which}axis")
+    low, high = axis.get_view_interval()
+    narrow = high < 30 * low
+    axis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
+    axis.set_minor_formatter(FuncFormatter(lambda value, _: _between(value) if narrow else ""))
+
+
+def power_of_ten(value: float) -> str:
+    """10ⁿ in plain text, and small whole powers as they are.
+
+    Example:
+        >>> power_of_ten(1e-3), power_of_ten(100.0), power_of_ten(1e5)
+        ('10⁻³', '100', '10⁵')
+    """
+    exponent = round(math.log10(value))
+    if 0 <= exponent <= 3:
+        return f"{10**exponent}"
+    return "10" + str(exponent).translate(_RAISED)
+
+
+def _between(value: float) -> str:
+    """2 and 5 times a power of ten."""
+    first = f"{value:e}"[0]
+    return f"{value:g}" if first in "25" else ""
 
 
 def _value(measures: Mapping[str, float], name: str) -> float | None:
