@@ -111,6 +111,7 @@ def test_a_solver_that_returns_a_wrong_value_is_labelled():
     assert record.note.startswith("MISSED the minimum")
 
 
+@pytest.mark.slow
 def test_a_solver_that_stops_early_is_no_rival():
     def lazy(model, start, tolerance, cap):
         return lambda: Outcome(start, capped=True)
@@ -175,6 +176,7 @@ def test_arpack_agrees_at_a_saddle_and_is_capped():
     assert late.smallest is None
 
 
+@pytest.mark.slow
 def test_a_wrong_count_is_labelled(monkeypatch):
     real = curvature.count_curvature
     monkeypatch.setattr(

@@ -13,6 +13,7 @@ import pytest
 pytestmark = pytest.mark.xdist_group("atlas")
 
 
+@pytest.mark.slow
 def test_the_json_has_every_orbit_and_every_dimension(ufm):
     ran = ufm("atlas -K 3 -d 5 --json")
     assert ran.code == 0

@@ -70,6 +70,7 @@ def test_theory_stands_beside_a_network(ufm, digits):
     assert "from balancedness" in table
 
 
+@pytest.mark.slow
 def test_transposed_features(ufm, digits, tmp_path):
     path, arrays = digits
     np.savez(tmp_path / "t.npz", **{**arrays, "features": arrays["features"].T})

@@ -200,8 +200,8 @@ def test_nan_is_null(ufm):
 @pytest.mark.parametrize(
     "flags",
     [
-        "--loss focal --gamma 3",
-        "--loss ls --smoothing 0.2 --lambda-b 0.1",
+        slow("--loss focal --gamma 3"),
+        slow("--loss ls --smoothing 0.2 --lambda-b 0.1"),
         "--counts 3,2,1 --lambda-w 0.01",
     ],
 )
@@ -230,6 +230,7 @@ def test_flags_override_a_saved_point(ufm, tmp_path):
 
 
 @pytest.mark.usefixtures("here")
+@pytest.mark.slow
 def test_a_point_of_an_own_loss_is_judged_when_the_loss_is_named_again(ufm):
     ufm(f"solve {SMALL} --loss hot.py:hot --save p.npz")
     assert ufm("verdict p.npz").code == 2

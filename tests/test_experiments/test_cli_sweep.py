@@ -222,6 +222,7 @@ def test_figures_of_every_kind_that_suits_the_table(ufm, folders, tmp_path):
     assert file.read_bytes() == first
 
 
+@pytest.mark.slow
 def test_a_sweep_says_how_its_figure_is_drawn(ufm, here):
     figure = '\n[figure]\nkind = "{}"\nx = "c"\nvalue = "objective"\n'
     for name, kind in (("own", "profile"), ("wrong", "profiel")):

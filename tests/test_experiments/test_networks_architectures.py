@@ -112,7 +112,7 @@ def test_shapes_types_and_features(architecture: Architecture) -> None:
         assert (features.min() >= 0) == (kind.features == "relu")
 
 
-@pytest.mark.parametrize("architecture", [TINY, TINY_RESNET], ids=lambda a: a.name)
+@pytest.mark.parametrize("architecture", [TINY, slow(TINY_RESNET)], ids=lambda a: a.name)
 def test_embed_does_not_depend_on_the_batches(architecture: Architecture) -> None:
     network = build_network(architecture, SHAPE, K, D, KEY)
     whole, parts = embed(network, images()), embed(network, images(), batch_size=5)

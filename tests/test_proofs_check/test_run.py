@@ -215,6 +215,7 @@ def wrong(model, point):
 
 
 @pytest.mark.xdist_group("claims")
+@pytest.mark.slow
 def test_a_users_file_of_fifteen_lines_is_judged(tmp_path: Path):
     assert len(USER_FILE.strip().splitlines()) <= 15
     path = tmp_path / "my_theorem.py"

@@ -67,6 +67,7 @@ def test_probing_finds_the_properties(function, expected):
     assert [bool(getattr(found, name).note) for name in names] == [not x for x in expected]
 
 
+@pytest.mark.slow
 def test_a_probe_is_repeatable_and_knows_the_number_of_classes():
     assert UserLoss(my_focal).properties(K) == UserLoss(my_focal, "again").properties(K)
     assert "eigenvalue" in str(UserLoss(my_focal).properties(K).convex)
