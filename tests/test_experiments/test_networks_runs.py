@@ -213,3 +213,23 @@ def test_folders_are_written_where_one_can(tmp_path: Path, dataset):
     with pytest.raises(InputError, match="batch_size <= N"):
         perform(request(batch_size=1000), dataset, tmp_path / "new")
     assert not (tmp_path / "new").exists()  # so that the next try may have it
+
+
+@pytest.mark.slow
+def test_over_parameterisation_leaves_wrong_labels_alone():
+    """40 % of the labels wrong: cross entropy learns many of them, SOP fits the others."""
+    data = DataRequest(per_class=60, noise=0.4).load()
+    accuracies, fits = {}, {}
+    for name, rates in (("ce", {}), ("sop", {"rate_u": 100.0, "rate_v": 1000.0})):
+        settings = TrainSettings(
+            name, rates, Architecture(), 32, epochs=150, learning_rate=0.05, max_gradient_norm=1.0
+        )
+        network = train(settings, data.train.images, data.train.labels, 10).network
+        seen = {split: look(network, getattr(data, split)) for split in ("train", "test")}
+        accuracies[name], fits[name] = (
+            float(np.mean(s.logits.argmax(axis=1) == s.labels))
+            for s in (seen["test"], seen["train"])
+        )
+    assert accuracies["sop"] > accuracies["ce"] + 0.1
+    assert fits["sop"] < fits["ce"] - 0.1
+    assert abs(fits["sop"] - 0.6) < 0.1
