@@ -24,8 +24,8 @@ verify: environment ## check every claim and write report/index.html
 test: lint ## lint, types, and the tests without the slow ones
 	$(PYTEST) -m 'not slow'
 
-test-all: lint ## the same with the slow tests
-	$(PYTEST)
+test-all: lint ## the same with the slow tests, and the examples of experiments
+	$(PYTEST) tests ufm landscape proofs_check experiments
 
 lint: environment-dev ## ruff and mypy
 	$(BIN)/ruff check .

@@ -60,8 +60,9 @@ class Monitor:
         >>> split = Split(np.linspace(0, 1, 24).reshape(4, 2, 3, 1), [0, 1, 2, 0])
         >>> settings = TrainSettings(d=5)
         >>> monitor = Monitor(Dataset("mine", 3, split, split), settings)
-        >>> monitor(initial_network(settings, (2, 3, 1), 3), 1)["train_accuracy"]
-        0.25
+        >>> found = monitor(initial_network(settings, (2, 3, 1), 3), 1)
+        >>> found["square_b"], found["train_loss"] == found["test_loss"], "nc1_geo" in found
+        (0.0, True, True)
     """
 
     def __init__(self, dataset: Dataset, settings: TrainSettings, every: int = 1) -> None:
