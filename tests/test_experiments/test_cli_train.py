@@ -15,6 +15,13 @@ from tests.helpers import slow
 pytestmark = pytest.mark.xdist_group("networks")
 
 ROOT = Path(__file__).resolve().parents[2]
+# A shell that starts the tests in the background has them ignore SIGINT.
+PROGRAM = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from experiments.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
 TINY = "--data digits --per-class 6 --depth 1 -d 12 --batch-size 20 --epochs 4"
 
 
@@ -166,7 +173,7 @@ def test_three_ways_against_theory(ufm, tmp_path):
 def test_what_is_killed_goes_on_to_the_same_curve(ufm, tmp_path, sent):
     words = TINY.replace("--epochs 4", "--epochs 60") + " --width 0.125 --measure-every 5"
     whole = ufm(f"train {words} --json --out", tmp_path / "whole").json
-    command = [sys.executable, "-m", "experiments", "train", *words.split(), "--out"]
+    command = [sys.executable, "-c", PROGRAM, "train", *words.split(), "--out"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     begun = subprocess.Popen(
         [*command, tmp_path / "part"],
@@ -174,7 +181,6 @@ def test_what_is_killed_goes_on_to_the_same_curve(ufm, tmp_path, sent):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     curve = tmp_path / "part" / "curve.json"
     until = time.monotonic() + 120
