@@ -28,9 +28,7 @@ from proofs_check.specimens import Specimen
 T = TypeVar("T")
 
 SUBJECT = "trained networks (empirical)"
-SOURCE = "empirical: what these runs show"
-# Conventions of NC1, NC2 and NC3 on features; those of W alone need not fall (W is norm-balanced
-# from the start).
+# Conventions of NC1, NC2 and NC3 on features, and of W against features.
 DIRECTIONS = ("nc1_geo", "nc1_phd", "nc1_ratio", "cdnv_mean", "nc2_rwu", "nc3_geo", "nc3_phd")
 # Orders of magnitude are what the papers' curves show; one is the least that deserves the word.
 FALL = 0.1
@@ -179,7 +177,8 @@ def network_claims(runs: Mapping[Cell, Run]) -> tuple[Claim, ...]:
             region=lambda quick: specimens,
             tier="E",
             subject=SUBJECT,
-            **{"latex": "", "source": SOURCE, **given},
+            latex="",
+            **given,
         )
 
     return (

@@ -60,7 +60,11 @@ def test_numbers_are_those_of_the_arrays():
     singular = np.linalg.svd(H, compute_uv=False) / np.sqrt(N)
     assert [found[f"feature_{i}"] for i in (1, 2, 3, 4)] == pytest.approx(singular[:4], abs=1e-7)
     assert found["train_accuracy"] == np.mean(Z.argmax(axis=1) == Y)
-    assert found["test_accuracy"] != found["train_accuracy"] or found["test_loss"] > 0
+    fresh = images(6, seed=1)
+    test_Z = embed(network, fresh)[0].astype(np.float64) @ W.T + b
+    losses = [FAMILY["ce"][1](z, y)[0] for z, y in zip(test_Z, labels(6), strict=True)]
+    assert found["test_loss"] == pytest.approx(np.mean(losses), rel=1e-9)
+    assert found["test_accuracy"] == np.mean(test_Z.argmax(axis=1) == labels(6))
 
 
 def test_squared_error_has_its_distance_from_the_central_path():

@@ -13,7 +13,7 @@ from experiments.networks.measures.separation import class_separation
 from experiments.networks.monitor import look
 from experiments.networks.runs import DataRequest, RunRequest, other_sets, perform, read_run
 from experiments.networks.runs import run as module
-from experiments.networks.training import FeatureDecay, Outcome, TrainSettings, WeightDecay, train
+from experiments.networks.training import FeatureDecay, Outcome, TrainSettings, train
 from tests.helpers import slow
 from ufm import InputError
 
@@ -205,7 +205,6 @@ def test_decay_by_c(c):
     assert (decay.lambda_W, decay.lambda_b) == (0.02, 0.01)
     with pytest.raises(InputError, match="c > 0"):
         FeatureDecay.at(-1.0, 0.02, 3, 12)
-    assert WeightDecay().mode == "all"
 
 
 def test_folders_are_written_where_one_can(tmp_path: Path, dataset):

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from experiments.networks.architectures import Network, embed
+from experiments.networks.architectures import Network
+from experiments.networks.data import Split
 from experiments.networks.measures.inputs import logits_and_labels, matrix, same_samples
-from experiments.networks.monitor.sizes import logit_gaps
+from experiments.networks.monitor import look
+from experiments.networks.monitor.sizes import logit_gaps, sizes
 from experiments.networks.theory.matching import NoTheory, matching_model
 from experiments.networks.theory.prediction import Prediction, predict
 from experiments.networks.training import FeatureDecay, TrainSettings
@@ -197,16 +199,16 @@ def network_against_theory(
         >>> network_against_theory(settings, network, images, labels).gap.measured
         0.0
     """
-    features, logits = (np.asarray(array, np.float64) for array in embed(network, images))
-    W = np.asarray(network.head.W, np.float64)
-    counts = np.bincount(np.asarray(labels), minlength=network.num_classes).tolist()
-    norms = float(np.sum(W**2)), float(np.sum(features**2))
+    seen = look(network, Split(np.asarray(images), np.asarray(labels)))
+    counts = np.bincount(seen.labels, minlength=network.num_classes).tolist()
+    measured = sizes(seen)
+    norms = measured["square_W"], measured["square_H"]
     found = theory_of(settings, counts, norms)
     if isinstance(found, NoTheory):
         return found
     estimated = not isinstance(settings.decay, FeatureDecay)
-    b = network.head.b
-    return compare(*found, features, logits, W, b, labels, estimated=estimated)
+    b = None if network.head.b is None else seen.b
+    return compare(*found, seen.features, seen.logits, seen.W, b, seen.labels, estimated=estimated)
 
 
 def theory_of(
