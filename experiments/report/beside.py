@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
 from experiments.report.figures import Picture, pictures
-from proofs_check.lanes import stop
+from proofs_check.lanes import start, stop
 
 
 @contextmanager
@@ -22,7 +20,7 @@ def drawn_beside() -> Iterator[Callable[[], Sequence[Picture]]]:
         ...     callable(drawn)
         True
     """
-    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+    pool = start()
     try:
         yield pool.submit(pictures).result
     finally:

@@ -30,6 +30,19 @@ def place(tmp_path_factory):
     return tmp_path_factory.mktemp("runs")
 
 
+@pytest.fixture
+def compared(ufm, place):
+    """What compares two losses with two seeds: computed once, read again afterwards."""
+
+    def run(*flags):
+        words = f"compare {TINY} --loss ce --loss mse --widths 0.125 --seeds 2 --workers 1"
+        ran = ufm(words, *flags, "--out", place / "two")
+        assert ran.code == 0, ran.err
+        return ran
+
+    return run
+
+
 def test_one_network_from_images_to_a_page(ufm, place):
     ran = ufm(f"train {TINY} --width 0.125 --json --out", place / "one")
     assert ran.code == 0, ran.err
@@ -100,11 +113,8 @@ def test_a_training_that_diverges_keeps_its_records(ufm, tmp_path):
     assert kept["outcome"] == "NOT_FINITE"
 
 
-def test_objectives_side_by_side(ufm, place):
-    words = f"compare {TINY} --loss ce --loss mse --widths 0.125 --seeds 2 --workers 1"
-    ran = ufm(f"{words} --json --out", place / "two")
-    assert ran.code == 0, ran.err
-    found = ran.json
+def test_objectives_side_by_side(compared):
+    found = compared("--json").json
     assert [(r["loss"], r["width"], r["seed"]) for r in found["runs"]][:3] == [
         ("ce", 0.125, 0),
         ("mse", 0.125, 0),
@@ -115,8 +125,7 @@ def test_objectives_side_by_side(ufm, place):
     ids = {claim["id"]: claim for claim in found["claims"]}
     assert ids["network-norms"]["tier"] == "E"
     assert ids["network-norms"]["status"] == "COUNTEREXAMPLE"  # four epochs are too few
-    again = ufm(f"{words} --out", place / "two")
-    assert again.code == 0
+    again = compared()
     assert "network-norms" in again.out
     assert (
         max(
@@ -128,7 +137,8 @@ def test_objectives_side_by_side(ufm, place):
     )
 
 
-def test_verify_reports_what_networks_show(ufm, place, tmp_path):
+def test_verify_reports_what_networks_show(ufm, compared, place, tmp_path):
+    compared()
     ran = ufm("verify --json --networks", place / "two", "--out", tmp_path / "report")
     assert ran.code == 1  # a network that was hardly trained is a counterexample
     assert {claim["tier"] for claim in ran.json["claims"]} == {"E"}
