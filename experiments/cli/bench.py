@@ -47,6 +47,7 @@ class Row(StrEnum):
     atlas_6 = "atlas-6"
     merged_100 = "merged-100"
     sweep_512 = "sweep-512"
+    sweep_scaling = "sweep-scaling"
     sweep_100k = "sweep-100k"
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib.metadata import version
@@ -17,6 +18,7 @@ from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
+from experiments.sweep.ahead import Ahead
 from experiments.sweep.run import Job, compute, failed, whole
 from experiments.sweep.work import Columns
 from experiments.sweep.workers import processes
@@ -33,6 +35,8 @@ PATIENCE = 10
 ABSENCES = 18
 # Jobs in flight per worker thread: one computes, one waits.
 IN_FLIGHT = 2
+# The place of a job that no worker is chosen for.
+ANYWHERE = ""
 # Errors of the transport after which a job is tried again.
 RETRIES = 2
 REMEDY = "the store keeps what is done: start a scheduler and give the same command to go on"
@@ -82,12 +86,12 @@ class ClusterExecutor:
             address = self.address or stack.enter_context(processes(self.workers))
             drive = stack.enter_context(_Drive.connected(address))
             suspects = []
-            for job, columns in drive(jobs, drive.room):
+            for job, columns in drive(jobs):
                 if columns is None:
                     suspects.append(job)  # or the one beside it is to blame
                 else:
                     yield job, columns
-            for job, columns in drive(suspects, lambda: 1):
+            for job, columns in drive(suspects, alone=True):
                 yield job, _lost(job) if columns is None else columns
 
 
@@ -115,25 +119,34 @@ class _Drive:
             client.close(timeout=2)
 
     def __call__(
-        self, jobs: Iterable[Job], room: Callable[[], int]
+        self, jobs: Iterable[Job], *, alone: bool = False
     ) -> Iterator[tuple[Job, Columns | None]]:
         """The jobs with their columns, None for one that its workers did not survive."""
-        waiting = iter(jobs)
-        running: dict[Any, Job] = {}
-        more = True
-        while more or running:
-            while more and len(running) < (1 if not running else room()):
-                job = next(waiting, None)
-                more = job is not None
-                if job is not None:
-                    running[self._submit(job)] = job
-            for future in self._finished(running) if running else ():
-                job = running.pop(future)
+        ahead = Ahead(jobs)
+        running: dict[Any, tuple[Job, str]] = {}
+        while True:
+            while (place := self._place(running, alone)) is not None:
+                job = ahead.take(place)
+                if job is None:
+                    break
+                running[self._submit(job, place)] = job, place
+            if not running:
+                return
+            for future in self._finished(running):
+                job, _ = running.pop(future)
                 yield job, self._columns(future)
 
-    def room(self) -> int:
-        """Jobs that may be in flight; workers may come and go."""
-        return max(1, IN_FLIGHT * sum(self._threads().values()))
+    def _place(self, running: Mapping[Any, tuple[Job, str]], alone: bool) -> str | None:
+        """The worker with most room, ANYWHERE if there is none yet, None if all are busy."""
+        if alone and running:
+            return None
+        threads = self._threads()  # workers may come and go
+        if not threads:
+            return None if running else ANYWHERE
+        load = Counter(place for _, place in running.values())
+        free = {worker: IN_FLIGHT * many - load[worker] for worker, many in threads.items()}
+        best = max(free, key=lambda worker: free[worker])
+        return best if free[best] > 0 else None
 
     def _threads(self) -> dict[str, int]:
         """Threads of every worker, by its address; only a live scheduler answers."""
@@ -146,7 +159,7 @@ class _Drive:
             raise _gone(self.address, "does not answer") from error
         return found
 
-    def _submit(self, job: Job) -> Any:
+    def _submit(self, job: Job, place: str) -> Any:
         # The name must not be one of another run: the scheduler would give its result.
         try:
             return self.client.submit(
@@ -155,6 +168,9 @@ class _Drive:
                 versions(),
                 key=f"sweep-{self.run}-{job.number}-{uuid.uuid4().hex}",
                 retries=RETRIES,
+                # A wish: another worker may have it, or take it over.
+                workers=None if place == ANYWHERE else [place],
+                allow_other_workers=place != ANYWHERE,
             )
         except _transport_errors() as error:
             raise _gone(self.address, "was lost") from error

@@ -31,12 +31,21 @@ GOOD = "CONVERGED"
 
 @dataclass(frozen=True)
 class Job:
-    """One batch with everything a worker needs; it can be sent to another process."""
+    """One batch with everything a worker needs; it can be sent to another process.
+
+    Attributes:
+        number: of the batch.
+        count: its cells; ``work`` may repeat the last one.
+        task: what is computed.
+        work: the cells and how they are computed.
+        program: equal for jobs that need the same compiled program.
+    """
 
     number: int
     count: int
     task: str
     work: Work
+    program: tuple[Any, ...] = ()
 
 
 class Executor(Protocol):
@@ -144,7 +153,7 @@ def jobs_of(
     for batch in todo:
         filled = np.pad(batch.indices, (0, batch.size - len(batch.indices)), mode="edge")
         work = Work(cells.take(filled), batch.shape[2], spec.options, SLOTS, False)
-        job = Job(batch.number, len(batch.indices), spec.task, work)
+        job = Job(batch.number, len(batch.indices), spec.task, work, (*batch.shape, batch.size))
         slots, together = strategies.choose(
             batch.shape, batch.size, many[batch.shape], partial(_seconds, job)
         )
