@@ -10,7 +10,7 @@ from experiments.benchmarks.curvature import index_large, index_small
 from experiments.benchmarks.landscapes import merged_family, whole
 from experiments.benchmarks.minimum import minimum
 from experiments.benchmarks.record import Record
-from experiments.benchmarks.sweeps import instances, large, scaling
+from experiments.benchmarks.sweeps import instances, large, large_spec, scaling
 from experiments.benchmarks.timing import Settings
 
 SMALL, LARGE = (10, 16, 10), (100, 128, 10)
@@ -29,6 +29,6 @@ ROWS: dict[str, Callable[[Settings], list[Record]]] = {
     "atlas-6": partial(whole, "atlas-6", 6, 30.0),
     "merged-100": partial(merged_family, "merged-100", 100, 10.0),
     "sweep-512": partial(instances, "sweep-512", SMALL, 512),
-    "sweep-scaling": partial(scaling, "sweep-scaling", 50_000),
+    "sweep-scaling": partial(scaling, "sweep-scaling", large_spec, 50_000),
     "sweep-100k": partial(large, "sweep-100k", 100_000, 600.0),
 }

@@ -53,7 +53,7 @@ class Row(StrEnum):
 
 def bench(
     quick: Annotated[
-        bool, typer.Option("--quick", help="Fewer repeats and shorter caps: about a minute.")
+        bool, typer.Option("--quick", help="Fewer repeats and shorter caps: some minutes.")
     ] = False,
     row: Annotated[
         list[Row] | None,

@@ -129,7 +129,7 @@ class _Drive:
                 job = ahead.take(place)
                 if job is None:
                     break
-                running[self._submit(job, place)] = job, place
+                running[self._submit(job)] = job, place
             if not running:
                 return
             for future in self._finished(running):
@@ -137,7 +137,11 @@ class _Drive:
                 yield job, self._columns(future)
 
     def _place(self, running: Mapping[Any, tuple[Job, str]], alone: bool) -> str | None:
-        """The worker with most room, ANYWHERE if there is none yet, None if all are busy."""
+        """The worker with most room, ANYWHERE if there is none yet, None if all are busy.
+
+        The scheduler most often chooses the same one. It is not told to: a job that waits for one
+        worker would wait for ever if all workers died at once, and came back at other addresses.
+        """
         if alone and running:
             return None
         threads = self._threads()  # workers may come and go
@@ -159,7 +163,7 @@ class _Drive:
             raise _gone(self.address, "does not answer") from error
         return found
 
-    def _submit(self, job: Job, place: str) -> Any:
+    def _submit(self, job: Job) -> Any:
         # The name must not be one of another run: the scheduler would give its result.
         try:
             return self.client.submit(
@@ -168,9 +172,6 @@ class _Drive:
                 versions(),
                 key=f"sweep-{self.run}-{job.number}-{uuid.uuid4().hex}",
                 retries=RETRIES,
-                # A wish: another worker may have it, or take it over.
-                workers=None if place == ANYWHERE else [place],
-                allow_other_workers=place != ANYWHERE,
             )
         except _transport_errors() as error:
             raise _gone(self.address, "was lost") from error

@@ -2,18 +2,20 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from experiments.benchmarks import curvature, minimum, rows, solvers
+from experiments.benchmarks import curvature, minimum, rows, solvers, sweeps
 from experiments.benchmarks import recorded as recorded_module
 from experiments.benchmarks.figure import draw
 from experiments.benchmarks.record import against, duration, measured, times
 from experiments.benchmarks.solvers import OTHERS, PAPERS, TORCH, Outcome
 from experiments.benchmarks.timing import Settings, Timing, alternate
 from experiments.cli.bench import Row
+from experiments.sweep.run import LocalExecutor
 from ufm.errors import InputError
 
 SIZES = (3, 4, 2)
@@ -266,6 +268,45 @@ def test_a_target_that_is_not_reached_is_said_and_exits_0(ufm, monkeypatch):
     assert ran.code == 0
     assert "2x: not reached" in ran.out
     assert "Not reached: a: c." in ran.out
+
+
+def test_pytorch_has_the_rate_of_the_papers_and_a_tuned_one(monkeypatch):
+    tried = []
+
+    def fake(spec, rate, settings):
+        tried.append(rate)
+        return 1.0, 4, 0.0
+
+    monkeypatch.setattr(sweeps, "_torch", fake)
+    monkeypatch.setattr(sweeps, "torch_or_none", object)
+    records = sweeps.instances("toy", (3, 4, 2), 8, ONCE)
+    assert tried == [0.1, 30.0]
+    assert [x.seconds for x in records[-2:]] == [2.0, 2.0]  # half of them in a second
+    assert [x.target for x in records] == [None, 20.0, 30.0, 30.0]
+    monkeypatch.setattr(sweeps, "torch_or_none", lambda: None)
+    records = sweeps.instances("toy", (3, 4, 2), 8, ONCE)
+    assert [x.solver for x in records if x.seconds is None] == list(sweeps.TORCH)
+
+
+def test_scaling_compares_one_worker_with_two(monkeypatch):
+    counts = []
+
+    def executor(address, workers):
+        counts.append((address, workers))
+        return LocalExecutor(1)
+
+    monkeypatch.setattr("experiments.sweep.cluster.ClusterExecutor", executor)
+    make = partial(sweeps.instances_spec, (3, 4, 2))
+    own, alone = sweeps.scaling("toy", make, 200, ONCE)
+    assert counts == [(None, 2), (None, 1), (None, 2)]
+    assert "8 cells" in own.work  # fewer with --quick
+    assert alone.ratio == alone.seconds / own.seconds
+    assert alone.target is None
+    assert own.first > 0
+    assert not own.wrong
+    own, alone = sweeps.scaling("toy", make, 8, Settings(repeats=1))
+    assert "8 cells" in own.work
+    assert alone.target == 1.7
 
 
 @pytest.mark.parametrize("words", ["bench --row nothing", "bench --repeats 0"])

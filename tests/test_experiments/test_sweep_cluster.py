@@ -9,6 +9,7 @@ import time
 import tomllib
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 
 from experiments.sweep import cluster as module
 from experiments.sweep import run as run_module
+from experiments.sweep.ahead import Ahead
 from experiments.sweep.cells import expand
 from experiments.sweep.run import Job, LocalExecutor, compute, run
 from experiments.sweep.spec import make_spec
@@ -161,7 +163,8 @@ def test_workers_have_one_thread_float64_and_ignore_ctrl_c(tmp_path):
     assert pool <= 1
 
 
-def test_jobs_in_flight_are_bounded():
+def test_jobs_in_flight_are_bounded(monkeypatch):
+    monkeypatch.setattr(module, "Ahead", partial(Ahead, window=1))
     pulled, done = 0, 0
     jobs = [replace(job_of("ce", 0), number=number) for number in range(9)]
 
