@@ -10,14 +10,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from landscape.curvature import CurvatureCount, count_curvature
-from landscape.escape import Escape, escape_direction
-from landscape.operators import FLOAT64_REMEDY, require_x64
-from landscape.solve import solve
-from ufm.certificate import Certificate
+from landscape.curvature.count import CurvatureCount, count_curvature
+from landscape.curvature.escape import Escape, escape_direction
+from landscape.curvature.operators import FLOAT64_REMEDY, require_x64
+from landscape.solvers.solve import solve
 from ufm.errors import InputError
 from ufm.model import Model, norm
-from ufm.plain import UFM
+from ufm.plain.certificate import Certificate
+from ufm.plain.model import UFM
 
 # A point is critical when |g| <= this times (typical curvature) max(1, |x|): a Newton step then
 # moves it by about 1e-6 of its size, and blocks at the point are blocks at the solution.
@@ -172,7 +172,7 @@ def judge_curvature(
     """The first axis of a verdict from the count of curvatures: (curvature, reason, gamma).
 
     Args:
-        count: ``landscape.curvature.count_curvature`` at the point.
+        count: ``landscape.curvature.count.count_curvature`` at the point.
         gradient_norm: at the point.
         point: for its length only.
     """

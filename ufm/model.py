@@ -19,8 +19,8 @@ import numpy as np
 from ufm.losses.loss import Fact
 
 if TYPE_CHECKING:
-    from ufm.certificate import Certificate
-    from ufm.minimizers import Minimiser
+    from ufm.plain.certificate import Certificate
+    from ufm.plain.minimisers import Minimiser
     from ufm.point import Point
 
 
@@ -66,7 +66,7 @@ class Model(ABC):
         The default is O(d): W -> W R, H -> R^T H. Nothing else in the lab knows a group, and the
         predicted nullity is the rank of what this returns.
         """
-        from ufm.symmetry import rotation_generators
+        from ufm.plain.symmetry import rotation_generators
 
         return rotation_generators(point)
 
@@ -80,7 +80,7 @@ class Model(ABC):
 
     def certificate(self, point: Any) -> Certificate:
         """A bound on objective - global minimum, or the reason why there is none."""
-        from ufm.certificate import Certificate
+        from ufm.plain.certificate import Certificate
 
         return Certificate.does_not_apply("no dual bound is known for this model")
 

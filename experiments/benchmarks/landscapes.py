@@ -18,9 +18,9 @@ from experiments.benchmarks.record import Record, measured, within
 from experiments.benchmarks.timing import Settings, Timing, alternate
 from landscape.atlas import Atlas, atlas, distinct, symmetric_atlas
 from landscape.atlas.symmetries import partitions
-from ufm.chain_rule import dense_derivatives, flatten, unflatten
 from ufm.losses import CrossEntropy
-from ufm.plain import UFM
+from ufm.plain.chain_rule import dense_derivatives, flatten, unflatten
+from ufm.plain.model import UFM
 from ufm.point import Point
 
 OURS, SCIPY = "ufm-lab atlas", "SciPy root (lm), random starts"

@@ -15,8 +15,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from scipy.optimize import minimize
 
-from landscape.first_order import descend
-from landscape.trust_region import trust_region
+from landscape.solvers.first_order import descend
+from landscape.solvers.trust_region import trust_region
 from ufm.model import Model
 from ufm.point import Point
 

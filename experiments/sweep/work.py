@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from experiments.sweep.cells import Cells
 from ufm.gaussian import SMALLEST_DRAW
-from ufm.plain import UFM
+from ufm.plain.model import UFM
 from ufm.point import Point
 
 Array = NDArray[np.float64]
@@ -28,7 +28,7 @@ class Work:
         cells: as many as the program takes.
         width: columns of W that the program has; a cell of smaller d leaves the rest at zero.
         options: of the task.
-        slots: cells that step together (``landscape.batched.minimise_many``).
+        slots: cells that step together (``landscape.solvers.minimise.minimise_many``).
         together: whether judgements are vectorised.
     """
 

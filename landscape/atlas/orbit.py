@@ -17,13 +17,13 @@ from landscape.atlas.orbits import (
     stabiliser_order,
 )
 from landscape.atlas.search import Found
-from landscape.curvature import count_curvature
+from landscape.curvature.count import count_curvature
 from landscape.verdict import GLOBAL_GAP, Curvature
-from ufm.columns import column_hessians
 from ufm.errors import InputError, require_count
-from ufm.plain import UFM
+from ufm.losses.columns import column_hessians
+from ufm.plain.model import UFM
+from ufm.plain.reduce import Reduced, reduced
 from ufm.point import Point
-from ufm.reduce import Reduced, reduced
 from ufm.spectrum import pair
 
 Array = NDArray[np.float64]

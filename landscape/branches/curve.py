@@ -24,11 +24,11 @@ from scipy.optimize import brentq
 
 from landscape.atlas.orbit import Orbit, centred_bias
 from landscape.atlas.orbits import stabiliser_order
-from ufm.chain_rule import dense_derivatives, flatten, unflatten
-from ufm.columns import column_gradients
-from ufm.plain import UFM
+from ufm.losses.columns import column_gradients
+from ufm.plain.chain_rule import dense_derivatives, flatten, unflatten
+from ufm.plain.model import UFM
+from ufm.plain.symmetry import predicted_nullity
 from ufm.point import Point
-from ufm.symmetry import predicted_nullity
 
 Array = NDArray[np.float64]
 # Gradient norms in balanced coordinates: what is accepted, and what is rounding. Where a branch is

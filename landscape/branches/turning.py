@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from landscape.branches.curve import Curve, NoCriticalPointError, Station
-from ufm.chain_rule import flatten, unflatten
+from ufm.plain.chain_rule import flatten, unflatten
 from ufm.point import Point
 
 Array = NDArray[np.float64]

@@ -20,9 +20,9 @@ from landscape.atlas.orbits import TOLERANCE, levels, matching, resolution
 from landscape.atlas.record import Atlas
 from landscape.flows.descent import DISPLACEMENT, Descent, descend, displaced, leave
 from landscape.flows.unstable import eigenspaces
-from ufm.chain_rule import flatten
 from ufm.errors import InputError, require_count
-from ufm.plain import UFM
+from ufm.plain.chain_rule import flatten
+from ufm.plain.model import UFM
 from ufm.point import Point
 
 Array = NDArray[np.float64]

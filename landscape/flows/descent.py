@@ -21,8 +21,8 @@ from scipy.integrate import LSODA
 
 from landscape.atlas.orbits import Permutation, matching
 from landscape.atlas.search import TOLERANCE
-from ufm.chain_rule import dense_derivatives, flatten, unflatten
-from ufm.plain import UFM
+from ufm.plain.chain_rule import dense_derivatives, flatten, unflatten
+from ufm.plain.model import UFM
 from ufm.point import Point
 
 Array = NDArray[np.float64]

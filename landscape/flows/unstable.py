@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from landscape.atlas.orbit import Orbit, centred_bias
 from landscape.atlas.orbits import invariant, levels, stabiliser_order
-from landscape.curvature import SEPARATION, zero_tolerance
 from landscape.flows.descent import far
-from ufm.chain_rule import dense_derivatives, flatten, unflatten
+from ufm.plain.chain_rule import dense_derivatives, flatten, unflatten
+from ufm.plain.reduce import complement_gradient, reduced
 from ufm.point import Point
-from ufm.reduce import complement_gradient, reduced
 from ufm.spectrum import pair
+from ufm.tolerance import SEPARATION, zero_tolerance
 
 Array = NDArray[np.float64]
 # Symmetric directions of one eigenspace that are followed, the most symmetric first.

@@ -12,12 +12,12 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from landscape.atlas import Orbit
-from landscape.escape import escape_direction
+from landscape.curvature.escape import escape_direction
 from landscape.plots.ladder import short_label
 from landscape.plots.style import BLUE, FAINT, INK, ORANGE, RED
 from ufm.errors import InputError
 from ufm.model import Model, hessian_vector_product, norm
-from ufm.plain import UFM
+from ufm.plain.model import UFM
 from ufm.point import Point
 
 Array = NDArray[np.float64]

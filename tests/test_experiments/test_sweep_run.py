@@ -18,7 +18,7 @@ from experiments.sweep.spec import make_spec
 from experiments.sweep.store import Store
 from experiments.sweep.tasks import TASKS
 from experiments.sweep.work import Work
-from landscape.solve import solve
+from landscape.solvers.solve import solve
 from landscape.verdict import verdict
 from tests.helpers import slow
 from ufm import InputError, collapse

@@ -11,7 +11,7 @@ from landscape.flows.descent import (
     fixed_space,
 )
 from tests.helpers import Problem, naive_cross_entropy
-from ufm.chain_rule import flatten, unflatten
+from ufm.plain.chain_rule import flatten, unflatten
 
 pytestmark = pytest.mark.xdist_group("atlas")
 

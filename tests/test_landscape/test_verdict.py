@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from landscape import curvature as curvature_module
-from landscape.solve import solve
+from landscape.curvature import count as curvature_module
+from landscape.solvers.solve import solve
 from landscape.verdict import CRITICAL, Curvature, Globality, verdict
 from tests.helpers import Problem, naive_cross_entropy, padded, slow
 from ufm import (
