@@ -10,7 +10,7 @@ import numpy as np
 from landscape.atlas import Atlas, Status, atlas
 from proofs_check.specimens import Specimen, built_on, embed
 from ufm.losses import CrossEntropy, Focal
-from ufm.plain import UFM
+from ufm.plain.model import UFM
 
 # Seconds for one landscape: those here are done in 3 at most, but for a busy machine.
 BUDGET = 60.0

@@ -9,7 +9,7 @@ import numpy as np
 
 from proofs_check.claim import Check, Claim, Outcome, Status
 from proofs_check.specimens import Specimen, random_twin
-from ufm.plain import UFM
+from ufm.plain.model import UFM
 
 # A mutant must miss by this many tolerances, so that no check passes for lack of resolution.
 TEETH = 100.0

@@ -15,13 +15,13 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.hessian import dense_hessian
-from landscape.solve import solve
+from landscape.curvature.hessian import dense_hessian
+from landscape.solvers.solve import solve
 from landscape.verdict import Verdict, verdict
 from ufm.losses import MSE, CrossEntropy, Focal, LabelSmoothing, Loss, RescaledMSE
-from ufm.plain import UFM
+from ufm.plain.model import UFM
+from ufm.plain.reduce import lift
 from ufm.point import Point
-from ufm.reduce import lift
 
 Array = NDArray[np.float64]
 Region = Callable[[bool], "Iterable[Specimen]"]

@@ -4,7 +4,7 @@ import numpy as np
 
 from landscape.atlas import describe
 from landscape.atlas.search import Found
-from landscape.critical import find_critical
+from landscape.solvers.critical import find_critical
 from ufm import UFM, CrossEntropy, Point
 
 

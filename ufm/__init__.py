@@ -12,7 +12,7 @@ import jax
 if os.environ.get("UFM_ENABLE_X64", "1") != "0":
     jax.config.update("jax_enable_x64", True)
 
-from ufm.certificate import Certificate, certificate
+from ufm.answers import Certificate, Minimiser
 from ufm.collapse import Collapse, collapse
 from ufm.errors import InputError
 from ufm.frames import merged_code, orthogonal_frame, polygon, simplex_etf
@@ -25,15 +25,16 @@ from ufm.losses import (
     RescaledMSE,
     UserLoss,
 )
-from ufm.minimizers import Minimiser, global_minimiser
 from ufm.model import Model
-from ufm.plain import UFM
+from ufm.models.regression import Regression
+from ufm.plain.certificate import certificate
+from ufm.plain.minimisers import global_minimiser
+from ufm.plain.model import UFM
+from ufm.plain.reduce import full_spectrum, lift, reduce
+from ufm.plain.spectra import minimiser_spectrum, origin_spectrum
+from ufm.plain.symmetry import predicted_nullity
 from ufm.point import Point
-from ufm.reduce import full_spectrum, lift, reduce
-from ufm.regression import Regression
-from ufm.spectra import minimiser_spectrum, origin_spectrum
 from ufm.spectrum import Spectrum
-from ufm.symmetry import predicted_nullity
 from ufm.version import __version__
 
 __all__ = [

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from experiments.networks.monitor import look
 from experiments.networks.runs import DataRequest
 from experiments.networks.training import TrainSettings, train
-from landscape.central_path import Flow, run
+from landscape.flows.central_path import Flow, run
 from landscape.plots import draw_central_path, style
-from ufm.central_path import follow
+from ufm.collapse.central_path import follow
 
 
 def main(file: str) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 from experiments.benchmarks.minimum import cross_entropy
 from experiments.benchmarks.record import Record, measured, within
 from experiments.benchmarks.timing import Settings, alternate
+from ufm.plain.spectra import minimiser_spectrum
 from ufm.point import Point
-from ufm.spectra import minimiser_spectrum
 
 LIMIT = 1.0
 OURS = "ufm-lab"

@@ -20,13 +20,13 @@ from experiments.benchmarks.minimum import cross_entropy
 from experiments.benchmarks.record import Record, against, measured
 from experiments.benchmarks.timing import Settings, alternate
 from landscape.atlas.symmetries import merged
-from landscape.curvature import CurvatureCount, count_curvature
-from landscape.hessian import dense_hessian
-from landscape.solve import solve
+from landscape.curvature.count import CurvatureCount, count_curvature
+from landscape.curvature.hessian import dense_hessian
+from landscape.solvers.solve import solve
 from ufm.model import norm, value_and_gradient
-from ufm.plain import UFM
+from ufm.models.symmetric import Symmetric
+from ufm.plain.model import UFM
 from ufm.point import Point
-from ufm.symmetric import Symmetric
 
 Array = NDArray[np.float64]
 OURS = "ufm-lab count_curvature"

@@ -20,10 +20,10 @@ from experiments.benchmarks.solvers import (
     torch_or_none,
 )
 from experiments.benchmarks.timing import Settings, Timing, alternate
-from landscape.solve import solve
+from landscape.solvers.solve import solve
 from ufm.losses.cross_entropy import CrossEntropy
 from ufm.model import norm, value_and_gradient
-from ufm.plain import UFM
+from ufm.plain.model import UFM
 from ufm.point import Point
 
 C, TOLERANCE = 0.1, 1e-10

@@ -29,7 +29,7 @@ from experiments.sweep.run import Job, LocalExecutor, run
 from experiments.sweep.spec import Spec, make_spec
 from experiments.sweep.store import Store
 from experiments.sweep.work import Work
-from ufm.plain import UFM
+from ufm.plain.model import UFM
 from ufm.point import Point
 
 OURS = "ufm-lab sweep, verdicts"

@@ -208,7 +208,7 @@ def write_graph(found: Any, d: int, path: Path, seed: int, say: Callable[[str], 
 
 def collapse_notes(model: Any) -> list[str]:
     """Whether these are all critical points although samples of a class were merged."""
-    from ufm.focal_collapse import collapse_theorem
+    from ufm.plain.focal_collapse import collapse_theorem
 
     if model.merge().lossless:
         return []

@@ -261,7 +261,7 @@ def _predicted(model: Any) -> tuple[dict[str, float], str]:
     elif model.num_classes > MOST_CLASSES:
         return {}, f"no closed form, and more than {MOST_CLASSES} classes: see `ufm solve`"
     else:
-        from landscape.solve import solve
+        from landscape.solvers.solve import solve
 
         found = solve(model, reduction=True, tolerance=NORM)
         gap = model.certificate(found.point).gap

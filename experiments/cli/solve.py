@@ -155,7 +155,7 @@ def run_solve(
     import jax
 
     from experiments.cli.verdict import distance_to_etf, rank_of
-    from landscape.solve import solve as find
+    from landscape.solvers.solve import solve as find
     from landscape.verdict import verdict as judge
     from ufm.errors import InputError
 

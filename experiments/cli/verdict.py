@@ -96,7 +96,7 @@ def rank_of(model: Any, point: Any, judged: Any) -> int | None:
     """Rank of W H: of the structured count, else of the row space."""
     if judged.count.rank is not None:
         return int(judged.count.rank)
-    from ufm.reduce import row_space
+    from ufm.plain.reduce import row_space
 
     return row_space(model, point).rank
 

@@ -32,7 +32,7 @@ from landscape.plots import (
     transition_record,
     window_record,
 )
-from landscape.solve import solve
+from landscape.solvers.solve import solve
 from ufm import MSE, UFM, CrossEntropy, Focal, LabelSmoothing, Point, RescaledMSE
 from ufm.frames import merged_code
 from ufm.losses import Loss

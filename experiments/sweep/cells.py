@@ -15,7 +15,7 @@ from experiments.sweep.axes import MAX_SIZE, size_of
 from experiments.sweep.spec import Spec
 from ufm.errors import InputError
 from ufm.losses import Loss, UserLoss
-from ufm.plain import UFM
+from ufm.plain.model import UFM
 
 Column = NDArray[Any]
 Shape = tuple[str, int, int, str]

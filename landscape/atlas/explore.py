@@ -20,12 +20,12 @@ from landscape.atlas.starts import (
     partition_starts,
     risen_starts,
 )
-from landscape.critical import find_critical
+from landscape.solvers.critical import find_critical
 from ufm.errors import InputError
 from ufm.model import norm
-from ufm.plain import UFM
+from ufm.plain.model import UFM
+from ufm.plain.reduce import complement_gradient, reduced
 from ufm.point import Point
-from ufm.reduce import complement_gradient, reduced
 
 Array = NDArray[np.float64]
 # Dense Hessians of 2 K r variables: beyond this one search takes longer than a second.

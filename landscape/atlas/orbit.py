@@ -17,13 +17,14 @@ from landscape.atlas.orbits import (
     stabiliser_order,
 )
 from landscape.atlas.search import Found
-from landscape.curvature import count_curvature
+from landscape.curvature.count import count_curvature
 from landscape.verdict import GLOBAL_GAP, Curvature
-from ufm.columns import column_hessians
 from ufm.errors import InputError, require_count
-from ufm.plain import UFM
+from ufm.losses.columns import column_hessians
+from ufm.plain.model import UFM
+from ufm.plain.reduce import Reduced, reduced
+from ufm.plain.structure import from_blocks
 from ufm.point import Point
-from ufm.reduce import Reduced, reduced
 from ufm.spectrum import pair
 
 Array = NDArray[np.float64]
@@ -223,7 +224,7 @@ def _range(
     """Index, nullity, predicted nullity and smallest eigenvalue in the dimension of the point."""
     if not parts.space.rank:
         return _at_origin(model, point)
-    count = count_curvature(model, point, gradient_norm, parts)
+    count = count_curvature(model, point, gradient_norm, from_blocks(parts))
     if count.index is None or count.nullity is None or count.predicted_nullity is None:
         rule = "An atlas needs the exact index of every point"
         raise InputError(rule, count.route, "use fewer classes")

@@ -12,7 +12,7 @@ from landscape.atlas.checksum import Defect, Stratum, defects, euler_sum, missin
 from landscape.atlas.orbit import Orbit, centred_bias, describe
 from landscape.atlas.orbits import TOLERANCE
 from landscape.atlas.search import Failure, Found
-from ufm.plain import UFM
+from ufm.plain.model import UFM
 
 # The mass of unseen orbits (Good-Turing) below which a search counts as saturated.
 UNSEEN = 0.01

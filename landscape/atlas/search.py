@@ -15,8 +15,8 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.critical import find_critical
-from ufm.plain import UFM
+from landscape.solvers.critical import find_critical
+from ufm.plain.model import UFM
 from ufm.point import Point
 
 Array = NDArray[np.float64]

@@ -14,10 +14,10 @@ from landscape.atlas.record import Atlas, whole
 from landscape.atlas.search import Found
 from ufm.errors import InputError
 from ufm.frames import simplex_etf
-from ufm.minimizers import factorised, quadratic_singular_target, quadratic_target
 from ufm.model import norm
-from ufm.plain import UFM
-from ufm.symmetry import DENSE_CLASS_ROTATIONS
+from ufm.plain.minimisers import factorised, quadratic_singular_target, quadratic_target
+from ufm.plain.model import UFM
+from ufm.plain.symmetry import DENSE_CLASS_ROTATIONS
 
 Array = NDArray[np.float64]
 # Targets that agree to this are one group: sqrt(n_k) of different counts differ by 1e-4 and more.

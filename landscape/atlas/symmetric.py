@@ -25,14 +25,14 @@ from landscape.atlas.search import (
 )
 from landscape.atlas.starts import LARGEST, SMALLEST
 from landscape.atlas.symmetries import symmetries
-from landscape.critical import find_critical
+from landscape.solvers.critical import find_critical
 from ufm.errors import require_count
 from ufm.frames import simplex_etf
 from ufm.model import norm
-from ufm.plain import UFM
+from ufm.models.symmetric import Symmetric, Symmetry
+from ufm.plain.model import UFM
+from ufm.plain.reduce import row_space
 from ufm.point import Point
-from ufm.reduce import row_space
-from ufm.symmetric import Symmetric, Symmetry
 
 Array = NDArray[np.float64]
 # Types and components of the symmetries that partitions into three groups have.

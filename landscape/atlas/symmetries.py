@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ufm.errors import require_count
 from ufm.frames import polygon, simplex_etf
-from ufm.symmetric import Symmetry
+from ufm.models.symmetric import Symmetry
 
 Array = NDArray[np.float64]
 Sizes = tuple[int, ...]

@@ -2,7 +2,8 @@
 
 For given (W, b) every feature h has a problem of its own, L(W h + b, k) / N + (lambda_H / 2) |h|^2.
 For a convex loss it has one critical point (A-1). For focal loss it can have several, but only for
-more classes or a wider bias than ``ufm.focal_collapse`` allows. The search is for what is left.
+more classes or a wider bias than ``ufm.plain.focal_collapse`` allows. The search is for what is
+left.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ from landscape.atlas.orbits import resolution
 from landscape.atlas.record import highest_rank
 from landscape.atlas.search import Failure, Found, search, together
 from landscape.atlas.starts import aligned_starts, gaussian_starts, partition_starts
-from landscape.curvature import count_curvature, is_collapsed
-from ufm.columns import column_gradients, column_hessians
+from landscape.curvature.count import count_curvature
 from ufm.errors import InputError, require_count
-from ufm.focal_collapse import collapse_theorem
-from ufm.plain import UFM
+from ufm.losses.columns import column_gradients, column_hessians
+from ufm.plain.focal_collapse import collapse_theorem
+from ufm.plain.model import UFM
+from ufm.plain.structure import is_collapsed
 from ufm.point import Point
 
 Array = NDArray[np.float64]

@@ -16,7 +16,7 @@ from landscape.branches.continuation import Branch, End, Ending, follow
 from landscape.branches.curve import Curve, Station
 from landscape.branches.events import Event, Kind, events_on
 from ufm.errors import InputError
-from ufm.plain import UFM
+from ufm.plain.model import UFM
 from ufm.point import Point
 
 # An end and an event are the same point if c agrees to this, relatively, and Z to the tolerance

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from landscape.branches.continuation import Branch
 from landscape.branches.curve import Station
 from landscape.branches.turning import Turn
-from ufm.chain_rule import dense_derivatives
-from ufm.plain import UFM
-from ufm.reduce import reduced
-from ufm.symmetry import predicted_nullity
+from ufm.plain.chain_rule import dense_derivatives
+from ufm.plain.model import UFM
+from ufm.plain.reduce import reduced
+from ufm.plain.symmetry import predicted_nullity
 
 Array = NDArray[np.float64]
 # Test functions that vanish at c closer than this, relatively, are one event: those that symmetry

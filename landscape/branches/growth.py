@@ -22,11 +22,10 @@ from landscape.branches.continuation import CLEAR, follow
 from landscape.branches.curve import Curve, Station
 from landscape.branches.diagram import BranchDiagram, orbit_of, same_point, with_branch
 from landscape.branches.events import Event, Kind
-from landscape.critical import find_critical
-from ufm.chain_rule import flatten, unflatten
+from landscape.solvers.critical import find_critical
 from ufm.frames import simplex_etf
-from ufm.plain import UFM
-from ufm.point import Point
+from ufm.plain.model import UFM
+from ufm.point import Point, flatten, unflatten
 
 Array = NDArray[np.float64]
 # Radii in balanced coordinates. On small spheres only the new branches are met; where a kernel is

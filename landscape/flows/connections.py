@@ -22,9 +22,9 @@ from landscape.atlas.record import Atlas
 from landscape.flows.descent import Descent, leave
 from landscape.flows.unstable import ALIKE, eigenspaces
 from ufm.errors import require_count
-from ufm.plain import UFM
+from ufm.plain.model import UFM
+from ufm.plain.reduce import row_space
 from ufm.point import Point
-from ufm.reduce import row_space
 
 Array = NDArray[np.float64]
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from landscape.central_path import Flow, Path
+from landscape.flows.central_path import Flow, Path
 from landscape.plots.style import BLUE, INK, ORANGE
-from ufm.central_path import follow
+from ufm.collapse.central_path import follow
 from ufm.errors import InputError
 
 COLOURS = {Flow.TANGENT: BLUE, Flow.REWHITENED: ORANGE}
@@ -26,7 +26,7 @@ def draw_central_path(paths: dict[Flow, Path], num_classes: int, n: int, ax: Any
     Lines begin at the first dot and know nothing of the others.
 
     Args:
-        paths: flow -> what ``landscape.central_path.run`` gave, from the same start.
+        paths: flow -> what ``landscape.flows.central_path.run`` gave, from the same start.
         num_classes: K.
         n: samples per class.
         ax: to draw on.
@@ -36,7 +36,7 @@ def draw_central_path(paths: dict[Flow, Path], num_classes: int, n: int, ax: Any
 
     Example:
         >>> from matplotlib.figure import Figure
-        >>> from landscape.central_path import run
+        >>> from landscape.flows.central_path import run
         >>> y = np.repeat([0, 1, 2], 4)
         >>> H = np.random.default_rng(2).standard_normal((12, 3))
         >>> drawn = {Flow.TANGENT: run(H, y, [0.0, 10.0, 50.0])}

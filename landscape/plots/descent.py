@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from landscape.plots.style import INK, darker, loss_colour, loss_label
 from ufm.collapse import collapse
 from ufm.model import Model
-from ufm.plain import UFM
-from ufm.spectra import minimiser_spectrum
+from ufm.plain.model import UFM
+from ufm.plain.spectra import minimiser_spectrum
 
 Array = NDArray[np.float64]
 FLOOR = 1e-13  # below it a metric is rounding
@@ -50,7 +50,7 @@ class DescentRecord:
 
 @partial(jax.jit, static_argnames=("snapshots", "stride"))
 def _run(
-    model: Model, start: Any, learning_rate: Any, snapshots: int, stride: int
+    model: Model[Any], start: Any, learning_rate: Any, snapshots: int, stride: int
 ) -> tuple[Any, Any]:
     gradient = jax.grad(model.objective)
 

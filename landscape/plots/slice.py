@@ -12,12 +12,12 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from landscape.atlas import Orbit
-from landscape.escape import escape_direction
+from landscape.curvature.escape import escape_direction
 from landscape.plots.ladder import short_label
 from landscape.plots.style import BLUE, FAINT, INK, ORANGE, RED
 from ufm.errors import InputError
 from ufm.model import Model, hessian_vector_product, norm
-from ufm.plain import UFM
+from ufm.plain.model import UFM
 from ufm.point import Point
 
 Array = NDArray[np.float64]
@@ -54,7 +54,7 @@ class SliceRecord:
 
 
 @jax.jit
-def _heights(model: Model, point: Any, first: Any, second: Any, s: Any, t: Any) -> Any:
+def _heights(model: Model[Any], point: Any, first: Any, second: Any, s: Any, t: Any) -> Any:
     def at(a: Any, b: Any) -> Any:
         moved = jax.tree.map(lambda x, u, v: x + a * u + b * v, point, first, second)
         return model.objective(moved)
@@ -63,7 +63,7 @@ def _heights(model: Model, point: Any, first: Any, second: Any, s: Any, t: Any) 
 
 
 def slice_record(
-    model: Model, point: Any, *, reach: float | None = None, cells: int = 61, title: str = ""
+    model: Model[Any], point: Any, *, reach: float | None = None, cells: int = 61, title: str = ""
 ) -> SliceRecord:
     """Heights through a saddle: first axis its escape direction, second its own direction.
 

@@ -8,13 +8,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from landscape.hessian import dense_hessian
+from landscape.curvature.hessian import dense_hessian
 from landscape.plots.style import BLUE, FAINT, GREEN, INK, ORANGE, PURPLE, RED
 from ufm.errors import InputError
-from ufm.plain import UFM
+from ufm.plain.model import UFM
+from ufm.plain.reduce import full_spectrum, lift
+from ufm.plain.spectra import minimiser_spectrum
 from ufm.point import Point
-from ufm.reduce import full_spectrum, lift
-from ufm.spectra import minimiser_spectrum
 from ufm.spectrum import Level
 
 # Eigenvalues closer than this share of the radius are one level: far above rounding (1e-14), far

@@ -15,7 +15,7 @@ from landscape.plots.ladder import short_label
 from landscape.plots.slice import at_dimension
 from landscape.plots.style import BLUE, FAINT, INK, RED
 from ufm.errors import InputError
-from ufm.reduce import full_spectrum
+from ufm.plain.reduce import full_spectrum
 
 # Eigenvalues closer than this share of the largest are one level: rounding is 1e-14 of it.
 SAME_LEVEL = 1e-9

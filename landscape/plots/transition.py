@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from landscape.plots.style import INK, loss_colour, loss_label, loss_marker
-from landscape.solve import solve
+from landscape.solvers.solve import solve
 from ufm.losses.loss import Loss
-from ufm.minimizers import thresholds
-from ufm.plain import UFM
+from ufm.plain.minimisers import thresholds
+from ufm.plain.model import UFM
 
 Array = NDArray[np.float64]
 # Where the solver is run, as a share of the threshold: both sides, and close to it.

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from landscape.plots.style import INK, RED, YELLOW, loss_colour
 from landscape.plots.transition import logit_gap
-from landscape.solve import solve
+from landscape.solvers.solve import solve
 from ufm.frames import simplex_etf
-from ufm.logit_curve import slopes
+from ufm.losses.logit_curve import slopes
 from ufm.losses.loss import Loss
-from ufm.minimizers import thresholds
-from ufm.plain import UFM
+from ufm.plain.minimisers import thresholds
+from ufm.plain.model import UFM
 from ufm.point import Point
 
 Array = NDArray[np.float64]

@@ -24,8 +24,8 @@ from proofs_check.landscapes import (
     orbits_below,
 )
 from proofs_check.specimens import Specimen
-from ufm.chain_rule import dense_derivatives
 from ufm.losses.focal import focal_convexity_threshold
+from ufm.plain.chain_rule import dense_derivatives
 
 SUBJECT = "whole landscapes"
 # Eigenvalues of these small Hessians carry rounding of 1e-15; those of saddles are 1e-4 or more.

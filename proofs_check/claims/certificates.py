@@ -23,7 +23,7 @@ from proofs_check.specimens import (
     descended_specimens,
     where,
 )
-from ufm.minimizers import global_minimiser
+from ufm.plain.minimisers import global_minimiser
 from ufm.point import Point
 
 SUBJECT = "certificates"

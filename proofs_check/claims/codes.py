@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import logsumexp, softmax
 
-from landscape.curvature import count_curvature
-from landscape.solve import solve
+from landscape.curvature.count import count_curvature
+from landscape.solvers.solve import solve
 from proofs_check.claim import Claim, Hypothesis, Mutant
 from proofs_check.claims.critical import COUNTING, COUNTING_SOURCE
 from proofs_check.specimens import Specimen, where
 from ufm.frames import merged_code, polygon
 from ufm.losses import CrossEntropy, LabelSmoothing
-from ufm.plain import UFM
+from ufm.plain.model import UFM
 from ufm.point import Point
 
 Array = NDArray[np.float64]

@@ -8,12 +8,12 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.hessian import dense_hessian
+from landscape.curvature.hessian import dense_hessian
 from proofs_check.claim import Claim, Hypothesis, Mutant
 from proofs_check.claims.spectra import BELOW, CROSS_ENTROPIES, closed_form, loss_is
 from proofs_check.specimens import Region, Specimen
 from ufm.losses import MSE, CrossEntropy, LabelSmoothing, Loss, RescaledMSE
-from ufm.plain import UFM
+from ufm.plain.model import UFM
 
 Array = NDArray[np.float64]
 SUBJECT = "conditioning"

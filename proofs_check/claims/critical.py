@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.solve import solve
+from landscape.solvers.solve import solve
 from proofs_check.claim import Claim, Hypothesis, Mutant
 from proofs_check.specimens import (
     Specimen,
@@ -19,9 +19,9 @@ from proofs_check.specimens import (
     where,
 )
 from ufm.losses import CrossEntropy, Focal, UserLoss
-from ufm.plain import UFM
+from ufm.plain.model import UFM
+from ufm.plain.reduce import Reduced, reduced
 from ufm.point import Point
-from ufm.reduce import Reduced, reduced
 
 Array = NDArray[np.float64]
 SUBJECT = "every critical point"

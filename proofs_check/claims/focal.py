@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar
 
-from landscape.hessian import dense_hessian
+from landscape.curvature.hessian import dense_hessian
 from proofs_check.claim import Claim, Hypothesis, Mutant
 from proofs_check.specimens import Specimen
 from ufm.losses import Focal
 from ufm.losses.focal import focal_convexity_threshold
-from ufm.minimizers import thresholds
-from ufm.plain import UFM
+from ufm.plain.minimisers import thresholds
+from ufm.plain.model import UFM
+from ufm.plain.spectra import origin_spectrum
 from ufm.point import Point
-from ufm.spectra import origin_spectrum
 
 Array = NDArray[np.float64]
 SUBJECT = "focal loss"

@@ -10,12 +10,12 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.solve import solve
+from landscape.solvers.solve import solve
 from proofs_check.claim import Claim, Hypothesis, Mutant
 from proofs_check.claims.spectra import BIAS_FREE, EQUAL_COUNTS, FULL_FRAME, SQUARED
 from proofs_check.specimens import Region, Specimen, built_on, critical_specimens
 from ufm.losses import MSE, CrossEntropy, Loss
-from ufm.plain import UFM
+from ufm.plain.model import UFM
 from ufm.point import Point
 
 Array = NDArray[np.float64]

@@ -10,20 +10,20 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.hessian import dense_hessian
-from landscape.inertia import count_negative, count_range_below
+from landscape.curvature.hessian import dense_hessian
 from proofs_check.claim import Claim, Hypothesis, Mutant
 from proofs_check.claims.mse import INTEGER, INTEGER_SOURCE, product, rank, signs
 from proofs_check.claims.spectra import loss_is, table_error
 from proofs_check.specimens import Region, Specimen, built_on, critical_specimens, losses
-from ufm.blocks import group_block, within_group_block
 from ufm.frames import merged_code
 from ufm.losses import MSE, CrossEntropy, Focal, LabelSmoothing
 from ufm.model import norm, value_and_gradient
-from ufm.plain import UFM
+from ufm.plain.blocks import group_block, within_group_block
+from ufm.plain.inertia import count_negative, count_range_below
+from ufm.plain.model import UFM
+from ufm.plain.reduce import Reduced, full_spectrum, reduced
+from ufm.plain.symmetry import predicted_nullity
 from ufm.point import Point
-from ufm.reduce import Reduced, full_spectrum, reduced
-from ufm.symmetry import predicted_nullity
 
 Array = NDArray[np.float64]
 SUBJECT = "exact reductions"

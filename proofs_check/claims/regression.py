@@ -10,11 +10,11 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.solve import solve
+from landscape.solvers.solve import solve
 from proofs_check.claim import Claim, Hypothesis, Mutant
 from proofs_check.specimens import Region, Specimen
+from ufm.models.regression import Regression
 from ufm.point import Point
-from ufm.regression import Regression
 
 Array = NDArray[np.float64]
 SUBJECT = "regression"

@@ -12,7 +12,7 @@ from proofs_check.claims.mse import INTEGER, INTEGER_SOURCE, product, rank, sign
 from proofs_check.claims.spectra import BIAS_FREE, loss_is
 from proofs_check.specimens import Specimen, built_on, critical_specimens
 from ufm.losses import RescaledMSE
-from ufm.plain import UFM
+from ufm.plain.model import UFM
 from ufm.point import Point
 
 Array = NDArray[np.float64]

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.solve import solve
+from landscape.solvers.solve import solve
 from landscape.verdict import Curvature, Globality
 from proofs_check.claim import Claim, Hypothesis, Mutant
 from proofs_check.claims.critical import (
@@ -31,7 +31,7 @@ from proofs_check.specimens import (
 )
 from ufm.losses import CrossEntropy
 from ufm.model import hessian_vector_product
-from ufm.plain import UFM
+from ufm.plain.model import UFM
 from ufm.point import Point
 
 Array = NDArray[np.float64]

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from proofs_check.claim import Claim, Hypothesis, Mutant
 from proofs_check.specimens import Region, Specimen
 from ufm.losses import MSE, CrossEntropy, Focal, LabelSmoothing, Loss, RescaledMSE
-from ufm.minimizers import thresholds
-from ufm.plain import UFM
+from ufm.plain.minimisers import thresholds
+from ufm.plain.model import UFM
+from ufm.plain.spectra import symmetric_spectrum
 from ufm.point import Point
-from ufm.spectra import symmetric_spectrum
 from ufm.spectrum import pair
 
 Array = NDArray[np.float64]

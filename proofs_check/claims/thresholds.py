@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from scipy.optimize import brentq
 
-from landscape.solve import solve
+from landscape.solvers.solve import solve
 from proofs_check.claim import Claim, Hypothesis, Mutant
 from proofs_check.claims.critical import COUNTING, COUNTING_SOURCE, NO_BIAS
 from proofs_check.claims.minimisers import (
@@ -24,7 +24,7 @@ from proofs_check.claims.minimisers import (
 )
 from proofs_check.specimens import Specimen, collapse_constant
 from ufm.losses import MSE, CrossEntropy, Focal, LabelSmoothing, RescaledMSE
-from ufm.plain import UFM
+from ufm.plain.model import UFM
 
 RANK_CUT = 1e-6
 

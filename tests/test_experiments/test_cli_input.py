@@ -157,7 +157,7 @@ def test_bad_input_is_one_line_and_exit_code_2(ufm, words, says):
 
 
 def test_an_unexpected_error_is_one_line_and_names_the_way_to_the_traceback(ufm, monkeypatch):
-    import landscape.solve
+    import landscape.solvers.solve
 
     def broken(*_: object, **__: object) -> None:
         raise KeyError("lost")

@@ -22,7 +22,7 @@ from experiments.networks.training import FeatureDecay, WeightDecay, initial_net
 from tests.helpers import FAMILY, Problem, slow
 from tests.networks import SHAPE, D, K, N, images, labels, settings
 from ufm import MSE, UFM, InputError, LabelSmoothing, Point, collapse, lift
-from ufm.spectra import classifier_spectrum
+from ufm.plain.spectra import classifier_spectrum
 
 X, Y = images(), labels()
 DECAY = FeatureDecay(0.02, 0.03, 0.04)

@@ -25,7 +25,7 @@ from experiments.networks.training import (
 from tests.helpers import FAMILY, Problem, slow
 from tests.networks import images, labels, settings
 from ufm import MSE, UFM, CrossEntropy, Focal, InputError, LabelSmoothing, lift
-from ufm.nonnegative import nonnegative_minimiser
+from ufm.models.nonnegative import nonnegative_minimiser
 
 K, N, D = 3, 4, 5
 DECAYS = {"lambda_W": 8e-3, "lambda_H": 5e-3}

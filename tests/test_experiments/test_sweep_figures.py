@@ -19,7 +19,7 @@ from experiments.sweep.drawing.figures import (
 from experiments.sweep.drawing.phase import MOST_PANELS
 from experiments.sweep.drawing.pooling import pool
 from experiments.sweep.theory.curves import Curve, curves
-from landscape.solve import solve
+from landscape.solvers.solve import solve
 from tests.drawing import panel
 from tests.sweeps import (
     cell,

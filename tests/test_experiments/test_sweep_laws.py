@@ -5,7 +5,7 @@ import pytest
 
 from experiments.sweep.theory.curves import curves
 from experiments.sweep.theory.laws import merged_bifurcation, vanishing_minority
-from landscape.solve import solve
+from landscape.solvers.solve import solve
 from proofs_check.claims.codes import bifurcation
 from proofs_check.claims.thresholds import MAJORITY, MINORITY, vanishing_point
 from tests.helpers import Problem, naive_cross_entropy

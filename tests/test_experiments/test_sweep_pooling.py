@@ -13,7 +13,7 @@ from experiments.sweep.drawing.figures import (
     swept,
 )
 from experiments.sweep.drawing.pooling import ORDERS, OTHER, cell_edges, pool
-from landscape.result import Result
+from landscape.solvers.result import Result
 from landscape.verdict import Curvature, Globality
 from tests.drawing import panel
 from tests.sweeps import (

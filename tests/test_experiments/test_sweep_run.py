@@ -18,11 +18,11 @@ from experiments.sweep.spec import make_spec
 from experiments.sweep.store import Store
 from experiments.sweep.tasks import TASKS
 from experiments.sweep.work import Work
-from landscape.solve import solve
+from landscape.solvers.solve import solve
 from landscape.verdict import verdict
 from tests.helpers import slow
 from ufm import InputError, collapse
-from ufm.gaussian import gaussian
+from ufm.point import gaussian
 
 pytestmark = pytest.mark.xdist_group("sweep")
 ROOT = Path(__file__).resolve().parents[2]

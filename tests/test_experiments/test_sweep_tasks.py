@@ -15,8 +15,8 @@ from experiments.sweep.tasks.registry import CONDITIONS
 from experiments.sweep.tasks.threshold import resolution
 from experiments.sweep.tasks.verdict import own_point
 from experiments.sweep.work import Work
-from landscape.batched.gradient_descent import metrics
-from landscape.batched.rates import Linearised
+from landscape.flows.gradient_descent import metrics
+from landscape.flows.rates import Linearised
 from tests.helpers import FAMILY, Problem, naive_cross_entropy
 from ufm import UFM, CrossEntropy, LabelSmoothing, Point
 from ufm.collapse import collapse

@@ -13,7 +13,7 @@ import pytest
 
 from experiments.sweep.theory.curves import curves
 from experiments.sweep.theory.laws import LAWS
-from landscape.solve import solve
+from landscape.solvers.solve import solve
 from tests.helpers import Problem, naive_focal, slow
 from tests.sweeps import grid, model_of, plain, steps
 

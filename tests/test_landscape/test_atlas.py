@@ -8,7 +8,7 @@ import pytest
 
 from landscape.atlas import Failure, Status, atlas, search
 from landscape.atlas.starts import gaussian_starts
-from landscape.hessian import dense_hessian
+from landscape.curvature.hessian import dense_hessian
 from landscape.verdict import Curvature
 from proofs_check.specimens import embed
 from tests.helpers import slow

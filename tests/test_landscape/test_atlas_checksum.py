@@ -21,7 +21,7 @@ from landscape.atlas.checksum import (
     mse_strata,
     overshoot_sum,
 )
-from landscape.hessian import dense_hessian
+from landscape.curvature.hessian import dense_hessian
 from tests.helpers import slow
 from ufm import MSE, UFM, InputError, Point
 

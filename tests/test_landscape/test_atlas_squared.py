@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from landscape.atlas import Status, atlas, squared_error_atlas
-from landscape.critical import find_critical
-from landscape.hessian import dense_hessian
+from landscape.curvature.hessian import dense_hessian
+from landscape.solvers.critical import find_critical
 from proofs_check.specimens import embed
 from ufm import MSE, UFM, CrossEntropy, InputError, RescaledMSE, UserLoss, lift
 

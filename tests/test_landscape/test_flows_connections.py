@@ -11,7 +11,6 @@ from numpy.testing import assert_allclose
 from scipy.integrate import solve_ivp
 
 from landscape.atlas import atlas, same_orbit
-from landscape.critical import find_critical
 from landscape.flows import connections as connections_module
 from landscape.flows import descent as flow_module
 from landscape.flows.connections import Connections, connect
@@ -24,10 +23,11 @@ from landscape.flows.descent import (
     leave,
 )
 from landscape.flows.unstable import eigenspaces
+from landscape.solvers.critical import find_critical
 from tests.helpers import Problem, naive_cross_entropy, naive_squared
 from tests.landscapes import balanced
 from ufm import MSE, UFM, CrossEntropy, InputError, Point, lift
-from ufm.chain_rule import flatten
+from ufm.point import flatten
 
 pytestmark = pytest.mark.xdist_group("atlas")
 

@@ -45,7 +45,7 @@ from landscape.plots.ladder import marker_area
 from landscape.plots.placement import Spot, place_labels
 from landscape.plots.slice import at_dimension, orbit_slice
 from landscape.plots.style import RANK_COLOURS, spread
-from landscape.solve import solve
+from landscape.solvers.solve import solve
 from tests.drawing import boxes, overlapping, panel, within
 from tests.helpers import slow
 from ufm import MSE, UFM, CrossEntropy, Focal, InputError, LabelSmoothing, Point

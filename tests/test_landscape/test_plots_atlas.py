@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from landscape.atlas import Round, atlas
-from landscape.hessian import dense_hessian
+from landscape.curvature.hessian import dense_hessian
 from landscape.plots.coverage import draw_coverage
 from landscape.plots.geometry import Geometry, draw_geometry, geometry
 from landscape.plots.gram import canonical_order, draw_gram, draw_gram_sheet

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from landscape import curvature as curvature_module
-from landscape.solve import solve
+from landscape.curvature import count as curvature_module
+from landscape.solvers.solve import solve
 from landscape.verdict import CRITICAL, Curvature, Globality, verdict
 from tests.helpers import Problem, naive_cross_entropy, padded, slow
 from ufm import (
@@ -205,7 +205,7 @@ def test_lanczos_decides_saddles_only(monkeypatch):
     exact = verdict(model, best)
     assert exact.curvature is Curvature.MORSE_BOTT_MINIMUM
     assert "value of the closed-form" in exact.globality_reason
-    monkeypatch.setattr(curvature_module, "MAX_DENSE_SIZE", 4)
+    monkeypatch.setattr(curvature_module, "MAX_DIAGONALISED", 1)
     saddle, low = verdict(model, flat), verdict(model, best)
     assert saddle.curvature is Curvature.STRICT_SADDLE
     assert saddle.count.index is None

@@ -16,8 +16,8 @@ from proofs_check.specimens import (
     many_critical_specimens,
 )
 from ufm import MSE, UFM, CrossEntropy, Focal, Point, RescaledMSE
-from ufm.minimizers import thresholds as library_thresholds
 from ufm.model import norm, value_and_gradient
+from ufm.plain.minimisers import thresholds as library_thresholds
 
 MODULES = (critical, minimisers, thresholds, certificates, saddles, codes)
 CLAIMS = [claim for module in MODULES for claim in module.CLAIMS]

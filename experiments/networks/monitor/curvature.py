@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from experiments.networks.monitor.seen import Matrix, Seen
-from landscape.lanczos import Eigenpairs, lanczos
+from landscape.curvature.lanczos import Eigenpairs, lanczos
 from ufm.losses import Loss
 
 
@@ -78,7 +78,7 @@ def _logit_hessians(loss: Loss) -> Callable[[Any, Any], Any]:
 def classifier_curvature(hessian: ClassifierHessian, num: int) -> Eigenpairs:
     """Its ``num`` largest eigenvalues by block Lanczos, with residuals.
 
-    What the model of the same objective predicts is ``ufm.spectra.classifier_spectrum``.
+    What the model of the same objective predicts is ``ufm.plain.spectra.classifier_spectrum``.
 
     Args:
         hessian: of a network's classifier.

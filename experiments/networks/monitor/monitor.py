@@ -16,8 +16,8 @@ from experiments.networks.monitor.seen import Seen, look
 from experiments.networks.monitor.sizes import feature_spectrum, sizes
 from experiments.networks.training.decay import FeatureDecay
 from experiments.networks.training.settings import TrainSettings
-from ufm.central_path import decompose
 from ufm.collapse import Collapse, collapse
+from ufm.collapse.central_path import decompose
 from ufm.errors import require_count
 from ufm.losses import MSE
 

@@ -22,7 +22,7 @@ from experiments.networks.objectives.plain import PlainObjective
 from experiments.networks.objectives.scaled import Scaled
 from ufm.errors import InputError
 from ufm.losses import CrossEntropy, LabelSmoothing, Loss, RescaledMSE, UserLoss
-from ufm.plain import UFM
+from ufm.plain.model import UFM
 
 
 def softmax() -> PlainObjective:

@@ -17,10 +17,10 @@ from experiments.networks.monitor.sizes import logit_gaps, sizes
 from experiments.networks.theory.matching import NoTheory, matching_model
 from experiments.networks.theory.prediction import Prediction, predict
 from experiments.networks.training import FeatureDecay, TrainSettings
-from ufm.columns import column_losses
 from ufm.errors import InputError
-from ufm.fixed_classifier import FixedClassifier
-from ufm.plain import UFM
+from ufm.losses.columns import column_losses
+from ufm.models.fixed_classifier import FixedClassifier
+from ufm.plain.model import UFM
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from experiments.networks.architectures import natural_dimension
 from experiments.networks.objectives import ufm_model
 from experiments.networks.training import FeatureDecay, TrainSettings
 from ufm.errors import InputError
-from ufm.fixed_classifier import FixedClassifier
 from ufm.losses import Loss
-from ufm.plain import UFM
+from ufm.models.fixed_classifier import FixedClassifier
+from ufm.plain.model import UFM
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.networks.theory.matching import NoTheory
-from landscape.solve import solve
-from ufm.fixed_classifier import FixedClassifier, fixed_minimiser
-from ufm.minimizers import thresholds
-from ufm.nonnegative import nonnegative_minimiser, nonnegative_threshold
-from ufm.plain import UFM
+from landscape.solvers.solve import solve
+from ufm.models.fixed_classifier import FixedClassifier, fixed_minimiser
+from ufm.models.nonnegative import nonnegative_minimiser, nonnegative_threshold
+from ufm.plain.minimisers import thresholds
+from ufm.plain.model import UFM
 from ufm.point import Point
 
 Array = NDArray[np.float64]
@@ -52,8 +52,8 @@ class Prediction:
 def predict(model: UFM | FixedClassifier, *, nonnegative: bool = False) -> Prediction | NoTheory:
     """The global minimum of a model, in closed form or else solved for.
 
-    Closed forms: ``ufm.global_minimiser``, ``ufm.nonnegative`` for features that leave a ReLU, and
-    ``ufm.fixed_classifier``.
+    Closed forms: ``ufm.global_minimiser``, ``ufm.models.nonnegative`` for features that leave a
+    ReLU, and ``ufm.models.fixed_classifier``.
     Otherwise, without the sign, the reduced problem is solved by trust-region Newton from random
     starts, and accepted only if its duality gap proves it (``ufm.certificate``).
 

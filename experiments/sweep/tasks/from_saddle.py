@@ -13,15 +13,15 @@ from experiments.sweep.tasks.minimise import closed_forms
 from experiments.sweep.work import Columns, Work
 from landscape.atlas.record import highest_rank
 from landscape.atlas.symmetries import merged
-from landscape.batched.departure import depart
-from landscape.batched.newton import polished, widened
-from landscape.curvature import count_curvature
-from landscape.solve import solve
+from landscape.curvature.count import count_curvature
+from landscape.flows.departure import depart
+from landscape.solvers.newton import polished
+from landscape.solvers.solve import solve
 from ufm.errors import InputError
-from ufm.plain import UFM
-from ufm.point import Point
-from ufm.reduce import row_space
-from ufm.symmetric import Symmetric, Symmetry
+from ufm.models.symmetric import Symmetric, Symmetry
+from ufm.plain.model import UFM
+from ufm.plain.reduce import row_space
+from ufm.point import Point, widened
 
 ORIGIN = "origin"
 # Integrations at two tolerances agree to this, or the time is not that of the flow.
@@ -40,7 +40,7 @@ def from_saddle(work: Work) -> Columns:
 
         log( sqrt(D / |lambda_min|) / (amplitude p) ) / |lambda_min|.
 
-    Source: ``landscape.batched.departure``, derived there; saddles after CE-5, CE-6 and MSE-3 of
+    Source: ``landscape.flows.departure``, derived there; saddles after CE-5, CE-6 and MSE-3 of
     docs/theory.md, symmetric criticality after Palais (1979).
 
     Args:

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.sweep.work import Columns, Work
-from landscape.batched import Minimised, minimise_many
-from landscape.batched.devices import shard
-from landscape.batched.symmetric import symmetric_values
+from landscape.solvers.devices import shard
+from landscape.solvers.minimise import Minimised, minimise_many
 from ufm.collapse.geometry import etf_target
-from ufm.reduce import RANK_TOLERANCE, SMALLEST_LOGIT
+from ufm.plain.reduce import RANK_TOLERANCE, SMALLEST_LOGIT
+from ufm.plain.symmetric_values import symmetric_values
 
 Array = NDArray[np.float64]
 
@@ -82,7 +82,7 @@ def reduction(work: Work) -> str:
 
 
 def ranks(values: Array, tolerance: float) -> NDArray[np.int64]:
-    """Ranks of W Hbar from its singular values, as ``ufm.reduce.row_space`` counts them.
+    """Ranks of W Hbar from its singular values, as ``ufm.plain.reduce.row_space`` counts them.
 
     Just above a threshold the origin is nearly flat, and a descent to a gradient norm tau stops
     within tau / curvature of it: products up to tau are left by that and count as none.

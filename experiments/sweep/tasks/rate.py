@@ -12,11 +12,11 @@ from scipy.optimize import least_squares
 from experiments.sweep.tasks.minimise import descend, ending
 from experiments.sweep.tasks.verdict import own_point
 from experiments.sweep.work import Columns, Work
-from landscape.batched.gradient_descent import RECORDS, descend_many, metrics
-from landscape.batched.newton import narrowed, widened
-from landscape.batched.rates import Linearised, Rates
-from landscape.batched.stack import stack
-from ufm.point import Point
+from landscape.flows.gradient_descent import RECORDS, descend_many, metrics
+from landscape.flows.rates import Linearised, Rates
+from landscape.solvers.newton import narrowed
+from ufm.point import Point, widened
+from ufm.stack import stack
 
 Array = NDArray[np.float64]
 NAMES = ("nc1", "nc2", "nc3")
@@ -73,7 +73,7 @@ def rate(work: Work) -> Columns:
     A predicted rate is what holds in the limit. Where a metric falls with the square of a slow mode
     that it does not see otherwise, ``reason`` says so: such a square is some ``amplitude`` times
     smaller, and the measured rate may still be that of the first order when rounding is reached.
-    Source: ``landscape.batched.rates``, derived there; LS-3 of docs/theory.md.
+    Source: ``landscape.flows.rates``, derived there; LS-3 of docs/theory.md.
 
     Args:
         work: a batch of cells.

@@ -8,8 +8,9 @@ from experiments.sweep.tasks.minimise import descend, ending
 from experiments.sweep.tasks.registry import CONDITIONS
 from experiments.sweep.tasks.verdict import own_point
 from experiments.sweep.work import Columns, Work
-from landscape.batched.conditions import conditions
-from landscape.batched.newton import narrowed, widened
+from landscape.solvers.newton import narrowed
+from ufm.plain.conditions import conditions
+from ufm.point import widened
 
 MEASURES = ("smallest", "largest", *CONDITIONS)
 
@@ -19,7 +20,7 @@ def spectrum(work: Work) -> Columns:
 
     kappa = lambda_max / lambda_min modulo symmetry, of the joint Hessian and of its W and H blocks;
     of the blocks of the loss without decay lambda_max over the smallest nonzero eigenvalue.
-    Source: LS-2 and section 7 of docs/theory.md; ``landscape.batched.conditions``.
+    Source: LS-2 and section 7 of docs/theory.md; ``ufm.plain.conditions``.
 
     Args:
         work: a batch of cells.

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.sweep.work import Columns, Work
-from landscape.batched import Minimised, minimise_many
-from ufm.columns import column_gradients
-from ufm.minimizers import thresholds
+from landscape.solvers.minimise import Minimised, minimise_many
+from ufm.losses.columns import column_gradients
+from ufm.plain.minimisers import thresholds
 from ufm.point import Point
 
 Array = NDArray[np.float64]

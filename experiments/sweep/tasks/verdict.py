@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from experiments.sweep.tasks.minimise import descend, ending
 from experiments.sweep.work import Columns, Work
-from landscape.batched import Judged, Minimised, judge_many
-from landscape.batched.devices import shard
-from landscape.curvature import count_curvature
+from landscape.curvature.count import count_curvature
+from landscape.solvers.devices import shard
+from landscape.solvers.minimise import Minimised
 from landscape.verdict import GLOBAL_GAP, judge_curvature
+from ufm.plain.cholesky_proof import Judged, judge_many
+from ufm.plain.symmetry import predicted_nullity
 from ufm.point import Point
-from ufm.symmetry import predicted_nullity
 
 Array = NDArray[np.float64]
 # Relative residual up to which a gap is taken from the inverse iteration; a residual gradient of

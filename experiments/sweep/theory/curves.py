@@ -73,9 +73,9 @@ MOST_NAMED = 3
 def curves(table: Table, x: str, y: str) -> tuple[Curve, ...]:
     """The lines of theory in the plane of two columns, for the losses and models of a table.
 
-    Collapse of the balanced minimum (``ufm.minimizers.thresholds``), the window of focal loss in
-    which the origin is a minimum too, classes of unequal size that merge (cross entropy, label
-    smoothing) or are dropped (MSE without bias), the index of equal merged groups, and the
+    Collapse of the balanced minimum (``ufm.plain.minimisers.thresholds``), the window of focal
+    loss in which the origin is a minimum too, classes of unequal size that merge (cross entropy,
+    label smoothing) or are dropped (MSE without bias), the index of equal merged groups, and the
     dimension in which the simplex ETF or the orthogonal frame fits. A user's own loss has none.
     Source: the statements named in ``LAWS``; docs/theory.md.
 

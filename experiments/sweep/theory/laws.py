@@ -1,7 +1,7 @@
 """The laws whose lines are drawn through a sweep: what changes in a model, and at which c or d.
 
 A law is a function of a model that is zero on its line, negative before and positive behind it.
-The thresholds are those of ``ufm.minimizers``; what is not there is derived where it stands.
+The thresholds are those of ``ufm.plain.minimisers``; what is not there is derived where it stands.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from scipy.optimize import brentq
 from experiments.losses import PARAMETERS, LossChoice
 from experiments.sweep.theory.sites import Site
 from ufm.errors import InputError
-from ufm.minimizers import Thresholds
-from ufm.minimizers import thresholds as thresholds_of
-from ufm.plain import UFM
+from ufm.plain.minimisers import Thresholds
+from ufm.plain.minimisers import thresholds as thresholds_of
+from ufm.plain.model import UFM
 
 # Two thresholds are one when they agree to this: each is a root found to about 1e-12.
 SAME = 1e-9

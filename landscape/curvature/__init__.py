@@ -1,0 +1,1 @@
+"""The curvature at a point: Hessians, Lanczos, and what they decide."""

@@ -1,0 +1,1 @@
+"""From a start to a minimum or a critical point: one method to a file."""

@@ -1,0 +1,1 @@
+"""The other models, one to a file."""

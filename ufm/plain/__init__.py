@@ -1,0 +1,1 @@
+"""The plain unconstrained feature model, and everything that only it knows."""

@@ -1,0 +1,351 @@
+"""The unconstrained feature model: the one place where 1/N and lambda/2 are written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ufm.answers import Certificate, Direction, Merge, Minimiser, Restriction, Structure
+from ufm.errors import InputError, require_count, require_positive
+from ufm.losses.columns import column_losses
+from ufm.losses.loss import Fact, Loss
+from ufm.losses.user import UserLoss
+from ufm.model import Array, Model, finite
+from ufm.plain import chain_rule
+from ufm.plain.certificate import certificate
+from ufm.plain.escape import outside_row_space
+from ufm.plain.minimisers import global_minimiser
+from ufm.plain.structure import structure
+from ufm.plain.symmetry import ufm_generators
+from ufm.point import Point, gaussian, row_space_of_start
+from ufm.records import pytree_record
+
+
+@pytree_record(static=("d", "merged"), eq=False)
+class UFM(Model[Point]):
+    """Unconstrained feature model with weight decay and any classification loss.
+
+    f(W, H, b) = (1/N) sum_{k,i} L(W h_{k,i} + b, k)
+               + (lambda_W/2) |W|^2 + (lambda_H/2) |H|^2 + (lambda_b/2) |b|^2,
+    with W (K, d), H (d, N), samples class-major. The merged model (A-1) has one column
+    hbar_k = sqrt(n_k) h_k per class, logits W hbar_k / sqrt(n_k) + b and weights n_k / N.
+    Source: Mixon et al. 2020; Zhu et al. 2021 (arXiv 2105.02375).
+
+    Args:
+        loss: a Loss, or any callable (logits, label) -> scalar, which is then probed.
+        num_classes: K >= 2; leave out when ``counts`` is given.
+        d: feature dimension >= 1.
+        n: samples per class >= 1 (balanced).
+        counts: samples per class (n_1, ..., n_K), instead of ``num_classes`` and ``n``.
+        lambda_W, lambda_H: weight decay of classifier and features, > 0.
+        lambda_b: None = no bias, 0 = unregularised bias, > 0 = regularised bias.
+
+    Raises:
+        InputError: a size, count or decay outside its domain, or n together with counts.
+
+    Example:
+        >>> from ufm import CrossEntropy
+        >>> model = UFM(CrossEntropy(), 4, 6, lambda_W=0.02, lambda_H=0.02)
+        >>> model.num_classes, model.num_samples, round(model.c, 12)
+        (4, 4, 0.08)
+    """
+
+    loss: Loss
+    counts: Any
+    labels: Any
+    lambda_W: Any
+    lambda_H: Any
+    lambda_b: Any
+    d: int
+    merged: bool
+
+    def __init__(
+        self,
+        loss: Any,
+        num_classes: int | None = None,
+        d: int | None = None,
+        n: int | None = None,
+        *,
+        counts: Sequence[int] | None = None,
+        lambda_W: float,
+        lambda_H: float,
+        lambda_b: float | None = None,
+    ) -> None:
+        sizes = _validated_counts(num_classes, n, counts)
+        remedy = "use a positive weight decay such as 5e-4"
+        values: dict[str, Any] = {
+            "loss": loss if isinstance(loss, Loss) else UserLoss(loss),
+            "counts": sizes.astype(np.float64),
+            "labels": np.repeat(np.arange(len(sizes)), sizes),
+            "lambda_W": require_positive(lambda_W, "lambda_W", remedy),
+            "lambda_H": require_positive(lambda_H, "lambda_H", remedy),
+            "lambda_b": None if lambda_b is None else _validated_bias_decay(lambda_b),
+            "d": require_count(d, "d", 1, "use a feature dimension of one or more"),
+            "merged": False,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def _replace(self, **changes: Any) -> UFM:
+        model = object.__new__(UFM)
+        for name in ("loss", "counts", "labels", "lambda_W", "lambda_H", "lambda_b", "d", "merged"):
+            object.__setattr__(model, name, changes.get(name, getattr(self, name)))
+        return model
+
+    # ---- sizes and the numbers that control everything
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return int(self.counts.shape[0])
+
+    @property
+    def num_columns(self) -> int:
+        """Columns of H: N, or K when merged."""
+        return int(self.labels.shape[0])
+
+    @property
+    def num_samples(self) -> Any:
+        """N, the number of samples."""
+        total = self.counts.sum()
+        return total if isinstance(total, jax.Array) else int(total)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every class has the same number of samples."""
+        return bool(np.all(np.asarray(self.counts) == np.asarray(self.counts)[0]))
+
+    @property
+    def n(self) -> int:
+        """Samples per class of a balanced model.
+
+        Raises:
+            InputError: the counts differ.
+        """
+        if not self.balanced:
+            raise InputError("n needs balanced counts", self.counts_tuple, "use .counts")
+        return int(np.asarray(self.counts)[0])
+
+    @property
+    def counts_tuple(self) -> tuple[int, ...]:
+        """The counts as integers."""
+        return tuple(int(count) for count in np.asarray(self.counts))
+
+    @property
+    def sigma(self) -> float:
+        """sigma = sqrt(lambda_W lambda_H): the weight of the nuclear norm of W H."""
+        return math.sqrt(float(self.lambda_W) * float(self.lambda_H))
+
+    @property
+    def c(self) -> float:
+        """c = sqrt(K N lambda_W lambda_H) (balanced: K sqrt(n) sigma), the dimensionless decay."""
+        return math.sqrt(self.num_classes * float(self.num_samples)) * self.sigma
+
+    @property
+    def num_parameters(self) -> int:
+        """P = K d + d columns (+ K with bias)."""
+        bias = 0 if self.lambda_b is None else self.num_classes
+        return self.d * (self.num_classes + self.num_columns) + bias
+
+    # ---- the model protocol
+
+    def objective(self, point: Point) -> Any:
+        """f at a point; shapes W (K, d), H (d, columns), b (K,) or None."""
+        losses = column_losses(self.loss, self.column_logits(point), self.labels)
+        return self.objective_of_losses(point, losses)
+
+    # Methods of arrays, not jnp: on NumPy arrays only the losses are compiled, whatever d is.
+
+    def column_logits(self, point: Point) -> Any:
+        """Logits of every column, (K, columns): W H (/ sqrt n_k when merged) + b."""
+        Z = point.W @ point.H
+        if self.merged:
+            Z = Z / self.counts**0.5
+        return Z if point.b is None else Z + point.b[:, None]
+
+    @property
+    def column_weights(self) -> Any:
+        """Weight of every column in the mean loss: n_k / N when merged, else the number 1 / N."""
+        return self.counts / self.counts.sum() if self.merged else 1.0 / self.num_columns
+
+    def objective_of_losses(self, point: Point, losses: Any) -> Any:
+        """The objective from the losses of the columns."""
+        value = (self.column_weights * losses).sum()
+        value += 0.5 * self.lambda_W * (point.W**2).sum()
+        value += 0.5 * self.lambda_H * (point.H**2).sum()
+        if point.b is not None:
+            value += 0.5 * self.lambda_b * (point.b**2).sum()
+        return value
+
+    def random_point(self, key: Any, scale: float = 1.0) -> Point:
+        """W, H and b with independent N(0, scale^2 / d) entries."""
+        K, size = self.num_classes, scale / math.sqrt(self.d)
+        W, H, b = gaussian(key, [(K, self.d), (self.d, self.num_columns), (K,)])
+        return Point(size * W, size * H, None if self.lambda_b is None else size * b)
+
+    def origin(self) -> Point:
+        """W = 0, H = 0, b = 0."""
+        K = self.num_classes
+        bias = None if self.lambda_b is None else np.zeros(K)
+        return Point(np.zeros((K, self.d)), np.zeros((self.d, self.num_columns)), bias)
+
+    def with_dimension(self, d: int) -> UFM:
+        """The same model with feature dimension ``d``."""
+        return self._replace(d=require_count(d, "d", 1, "use one dimension or more"))
+
+    def with_decays(self, lambda_W: float, lambda_H: float) -> UFM:
+        """The same model with other weight decays; that of the bias stays.
+
+        Raises:
+            InputError: a decay that is not positive.
+
+        Example:
+            >>> from ufm import CrossEntropy
+            >>> model = UFM(CrossEntropy(), 4, 6, lambda_W=0.02, lambda_H=0.02)
+            >>> round(model.with_decays(0.04, 0.04).c, 12)
+            0.16
+        """
+        remedy = "use a positive weight decay such as 5e-4"
+        return self._replace(
+            lambda_W=require_positive(lambda_W, "lambda_W", remedy),
+            lambda_H=require_positive(lambda_H, "lambda_H", remedy),
+        )
+
+    def generators(self, point: Point) -> Point:
+        """Rotations, and where the loss allows it the bias shift and class rotations."""
+        return ufm_generators(self, point)
+
+    def merge(self) -> Merge | None:
+        """A-1: one column per class; lossless when the loss is convex (or one sample a class)."""
+        return None if self.merged else self._merge
+
+    # Kept: making it takes a tenth of the time in which a small model is solved.
+    @cached_property
+    def _merge(self) -> Merge:
+        K, columns, counts = self.num_classes, self.num_columns, self.counts_tuple
+        roots = np.sqrt(np.asarray(self.counts))
+        starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(int)
+
+        def reduce(point: Point) -> Point:
+            if point.H.shape[1] == K != columns:
+                return point  # merged already
+            sums = np.add.reduceat(np.asarray(point.H), starts, axis=1)
+            return Point(point.W, sums / roots, point.b)
+
+        def lift(point: Point) -> Point:
+            return Point(point.W, np.repeat(np.asarray(point.H) / roots, counts, axis=1), point.b)
+
+        single = Fact(True, note="one sample per class")
+        lossless = single if max(counts) == 1 else self.loss.properties(K).convex
+        merged = self._replace(labels=np.arange(K), merged=True)
+        return Merge(merged, reduce, lift, lossless)
+
+    def as_merged(self, point: Point) -> tuple[UFM, Point]:
+        """The merged model with a point given in merged (K) or full (N) columns."""
+        merge = self.merge()
+        return (self, point) if merge is None else (merge.model, merge.reduce(point))
+
+    def value_and_gradient(self, point: Point) -> tuple[float, Point]:
+        """Objective and gradient in NumPy (merged or full columns, as the model has them)."""
+        return chain_rule.value_and_gradient(self, point)
+
+    def second_derivative(self, point: Point, direction: Point) -> float:
+        """The Hessian at a point applied twice to a direction."""
+        return chain_rule.second_derivative(self, point, direction)
+
+    def dense_derivatives(self, point: Point) -> tuple[float, Array, Array]:
+        """Objective, gradient and Hessian; merged models compile once per loss and K."""
+        if not self.merged:
+            return super().dense_derivatives(point)
+        return chain_rule.dense_derivatives(self, point)
+
+    def checked(self, point: Any) -> tuple[UFM, Point]:
+        """The point in NumPy, and this model or, for one column a class, the merged one."""
+        K, d = self.num_classes, self.d
+        W, H, b = point if isinstance(point, tuple) and len(point) == 3 else Point(0.0, 0.0)
+        columns = np.shape(H)[1] if np.ndim(H) == 2 else -1
+        fits = np.shape(W) == (K, d) and np.shape(H) == (d, columns)
+        fits = fits and columns in {K, self.num_columns} and (b is None) == (self.lambda_b is None)
+        if not fits or not (b is None or np.shape(b) == (K,)):
+            rule = f"Need W ({K}, {d}), H ({d}, {self.num_columns}) or merged ({d}, {K})"
+            rule += ", no bias" if self.lambda_b is None else f", b ({K},)"
+            named = zip("WHb", (W, H, b), strict=True)
+            got = ", ".join(f"{name} {np.shape(leaf)}" for name, leaf in named if leaf is not None)
+            raise InputError(rule, got or point, "check K, d, counts and the bias setting")
+        model = self.as_merged(point)[0] if columns == K else self
+        return model, finite(Point(W, H, b))
+
+    def confined(self, point: Point) -> Restriction | None:
+        """The row space of [W; H^T] at a start: every gradient method stays in it (O(d))."""
+        return row_space_of_start(self, point)
+
+    def structure(self, point: Point) -> Structure | None:
+        """The exact spectrum at collapsed points, from small blocks."""
+        return structure(self, point)
+
+    def escape(self, point: Point) -> Direction | None:
+        """The eigenvector of most negative curvature outside the row space, or None."""
+        return outside_row_space(self, point)
+
+    def columns(self) -> dict[str, Any]:
+        """Loss, K, d, counts, decays and c."""
+        counts = self.counts_tuple
+        return {
+            "loss": self.loss.name,
+            "K": self.num_classes,
+            "d": self.d,
+            "n": counts[0] if self.balanced else None,
+            "counts": counts,
+            "lambda_W": float(self.lambda_W),
+            "lambda_H": float(self.lambda_H),
+            "lambda_b": None if self.lambda_b is None else float(self.lambda_b),
+            "c": self.c,
+        }
+
+    def minimiser(self) -> Minimiser | None:
+        """The closed-form global minimiser (merged columns), or None."""
+        return global_minimiser(self)
+
+    def certificate(self, point: Point) -> Certificate:
+        """The duality gap at a point (merged or full columns)."""
+        return certificate(self, point)
+
+    def scales(self, point: Point) -> Point:
+        """Scales in which both decays become sigma: W ~ (lh/lw)^(1/4), H ~ (lw/lh)^(1/4)."""
+        ratio = (self.lambda_H / self.lambda_W) ** 0.25
+        bias = None if point.b is None else jnp.ones_like(point.b)
+        return Point(jnp.full_like(point.W, ratio), jnp.full_like(point.H, 1 / ratio), bias)
+
+
+def _validated_counts(
+    num_classes: int | None, n: int | None, counts: Sequence[int] | None
+) -> np.ndarray:
+    remedy = "give two classes or more"
+    if counts is None:
+        K = require_count(num_classes, "K", 2, remedy)
+        size = require_count(1 if n is None else n, "n", 1, "give one sample or more per class")
+        return np.full(K, size)
+    if n is not None:
+        raise InputError("Give n or counts, not both", f"n={n}, counts={tuple(counts)}", "drop n")
+    sizes = [require_count(count, "count", 1, "give every class a sample") for count in counts]
+    require_count(len(sizes), "K", 2, remedy)
+    if num_classes is not None and num_classes != len(sizes):
+        rule = f"Need one count per class, K={num_classes}"
+        raise InputError(rule, f"{len(sizes)} counts", "drop K or fix the counts")
+    return np.asarray(sizes)
+
+
+def _validated_bias_decay(lambda_b: float) -> float:
+    if not (math.isfinite(lambda_b) and lambda_b >= 0):
+        raise InputError(
+            "Need lambda_b >= 0 and finite",
+            lambda_b,
+            "use 0 for an unregularised bias, None for none",
+        )
+    return float(lambda_b)

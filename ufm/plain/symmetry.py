@@ -1,0 +1,120 @@
+"""The symmetry group of a UFM at a point.
+
+O(d) acts by W -> W R, H -> R^T H. A shift-invariant loss with an unregularised bias
+adds b -> b + t 1. An isometric loss (MSE, an
+isotropic quadratic) adds class rotations Q that mix classes of equal size:
+W -> Q W, Hbar -> Hbar Q^T, b -> Q b, with Q 1 = 1 when there is a bias.
+Predicted nullity of a Hessian = rank of these generators.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ufm.point import Point, rotation_generators
+
+if TYPE_CHECKING:
+    from ufm.plain.model import UFM
+
+Array = NDArray[np.float64]
+DENSE_CLASS_ROTATIONS = 32  # largest K whose K(K-1)/2 class rotations are ranked densely
+
+
+def class_rotations(model: UFM) -> Array:
+    """Basis of the skew matrices Q (m, K, K) under which an isometric model is invariant.
+
+    Skew matrices within groups of classes of equal size; with a bias also Q 1 = 0.
+    """
+    K = model.num_classes
+    counts = np.asarray(model.counts)
+    basis: list[Array] = []
+    for size in np.unique(counts):
+        members = np.flatnonzero(counts == size)
+        frame = np.eye(K)[:, members]
+        if model.lambda_b is not None:
+            from ufm.frames import simplex_etf
+
+            if len(members) < 2:
+                continue
+            frame = frame @ simplex_etf(len(members))
+        width = frame.shape[1]
+        for i, j in zip(*np.triu_indices(width, 1), strict=True):
+            basis.append(np.outer(frame[:, i], frame[:, j]) - np.outer(frame[:, j], frame[:, i]))
+    return np.array(basis).reshape(len(basis), K, K)
+
+
+def ufm_generators(model: UFM, point: Point) -> Point:
+    """All generators of a UFM at a point, merged or full columns, stacked on a leading axis."""
+    rotations = rotation_generators(point)
+    properties = model.loss.properties(model.num_classes)
+    W, H, b = np.asarray(point.W), np.asarray(point.H), point.b
+    parts = [rotations]
+    if b is not None and float(model.lambda_b) == 0 and properties.shift_invariant:
+        shift = np.ones((1, model.num_classes))
+        parts.append(Point(np.zeros((1, *W.shape)), np.zeros((1, *H.shape)), shift))
+    if properties.isometric:
+        Q = class_rotations(model)
+        if len(Q):
+            mix = Q if model.merged else np.stack([_on_samples(model, q) for q in Q])
+            bias = None if b is None else Q @ np.asarray(b)
+            parts.append(Point(Q @ W, H @ np.transpose(mix, (0, 2, 1)), bias))
+    stacked = [np.concatenate([getattr(part, name) for part in parts]) for name in ("W", "H")]
+    bias = None if b is None else np.concatenate([part.b for part in parts])
+    return Point(stacked[0], stacked[1], bias)
+
+
+def _on_samples(model: UFM, Q: Array) -> Array:
+    """Q on classes as a map on samples: it mixes the i-th samples of classes of equal size."""
+    labels = np.asarray(model.labels)
+    counts = np.asarray(model.counts).astype(int)
+    position = np.concatenate([np.arange(count) for count in counts])
+    return Q[np.ix_(labels, labels)] * (position[:, None] == position[None, :])
+
+
+def predicted_nullity(model: UFM, rank: int, d: int, Z: Array, b: Array | None) -> int | None:
+    """Dimension of the symmetry orbit through a critical point: the nullity of a Morse-Bott point.
+
+    r (r - 1) / 2 + r (d - r) + s + m, with s = 1 for the bias shift (lambda_b = 0, shift-invariant
+    loss) and m the orbit of (Z, b) under the class rotations of an isometric loss.
+    Source: A-2 of docs/theory.md; derived here as the rank of the generators.
+
+    Args:
+        model: the UFM (for its loss, counts and bias).
+        rank: r = rank of Z.
+        d: feature dimension.
+        Z: W Hbar without bias, merged columns, (K, K).
+        b: bias (K,) or None.
+
+    Returns:
+        The nullity, or None when the class rotations are too many to rank (K > 32, isometric).
+
+    Example:
+        >>> from ufm import UFM, CrossEntropy
+        >>> model = UFM(CrossEntropy(), 3, 5, lambda_W=0.1, lambda_H=0.1)
+        >>> predicted_nullity(model, 2, 5, np.eye(3) - 1 / 3, None)  # rotations of a 2-frame in R^5
+        7
+    """
+    nullity = rank * (rank - 1) // 2 + rank * (d - rank)
+    properties = model.loss.properties(model.num_classes)
+    if b is not None and float(model.lambda_b) == 0 and properties.shift_invariant:
+        nullity += 1
+    if properties.isometric:
+        if model.num_classes > DENSE_CLASS_ROTATIONS:
+            return None
+        nullity += _orbit_dimension(class_rotations(model), Z, b)
+    return nullity
+
+
+def _orbit_dimension(Q: Array, Z: Array, b: Array | None) -> int:
+    """Rank of Q -> (Q Z - Z Q, Q b): the singular values split by many orders of magnitude."""
+    if not len(Q):
+        return 0
+    moves = (Q @ Z - Z @ Q).reshape(len(Q), -1)
+    if b is not None:
+        moves = np.concatenate([moves, Q @ b], axis=1)
+    values = np.linalg.svd(moves, compute_uv=False)
+    # A critical point known to about 1e-12 leaves zero modes of that size; true ones are O(|Z|).
+    return int(np.sum(values > 1e-7 * max(1.0, float(np.abs(Z).max()))))
