@@ -11,9 +11,8 @@ import sys
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.networks.monitor import look
 from experiments.networks.runs import DataRequest
-from experiments.networks.training import TrainSettings, train
+from experiments.networks.training import TrainSettings, look, train
 from landscape.flows.central_path import Flow, run
 from landscape.plots import draw_central_path, style
 from ufm.collapse.central_path import follow

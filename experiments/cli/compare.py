@@ -101,8 +101,8 @@ def compare(
     prepare()
     require_networks()
     from experiments.networks.comparison import Plan, execute, read_loss_spec, rows
-    from experiments.networks.comparison.against import deviations, plan_cells, variants
     from experiments.networks.comparison.page import write_page, write_theory_page
+    from experiments.networks.comparison.three_ways import deviations, plan_cells, variants
     from experiments.networks.training import Outcome
 
     specs = tuple(read_loss_spec(text) for text in loss or LOSSES)
@@ -209,7 +209,7 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 def _conclusions(runs: Any, found: Any) -> dict[str, Any]:
     from experiments.cli.verify import claim_record
-    from experiments.networks.claims import network_claims
+    from experiments.networks.comparison.claims import network_claims
     from experiments.networks.comparison.table import contrasts, statement
     from proofs_check.run import check_claim
 

@@ -95,9 +95,8 @@ def train(
     require_networks()
     from experiments.networks.comparison import Plan, read_loss_spec
     from experiments.networks.comparison.page import write_page
-    from experiments.networks.runs import other_sets, perform
+    from experiments.networks.runs import other_sets, perform, run_against_theory
     from experiments.networks.theory import NoTheory
-    from experiments.networks.theory.runs import run_against_theory
     from experiments.networks.training import Outcome
 
     spec, request = read_loss_spec(loss), data.request()

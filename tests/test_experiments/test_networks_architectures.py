@@ -247,7 +247,7 @@ def test_without_equinox_the_message_says_what_to_install() -> None:
 import sys
 sys.modules["equinox"] = None
 try:
-    import experiments.networks.objectives
+    import experiments.networks.training
 except ValueError as error:
     print(error)
 """

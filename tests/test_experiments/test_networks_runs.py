@@ -10,10 +10,9 @@ import pytest
 from experiments.networks.architectures import Architecture
 from experiments.networks.measures.calibration import reliability
 from experiments.networks.measures.separation import class_separation
-from experiments.networks.monitor import look
 from experiments.networks.runs import DataRequest, RunRequest, other_sets, perform, read_run
 from experiments.networks.runs import run as module
-from experiments.networks.training import FeatureDecay, Outcome, TrainSettings, train
+from experiments.networks.training import FeatureDecay, Outcome, TrainSettings, look, train
 from tests.helpers import slow
 from ufm import InputError
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from experiments.networks.architectures import Architecture
-from experiments.networks.objectives import PARAMETERS
 from experiments.networks.training import (
+    PARAMETERS,
     Augmentation,
     FeatureDecay,
     TrainSettings,

@@ -10,8 +10,6 @@ import pytest
 
 from experiments.networks.architectures import embed
 from experiments.networks.data import Split
-from experiments.networks.monitor import evaluate, look
-from experiments.networks.objectives import ufm_model
 from experiments.networks.training import (
     FeatureDecay,
     Outcome,
@@ -19,12 +17,15 @@ from experiments.networks.training import (
     TrainSettings,
     WeightDecay,
     epochs,
+    evaluate,
     initial_network,
     learning_rate,
+    look,
     loop,
     make_step,
     start,
     train,
+    ufm_model,
 )
 from tests.networks import SHAPE, TINY_RESNET, D, K, N, images, labels, same_bits, settings
 from ufm import InputError, Point

@@ -22,9 +22,8 @@ from experiments.networks.measures.ood import detection, feature_norm, max_logit
 from experiments.networks.measures.probe import choose
 from experiments.networks.measures.separation import class_separation
 from experiments.networks.measures.similarity import linear_cka
-from experiments.networks.monitor import Seen, evaluate, look
-from experiments.networks.objectives import Objective
 from experiments.networks.runs.others import OtherSet
+from experiments.networks.training import Objective, Seen, evaluate, look
 from ufm.errors import InputError
 
 # l2 of the linear probe, chosen on a part of the train split that it is not fitted to.

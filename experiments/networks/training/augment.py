@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from experiments.networks.objectives.objective import coins
+from experiments.networks.training.objective import coins
 from ufm.errors import require_count
 
 

@@ -12,16 +12,24 @@ from typing import Any
 import jax
 
 from experiments.files import accessible, fingerprint
-from experiments.networks.architectures import Architecture, Network, build_network
+from experiments.networks.architectures import (
+    Architecture,
+    Network,
+    build_network,
+    natural_dimension,
+)
 from experiments.networks.architectures.network import PRECISIONS
-from experiments.networks.objectives import Objective, make_objective, objective_parameters
 from experiments.networks.training.augment import Augmentation
 from experiments.networks.training.decay import FeatureDecay, WeightDecay
-from experiments.networks.training.schedule import SCHEDULES
+from experiments.networks.training.objective import Objective
+from experiments.networks.training.objectives import make_objective, objective_parameters
 from ufm.errors import InputError, require_count, require_positive
 
 # The random keys of a run: one for each use, so that none changes with another.
 NETWORK_KEY, SAMPLES_KEY, STEPS_KEY = 0, 1, 2
+SCHEDULES = ("cosine", "step", "constant")
+# Papyan, Han & Donoho 2020: a tenth after a third and after two thirds of the epochs.
+STEP_FACTOR = 0.1
 
 
 @dataclass(frozen=True)
@@ -100,9 +108,19 @@ class TrainSettings:
         if self.precision not in PRECISIONS:
             remedy = f"use one of {', '.join(PRECISIONS)}"
             raise InputError("Need a precision of the lab", repr(self.precision), remedy)
-        if not self.bias and isinstance(self.decay, FeatureDecay) and self.decay.lambda_b:
+        if not self.bias and self.decay.lambda_H is not None and self.decay.lambda_b:
             got, remedy = f"lambda_b={self.decay.lambda_b}", "set lambda_b to 0, or bias to True"
             raise InputError("lambda_b needs a bias", got, remedy)
+
+    @property
+    def dimension(self) -> int:
+        """The feature dimension d, that of the last hidden layer where none was asked for."""
+        return natural_dimension(self.architecture) if self.d is None else self.d
+
+    @property
+    def nonnegative(self) -> bool:
+        """Whether the features leave a ReLU."""
+        return self.architecture.features == "relu"
 
     def make_objective(self) -> Objective:
         """The objective, made anew."""
@@ -170,3 +188,21 @@ def initial_network(
         fixed_etf=settings.fixed_etf,
         precision=settings.precision,
     )
+
+
+def learning_rate(schedule: str, first: float, epoch: int, num_epochs: int) -> float:
+    """The learning rate in an epoch (from 0).
+
+    cosine: first (1 + cos(pi epoch / num_epochs)) / 2 (Loshchilov & Hutter 2017); step: first,
+    divided by 10 after a third and again after two thirds of the epochs (Papyan, Han & Donoho
+    2020); constant: first.
+
+    Example:
+        >>> [round(learning_rate("step", 1.0, epoch, 6), 3) for epoch in range(6)]
+        [1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
+    """
+    if schedule == "cosine":
+        return 0.5 * first * (1 + math.cos(math.pi * epoch / num_epochs))
+    if schedule == "step":
+        return first * STEP_FACTOR ** (3 * epoch // num_epochs)
+    return first
