@@ -21,7 +21,7 @@ from ufm.collapse.central_path import follow
 def main(file: str) -> None:
     """Train, follow both flows, draw, and say how far each is from both laws."""
     data = DataRequest(per_class=40).load()
-    settings = TrainSettings(d=4, epochs=3, max_gradient_norm=1.0)
+    settings = TrainSettings(d=4, epochs=3, learning_rate=0.05)
     network = train(settings, data.train.images, data.train.labels, 10).network
     seen = look(network, data.train)
     # The laws of motion grow with n = 40 samples a class; so do the times.

@@ -244,7 +244,7 @@ def test_a_network_reaches_the_minimum_of_its_model(features):
         architecture=Architecture("mlp", width=0.125, depth=1, features=features),
         d=17,
         epochs=600,
-        batch_size=None,
+        batch_size=0,
         learning_rate=0.1,
         decay=FeatureDecay(0.5, 0.002),
     )

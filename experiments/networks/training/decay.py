@@ -73,7 +73,7 @@ class FeatureDecay:
     def __post_init__(self) -> None:
         require_positive(self.lambda_W, "lambda_W", REMEDY)
         require_positive(self.lambda_H, "lambda_H", REMEDY)
-        _require_not_negative(self.lambda_b, "lambda_b")
+        require_not_negative(self.lambda_b, "lambda_b")
 
     def penalty(self, network: Network, features: Any, num_samples: int) -> Any:
         """The penalty of a batch with these features (B, d) out of ``num_samples``."""
@@ -123,7 +123,7 @@ class WeightDecay:
         return WeightDecay(factor * self.weight_decay)
 
     def __post_init__(self) -> None:
-        _require_not_negative(self.weight_decay, "weight_decay")
+        require_not_negative(self.weight_decay, "weight_decay")
 
     def penalty(self, network: Network, features: Any, num_samples: int) -> Any:
         """The penalty, the same for every batch."""
@@ -131,6 +131,11 @@ class WeightDecay:
         return penalty(self.weight_decay, sum(jnp.sum(leaf * leaf) for leaf in leaves))
 
 
-def _require_not_negative(value: float, name: str) -> None:
+def require_not_negative(value: float, name: str) -> None:
+    """Raise InputError unless the value is finite and not below 0.
+
+    Example:
+        >>> require_not_negative(0.0, "lambda_b")
+    """
     if not (math.isfinite(value) and value >= 0):
         raise InputError(f"Need {name} >= 0 and finite", value, "use 0 for none")

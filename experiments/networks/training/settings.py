@@ -19,8 +19,9 @@ from experiments.networks.architectures import (
     natural_dimension,
 )
 from experiments.networks.architectures.network import PRECISIONS
+from experiments.networks.options import TrainingOptions
 from experiments.networks.training.augment import Augmentation
-from experiments.networks.training.decay import FeatureDecay, WeightDecay
+from experiments.networks.training.decay import FeatureDecay, WeightDecay, require_not_negative
 from experiments.networks.training.objective import Objective
 from experiments.networks.training.objectives import make_objective, objective_parameters
 from ufm.errors import InputError, require_count, require_positive
@@ -33,30 +34,30 @@ STEP_FACTOR = 0.1
 
 
 @dataclass(frozen=True)
-class TrainSettings:
+class TrainSettings(TrainingOptions):
     """Settings of a training run, checked when they are made.
 
     Args:
         objective: name, see ``make_objective``.
         parameters: of the objective; those left out get their defaults here.
-        architecture: the feature extractor.
         d: feature dimension; None for the one that adds no narrower layer.
         bias: whether the classifier has a bias.
         fixed_etf: fix the classifier at a simplex ETF.
         epochs: >= 1.
-        batch_size: >= 1; None for all samples at once. What is left over by the last full batch
+        batch_size: >= 1, or 0 for all samples at once. What is left over by the last full batch
             sits an epoch out, other samples each time.
         learning_rate: of the first epoch, > 0.
         schedule: cosine, step or constant, see ``learning_rate``.
         momentum: in [0, 1), PyTorch's convention (no dampening).
         nesterov: look ahead along the momentum.
         max_gradient_norm: longer gradients are shortened to this norm before they enter the
-            momentum; None leaves them. Squared errors with large targets start with gradients that
-            the learning rates of the others do not survive.
-        decay: ``FeatureDecay`` or ``WeightDecay``.
-        augmentation: of the training images.
+            momentum; 0 leaves them. Squared errors with large targets start with gradients that the
+            learning rates of the others do not survive.
         seed: >= 0, of the parameters, the order of samples, dropout and augmentation.
         precision: float32 or bfloat16, see ``Network``.
+        architecture: the feature extractor.
+        decay: ``FeatureDecay`` or ``WeightDecay``.
+        augmentation: of the training images.
 
     Raises:
         InputError: a value outside its domain, or two that contradict each other.
@@ -66,23 +67,9 @@ class TrainSettings:
         'ls(0.05)'
     """
 
-    objective: str = "ce"
-    parameters: Mapping[str, float] = field(default_factory=dict)
     architecture: Architecture = field(default_factory=Architecture)
-    d: int | None = None
-    bias: bool = True
-    fixed_etf: bool = False
-    epochs: int = 100
-    batch_size: int | None = 128
-    learning_rate: float = 0.05
-    schedule: str = "cosine"
-    momentum: float = 0.9
-    nesterov: bool = False
-    max_gradient_norm: float | None = None
     decay: FeatureDecay | WeightDecay = field(default_factory=WeightDecay)
     augmentation: Augmentation = field(default_factory=Augmentation)
-    seed: int = 0
-    precision: str = "float32"
 
     def __post_init__(self) -> None:
         every = objective_parameters(self.objective, **self.parameters)
@@ -91,8 +78,7 @@ class TrainSettings:
         if self.d is not None:
             require_count(self.d, "d", 1, "use a feature dimension of one or more")
         require_count(self.epochs, "epochs", 1, "train for one epoch or more")
-        if self.batch_size is not None:
-            require_count(self.batch_size, "batch_size", 1, "use None for all samples at once")
+        require_count(self.batch_size, "batch_size", 0, "use 0 for all samples at once")
         require_positive(self.learning_rate, "learning_rate", "use a value such as 0.05")
         require_count(self.seed, "seed", 0, "use 0 or more")
         if self.schedule not in SCHEDULES:
@@ -100,9 +86,7 @@ class TrainSettings:
             raise InputError("Need a schedule of the lab", repr(self.schedule), remedy)
         if not (math.isfinite(self.momentum) and 0 <= self.momentum < 1):
             raise InputError("Need a momentum in [0, 1)", self.momentum, "use 0.9, or 0 for none")
-        if self.max_gradient_norm is not None:
-            remedy = "use a value such as 5, or None"
-            require_positive(self.max_gradient_norm, "max_gradient_norm", remedy)
+        require_not_negative(self.max_gradient_norm, "max_gradient_norm")
         if self.nesterov and self.momentum == 0:
             raise InputError("nesterov needs momentum > 0", self.momentum, "use momentum 0.9")
         if self.precision not in PRECISIONS:
