@@ -20,11 +20,10 @@ import numpy.typing as npt
 
 from experiments.files import accessible, write_whole
 from experiments.networks.data import Dataset
-from experiments.networks.monitor import Monitor
 from experiments.networks.runs.assess import Assessment, assess
 from experiments.networks.runs.others import OtherSet
 from experiments.networks.runs.request import RunRequest
-from experiments.networks.training import EpochRecord, Outcome, Progress, epochs, start
+from experiments.networks.training import EpochRecord, Monitor, Outcome, Progress, epochs, start
 from ufm.errors import InputError
 
 REQUEST, CURVE, ASSESSMENT, ANSWERS = "run.json", "curve.json", "assessment.json", "answers.npz"
