@@ -15,6 +15,7 @@ from experiments.cli import (
     bench,
     compare,
     measure,
+    models,
     solve,
     spectrum,
     sweep,
@@ -22,7 +23,10 @@ from experiments.cli import (
     verdict,
     verify,
 )
+from experiments.cli.model import asked_model, command_of
+from experiments.cli.options import DecayFlags, LossFlags, SizeFlags, resolve
 from experiments.cli.output import ABANDONED
+from experiments.cli.points import PlainFlags
 
 GOOD, CLAIM_FAILED, BAD_INPUT, UNDECIDED, UNEXPECTED, INTERRUPTED = 0, 1, 2, 3, 70, 130
 
@@ -35,27 +39,45 @@ CODES = (
 _UsageError: Any = typer.BadParameter.__bases__[0]
 _ClickException: Any = _UsageError.__bases__[0]
 
-app = typer.Typer(
-    name="ufm",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
-
-@app.callback(epilog=CODES)
 def ufm(
     version: Annotated[bool, typer.Option("--version", help="Show the version and stop.")] = False,
 ) -> None:
     """Neural-collapse theorems on unconstrained feature models, verified numerically."""
 
 
-for _command in (solve, verdict, spectrum, measure, atlas, verify, train, compare, bench):
-    app.command(epilog="\n\n".join(f"Example: {line}" for line in _command.EXAMPLES))(
-        getattr(_command, _command.__name__.rpartition(".")[2])
+# Commands on any model: the groups of flags of the plain one, and what they resolve to.
+GROUPS = (SizeFlags, LossFlags, DecayFlags)
+ON_MODELS: dict[Any, Any] = {
+    solve: resolve,
+    verdict: PlainFlags,
+    spectrum: resolve,
+    atlas: atlas.whole,
+}
+
+
+NAMES = {module.__name__.rpartition(".")[2] for module in ON_MODELS}
+
+
+def commands(model: str | None = None) -> typer.Typer:
+    """The program, with the flags of the model that ``--model`` names."""
+    app = typer.Typer(
+        name="ufm",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
-app.add_typer(sweep.app, name="sweep")
+    app.callback(epilog=CODES)(ufm)
+    for module in (
+        solve, verdict, spectrum, measure, atlas, verify, train, compare, models, bench
+    ):  # fmt: skip
+        core = getattr(module, module.__name__.rpartition(".")[2])
+        if module in ON_MODELS:
+            core = command_of(core, ON_MODELS[module], GROUPS, model)
+        app.command(epilog="\n\n".join(f"Example: {line}" for line in module.EXAMPLES))(core)
+    app.add_typer(sweep.app, name="sweep")
+    return app
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,6 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"ufm-lab {__version__}")
         return GOOD
     try:
+        app = commands(asked_model(words) if words[:1] and words[0] in NAMES else None)
         code = typer.main.get_command(app).main(words, prog_name="ufm", standalone_mode=False)
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):

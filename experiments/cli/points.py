@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.cli.model import SETTINGS, read_general, settings_of, stored_inputs
 from experiments.cli.options import DECAY, DecayFlags, LossFlags, ModelInputs, SizeFlags
 from experiments.losses import PARAMETERS, LossChoice
 
@@ -38,6 +40,25 @@ def save_point(path: Path, found: Any, inputs: ModelInputs) -> None:
     write_arrays(path, arrays)
 
 
+@dataclass(frozen=True)
+class PlainFlags:
+    """The flags of the plain model, which complete what a file does not say."""
+
+    size: SizeFlags
+    loss: LossFlags
+    decay: DecayFlags
+
+
+def read_for(path: Path, inputs: Any) -> tuple[Any, Any, Any]:
+    """The point of a file, the inputs of its model, and the model."""
+    if isinstance(inputs, PlainFlags):
+        point, resolved = read_point(path, inputs.size, inputs.loss, inputs.decay)
+        return point, resolved, resolved.build()
+    completed = stored_inputs(path, inputs)
+    model = completed.build()
+    return read_general(path, model), completed, model
+
+
 def read_point(
     path: Path, size: SizeFlags, loss: LossFlags, decay: DecayFlags
 ) -> tuple[Any, ModelInputs]:
@@ -56,6 +77,11 @@ def read_point(
 
     settings = {name for names in PARAMETERS.values() for name in names}
     scalars = ("loss", "lambda_W", "lambda_H", "lambda_b", *sorted(settings))
+    told = read_arrays(path, (), (SETTINGS,))
+    if SETTINGS in told:
+        name = settings_of(told).get("model", "NAME")
+        rule = "A point of another model than the plain one is judged with --model"
+        raise InputError(rule, f"a point of {name}", f"add --model {name}")
     arrays = read_arrays(path, ("W", "H"), ("b", "labels", "counts", "merged", "schema", *scalars))
     for name in ("W", "H", "b"):
         if name in arrays:
