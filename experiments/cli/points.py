@@ -13,10 +13,16 @@ from experiments.files import whole_file
 from experiments.losses import PARAMETERS, LossChoice
 
 POINT_SCHEMA = 1
+# What practice and theory call the same array.
+NAMES = {"features": "H", "classifier": "W", "bias": "b"}
+OTHER_NAMES = {**NAMES, **{theory: practice for practice, theory in NAMES.items()}}
 
 
 def read_arrays(path: Path, needed: Sequence[str], optional: Sequence[str]) -> dict[str, Any]:
     """The named arrays of an .npz file, those that are there; other entries are never opened.
+
+    Practice and theory name the same network differently: features (N, d), classifier and bias are
+    H (d, N), W and b. Where the file lacks one name, the other is taken.
 
     Raises:
         InputError: no such file, not an .npz, a needed array missing, a damaged or pickled one.
@@ -33,15 +39,19 @@ def read_arrays(path: Path, needed: Sequence[str], optional: Sequence[str]) -> d
     if not zipfile.is_zipfile(path):
         raise InputError("Need an .npz file", f"{path}, which is not one", save)
     arrays: dict[str, Any] = {}
+    wanted = (*needed, *optional)
     with np.load(path, allow_pickle=False) as archive:
-        names = set(archive.files)
+        there = set(archive.files)
+        found = {name: name if name in there else OTHER_NAMES.get(name, name) for name in wanted}
+        names = {name for name, stored in found.items() if stored in there}
         missing = [name for name in needed if name not in names]
         if missing:
             rule = f"Need an array named {missing[0]!r} in {path}"
-            raise InputError(rule, f"{', '.join(sorted(names)) or 'no arrays'}", save)
+            raise InputError(rule, f"{', '.join(sorted(there)) or 'no arrays'}", save)
         for name in [*needed, *(name for name in optional if name in names)]:
+            stored = found[name]
             try:
-                value = archive[name]
+                value = archive[stored]
             except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
                 rule = f"Need an undamaged array {name!r} in {path}"
                 raise InputError(rule, str(error).rstrip("."), "copy the file again") from None
@@ -53,8 +63,45 @@ def read_arrays(path: Path, needed: Sequence[str], optional: Sequence[str]) -> d
                 raise InputError(rule, got, remedy) from None
             if not isinstance(value, np.ndarray):
                 raise InputError(f"Need {name!r} in {path} as a NumPy array", "raw bytes", save)
-            arrays[name] = value
+            turned = {name, stored} == {"H", "features"}
+            arrays[name] = value.T if turned else value
     return arrays
+
+
+def read_features(path: Path, transposed: bool = False) -> dict[str, Any]:
+    """features (N, d), labels (N,), and where they are there classifier (K, d) and bias (K,).
+
+    A point as ``ufm solve --save`` writes it has counts instead of labels, and may have one column
+    sqrt(n_k) times the class mean for every class.
+
+    Args:
+        path: the .npz file.
+        transposed: whether features are stored as (d, N).
+
+    Raises:
+        InputError: as ``read_arrays``.
+    """
+    import numpy as np
+
+    from ufm.errors import InputError
+
+    optional = ("classifier", "bias", "labels", "counts", "merged")
+    arrays = read_arrays(path, ("features",), optional)
+    if transposed:
+        arrays["features"] = arrays["features"].T
+    counts, merged = arrays.pop("counts", None), arrays.pop("merged", None)
+    if "labels" in arrays:
+        return arrays
+    if counts is None:
+        return read_arrays(path, ("features", "labels"), optional)  # says that it is missing
+    counts = _integer_counts(counts)
+    if merged is not None and merged.ndim == 0 and bool(merged):
+        if len(arrays["features"]) != len(counts):
+            got = f"{len(arrays['features'])} columns and {len(counts)} counts"
+            raise InputError(f"Need one merged column per class in {path}", got, "save it again")
+        means = arrays["features"] / np.sqrt(np.array(counts))[:, None]
+        arrays["features"] = np.repeat(means, counts, axis=0)
+    return {**arrays, "labels": np.repeat(np.arange(len(counts)), counts)}
 
 
 def save_point(path: Path, found: Any, inputs: ModelInputs) -> None:
@@ -198,10 +245,7 @@ def _counts_and_columns(
     if asked is not None:
         return asked, H
     if "counts" in arrays:
-        saved = arrays["counts"]
-        if saved.dtype.kind not in "iu" or saved.ndim != 1:
-            raise InputError("Need integer 'counts', one per class", f"{saved.dtype}", "fix them")
-        return tuple(int(count) for count in saved), H
+        return _integer_counts(arrays["counts"]), H
     if H.shape[1] != classes:
         raise InputError(
             f"Need labels, counts or -n for H with {H.shape[1]} columns and K={classes} classes",
@@ -210,3 +254,12 @@ def _counts_and_columns(
         )
     notes.append("one sample per class (assumed; -n, --counts)")
     return (1,) * classes, H
+
+
+def _integer_counts(saved: Any) -> tuple[int, ...]:
+    from ufm.errors import InputError
+
+    if saved.dtype.kind not in "iu" or saved.ndim != 1 or saved.min(initial=1) < 1:
+        got = f"{saved.dtype} of shape {saved.shape}"
+        raise InputError("Need positive integer 'counts', one per class", got, "fix them")
+    return tuple(int(count) for count in saved)
