@@ -1,15 +1,12 @@
-"""Arrays in and out of .npz files: features to measure, points to judge, points found."""
+"""Points in and out of .npz files, with the settings of their model."""
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments.cli.options import DECAY, DecayFlags, LossFlags, ModelInputs, SizeFlags
-from experiments.files import whole_file
 from experiments.losses import PARAMETERS, LossChoice
 
 POINT_SCHEMA = 1
@@ -18,53 +15,28 @@ NAMES = {"features": "H", "classifier": "W", "bias": "b"}
 OTHER_NAMES = {**NAMES, **{theory: practice for practice, theory in NAMES.items()}}
 
 
-def read_arrays(path: Path, needed: Sequence[str], optional: Sequence[str]) -> dict[str, Any]:
-    """The named arrays of an .npz file, those that are there; other entries are never opened.
+def read_named(path: Path, needed: Sequence[str], optional: Sequence[str]) -> dict[str, Any]:
+    """The named arrays of an .npz file, under the names of practice or of theory.
 
-    Practice and theory name the same network differently: features (N, d), classifier and bias are
-    H (d, N), W and b. Where the file lacks one name, the other is taken.
+    The same network is features (N, d), classifier and bias, or H (d, N), W and b. Where the file
+    lacks one name, the other is taken.
 
     Raises:
-        InputError: no such file, not an .npz, a needed array missing, a damaged or pickled one.
+        InputError: as ``read_arrays``.
     """
-    import numpy as np
+    from experiments.arrays import read_arrays
 
-    from ufm.errors import InputError
-
-    save = f"save it with numpy.savez({path.stem + '.npz'!r}, {needed[0]}=..., ...)"
-    if not path.exists():
-        raise InputError("Need an existing .npz file", path, "check the path")
-    if path.is_dir():
-        raise InputError("Need an .npz file", f"the folder {path}", "add the name of the file")
-    if not zipfile.is_zipfile(path):
-        raise InputError("Need an .npz file", f"{path}, which is not one", save)
-    arrays: dict[str, Any] = {}
     wanted = (*needed, *optional)
-    with np.load(path, allow_pickle=False) as archive:
-        there = set(archive.files)
-        found = {name: name if name in there else OTHER_NAMES.get(name, name) for name in wanted}
-        names = {name for name, stored in found.items() if stored in there}
-        missing = [name for name in needed if name not in names]
-        if missing:
-            rule = f"Need an array named {missing[0]!r} in {path}"
-            raise InputError(rule, f"{', '.join(sorted(there)) or 'no arrays'}", save)
-        for name in [*needed, *(name for name in optional if name in names)]:
-            stored = found[name]
-            try:
-                value = archive[stored]
-            except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-                rule = f"Need an undamaged array {name!r} in {path}"
-                raise InputError(rule, str(error).rstrip("."), "copy the file again") from None
-            except ValueError as error:
-                pickled = "pickle" in str(error)
-                rule = f"Need plain numbers in {name!r} of {path}, never pickled objects"
-                got = "an array of Python objects" if pickled else str(error).rstrip(".")
-                remedy = "save it as a numeric array; pickles can run code"
-                raise InputError(rule, got, remedy) from None
-            if not isinstance(value, np.ndarray):
-                raise InputError(f"Need {name!r} in {path} as a NumPy array", "raw bytes", save)
-            turned = {name, stored} == {"H", "features"}
-            arrays[name] = value.T if turned else value
+    there = read_arrays(path, (), {*wanted, *(OTHER_NAMES.get(name, name) for name in wanted)})
+    arrays = {}
+    for name in wanted:
+        other = OTHER_NAMES.get(name, name)
+        if name in there:
+            arrays[name] = there[name]
+        elif other in there:
+            arrays[name] = there[other].T if {name, other} == {"H", "features"} else there[other]
+        elif name in needed:
+            read_arrays(path, (name,))  # says what is missing
     return arrays
 
 
@@ -79,21 +51,21 @@ def read_features(path: Path, transposed: bool = False) -> dict[str, Any]:
         transposed: whether features are stored as (d, N).
 
     Raises:
-        InputError: as ``read_arrays``.
+        InputError: as ``read_named``.
     """
     import numpy as np
 
     from ufm.errors import InputError
 
     optional = ("classifier", "bias", "labels", "counts", "merged")
-    arrays = read_arrays(path, ("features",), optional)
+    arrays = read_named(path, ("features",), optional)
     if transposed:
         arrays["features"] = arrays["features"].T
     counts, merged = arrays.pop("counts", None), arrays.pop("merged", None)
     if "labels" in arrays:
         return arrays
     if counts is None:
-        return read_arrays(path, ("features", "labels"), optional)  # says that it is missing
+        return read_named(path, ("features", "labels"), optional)  # says that it is missing
     counts = _integer_counts(counts)
     if merged is not None and merged.ndim == 0 and bool(merged):
         if len(arrays["features"]) != len(counts):
@@ -105,11 +77,13 @@ def read_features(path: Path, transposed: bool = False) -> dict[str, Any]:
 
 
 def save_point(path: Path, found: Any, inputs: ModelInputs) -> None:
-    """Write W, H, b and the settings of the model to an .npz file that appears whole or not.
+    """Write W, H, b and the settings of the model to an .npz file.
 
     H has one column per class (merged, sqrt(n_k) times the class mean) or one per sample.
     """
     import numpy as np
+
+    from experiments.arrays import write_arrays
 
     point, model = found.point.to_numpy(), found.original
     arrays: dict[str, Any] = {
@@ -125,8 +99,7 @@ def save_point(path: Path, found: Any, inputs: ModelInputs) -> None:
     arrays.update({name: np.array(value) for name, value in inputs.loss.parameters.items()})
     if point.b is not None:
         arrays.update({"b": point.b, "lambda_b": np.array(float(inputs.lambda_b or 0.0))})
-    with whole_file(path) as stream:
-        np.savez(stream, **arrays)
+    write_arrays(path, arrays)
 
 
 def read_point(
@@ -146,7 +119,7 @@ def read_point(
 
     settings = {name for names in PARAMETERS.values() for name in names}
     scalars = ("loss", "lambda_W", "lambda_H", "lambda_b", *sorted(settings))
-    arrays = read_arrays(path, ("W", "H"), ("b", "labels", "counts", *scalars))
+    arrays = read_named(path, ("W", "H"), ("b", "labels", "counts", "merged", "schema", *scalars))
     for name in ("W", "H", "b"):
         if name in arrays:
             _require_float64(name, arrays[name], 1 if name == "b" else 2)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from experiments.networks.measures.calibration import reliability
 from experiments.networks.measures.separation import class_separation
 from experiments.networks.runs import DataRequest, RunRequest, other_sets, perform, read_run
 from experiments.networks.runs import run as module
-from experiments.networks.training import FeatureDecay, Outcome, TrainSettings, look, train
+from experiments.networks.training import FeatureDecay, Outcome, TrainSettings, look, loop, train
 from tests.helpers import slow
 from ufm import InputError
 
@@ -87,9 +88,10 @@ def test_the_end_is_measured_on_the_network(dataset, whole):
     ("file", "content", "says"),
     [
         ("run.json", b"{", "Need a whole file of a run"),
-        ("run.json", b"[1]", "Need a file of a run"),
-        ("curve.json", b'{"outcome": "LATE", "records": []}', "Need the whole files of a run"),
-        ("answers.npz", b"PK", "Need a whole answers.npz"),
+        ("run.json", b"[1]", "Need a whole file of a run"),
+        ("curve.json", b'{"outcome": "LATE", "records": []}', "Need a whole file of a run"),
+        ("assessment.json", b'{"numbers": {}}', "Need a whole file of a run"),
+        ("answers.npz", b"PK", "answers.npz, which is not one"),
     ],
 )
 def test_damaged_files_are_told(whole, tmp_path, file, content, says):
@@ -102,15 +104,60 @@ def test_damaged_files_are_told(whole, tmp_path, file, content, says):
         read_run(tmp_path)
 
 
+FILES = ("run.json", "curve.json", "assessment.json", "answers.npz")
+
+
+def copied(whole, folder: Path) -> Path:
+    shutil.copytree(whole.folder, folder)
+    return folder
+
+
+def test_a_flipped_bit_never_gives_other_numbers(whole, tmp_path):
+    folder, rng = copied(whole, tmp_path / "run"), np.random.default_rng(0)
+    told = 0
+    for name in FILES:
+        content = (folder / name).read_bytes()
+        for place in rng.integers(0, 8 * len(content), 40):
+            flipped = bytearray(content)
+            flipped[place // 8] ^= 1 << (place % 8)
+            (folder / name).write_bytes(bytes(flipped))
+            try:
+                found = read_run(folder)
+            except InputError:
+                told += 1
+                continue
+            assert (found.request, found.counts) == (whole.request, whole.counts)
+            assert (found.records, found.final) == (whole.records, whole.final)
+            for key, answers in whole.assessment.answers.items():
+                assert np.array_equal(found.assessment.answers[key], answers)
+        (folder / name).write_bytes(content)
+    assert told > 120  # of 160; the others met white space or the like
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_is_damaged_is_set_aside_and_computed_anew(
+    dataset, whole, tmp_path, monkeypatch, name
+):
+    folder = copied(whole, tmp_path / "run")
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(bytes(content))
+    monkeypatch.setattr(loop, "make_step", lambda *_: pytest.fail("it was trained again"))
+    again = perform(request(), dataset, folder)
+    assert (again.records, again.final) == (whole.records, whole.final)
+    assert (folder / "damaged" / name).read_bytes() == content
+    assert read_run(folder).finished
+
+
 def test_a_folder_belongs_to_one_run_and_its_data(dataset, whole):
     with pytest.raises(InputError, match="other settings"):
         perform(request(seed=1), dataset, whole.folder)
     other = DataRequest(per_class=7).load()
     with pytest.raises(InputError, match="other images or labels"):
         perform(request(), other, whole.folder)
-    with pytest.raises(InputError, match=r"Need a file of a run.*run\.json"):
+    with pytest.raises(InputError, match=r"Need a whole file of a run.*run\.json"):
         read_run(whole.folder / "nothing")
-    with pytest.raises(InputError, match="Need a folder for the run"):
+    with pytest.raises(InputError, match="Need a folder that can be written to"):
         perform(request(), dataset, whole.folder / "run.json")
 
 

@@ -294,6 +294,10 @@ class UFM(Model[Point]):
         """The eigenvector of most negative curvature outside the row space, or None."""
         return outside_row_space(self, point)
 
+    def as_plain(self) -> UFM:
+        """Itself."""
+        return self
+
     def columns(self) -> dict[str, Any]:
         """Loss, K, d, counts, decays and c."""
         counts = self.counts_tuple

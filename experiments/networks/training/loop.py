@@ -12,12 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.files import fingerprint
+from experiments.files import fingerprint, locked
 from experiments.networks.architectures import Network
 from experiments.networks.training.checkpoint import (
     has_checkpoint,
     load_checkpoint,
-    locked,
     save_checkpoint,
 )
 from experiments.networks.training.progress import EpochRecord, Outcome, Progress
@@ -114,7 +113,7 @@ def epochs(
     if folder is None:
         yield from _epochs(settings, images, labels, num_classes, None, every, measure)
     else:
-        with locked(folder):
+        with locked(folder, "Another process trains in this folder"):
             yield from _epochs(settings, images, labels, num_classes, folder, every, measure)
 
 
