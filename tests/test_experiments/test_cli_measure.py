@@ -159,13 +159,13 @@ def test_measure_and_verdict_take_the_names_of_practice_and_of_theory(ufm, tmp_p
     np.savez(tmp_path / "theory.npz", H=H, W=W, b=b, labels=y)
     np.savez(tmp_path / "counts.npz", H=H, W=W, b=b, counts=np.array([4, 4, 4]))
     decays = "--lambda-w 0.03 --lambda-h 0.007 --lambda-b 0.1 --json"
-    for command, part in (("measure", "theory"), ("verdict", "shape")):
+    for command, part in (("measure", "theory"), ("verdict", "curvature")):
         found = [
             ufm(f"{command} {decays}", tmp_path / f"{name}.npz").json
             for name in ("practice", "theory", "counts")
         ]
         assert found[0][part] == found[1][part] == found[2][part]
-    assert found[0]["shape"] == "MORSE_BOTT_MINIMUM"
+    assert found[0]["curvature"] == "MORSE_BOTT_MINIMUM"
 
 
 def test_a_point_that_solve_saved_is_measured(ufm, tmp_path):
