@@ -147,10 +147,10 @@ def train(
             show(f"No theory: {theory.reason}.")
         else:
             # A fixed classifier has no c.
-            decay = f"c = {theory.c:.4g}" if theory.c else f"lambda_H = {theory.lambda_H:.4g}"
+            size = f"c = {theory.c:.4g}" if theory.c else f"lambda_H = {theory.lambda_H:.4g}"
             estimated = ", lambda_H estimated from the network" if theory.estimated else ""
             show(
-                f"Theory: {theory.prediction.frame}, {decay}{estimated}",
+                f"Theory: {theory.prediction.frame}, {size}{estimated}",
                 theory_table(theory),
             )
         show(f"Page: {page}" if page else f"Folder: {folder}")
