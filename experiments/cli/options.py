@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from experiments.losses import CHOICES, LossChoice, choose_loss
+from experiments.losses import PARAMETERS, LossChoice, choose_loss
 
 NUM_CLASSES, DIMENSION, SAMPLES, DECAY = 4, 6, 1, 0.02
 MODEL_PANEL = "Model"
@@ -103,7 +103,8 @@ class LossFlags:
         typer.Option(
             "--loss",
             metavar="LOSS",
-            help=f"One of {CHOICES}, a differentiable function of (logits, label).",
+            help=f"One of {', '.join(PARAMETERS)}, FILE.py:NAME or MODULE:NAME, a differentiable "
+            "function of (logits, label).",
             show_default="ce",
             rich_help_panel=MODEL_PANEL,
         ),
@@ -250,8 +251,7 @@ class ModelInputs:
             "d": self.d,
             "n": self.n,
             "counts": self.counts,
-            "loss": self.loss.spec,
-            **self.loss.parameters,
+            **self.loss.record(),
             "lambda_W": self.lambda_w,
             "lambda_H": self.lambda_h,
             "lambda_b": self.lambda_b,
