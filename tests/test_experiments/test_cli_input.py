@@ -156,12 +156,10 @@ def test_bad_input_is_one_line_and_exit_code_2(ufm, words, says):
 
 
 def test_an_unexpected_error_is_one_line_and_names_the_way_to_the_traceback(ufm, monkeypatch):
-    import landscape.solvers.solve
-
     def broken(*_: object, **__: object) -> None:
         raise KeyError("lost")
 
-    monkeypatch.setattr(landscape.solve, "solve", broken)
+    monkeypatch.setattr("landscape.solvers.solve.solve", broken)
     ran = ufm("solve -K 3")
     assert (ran.code, len(ran.err.splitlines())) == (70, 1)
     assert "KeyError" in ran.err

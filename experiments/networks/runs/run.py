@@ -25,11 +25,10 @@ from experiments.files import (
     write_record,
 )
 from experiments.networks.data import Dataset
-from experiments.networks.monitor import Monitor
 from experiments.networks.runs.assess import Assessment, assess
 from experiments.networks.runs.others import OtherSet
 from experiments.networks.runs.request import RunRequest
-from experiments.networks.training import EpochRecord, Outcome, Progress, epochs, start
+from experiments.networks.training import EpochRecord, Monitor, Outcome, Progress, epochs, start
 from ufm.errors import InputError
 
 REQUEST, CURVE, ASSESSMENT, ANSWERS = "run.json", "curve.json", "assessment.json", "answers.npz"
