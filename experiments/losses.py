@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ PARAMETERS: Mapping[str, Mapping[str, float]] = {
     "mse": {},
     "rescaled-mse": {"kappa": 5.0, "target": 2.0},
 }
+# Parameters beyond this are finite, and their squares are not.
+MOST_PARAMETER = 1e100
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,9 @@ def choose_loss(
             owners = [loss for loss, names in PARAMETERS.items() if name in names]
             rule = f"--{name} belongs to --loss {' or '.join(owners)}"
             raise InputError(rule, f"--loss {spec}", f"drop --{name}, or change the loss")
+        if not abs(value) <= MOST_PARAMETER and value == value and abs(value) != math.inf:
+            rule = f"Need --{name} up to {MOST_PARAMETER:g}: floats hold its square"
+            raise InputError(rule, f"{value:g}", "use a smaller one")
         parameters[name] = value
     return LossChoice(spec, parameters)
 
