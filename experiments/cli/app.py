@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import Annotated, Any
 
@@ -32,7 +34,8 @@ GOOD, CLAIM_FAILED, BAD_INPUT, UNDECIDED, UNEXPECTED, INTERRUPTED = 0, 1, 2, 3, 
 
 CODES = (
     "Exit codes: 0 fine, 1 a claim failed, 2 usage or bad input, 3 undecided or not converged, "
-    "130 Ctrl-C. UFM_DEBUG=1 shows the traceback of an error."
+    "70 a fault of the lab (please report it), 130 Ctrl-C. UFM_DEBUG=1 shows the traceback of an "
+    "error."
 )
 
 # typer carries its own click from some version on; both have these classes.
@@ -91,14 +94,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         2
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] == ["--version"]:
-        from ufm.version import __version__
-
-        print(f"ufm-lab {__version__}")
-        return GOOD
+    if sys.stdout is None:  # it was closed before we began
+        _say("standard output is closed: redirect it to a file, or to /dev/null")
+        return BAD_INPUT
     try:
-        app = commands(asked_model(words) if words[:1] and words[0] in NAMES else None)
-        code = typer.main.get_command(app).main(words, prog_name="ufm", standalone_mode=False)
+        code = _performed(words)
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted()
@@ -108,16 +108,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _usage(error, words)
     except Exception as error:
         return _failed(error)
-    except SystemExit:  # how click leaves when nobody reads its output any more
-        return _reader_left()
+    except BaseException as error:
+        if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
+            return _reader_left()  # how click leaves when nobody reads its output any more
+        return _ended_by_user_code(error)
     if code == INTERRUPTED:
         return _interrupted()
     return code if isinstance(code, int) else GOOD
 
 
+def _performed(words: list[str]) -> Any:
+    if words[:1] == ["--version"]:
+        from ufm.version import __version__
+
+        print(f"ufm-lab {__version__}")
+        return GOOD
+    app = commands(asked_model(words) if words[:1] and words[0] in NAMES else None)
+    return typer.main.get_command(app).main(words, prog_name="ufm", standalone_mode=False)
+
+
 def _say(message: str) -> None:
-    sys.stdout.flush()
-    print(f"ufm: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    with suppress(OSError, ValueError, AttributeError):  # full, or closed
+        sys.stdout.flush()
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            print(f"ufm: {' '.join(message.split())}", file=sys.stderr, flush=True)
 
 
 def _usage(error: Any, words: list[str]) -> int:
@@ -139,7 +154,14 @@ def _failed(error: Exception) -> int:
     if isinstance(error, OSError) and error.filename is not None:
         _say(f"{error.strerror or type(error).__name__}: {error.filename}")
         return BAD_INPUT
-    if isinstance(error, ValueError | OSError | _ClickException):
+    if isinstance(error, OSError):  # of a stream: the disk behind standard output is full, say
+        _drop_output()
+        _say(f"cannot write the output: {error.strerror or error}")
+        return BAD_INPUT
+    if isinstance(error, MemoryError):
+        _say(f"not enough memory: {error}. Use smaller sizes")
+        return BAD_INPUT
+    if isinstance(error, ValueError | _ClickException):
         _say(str(error) or type(error).__name__)
         return BAD_INPUT
     first = (str(error).splitlines() or [""])[0]
@@ -152,8 +174,26 @@ def _failed(error: Exception) -> int:
 
 def _reader_left() -> int:
     """The rest of the output has no reader (`ufm ... | head`), which is no error of ours."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _drop_output()
     return GOOD
+
+
+def _drop_output() -> None:
+    """Whatever is still to be written goes nowhere, so that leaving does not fail as well."""
+    with suppress(OSError, ValueError):  # a stream that is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _ended_by_user_code(error: BaseException) -> int:
+    """sys.exit() and the like in a loss or a file of claims never look like success."""
+    if os.environ.get("UFM_DEBUG", "0") not in ("", "0"):
+        raise error
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    _say(
+        f"{type(error).__name__} at {last.filename}:{last.lineno} ended the command. A loss or a "
+        "claim must return or raise an Exception"
+    )
+    return BAD_INPUT
 
 
 def _interrupted() -> int:

@@ -93,12 +93,11 @@ def save_point(path: Path, found: Any, inputs: ModelInputs) -> None:
         "H": point.H,
         "counts": np.array(model.counts_tuple, dtype=np.int64),
         "merged": np.array(bool(found.model.merged)),
-        "loss": np.array(inputs.loss.spec),
         "lambda_W": np.array(float(inputs.lambda_w)),
         "lambda_H": np.array(float(inputs.lambda_h)),
         "schema": np.array(POINT_SCHEMA),
     }
-    arrays.update({name: np.array(value) for name, value in inputs.loss.parameters.items()})
+    arrays.update({name: np.array(value) for name, value in inputs.loss.record().items()})
     if point.b is not None:
         arrays.update({"b": point.b, "lambda_b": np.array(float(inputs.lambda_b or 0.0))})
     write_arrays(path, arrays)
@@ -140,7 +139,7 @@ def read_point(
 
     settings = {name for names in PARAMETERS.values() for name in names}
     scalars = ("loss", "lambda_W", "lambda_H", "lambda_b", *sorted(settings))
-    told = read_arrays(path, (), (SETTINGS,))
+    told = read_named(path, (), (SETTINGS,))
     if SETTINGS in told:
         name = settings_of(told).get("model", "NAME")
         rule = "A point of another model than the plain one is judged with --model"

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from experiments.cli.options import (
+    MOST_STEPS,
     Json,
     Out,
     Seed,
@@ -75,7 +76,11 @@ def solve(
     max_iterations: Annotated[
         int | None,
         typer.Option(
-            "--max-iterations", min=1, help="Iterations at most.", show_default="by method"
+            "--max-iterations",
+            min=1,
+            max=MOST_STEPS,
+            help="Iterations at most.",
+            show_default="by method",
         ),
     ] = None,
     learning_rate: Annotated[
@@ -158,7 +163,7 @@ def run_solve(
     if learning_rate is not None and method not in ("gd", "momentum"):
         rule = "--learning-rate belongs to --method gd or momentum"
         raise InputError(rule, f"--method {method}", "drop --learning-rate")
-    model = inputs.build()
+    model = inputs.build(merged=reduction is not False)
     _warn_of_size(model, reduction)
     key, restart_key = jax.random.split(jax.random.key(seed))
     began = perf_counter()
