@@ -61,16 +61,17 @@ class Cells:
         return (int(self.columns["n"][i]),) * int(self.columns["K"][i])
 
     @cached_property
-    def _built(self) -> dict[int, Loss]:
+    def _built(self) -> dict[tuple[int, int], Loss]:
         return {}
 
     def loss(self, i: int) -> Loss:
         """The loss of one cell; a user's own function as the loss that a model makes of it."""
-        which = int(self.which[i])
-        if which not in self._built:
+        which, K = int(self.which[i]), len(self.counts(i))
+        if (which, K) not in self._built:
             built = self.losses[which].build()
-            self._built[which] = built if isinstance(built, Loss) else UserLoss(built)
-        return self._built[which]
+            loss = built if isinstance(built, Loss) else UserLoss(built)
+            self._built[which, K] = loss.at(K)
+        return self._built[which, K]
 
     def model(self, i: int) -> UFM:
         """The model of one cell, as ``ufm solve`` would build it."""

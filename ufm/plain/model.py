@@ -79,7 +79,7 @@ class UFM(Model):
         sizes = _validated_counts(num_classes, n, counts)
         remedy = "use a positive weight decay such as 5e-4"
         values: dict[str, Any] = {
-            "loss": loss if isinstance(loss, Loss) else UserLoss(loss),
+            "loss": _fixed(loss, len(sizes)),
             "counts": sizes.astype(np.float64),
             "labels": np.repeat(np.arange(len(sizes)), sizes),
             "lambda_W": require_positive(lambda_W, "lambda_W", remedy),
@@ -271,6 +271,12 @@ class UFM(Model):
         ratio = (self.lambda_H / self.lambda_W) ** 0.25
         bias = None if point.b is None else jnp.ones_like(point.b)
         return Point(jnp.full_like(point.W, ratio), jnp.full_like(point.H, 1 / ratio), bias)
+
+
+def _fixed(loss: Any, num_classes: int) -> Loss:
+    """The loss as it is now; a Loss that is no pytree is a callable like any other."""
+    known = isinstance(loss, Loss) and not jax.tree_util.all_leaves([loss])
+    return (loss if known else UserLoss(loss)).at(num_classes)
 
 
 def _validated_counts(
