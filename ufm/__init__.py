@@ -12,6 +12,7 @@ import jax
 if os.environ.get("UFM_ENABLE_X64", "1") != "0":
     jax.config.update("jax_enable_x64", True)
 
+from ufm.answers import Certificate, Minimiser
 from ufm.collapse import Collapse, collapse
 from ufm.errors import InputError
 from ufm.frames import merged_code, orthogonal_frame, polygon, simplex_etf
@@ -26,8 +27,8 @@ from ufm.losses import (
 )
 from ufm.model import Model
 from ufm.models.regression import Regression
-from ufm.plain.certificate import Certificate, certificate
-from ufm.plain.minimisers import Minimiser, global_minimiser
+from ufm.plain.certificate import certificate
+from ufm.plain.minimisers import global_minimiser
 from ufm.plain.model import UFM
 from ufm.plain.reduce import full_spectrum, lift, reduce
 from ufm.plain.spectra import minimiser_spectrum, origin_spectrum

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from experiments.losses import LossChoice
 from experiments.sweep.axes import MAX_SIZE, size_of
 from experiments.sweep.spec import Spec
-from ufm.errors import InputError
+from ufm.errors import DECAYS, SOME_DECAY, InputError
 from ufm.losses import Loss, UserLoss
 from ufm.plain.model import UFM
 
@@ -207,6 +207,13 @@ def _require_domain(cells: Cells) -> None:
     if len(bad):
         got = f"{column['lambda_b'][bad[0]]} in cell {bad[0]}"
         raise InputError("Need lambda_b >= 0, or none", got, 'use 0, or "none"')
+    low, high = DECAYS
+    for name in ("lambda_W", "lambda_H", "lambda_b"):
+        bad = np.flatnonzero((column[name] > 0) & ((column[name] < low) | (column[name] > high)))
+        if len(bad):
+            rule = f"Need {name} between {low:g} and {high:g} in every cell"
+            got = f"{column[name][bad[0]]} in cell {bad[0]}"
+            raise InputError(rule, got, SOME_DECAY)
     for i in np.unique(cells.which, return_index=True)[1]:
         cells.model(int(i))  # parameters outside their domain speak for themselves
 

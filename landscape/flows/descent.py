@@ -15,15 +15,15 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 
+import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import LSODA
 
 from landscape.atlas.orbits import Permutation, matching
 from landscape.atlas.search import TOLERANCE
-from ufm.plain.chain_rule import dense_derivatives, flatten, unflatten
 from ufm.plain.model import UFM
-from ufm.point import Point
+from ufm.point import Point, flatten, unflatten, widened
 
 Array = NDArray[np.float64]
 # Flows begin this far from a saddle, relative to max(1, |x|): near enough for the linearisation
@@ -89,7 +89,7 @@ class _Restricted:
         return float(value), self.basis.T @ flatten(slope)
 
     def derivatives(self, y: Array) -> tuple[float, Array, Array]:
-        value, slope, hessian = dense_derivatives(self.model, self.point(y))
+        value, slope, hessian = self.model.dense_derivatives(self.point(y))
         return value, self.basis.T @ slope, self.basis.T @ hessian @ self.basis
 
     def velocity(self, _: float, y: Array) -> Array:
@@ -107,13 +107,8 @@ def displaced(base: Point, move: Point, step: float) -> Point:
         >>> displaced(base, move, 0.5).W.tolist()
         [[0.5, 0.0], [0.0, 0.5]]
     """
-    W, H, b = base.to_numpy()
-    new = move.W.shape[1] - W.shape[1]
-    return Point(
-        np.pad(W, ((0, 0), (0, new))) + step * move.W,
-        np.pad(H, ((0, new), (0, 0))) + step * move.H,
-        None if b is None else b + step * move.b,
-    )
+    wide = widened(base, move.W.shape[1])
+    return jax.tree.map(lambda x, v: x + step * v, wide, move)
 
 
 def far(base: Point, move: Point) -> Point:
@@ -302,5 +297,8 @@ def fixed_space(model: UFM, point: Point) -> Array:
         L[: len(half), : len(half)] = L[len(half) : size, len(half) : size] = half
         L[size:, size:] = classes[order] if b is not None else 0.0
         moved += 2 * np.eye(len(L)) - L - L.T
-    values, vectors = np.linalg.eigh(moved)
+    # Built with H by columns; points have it by rows.
+    rows = np.arange(len(moved))
+    rows[W.size : size] = W.size + np.arange(H.size).reshape(H.shape[::-1]).T.ravel()
+    values, vectors = np.linalg.eigh(moved[np.ix_(rows, rows)])
     return np.asarray(vectors[:, values <= ORTHOGONAL])

@@ -205,7 +205,7 @@ def test_lanczos_decides_saddles_only(monkeypatch):
     exact = verdict(model, best)
     assert exact.curvature is Curvature.MORSE_BOTT_MINIMUM
     assert "value of the closed-form" in exact.globality_reason
-    monkeypatch.setattr(curvature_module, "MAX_DENSE_SIZE", 4)
+    monkeypatch.setattr(curvature_module, "MAX_DIAGONALISED", 1)
     saddle, low = verdict(model, flat), verdict(model, best)
     assert saddle.curvature is Curvature.STRICT_SADDLE
     assert saddle.count.index is None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ufm import UFM, InputError, UserLoss
-from ufm.losses.program import traced
+from ufm.losses.program import described, traced
 
 K = 3
 SIZES = {"d": 4, "lambda_W": 0.02, "lambda_H": 0.01}
@@ -165,6 +165,17 @@ def test_a_rule_of_its_own_for_derivatives_is_part_of_a_loss():
     assert of(1.0) == of(1.0) != of(0.5)
     z = np.array([0.3, -1.0, 2.0])
     assert jax.grad(of(0.5))(z, 0)[0] == pytest.approx(0.5 * jax.grad(of(1.0))(z, 0)[0])
+
+
+def test_an_error_is_described_without_the_code_that_met_it():
+    try:
+        raising(ValueError("wrong. "))(0, 0)
+    except ValueError as error:
+        told = described(error)
+    line = raising.__code__.co_firstlineno + 2
+    assert told == f"ValueError: wrong (test_losses_program.py:{line})"
+    assert described(KeyError()) == "KeyError"
+    assert described(Silent()).endswith("(its message cannot be shown)")
 
 
 def test_calls_back_into_python_cannot_be_told_apart():

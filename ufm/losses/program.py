@@ -142,33 +142,33 @@ class _told:
         if not isinstance(error, Exception | SystemExit | GeneratorExit):
             return
         remedy = next((text for kind, text in WAYS_OUT if isinstance(error, kind)), RETURN)
-        got = f"{summary(error)}{_line_of(error)}"
+        got = described(error, __file__)
         raise InputError(f"{RULE}; {self.name} does not", got, remedy) from error
 
 
-def summary(error: BaseException) -> str:
-    r"""Type and first line of an error, also of one that cannot say what it is.
+def described(error: BaseException, *hidden: str) -> str:
+    r"""Type and first line of an error of a user's code, and the innermost line of that code.
+
+    Args:
+        error: also one that cannot say what it is.
+        hidden: files that only ran the code; neither these nor libraries are named.
 
     Example:
-        >>> summary(ValueError("one line\nand another."))
+        >>> described(ValueError("one line\nand another."))
         'ValueError: one line'
     """
     try:
         lines = str(error).splitlines()
     except Exception:
         lines = ["(its message cannot be shown)"]
-    return f"{type(error).__name__}: {lines[0].rstrip('. ')}" if lines else type(error).__name__
-
-
-def _line_of(error: BaseException) -> str:
-    """The innermost line that belongs to no library, as " (file.py:3)"."""
+    text = f"{type(error).__name__}: {lines[0].rstrip('. ')}" if lines else type(error).__name__
     place, frame = "", error.__traceback__
     while frame is not None:
         file = frame.tb_frame.f_code.co_filename
-        if file != __file__ and "site-packages" not in Path(file).parts:
+        if file not in hidden and "site-packages" not in Path(file).parts and "<" not in file:
             place = f" ({Path(file).name}:{frame.tb_lineno})"
         frame = frame.tb_next
-    return place
+    return text + place
 
 
 def _require_scalar(shape: Any, name: str) -> None:

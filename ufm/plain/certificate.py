@@ -2,49 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from ufm.answers import Certificate
 from ufm.losses.columns import column_gradients, column_hessians
 from ufm.losses.dual import spectral_norm
 from ufm.point import Point
+from ufm.precision import require_x64
 
 if TYPE_CHECKING:
     from ufm.plain.model import UFM
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """A proof-grade bound: ``bound <= min f``, so f(point) exceeds the minimum by at most ``gap``.
-
-    Attributes:
-        applies: False where no bound exists (non-convex loss, unknown model).
-        gap: objective - bound, an upper bound on the suboptimality; None if not applicable.
-        bound: the dual value D(v); None if not applicable.
-        spectral_ratio: |G|_2 / sigma; 1 at every non-zero global minimiser with d >= rank.
-        reason: why it does not apply, or what it rests on.
-
-    Example:
-        >>> Certificate.does_not_apply("focal loss is not convex").gap is None
-        True
-    """
-
-    applies: bool
-    gap: float | None
-    bound: float | None
-    spectral_ratio: float | None
-    reason: str
-
-    @staticmethod
-    def does_not_apply(reason: str) -> Certificate:
-        """The explicit answer that there is no bound, with the reason."""
-        return Certificate(False, None, None, None, reason)
 
 
 def certificate(model: UFM, point: Point) -> Certificate:
@@ -74,6 +47,7 @@ def certificate(model: UFM, point: Point) -> Certificate:
         >>> model.certificate(model.minimiser().point).gap < 1e-12
         True
     """
+    require_x64()
     K = model.num_classes
     properties = model.loss.properties(K)
     if not properties.convex:
@@ -108,7 +82,8 @@ def certificate(model: UFM, point: Point) -> Certificate:
     bound = -float(pi @ dual.conjugate(V))
     if lambda_b:
         bound -= float(np.sum((V @ pi) ** 2)) / (2 * lambda_b)
-    return Certificate(True, value - bound, bound, ratio, f"dual bound, {properties.convex}")
+    convex = properties.convex
+    return Certificate(True, value - bound, bound, ratio, f"dual bound, {convex}", convex.evidence)
 
 
 def _best_bias(model: UFM, Z: Array, b: Array | None) -> Array:
@@ -153,4 +128,4 @@ def _fenchel_bound(
     if lambda_b:
         bound -= t**2 * float(mean @ mean) / (2 * lambda_b)
     reason = f"Fenchel bound from gradients; convexity {evidence}, L >= 0"
-    return Certificate(True, value - bound, bound, ratio, reason)
+    return Certificate(True, value - bound, bound, ratio, reason, evidence)

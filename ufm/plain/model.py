@@ -5,28 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ufm.errors import InputError, require_count, require_positive
-from ufm.gaussian import gaussian
+from ufm.answers import Certificate, Direction, Merge, Minimiser, Restriction, Structure
+from ufm.errors import InputError, require_count, require_decay
 from ufm.losses.columns import column_losses
 from ufm.losses.loss import Fact, Loss
-from ufm.losses.user import UserLoss
-from ufm.model import Merge, Model
+from ufm.losses.user import fixed_loss
+from ufm.model import Array, Model, finite
 from ufm.plain import chain_rule
-from ufm.plain.certificate import Certificate, certificate
-from ufm.plain.minimisers import Minimiser, global_minimiser
+from ufm.plain.certificate import certificate
+from ufm.plain.class_means import ClassMeans
+from ufm.plain.escape import outside_row_space
+from ufm.plain.minimisers import global_minimiser
+from ufm.plain.structure import structure
 from ufm.plain.symmetry import ufm_generators
-from ufm.point import Point
+from ufm.point import Point, gaussian, row_space_of_start
 from ufm.records import pytree_record
 
 
 @pytree_record(static=("d", "merged"), eq=False)
-class UFM(Model):
+class UFM(Model[Point]):
     """Unconstrained feature model with weight decay and any classification loss.
 
     f(W, H, b) = (1/N) sum_{k,i} L(W h_{k,i} + b, k)
@@ -41,8 +44,8 @@ class UFM(Model):
         d: feature dimension >= 1.
         n: samples per class >= 1 (balanced).
         counts: samples per class (n_1, ..., n_K), instead of ``num_classes`` and ``n``.
-        lambda_W, lambda_H: weight decay of classifier and features, > 0.
-        lambda_b: None = no bias, 0 = unregularised bias, > 0 = regularised bias.
+        lambda_W, lambda_H: weight decay of classifier and features, 1e-100 to 1e100.
+        lambda_b: None = no bias, 0 = unregularised bias, 1e-100 to 1e100 = regularised bias.
 
     Raises:
         InputError: a size, count or decay outside its domain, or n together with counts.
@@ -54,7 +57,6 @@ class UFM(Model):
         (4, 4, 0.08)
     """
 
-    rotation_invariant: ClassVar[bool] = True
     loss: Loss
     counts: Any
     labels: Any
@@ -77,14 +79,14 @@ class UFM(Model):
         lambda_b: float | None = None,
     ) -> None:
         sizes = _validated_counts(num_classes, n, counts)
-        remedy = "use a positive weight decay such as 5e-4"
+        bias = None if lambda_b is None else require_decay(lambda_b, "lambda_b", zero=True)
         values: dict[str, Any] = {
-            "loss": _fixed(loss, len(sizes)),
+            "loss": fixed_loss(loss, len(sizes)),
             "counts": sizes.astype(np.float64),
             "labels": np.repeat(np.arange(len(sizes)), sizes),
-            "lambda_W": require_positive(lambda_W, "lambda_W", remedy),
-            "lambda_H": require_positive(lambda_H, "lambda_H", remedy),
-            "lambda_b": None if lambda_b is None else _validated_bias_decay(lambda_b),
+            "lambda_W": require_decay(lambda_W, "lambda_W"),
+            "lambda_H": require_decay(lambda_H, "lambda_H"),
+            "lambda_b": bias,
             "d": require_count(d, "d", 1, "use a feature dimension of one or more"),
             "merged": False,
         }
@@ -162,7 +164,15 @@ class UFM(Model):
     # Methods of arrays, not jnp: on NumPy arrays only the losses are compiled, whatever d is.
 
     def column_logits(self, point: Point) -> Any:
-        """Logits of every column, (K, columns): W H (/ sqrt n_k when merged) + b."""
+        """Logits of every column, (K, columns): W H (/ sqrt n_k when merged) + b.
+
+        Raises:
+            InputError: a merged point in a full model, or the other way round.
+        """
+        if point.H.shape[-1] != self.num_columns:
+            rule = f"Need one column of H per {'class' if self.merged else 'sample'}"
+            remedy = "use model.merge(): .reduce and .lift go from samples to classes and back"
+            raise InputError(f"{rule}, {self.num_columns}", point.H.shape[-1], remedy)
         Z = point.W @ point.H
         if self.merged:
             Z = Z / self.counts**0.5
@@ -210,10 +220,9 @@ class UFM(Model):
             >>> round(model.with_decays(0.04, 0.04).c, 12)
             0.16
         """
-        remedy = "use a positive weight decay such as 5e-4"
         return self._replace(
-            lambda_W=require_positive(lambda_W, "lambda_W", remedy),
-            lambda_H=require_positive(lambda_H, "lambda_H", remedy),
+            lambda_W=require_decay(lambda_W, "lambda_W"),
+            lambda_H=require_decay(lambda_H, "lambda_H"),
         )
 
     def generators(self, point: Point) -> Point:
@@ -227,23 +236,12 @@ class UFM(Model):
     # Kept: making it takes a tenth of the time in which a small model is solved.
     @cached_property
     def _merge(self) -> Merge:
-        K, columns, counts = self.num_classes, self.num_columns, self.counts_tuple
-        roots = np.sqrt(np.asarray(self.counts))
-        starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(int)
-
-        def reduce(point: Point) -> Point:
-            if point.H.shape[1] == K != columns:
-                return point  # merged already
-            sums = np.add.reduceat(np.asarray(point.H), starts, axis=1)
-            return Point(point.W, sums / roots, point.b)
-
-        def lift(point: Point) -> Point:
-            return Point(point.W, np.repeat(np.asarray(point.H) / roots, counts, axis=1), point.b)
-
+        K, counts = self.num_classes, self.counts_tuple
+        means = ClassMeans(counts)
         single = Fact(True, note="one sample per class")
         lossless = single if max(counts) == 1 else self.loss.properties(K).convex
         merged = self._replace(labels=np.arange(K), merged=True)
-        return Merge(merged, reduce, lift, lossless)
+        return Merge(merged, means.reduce, means.lift, lossless)
 
     def as_merged(self, point: Point) -> tuple[UFM, Point]:
         """The merged model with a point given in merged (K) or full (N) columns."""
@@ -258,6 +256,55 @@ class UFM(Model):
         """The Hessian at a point applied twice to a direction."""
         return chain_rule.second_derivative(self, point, direction)
 
+    def dense_derivatives(self, point: Point) -> tuple[float, Array, Array]:
+        """Objective, gradient and Hessian; merged models compile once per loss and K."""
+        if not self.merged:
+            return super().dense_derivatives(point)
+        return chain_rule.dense_derivatives(self, point)
+
+    def checked(self, point: Any) -> tuple[UFM, Point]:
+        """The point in NumPy, and this model or, for one column a class, the merged one."""
+        K, d = self.num_classes, self.d
+        W, H, b = point if isinstance(point, tuple) and len(point) == 3 else Point(0.0, 0.0)
+        columns = np.shape(H)[1] if np.ndim(H) == 2 else -1
+        fits = np.shape(W) == (K, d) and np.shape(H) == (d, columns)
+        fits = fits and columns in {K, self.num_columns} and (b is None) == (self.lambda_b is None)
+        if not fits or not (b is None or np.shape(b) == (K,)):
+            rule = f"Need W ({K}, {d}), H ({d}, {self.num_columns}) or merged ({d}, {K})"
+            rule += ", no bias" if self.lambda_b is None else f", b ({K},)"
+            named = zip("WHb", (W, H, b), strict=True)
+            got = ", ".join(f"{name} {np.shape(leaf)}" for name, leaf in named if leaf is not None)
+            raise InputError(rule, got or point, "check K, d, counts and the bias setting")
+        model = self.as_merged(point)[0] if columns == K else self
+        return model, finite(Point(W, H, b))
+
+    def confined(self, point: Point) -> Restriction | None:
+        """The row space of [W; H^T] at a start: every gradient method stays in it (O(d))."""
+        return row_space_of_start(self, point)
+
+    def structure(self, point: Point) -> Structure | None:
+        """The exact spectrum at collapsed points, from small blocks."""
+        return structure(self, point)
+
+    def escape(self, point: Point) -> Direction | None:
+        """The eigenvector of most negative curvature outside the row space, or None."""
+        return outside_row_space(self, point)
+
+    def columns(self) -> dict[str, Any]:
+        """Loss, K, d, counts, decays and c."""
+        counts = self.counts_tuple
+        return {
+            "loss": self.loss.name,
+            "K": self.num_classes,
+            "d": self.d,
+            "n": counts[0] if self.balanced else None,
+            "counts": counts,
+            "lambda_W": float(self.lambda_W),
+            "lambda_H": float(self.lambda_H),
+            "lambda_b": None if self.lambda_b is None else float(self.lambda_b),
+            "c": self.c,
+        }
+
     def minimiser(self) -> Minimiser | None:
         """The closed-form global minimiser (merged columns), or None."""
         return global_minimiser(self)
@@ -271,12 +318,6 @@ class UFM(Model):
         ratio = (self.lambda_H / self.lambda_W) ** 0.25
         bias = None if point.b is None else jnp.ones_like(point.b)
         return Point(jnp.full_like(point.W, ratio), jnp.full_like(point.H, 1 / ratio), bias)
-
-
-def _fixed(loss: Any, num_classes: int) -> Loss:
-    """The loss as it is now; a Loss that is no pytree is a callable like any other."""
-    known = isinstance(loss, Loss) and not jax.tree_util.all_leaves([loss])
-    return (loss if known else UserLoss(loss)).at(num_classes)
 
 
 def _validated_counts(
@@ -295,13 +336,3 @@ def _validated_counts(
         rule = f"Need one count per class, K={num_classes}"
         raise InputError(rule, f"{len(sizes)} counts", "drop K or fix the counts")
     return np.asarray(sizes)
-
-
-def _validated_bias_decay(lambda_b: float) -> float:
-    if not (math.isfinite(lambda_b) and lambda_b >= 0):
-        raise InputError(
-            "Need lambda_b >= 0 and finite",
-            lambda_b,
-            "use 0 for an unregularised bias, None for none",
-        )
-    return float(lambda_b)
