@@ -9,9 +9,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 
-from landscape.curvature.operators import require_x64
 from ufm.errors import InputError
 from ufm.model import Model
+from ufm.precision import require_x64
 
 # 2 GiB, and about a minute of eigenvalues on two cores.
 MAX_DENSE_SIZE = 16_000

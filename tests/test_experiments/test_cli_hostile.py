@@ -441,7 +441,6 @@ def test_leaving_from_inside_a_loss_is_no_success(ufm, tmp_path, word):
     ran = ufm("solve -K 3 --loss", f"{path}:loss")
     assert ran.code == 2
     assert f"{path}:2" in ran.err
-    (line,) = ran.err.splitlines()
 
 
 def test_the_default_dimension_fits_the_classes(ufm):
