@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.cli.model import flag_of, loss_parameter, named_model
+from experiments.cli.model import flag_of
 from experiments.cli.options import Json, Out
 from experiments.cli.output import deliver, envelope, prepare, require_writable, show, table
+from experiments.models import loss_parameter, named_model
 
 EXAMPLES = ("ufm models", "ufm models --model my_model.py:MyModel --json")
 

@@ -18,7 +18,8 @@ from ufm.losses import Loss, UserLoss
 from ufm.plain.model import UFM
 
 Column = NDArray[Any]
-Shape = tuple[str, int, int, str]
+# Loss, K, width and kind of bias; of another model its name and structure.
+Shape = tuple[Any, ...]
 PARAMETER_COLUMNS = ("smoothing", "gamma", "kappa", "target")
 LEAST = {
     "K": (2, "give two classes or more"),
@@ -26,6 +27,7 @@ LEAST = {
     "d": (1, "use one dimension or more"),
     "seed": (0, "use 0 or more"),
 }
+BIASES = ("no bias", "free bias", "bias")
 # A start in K + K columns has a row space of at most 2 K dimensions, whatever d is.
 ROW_SPACE = 2
 
@@ -59,6 +61,16 @@ class Cells:
         if written:
             return tuple(int(x) for x in written.split(","))
         return (int(self.columns["n"][i]),) * int(self.columns["K"][i])
+
+    def grouped(self) -> tuple[list[Shape], NDArray[np.int64]]:
+        """What fixes a program, each once, and which of these every cell has."""
+        kinds, which = np.unique(_shapes(self), axis=0, return_inverse=True)
+        names = self.columns["loss"].astype(str)
+        shapes: list[Shape] = []
+        for kind, (_, K, width, bias) in enumerate(kinds):
+            name = names[np.flatnonzero(which == kind)[0]]
+            shapes.append((str(name), int(K), int(width), BIASES[bias]))
+        return shapes, np.asarray(which, np.int64)
 
     @cached_property
     def _built(self) -> dict[tuple[int, int], Loss]:
@@ -234,7 +246,7 @@ class Batch:
     Attributes:
         number: place among the batches of the sweep.
         indices: its cells.
-        shape: what fixes the program: loss, K, width, kind of bias.
+        shape: what fixes the program.
         size: cells that the program takes; a short batch is filled up with its last cell.
     """
 
@@ -244,7 +256,7 @@ class Batch:
     size: int
 
 
-def batches(cells: Cells, size: int) -> list[Batch]:
+def batches(cells: Any, size: int) -> list[Batch]:
     """The batches of a whole sweep; they depend on the spec alone.
 
     Example:
@@ -254,19 +266,15 @@ def batches(cells: Cells, size: int) -> list[Batch]:
         >>> [(batch.shape[1:3], len(batch.indices)) for batch in cut]
         [((3, 2), 4), ((3, 5), 6), ((4, 2), 4), ((4, 5), 6)]
     """
-    shapes = _shapes(cells)
-    kinds, inverse = np.unique(shapes, axis=0, return_inverse=True)
+    kinds, which = cells.grouped()
     found: list[Batch] = []
-    for kind, (_, K, width, bias) in enumerate(kinds):
-        members = np.flatnonzero(inverse == kind)
+    for kind, shape in enumerate(kinds):
+        members = np.flatnonzero(which == kind)
         # Equal batches: one program per shape, and little of it idle.
         parts = -(-len(members) // size)
         length = -(-len(members) // parts)
         for start in range(0, len(members), length):
-            chosen = members[start : start + length]
-            name = cells.columns["loss"][chosen[0]]
-            label = ("no bias", "free bias", "bias")[bias]
-            found.append(Batch(len(found), chosen, (name, int(K), int(width), label), length))
+            found.append(Batch(len(found), members[start : start + length], shape, length))
     return found
 
 
