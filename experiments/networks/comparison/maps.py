@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import Normalize
 
+from experiments.networks.comparison.curves import label_of
 from experiments.networks.comparison.likeness import Likeness
 from experiments.networks.comparison.table import Summary, matrix
-from experiments.networks.drawing.curves import label_of
 from landscape.plots.style import INK
 
 

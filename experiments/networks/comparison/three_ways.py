@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from experiments.networks.architectures import Architecture
+from experiments.networks.comparison.deviations import Held
 from experiments.networks.comparison.plan import Cell, LossSpec, Plan
 from experiments.networks.data import Dataset
-from experiments.networks.drawing.against_theory import Row
-from experiments.networks.runs import DataRequest, Run
+from experiments.networks.runs import DataRequest, Run, run_against_theory
 from experiments.networks.theory import Comparison, NoTheory
-from experiments.networks.theory.runs import run_against_theory
 from experiments.networks.training import FeatureDecay, TrainSettings, WeightDecay
 
 LINEAR = "linear features, decay of the model"
@@ -133,11 +132,11 @@ def deviations(runs: Mapping[Cell, Run], ways: Mapping[Cell, str]) -> tuple[Devi
     return tuple(found)
 
 
-def figure_rows(runs: Mapping[Cell, Run], ways: Mapping[Cell, str]) -> Sequence[Row]:
+def figure_rows(runs: Mapping[Cell, Run], ways: Mapping[Cell, str]) -> Sequence[Held]:
     """The first seed of everything, for ``draw_against_theory``."""
     first = min(cell.seed for cell in runs)
     return [
-        Row(ways[cell], cell.loss.label, run_against_theory(run))
+        Held(ways[cell], cell.loss.label, run_against_theory(run))
         for cell, run in runs.items()
         if cell.seed == first
     ]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ufm.errors import require_positive
-from ufm.losses import Dual, Loss, Properties
-from ufm.losses.dual import Array
+from ufm.losses.dual import Array, Dual
+from ufm.losses.loss import Loss, Properties
 from ufm.records import pytree_record
 
 

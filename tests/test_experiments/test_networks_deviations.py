@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.networks.drawing.against_theory import (
+from experiments.networks.comparison.deviations import (
     MORE,
     QUANTITIES,
-    Row,
+    Held,
     draw_against_theory,
 )
 from experiments.networks.theory import Comparison, NoTheory, Prediction, Quantity
@@ -18,14 +18,19 @@ from ufm import InputError
 
 def comparison(objective, W, H, gap, predicted=2.0):
     pairs = [Quantity(predicted * ratio, predicted) for ratio in (objective, W, H, gap)]
-    prediction = Prediction(predicted, predicted, predicted, predicted, "simplex ETF", 1.0, "")
-    return Comparison(*pairs, 0.0, 0.2, 1e-3, False, prediction)
+    numbers = dict.fromkeys(("objective", "W_squared", "H_squared", "gap"), predicted)
+    known = {"b_squared": 0.0, "threshold": 1.0, "evidence": "", "c": 0.2, "counts": (1, 1)}
+    prediction = Prediction(**numbers, **known, frame="simplex ETF", decays=(0.02, 0.02, None))
+    names = ("objective", "W_squared", "H_squared", "gap")
+    rest = {"loss": pairs[0], "b_squared": Quantity(0.0, 0.0), "gap_spread": 0.0}
+    rest |= {"lambda_H": 1e-3, "estimated": False, "prediction": prediction}
+    return Comparison(**dict(zip(names, pairs, strict=True)), **rest)
 
 
 ROWS = (
-    Row("linear features", "ce", comparison(1.001, 1.003, 0.998, 0.995)),
-    Row("linear features", "mse", comparison(1.02, 1.05, 0.9, 0.8)),
-    Row("ReLU features", "ls(0.1)", NoTheory("no closed form is known for unequal counts")),
+    Held("linear features", "ce", comparison(1.001, 1.003, 0.998, 0.995)),
+    Held("linear features", "mse", comparison(1.02, 1.05, 0.9, 0.8)),
+    Held("ReLU features", "ls(0.1)", NoTheory("no closed form is known for unequal counts")),
 )
 
 
@@ -68,7 +73,7 @@ def test_groups_losses_and_reasons_are_named():
 def test_the_scale_holds_what_is_far_and_says_what_is_beyond():
     near = draw_against_theory(ROWS[:1], panel())
     assert near.get_xlim()[1] < 0.2
-    far = Row("all weights", "ce", comparison(1.5, 3.0, 50.0, 0.0))
+    far = Held("all weights", "ce", comparison(1.5, 3.0, 50.0, 0.0))
     ax = draw_against_theory([far], panel())
     drawn = marks(ax)
     assert drawn["s"] == [2.0]
@@ -83,13 +88,13 @@ def test_the_scale_holds_what_is_far_and_says_what_is_beyond():
 def test_a_group_with_estimated_decay_says_so():
     estimated = dataclasses.replace(comparison(1, 1, 1, 1), estimated=True)
     for outcomes, said in (((estimated,), True), ((estimated, comparison(1, 1, 1, 1)), False)):
-        rows = [Row("all weights", "ce", outcome) for outcome in outcomes]
+        rows = [Held("all weights", "ce", outcome) for outcome in outcomes]
         header = draw_against_theory(rows, panel()).texts[0].get_text()
         assert ("estimated" in header) is said
 
 
 def test_a_theory_at_the_origin_has_no_ratio():
-    ax = draw_against_theory([Row("linear", "ce", comparison(1, 1, 1, 1, predicted=0.0))], panel())
+    ax = draw_against_theory([Held("linear", "ce", comparison(1, 1, 1, 1, predicted=0.0))], panel())
     assert "theory is at the origin" in [text.get_text() for text in ax.texts]
     with pytest.raises(InputError, match="no rows"):
         draw_against_theory([], panel())

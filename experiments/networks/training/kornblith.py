@@ -16,7 +16,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from experiments.networks.objectives.objective import Objective
+from experiments.networks.training.objective import Objective
+from ufm.decay import penalty
 from ufm.errors import InputError, require_positive
 from ufm.losses import CrossEntropy, Loss, UserLoss
 
@@ -88,7 +89,7 @@ class ExtraL2(Objective):
         return cross_entropies(logits, labels)
 
     def penalty(self, W: Any) -> Any:
-        return 0.5 * self.strength * jnp.sum(W * W)
+        return penalty(self.strength, jnp.sum(W * W))
 
     @property
     def name(self) -> str:
@@ -132,7 +133,7 @@ class LogitPenalty(OfLogits):
         require_positive(self.strength, "strength", "use a value such as 6e-4")
 
     def of_logits(self, logits: Any, label: Any) -> Any:
-        return CrossEntropy()(logits, label) + 0.5 * self.strength * jnp.sum(logits * logits)
+        return CrossEntropy()(logits, label) + penalty(self.strength, jnp.sum(logits * logits))
 
     @property
     def name(self) -> str:

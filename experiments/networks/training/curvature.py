@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.networks.monitor.seen import Matrix, Seen
+from experiments.networks.training.evaluate import Matrix, Seen
 from landscape.curvature.lanczos import Eigenpairs, lanczos
 from ufm.losses import Loss
 

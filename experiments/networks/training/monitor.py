@@ -10,16 +10,13 @@ import jax.numpy as jnp
 
 from experiments.networks.architectures import Network
 from experiments.networks.data import Dataset
-from experiments.networks.monitor.curvature import largest_and_trace
-from experiments.networks.monitor.evaluate import evaluate
-from experiments.networks.monitor.seen import Seen, look
-from experiments.networks.monitor.sizes import feature_spectrum, sizes
-from experiments.networks.training.decay import FeatureDecay
+from experiments.networks.measures.sizes import feature_spectrum, logit_gaps, squared_norm
+from experiments.networks.training.curvature import largest_and_trace
+from experiments.networks.training.evaluate import Seen, evaluate, look
 from experiments.networks.training.settings import TrainSettings
 from ufm.collapse import Collapse, collapse
 from ufm.collapse.central_path import decompose
 from ufm.errors import require_count
-from ufm.losses import MSE
 
 # Curvature costs more than the rest, so it is measured at these epochs and at the last.
 CURVATURE_EPOCHS = frozenset(m * 10**e for m in (1, 2, 5) for e in range(6))
@@ -36,7 +33,8 @@ class Monitor:
     * objective_now: the loss on the train split with the decay, as the theory writes it.
     * every number of ``ufm.collapse.Collapse``, on the train split, under its name there; where the
       decay of W is known, lambda_H_hat with them.
-    * square_W, square_H, square_b, logit_gap, logit_gap_spread: see ``sizes``.
+    * square_W, square_H (over all samples), square_b: |W|^2, |H|^2, |b|^2; logit_gap and
+      logit_gap_spread: mean and standard deviation of ``logit_gaps``.
     * feature_1, ..., feature_(K+1): see ``feature_spectrum``.
     * path_nc1, path_nc23, path_distance: the decomposition CP-1 of squared error; path_distance is
       the distance from the central path. For the objective mse alone.
@@ -81,7 +79,7 @@ class Monitor:
             return {}
         found = self._fit("train", train) | self._fit("test", test)
         found["objective_now"] = found["train_loss"] + self._penalty(network, train)
-        found |= self._collapse(train) | sizes(train)
+        found |= self._collapse(train) | _sizes(train)
         spectrum = feature_spectrum(train.features, train.W.shape[0] + 1)
         found |= {f"feature_{i}": float(x) for i, x in enumerate(spectrum, start=1)}
         found |= self._central_path(train)
@@ -103,9 +101,7 @@ class Monitor:
         """lambda_W; 0 for a fixed classifier, which has none."""
         if self.settings.fixed_etf:
             return 0.0
-        decay = self.settings.decay
-        own = decay.lambda_W if isinstance(decay, FeatureDecay) else decay.weight_decay
-        return own + self.objective.extra_lambda_W
+        return self.settings.decay.lambda_W + self.objective.extra_lambda_W
 
     def _collapse(self, seen: Seen) -> dict[str, float]:
         decay = self._decay_of_W()
@@ -120,15 +116,23 @@ class Monitor:
         return {name: float(value) for name, value in values if value is not None}
 
     def _central_path(self, seen: Seen) -> dict[str, float]:
-        if not isinstance(self.objective.ufm_loss, MSE):
+        if self.settings.objective != "mse":
             return {}
-        decay = self.settings.decay
-        b_decay = decay.lambda_b if isinstance(decay, FeatureDecay) else decay.weight_decay
-        parts = decompose(
-            seen.features, seen.labels, seen.W, seen.b, decay=self._decay_of_W(), bias_decay=b_decay
-        )
+        decays = {"decay": self._decay_of_W(), "bias_decay": self.settings.decay.lambda_b}
+        parts = decompose(seen.features, seen.labels, seen.W, seen.b, **decays)
         return {
             "path_nc1": parts.nc1,
             "path_nc23": parts.nc23,
             "path_distance": parts.perpendicular,
         }
+
+
+def _sizes(seen: Seen) -> dict[str, float]:
+    gaps = logit_gaps(seen.logits, seen.labels)
+    return {
+        "square_W": squared_norm(seen.W),
+        "square_H": squared_norm(seen.features),
+        "square_b": squared_norm(seen.b),
+        "logit_gap": float(gaps.mean()),
+        "logit_gap_spread": float(gaps.std()),
+    }

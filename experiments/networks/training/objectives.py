@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from experiments import losses
-from experiments.networks.objectives.kornblith import (
+from experiments.networks.training.kornblith import (
     CosineSoftmax,
     Dropout,
     ExtraL2,
@@ -16,12 +16,10 @@ from experiments.networks.objectives.kornblith import (
     LogitPenalty,
     Sigmoid,
 )
-from experiments.networks.objectives.objective import Objective
-from experiments.networks.objectives.over_parameterised import OverParameterised
-from experiments.networks.objectives.plain import PlainObjective
-from experiments.networks.objectives.scaled import Scaled
+from experiments.networks.training.objective import Objective, PlainObjective
+from experiments.networks.training.over_parameterised import OverParameterised
 from ufm.errors import InputError
-from ufm.losses import CrossEntropy, LabelSmoothing, Loss, RescaledMSE, UserLoss
+from ufm.losses import CrossEntropy, LabelSmoothing, Loss, RescaledMSE, Scaled, UserLoss
 from ufm.plain.model import UFM
 
 
@@ -133,21 +131,10 @@ def make_objective(name: str, **parameters: float) -> Objective:
     return PlainObjective(loss if isinstance(loss, Loss) else UserLoss(loss))
 
 
-def ufm_loss(objective: Objective) -> Loss | None:
-    """The loss with which the objective is an unconstrained feature model, or None.
-
-    Example:
-        >>> ufm_loss(make_objective("mse")).name, ufm_loss(make_objective("cosine-softmax"))
-        ('mse', None)
-    """
-    return objective.ufm_loss
-
-
 def ufm_model(
     objective: Objective,
     counts: Sequence[int],
     d: int,
-    *,
     lambda_W: float,
     lambda_H: float,
     lambda_b: float | None,

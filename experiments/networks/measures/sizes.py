@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from experiments.networks.monitor.seen import Matrix, Seen
+from experiments.networks.measures.inputs import Matrix
 
 
 def logit_gaps(logits: Matrix, labels: npt.NDArray[np.integer]) -> Matrix:
@@ -22,23 +22,14 @@ def logit_gaps(logits: Matrix, labels: npt.NDArray[np.integer]) -> Matrix:
     return np.asarray(own - others)
 
 
-def sizes(seen: Seen) -> dict[str, float]:
-    """|W|^2, |H|^2 over all samples, |b|^2, and mean and standard deviation of the logit gaps.
+def squared_norm(values: Any) -> float:
+    """Sum of the squared entries, in float64 whatever the array is.
 
     Example:
-        >>> features = np.array([[2.0], [-2.0]], np.float32)
-        >>> W, labels = np.array([[1.0], [-1.0]]), np.array([0, 1], np.int32)
-        >>> sizes(Seen(features, features @ W.T, labels, W, np.zeros(2)))["logit_gap"]
-        4.0
+        >>> squared_norm(np.array([3.0, 4.0], np.float32))
+        25.0
     """
-    gaps = logit_gaps(seen.logits, seen.labels)
-    return {
-        "square_W": float(np.sum(seen.W**2)),
-        "square_H": float(np.sum(np.square(seen.features, dtype=np.float64))),
-        "square_b": float(np.sum(seen.b**2)),
-        "logit_gap": float(gaps.mean()),
-        "logit_gap_spread": float(gaps.std()),
-    }
+    return float(np.sum(np.square(values, dtype=np.float64)))
 
 
 def feature_spectrum(features: Any, num: int) -> Matrix:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.networks.architectures.layers import normal
-from experiments.networks.objectives.objective import Objective
+from experiments.networks.training.objective import Objective
 from ufm.errors import require_positive
 
 # Of the published code: standard deviation of u and v at the start, and the least probability.

@@ -32,13 +32,13 @@ MORE = 10.0  # the largest deviation drawn as it is
 
 
 @dataclass(frozen=True)
-class Row:
+class Held:
     """One network.
 
     Attributes:
         group: what networks are grouped by, such as "linear features".
         loss: name of the objective, as ``Objective.name``.
-        outcome: of ``network_against_theory``.
+        outcome: of ``run_against_theory``.
     """
 
     group: str
@@ -46,7 +46,7 @@ class Row:
     outcome: Comparison | NoTheory
 
 
-def draw_against_theory(rows: Sequence[Row], ax: Axes) -> Axes:
+def draw_against_theory(rows: Sequence[Held], ax: Axes) -> Axes:
     """Deviations measured / predicted - 1 of four quantities, one row per network.
 
     The scale is linear within 1 % (shaded) and logarithmic beyond; markers at an edge are beyond
@@ -63,7 +63,7 @@ def draw_against_theory(rows: Sequence[Row], ax: Axes) -> Axes:
     Example:
         >>> from matplotlib.figure import Figure
         >>> reason = NoTheory("unequal counts")
-        >>> made = draw_against_theory([Row("ReLU features", "ce", reason)], Figure().subplots())
+        >>> made = draw_against_theory([Held("ReLU features", "ce", reason)], Figure().subplots())
         >>> [label.get_text() for label in made.get_yticklabels()]
         ['cross entropy']
     """
@@ -117,7 +117,7 @@ def draw_against_theory(rows: Sequence[Row], ax: Axes) -> Axes:
     return ax
 
 
-def _header(group: str, rows: Sequence[Row]) -> str:
+def _header(group: str, rows: Sequence[Held]) -> str:
     outcomes = [row.outcome for row in rows if row.group == group]
     found = [one.estimated for one in outcomes if isinstance(one, Comparison)]
     return f"{group} ($\\lambda_H$ estimated)" if found and all(found) else group
@@ -127,14 +127,14 @@ def _deviations(outcome: Comparison) -> list[float]:
     return [getattr(outcome, attribute).ratio - 1 for attribute, *_ in QUANTITIES]
 
 
-def _reach(rows: Sequence[Row]) -> float:
+def _reach(rows: Sequence[Held]) -> float:
     """The first of 10 %, 100 % and 1000 % that no deviation exceeds, or the last."""
     found = [row.outcome for row in rows if isinstance(row.outcome, Comparison)]
     largest = max((abs(x) for one in found for x in _deviations(one) if x == x), default=0.0)
     return next((edge for edge in (0.1, 1.0) if largest <= edge), MORE)
 
 
-def _draw_row(row: Row, y: float, reach: float, ax: Axes) -> None:
+def _draw_row(row: Held, y: float, reach: float, ax: Axes) -> None:
     ax.axhline(y, color="#e6e6e6", linewidth=0.6, zorder=0)
     if isinstance(row.outcome, NoTheory):
         _note(f"no theory: {row.outcome.reason}", y, ax)

@@ -18,10 +18,9 @@ import numpy as np
 from experiments.networks.comparison.likeness import Likeness, likeness
 from experiments.networks.comparison.plan import Cell
 from experiments.networks.comparison.table import rows, summaries
-from experiments.networks.runs import Run
+from experiments.networks.runs import Run, run_against_theory
 from experiments.networks.theory import Comparison, NoTheory
-from experiments.networks.theory.runs import run_against_theory
-from experiments.networks.training import FeatureDecay, Outcome, WeightDecay
+from experiments.networks.training import Outcome
 from proofs_check.claim import Claim, Hypothesis, Mutant
 from proofs_check.specimens import Specimen
 
@@ -83,13 +82,7 @@ class NetworkSpecimen(Specimen):
     def against_wrong_theory(self) -> Comparison | NoTheory:
         """The run beside a model with four times the decay."""
         request = self.run.request
-        decay = request.settings.decay
-        wrong: FeatureDecay | WeightDecay
-        if isinstance(decay, FeatureDecay):
-            wrong = replace(decay, lambda_H=4 * decay.lambda_H)
-        else:
-            wrong = replace(decay, weight_decay=4 * decay.weight_decay)
-        settings = replace(request.settings, decay=wrong)
+        settings = replace(request.settings, decay=request.settings.decay.times(4.0))
         return run_against_theory(replace(self.run, request=replace(request, settings=settings)))
 
     def fall(self, name: str) -> float:
