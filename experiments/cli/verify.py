@@ -160,14 +160,10 @@ def run_claims(
             from proofs_check.lanes import check_in_lanes, quick_compilation
 
             with ExitStack() as stack:
-                pools = [Pool(1, quick_compilation()) for _ in range(processes)]
+                pools = (Pool(1, quick_compilation()) for _ in range(processes))
+                lanes = [stack.enter_context(pool) for pool in pools]
                 return check_in_lanes(
-                    claims,
-                    [stack.enter_context(pool) for pool in pools],
-                    quick=quick,
-                    loss=loss,
-                    started=advance,
-                    finished=finish,
+                    claims, lanes, quick=quick, loss=loss, started=advance, finished=finish
                 )
         for claim in claims:
             advance(claim.id)
