@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
@@ -23,12 +24,15 @@ from experiments.cli import (
     verify,
 )
 from experiments.cli.output import ABANDONED
+from experiments.cli.signals import interruptible
 
-GOOD, CLAIM_FAILED, BAD_INPUT, UNDECIDED, UNEXPECTED, INTERRUPTED = 0, 1, 2, 3, 70, 130
+GOOD, CLAIM_FAILED, BAD_INPUT, UNDECIDED, UNEXPECTED = 0, 1, 2, 3, 70
+# As shells have it: 128 and the number of the signal.
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 CODES = (
     "Exit codes: 0 fine, 1 a claim failed, 2 usage or bad input, 3 undecided or not converged, "
-    "130 Ctrl-C. UFM_DEBUG=1 shows the traceback of an error."
+    "130 Ctrl-C, 143 SIGTERM. UFM_DEBUG=1 shows the traceback of an error."
 )
 
 # typer carries its own click from some version on; both have these classes.
@@ -74,22 +78,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"ufm-lab {__version__}")
         return GOOD
+    with interruptible() as came:
+        code = _run(words)
+    if code != INTERRUPTED:
+        return code
+    terminated = signal.SIGTERM in came
+    _say("terminated" if terminated else "interrupted")
+    code = TERMINATED if terminated else INTERRUPTED
+    if ABANDONED.is_set():
+        _leave(code)
+    return code
+
+
+def _run(words: list[str]) -> int:
     try:
         code = typer.main.get_command(app).main(words, prog_name="ufm", standalone_mode=False)
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
-        return _interrupted()
+        return INTERRUPTED
     except BrokenPipeError:
         return _reader_left()
     except _UsageError as error:
         return _usage(error, words)
     except Exception as error:
         return _failed(error)
-    except SystemExit:  # how click leaves when nobody reads its output any more
-        return _reader_left()
-    if code == INTERRUPTED:
-        return _interrupted()
+    except BaseException as error:
+        if isinstance(error.__context__, BrokenPipeError):  # how click leaves then
+            return _reader_left()
+        # Somebody's sys.exit(0) in our middle is no success.
+        return _failed(RuntimeError(f"left by {type(error).__name__}({error})"))
     return code if isinstance(code, int) else GOOD
+
+
+def _leave(code: int) -> None:
+    """Compiled code cannot be stopped, and an interpreter that ends under it may crash."""
+    from experiments.pool import end_all
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    end_all()
+    os._exit(code)
 
 
 def _say(message: str) -> None:
@@ -131,11 +159,3 @@ def _reader_left() -> int:
     """The rest of the output has no reader (`ufm ... | head`), which is no error of ours."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return GOOD
-
-
-def _interrupted() -> int:
-    _say("interrupted")
-    if ABANDONED.is_set():
-        # Compiled code cannot be stopped, and an interpreter that ends under it may crash.
-        os._exit(INTERRUPTED)
-    return INTERRUPTED
