@@ -197,20 +197,33 @@ def test_the_module_runs_and_bad_input_has_no_traceback():
     assert len(ran.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("left_by", ["sys.exit(0)", "raise GeneratorExit"])
+def test_a_loss_that_leaves_is_no_success(tmp_path, ufm, left_by):
+    file = tmp_path / "own.py"
+    file.write_text(f"import sys\n\ndef hot(z, k):\n    {left_by}\n")
+    ran = ufm(f"solve -K 3 --loss {file}:hot")
+    assert ran.code not in (0, 1, 3)
+    assert "Exit" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "says"),
+    [(signal.SIGINT, 130, "ufm: interrupted"), (signal.SIGTERM, 143, "ufm: terminated")],
+)
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-def test_ctrl_c_is_answered_inside_compiled_code(tmp_path):
+def test_ctrl_c_is_answered_inside_compiled_code(tmp_path, sent, code, says):
     program = (
         "import os, signal, sys, threading, ufm, landscape\n"
         "from experiments.cli import main\n"
         # A shell that starts the tests in the background has them ignore SIGINT, and so this.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        f"interrupt = lambda: os.kill(os.getpid(), {int(signal.SIGINT)})\n"
+        f"interrupt = lambda: os.kill(os.getpid(), {int(sent)})\n"
         "threading.Timer(2.0, interrupt).start()\n"
         "words = 'solve -K 3 -d 5 --method gd --lambda 1e-9 --max-iterations 2000000000'\n"
         f"sys.exit(main([*words.split(), '--save', {str(tmp_path / 'p.npz')!r}]))"
     )
     ran = python("-c", program)
-    assert (ran.returncode, ran.stderr.strip(), ran.stdout) == (130, "ufm: interrupted", "")
+    assert (ran.returncode, ran.stderr.strip(), ran.stdout) == (code, says, "")
     assert list(tmp_path.iterdir()) == []
 
 
