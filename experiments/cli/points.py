@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.cli.model import SETTINGS, read_general, settings_of, stored_inputs
 from experiments.cli.options import DECAY, DecayFlags, LossFlags, ModelInputs, SizeFlags
 from experiments.losses import PARAMETERS, LossChoice
 
@@ -91,15 +93,33 @@ def save_point(path: Path, found: Any, inputs: ModelInputs) -> None:
         "H": point.H,
         "counts": np.array(model.counts_tuple, dtype=np.int64),
         "merged": np.array(bool(found.model.merged)),
-        "loss": np.array(inputs.loss.spec),
         "lambda_W": np.array(float(inputs.lambda_w)),
         "lambda_H": np.array(float(inputs.lambda_h)),
         "schema": np.array(POINT_SCHEMA),
     }
-    arrays.update({name: np.array(value) for name, value in inputs.loss.parameters.items()})
+    arrays.update({name: np.array(value) for name, value in inputs.loss.record().items()})
     if point.b is not None:
         arrays.update({"b": point.b, "lambda_b": np.array(float(inputs.lambda_b or 0.0))})
     write_arrays(path, arrays)
+
+
+@dataclass(frozen=True)
+class PlainFlags:
+    """The flags of the plain model, which complete what a file does not say."""
+
+    size: SizeFlags
+    loss: LossFlags
+    decay: DecayFlags
+
+
+def read_for(path: Path, inputs: Any) -> tuple[Any, Any, Any]:
+    """The point of a file, the inputs of its model, and the model."""
+    if isinstance(inputs, PlainFlags):
+        point, resolved = read_point(path, inputs.size, inputs.loss, inputs.decay)
+        return point, resolved, resolved.build()
+    completed = stored_inputs(path, inputs)
+    model = completed.build()
+    return read_general(path, model), completed, model
 
 
 def read_point(
@@ -119,6 +139,11 @@ def read_point(
 
     settings = {name for names in PARAMETERS.values() for name in names}
     scalars = ("loss", "lambda_W", "lambda_H", "lambda_b", *sorted(settings))
+    told = read_named(path, (), (SETTINGS,))
+    if SETTINGS in told:
+        name = settings_of(told).get("model", "NAME")
+        rule = "A point of another model than the plain one is judged with --model"
+        raise InputError(rule, f"a point of {name}", f"add --model {name}")
     arrays = read_named(path, ("W", "H"), ("b", "labels", "counts", "merged", "schema", *scalars))
     for name in ("W", "H", "b"):
         if name in arrays:

@@ -120,7 +120,7 @@ def test_processes_do_not_change_a_run(performed, tmp_path):
     ("text", "says"),
     [
         ("", "name of an objective"),
-        ("focla", "did you mean focal"),
+        ("focla", "write 'focal'"),
         ("focal gamma", "NAME=VALUE"),
         ("focal gamma=x", "NAME=VALUE"),
         ("focal smoothing=0.1", "parameter of focal"),

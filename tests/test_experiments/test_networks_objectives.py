@@ -223,8 +223,8 @@ def test_no_objective_leaves_float32(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "given", "says"),
     [
-        ("label-smooting", {}, "did you mean label-smoothing"),
-        ("squared-error", {"targets": 2.0}, "did you mean target"),
+        ("label-smooting", {}, "write 'label-smoothing'"),
+        ("squared-error", {"targets": 2.0}, "write 'target'"),
         ("sigmoid", {"heat": 2.0}, "has no parameters"),
         ("dropout", {"keep": 0.0}, r"\(0, 1\]"),
         ("extra-l2", {"strength": -1.0}, "strength > 0"),
