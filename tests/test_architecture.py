@@ -33,9 +33,9 @@ FOREIGN = {
 
 # The floors of experiments/networks: what each folder may import of the others.
 NETWORKS = "experiments.networks"
-GROUND = {"architectures", "data", "measures"}
+GROUND = {"architectures", "data", "measures", "options"}
 FLOORS = {
-    **{folder: {folder} for folder in GROUND},
+    **{folder: {folder, "options"} for folder in GROUND},
     "theory": {"measures", "theory"},
     "training": GROUND | {"training"},
     "runs": GROUND | {"theory", "training", "runs"},
