@@ -10,10 +10,9 @@ from experiments.losses import LossChoice, load_module
 
 def built_loss(choice: LossChoice) -> Any:
     """The Loss that a choice names; a user's function becomes one."""
-    from ufm import Loss, UserLoss
+    from ufm.losses import as_loss
 
-    made = choice.build()
-    return made if isinstance(made, Loss) else UserLoss(made)
+    return as_loss(choice.build())
 
 
 def loss_parameter(declared: Any) -> str | None:

@@ -14,7 +14,7 @@ from experiments.losses import LossChoice
 from experiments.sweep.axes import MAX_SIZE, size_of
 from experiments.sweep.spec import Spec
 from ufm.errors import DECAYS, SOME_DECAY, InputError
-from ufm.losses import Loss, UserLoss
+from ufm.losses import Loss, as_loss
 from ufm.plain.model import UFM
 
 Column = NDArray[Any]
@@ -80,9 +80,7 @@ class Cells:
         """The loss of one cell; a user's own function as the loss that a model makes of it."""
         which, K = int(self.which[i]), len(self.counts(i))
         if (which, K) not in self._built:
-            built = self.losses[which].build()
-            loss = built if isinstance(built, Loss) else UserLoss(built)
-            self._built[which, K] = loss.at(K)
+            self._built[which, K] = as_loss(self.losses[which].build()).at(K)
         return self._built[which, K]
 
     def model(self, i: int) -> UFM:
