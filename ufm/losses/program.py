@@ -202,8 +202,9 @@ def _require_float64(closed: core.ClosedJaxpr, name: str) -> None:
                 "write it with jnp",
             )
         for variable in (*equation.outvars, *equation.invars):
-            if _narrow(getattr(variable.aval, "dtype", jnp.int32)):
-                made = f"{variable.aval.dtype} in `{equation.primitive.name}` ({place})"
+            dtype = getattr(variable.aval, "dtype", None)
+            if dtype is not None and _narrow(dtype):
+                made = f"{dtype} in `{equation.primitive.name}` ({place})"
                 raise InputError(rule, made, remedy)
             if isinstance(variable, core.Literal) and _rounded(variable.val):
                 made = f"the float32 constant {np.float32(variable.val)} ({place})"
