@@ -161,7 +161,7 @@ def judge_curvature(
         )
     expected = count.predicted_nullity
     if expected is None:
-        return Curvature.UNDECIDED, "the symmetry orbit is too large to rank", None
+        return Curvature.UNDECIDED, "the dimension of the symmetry orbit is not known", None
     if count.nullity == expected:
         reason = f"index 0, nullity {expected} = dimension of the symmetry orbit"
         return Curvature.MORSE_BOTT_MINIMUM, reason, count.smallest_positive

@@ -95,6 +95,10 @@ class Model(ABC, Generic[P]):
         """A global minimiser in closed form, or None when none is known."""
         return None
 
+    def as_plain(self) -> Any:
+        """This model as a plain UFM, whose orbits an atlas can tell apart; None: it is not one."""
+        return None
+
     def columns(self) -> dict[str, Any]:
         """What a label, a table or an axis may say of the model: name to number or word."""
         return {}

@@ -139,6 +139,21 @@ def row_space_of_start(model: Any, point: Point) -> Restriction | None:
     return Restriction(model.with_dimension(size), inner, lift, why)
 
 
+def skew_basis(d: int) -> Array:
+    """The skew matrices E_ij - E_ji, i < j, that span the Lie algebra of O(d): (d (d-1)/2, d, d).
+
+    Example:
+        >>> skew_basis(2).tolist()
+        [[[0.0, 1.0], [-1.0, 0.0]]]
+    """
+    rows, columns = np.triu_indices(d, 1)
+    index = np.arange(len(rows))
+    skew = np.zeros((len(rows), d, d))
+    skew[index, rows, columns] = 1.0
+    skew[index, columns, rows] = -1.0
+    return skew
+
+
 def rotation_generators(point: Point) -> Point:
     """Generators of O(d), W -> W R, H -> R^T H, stacked: W A, -A H for A = E_ij - E_ji.
 
@@ -147,13 +162,8 @@ def rotation_generators(point: Point) -> Point:
         (1, 3, 2)
     """
     W, H = np.asarray(point.W), np.asarray(point.H)
-    d = W.shape[1]
-    rows, columns = np.triu_indices(d, 1)
-    index = np.arange(len(rows))
-    skew = np.zeros((len(rows), d, d))
-    skew[index, rows, columns] = 1.0
-    skew[index, columns, rows] = -1.0
-    bias = None if point.b is None else np.zeros((len(rows), len(np.asarray(point.b))))
+    skew = skew_basis(W.shape[1])
+    bias = None if point.b is None else np.zeros((len(skew), len(np.asarray(point.b))))
     return Point(W @ skew, -skew @ H, bias)
 
 

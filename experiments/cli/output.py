@@ -16,7 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from experiments.files import cache_folder, whole_file
+from experiments.files import cache_folder, write_whole
 
 SCHEMA = 1
 # Piped output has no width of its own.
@@ -73,18 +73,20 @@ def show(*parts: Any) -> None:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can carry it: NaN and infinity become None, arrays lists, enums names.
+    """A value as JSON can carry it: NaN is None, infinity its name, arrays lists, enums names.
 
     Example:
-        >>> plain({"a": float("nan"), "b": (1, 2.5)})
-        {'a': None, 'b': [1, 2.5]}
+        >>> plain({"a": float("nan"), "b": (1, 2.5), "c": -math.inf})
+        {'a': None, 'b': [1, 2.5], 'c': '-Infinity'}
     """
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        if math.isinf(value):
+            return "Infinity" if value > 0 else "-Infinity"
+        return None if math.isnan(value) else value
     if hasattr(value, "tolist"):
         return plain(value.tolist())
     if isinstance(value, Iterable):
@@ -118,8 +120,7 @@ def deliver(document: Mapping[str, Any], *, as_json: bool, out: Path | None) -> 
         return
     text = json.dumps(document, indent=2, allow_nan=False) + "\n"
     if out is not None:
-        with whole_file(out) as stream:
-            stream.write(text.encode())
+        write_whole(out, text.encode())
     if as_json:
         sys.stdout.write(text)
 

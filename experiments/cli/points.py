@@ -1,68 +1,91 @@
-"""Arrays in and out of .npz files: features to measure, points to judge, points found."""
+"""Points in and out of .npz files, with the settings of their model."""
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.cli.model import SETTINGS, read_general, settings_of, stored_inputs
 from experiments.cli.options import DECAY, DecayFlags, LossFlags, ModelInputs, SizeFlags
-from experiments.files import whole_file
 from experiments.losses import PARAMETERS, LossChoice
 
 POINT_SCHEMA = 1
+# What practice and theory call the same array.
+NAMES = {"features": "H", "classifier": "W", "bias": "b"}
+OTHER_NAMES = {**NAMES, **{theory: practice for practice, theory in NAMES.items()}}
 
 
-def read_arrays(path: Path, needed: Sequence[str], optional: Sequence[str]) -> dict[str, Any]:
-    """The named arrays of an .npz file, those that are there; other entries are never opened.
+def read_named(path: Path, needed: Sequence[str], optional: Sequence[str]) -> dict[str, Any]:
+    """The named arrays of an .npz file, under the names of practice or of theory.
+
+    The same network is features (N, d), classifier and bias, or H (d, N), W and b. Where the file
+    lacks one name, the other is taken.
 
     Raises:
-        InputError: no such file, not an .npz, a needed array missing, a damaged or pickled one.
+        InputError: as ``read_arrays``.
+    """
+    from experiments.arrays import read_arrays
+
+    wanted = (*needed, *optional)
+    there = read_arrays(path, (), {*wanted, *(OTHER_NAMES.get(name, name) for name in wanted)})
+    arrays = {}
+    for name in wanted:
+        other = OTHER_NAMES.get(name, name)
+        if name in there:
+            arrays[name] = there[name]
+        elif other in there:
+            arrays[name] = there[other].T if {name, other} == {"H", "features"} else there[other]
+        elif name in needed:
+            read_arrays(path, (name,))  # says what is missing
+    return arrays
+
+
+def read_features(path: Path, transposed: bool = False) -> dict[str, Any]:
+    """features (N, d), labels (N,), and where they are there classifier (K, d) and bias (K,).
+
+    A point as ``ufm solve --save`` writes it has counts instead of labels, and may have one column
+    sqrt(n_k) times the class mean for every class.
+
+    Args:
+        path: the .npz file.
+        transposed: whether features are stored as (d, N).
+
+    Raises:
+        InputError: as ``read_named``.
     """
     import numpy as np
 
     from ufm.errors import InputError
 
-    save = f"save it with numpy.savez({path.stem + '.npz'!r}, {needed[0]}=..., ...)"
-    if not path.exists():
-        raise InputError("Need an existing .npz file", path, "check the path")
-    if path.is_dir():
-        raise InputError("Need an .npz file", f"the folder {path}", "add the name of the file")
-    if not zipfile.is_zipfile(path):
-        raise InputError("Need an .npz file", f"{path}, which is not one", save)
-    arrays: dict[str, Any] = {}
-    with np.load(path, allow_pickle=False) as archive:
-        names = set(archive.files)
-        missing = [name for name in needed if name not in names]
-        if missing:
-            rule = f"Need an array named {missing[0]!r} in {path}"
-            raise InputError(rule, f"{', '.join(sorted(names)) or 'no arrays'}", save)
-        for name in [*needed, *(name for name in optional if name in names)]:
-            try:
-                value = archive[name]
-            except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-                rule = f"Need an undamaged array {name!r} in {path}"
-                raise InputError(rule, str(error).rstrip("."), "copy the file again") from None
-            except ValueError as error:
-                pickled = "pickle" in str(error)
-                rule = f"Need plain numbers in {name!r} of {path}, never pickled objects"
-                got = "an array of Python objects" if pickled else str(error).rstrip(".")
-                remedy = "save it as a numeric array; pickles can run code"
-                raise InputError(rule, got, remedy) from None
-            if not isinstance(value, np.ndarray):
-                raise InputError(f"Need {name!r} in {path} as a NumPy array", "raw bytes", save)
-            arrays[name] = value
-    return arrays
+    optional = ("classifier", "bias", "labels", "counts", "merged")
+    arrays = read_named(path, ("features",), optional)
+    if transposed:
+        arrays["features"] = arrays["features"].T
+    counts, merged = arrays.pop("counts", None), arrays.pop("merged", None)
+    if "labels" in arrays:
+        return arrays
+    if counts is None:
+        return read_named(path, ("features", "labels"), optional)  # says that it is missing
+    counts = _integer_counts(counts)
+    if merged is not None and merged.ndim == 0 and bool(merged):
+        if len(arrays["features"]) != len(counts):
+            got = f"{len(arrays['features'])} columns and {len(counts)} counts"
+            raise InputError(f"Need one merged column per class in {path}", got, "save it again")
+        means = arrays["features"] / np.sqrt(np.array(counts))[:, None]
+        arrays["features"] = np.repeat(means, counts, axis=0)
+    return {**arrays, "labels": np.repeat(np.arange(len(counts)), counts)}
 
 
 def save_point(path: Path, found: Any, inputs: ModelInputs) -> None:
-    """Write W, H, b and the settings of the model to an .npz file that appears whole or not.
+    """Write W, H, b and the settings of the model to an .npz file.
 
     H has one column per class (merged, sqrt(n_k) times the class mean) or one per sample.
     """
     import numpy as np
+
+    from experiments.arrays import write_arrays
 
     point, model = found.point.to_numpy(), found.original
     arrays: dict[str, Any] = {
@@ -70,16 +93,33 @@ def save_point(path: Path, found: Any, inputs: ModelInputs) -> None:
         "H": point.H,
         "counts": np.array(model.counts_tuple, dtype=np.int64),
         "merged": np.array(bool(found.model.merged)),
-        "loss": np.array(inputs.loss.spec),
         "lambda_W": np.array(float(inputs.lambda_w)),
         "lambda_H": np.array(float(inputs.lambda_h)),
         "schema": np.array(POINT_SCHEMA),
     }
-    arrays.update({name: np.array(value) for name, value in inputs.loss.parameters.items()})
+    arrays.update({name: np.array(value) for name, value in inputs.loss.record().items()})
     if point.b is not None:
         arrays.update({"b": point.b, "lambda_b": np.array(float(inputs.lambda_b or 0.0))})
-    with whole_file(path) as stream:
-        np.savez(stream, **arrays)
+    write_arrays(path, arrays)
+
+
+@dataclass(frozen=True)
+class PlainFlags:
+    """The flags of the plain model, which complete what a file does not say."""
+
+    size: SizeFlags
+    loss: LossFlags
+    decay: DecayFlags
+
+
+def read_for(path: Path, inputs: Any) -> tuple[Any, Any, Any]:
+    """The point of a file, the inputs of its model, and the model."""
+    if isinstance(inputs, PlainFlags):
+        point, resolved = read_point(path, inputs.size, inputs.loss, inputs.decay)
+        return point, resolved, resolved.build()
+    completed = stored_inputs(path, inputs)
+    model = completed.build()
+    return read_general(path, model), completed, model
 
 
 def read_point(
@@ -99,7 +139,12 @@ def read_point(
 
     settings = {name for names in PARAMETERS.values() for name in names}
     scalars = ("loss", "lambda_W", "lambda_H", "lambda_b", *sorted(settings))
-    arrays = read_arrays(path, ("W", "H"), ("b", "labels", "counts", *scalars))
+    told = read_named(path, (), (SETTINGS,))
+    if SETTINGS in told:
+        name = settings_of(told).get("model", "NAME")
+        rule = "A point of another model than the plain one is judged with --model"
+        raise InputError(rule, f"a point of {name}", f"add --model {name}")
+    arrays = read_named(path, ("W", "H"), ("b", "labels", "counts", "merged", "schema", *scalars))
     for name in ("W", "H", "b"):
         if name in arrays:
             _require_float64(name, arrays[name], 1 if name == "b" else 2)
@@ -198,10 +243,7 @@ def _counts_and_columns(
     if asked is not None:
         return asked, H
     if "counts" in arrays:
-        saved = arrays["counts"]
-        if saved.dtype.kind not in "iu" or saved.ndim != 1:
-            raise InputError("Need integer 'counts', one per class", f"{saved.dtype}", "fix them")
-        return tuple(int(count) for count in saved), H
+        return _integer_counts(arrays["counts"]), H
     if H.shape[1] != classes:
         raise InputError(
             f"Need labels, counts or -n for H with {H.shape[1]} columns and K={classes} classes",
@@ -210,3 +252,12 @@ def _counts_and_columns(
         )
     notes.append("one sample per class (assumed; -n, --counts)")
     return (1,) * classes, H
+
+
+def _integer_counts(saved: Any) -> tuple[int, ...]:
+    from ufm.errors import InputError
+
+    if saved.dtype.kind not in "iu" or saved.ndim != 1 or saved.min(initial=1) < 1:
+        got = f"{saved.dtype} of shape {saved.shape}"
+        raise InputError("Need positive integer 'counts', one per class", got, "fix them")
+    return tuple(int(count) for count in saved)

@@ -81,7 +81,7 @@ def specs(as_json: Json = False) -> None:
         "ufm sweep run threshold",
         "ufm sweep run my_sweep.toml --out my_sweep --max-failures 100",
         "ufm sweep run losses --workers 4",
-        "ufm sweep run low-dimension --cluster tcp://10.0.0.7:8786",
+        "ufm sweep run low-dimension --cluster tls://10.0.0.7:8786",
     )
 )
 def run(
@@ -111,12 +111,20 @@ def run(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", min=1, help="Compute in so many processes on this machine."),
+        typer.Option(
+            "--workers",
+            min=1,
+            help="Compute in so many processes on this machine, which nobody else can talk to.",
+        ),
     ] = None,
     cluster: Annotated[
         str | None,
         typer.Option(
-            "--cluster", metavar="tcp://HOST:PORT", help="Compute on the workers of this scheduler."
+            "--cluster",
+            metavar="tls://HOST:PORT",
+            help="Compute on the workers of this scheduler, which is trusted with your account: "
+            "over tcp:// whoever reaches it, or a worker, can run code as you; tls:// takes the "
+            "certificates in dask's configuration (docs/sweeps.md).",
         ),
     ] = None,
     max_failures: Annotated[
@@ -135,7 +143,7 @@ def run(
     # Read when NumPy loads: its threads would wait for the cores that the batches use.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     prepare()
-    from experiments.cli.sweep_output import require_package, status_record, status_table
+    from experiments.cli.sweep_status import require_package, status_record, status_table
     from experiments.sweep.run import run as compute
     from experiments.sweep.spec import read_spec
 
@@ -197,7 +205,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
 
     It only reads, so it may be asked while the sweep runs.
     """
-    from experiments.cli.sweep_output import open_store, status_record, status_table
+    from experiments.cli.sweep_status import open_store, status_record, status_table
 
     store = open_store(folder)
     record = status_record(store)
@@ -221,7 +229,7 @@ def export(
     ],
 ) -> None:
     """Write the whole table of a sweep to one file, for pandas, R, a spreadsheet or xarray."""
-    from experiments.cli.sweep_output import done_cells, open_store
+    from experiments.cli.sweep_status import done_cells, open_store
 
     store = open_store(folder)
     require_writable(file, "the table")
@@ -277,7 +285,7 @@ def figure(
         raise InputError(rule, file, "choose one of these endings")
     require_writable(file, "the figure")
     prepare()
-    from experiments.cli.sweep_output import done_cells, open_store
+    from experiments.cli.sweep_status import done_cells, open_store
 
     store = open_store(folder)
     rows = store.table()

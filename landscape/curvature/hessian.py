@@ -48,7 +48,7 @@ def dense_hessian(model: Model[Any], point: Any) -> NDArray[np.float64]:
         raise InputError(
             f"A dense Hessian holds at most {MAX_DENSE_SIZE:,} variables",
             f"{size:,} ({8 * size**2 / 2**30:,.1f} GiB)",
-            "use ufm.full_spectrum, landscape.inertia or landscape.lanczos",
+            "use ufm.full_spectrum, model.structure, or landscape.lanczos",
         )
     matrix = np.asarray(_dense(model, point))
     return 0.5 * (matrix + matrix.T)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,6 +23,7 @@ from scipy.integrate import LSODA
 
 from landscape.atlas.orbits import Permutation, matching
 from landscape.atlas.search import TOLERANCE
+from ufm.model import Model
 from ufm.plain.model import UFM
 from ufm.point import Point, flatten, unflatten, widened
 
@@ -55,7 +57,7 @@ class Descent:
     """Where a flow ended.
 
     Attributes:
-        point: the end, W (K, d), H (d, K), b; polished to ``search.TOLERANCE`` if it arrived.
+        point: the end; polished to ``search.TOLERANCE`` if it arrived.
         objective, gradient_norm: there.
         arrived: whether it ended at a critical point.
         rise: largest increase of the objective over a step; rounding, for a flow that goes down.
@@ -63,7 +65,7 @@ class Descent:
         time: of the flow.
     """
 
-    point: Point
+    point: Any
     objective: float
     gradient_norm: float
     arrived: bool
@@ -76,12 +78,12 @@ class Descent:
 class _Restricted:
     """The objective at ``origin`` + ``basis`` y."""
 
-    model: UFM
-    like: Point
+    model: Model[Any]
+    like: Any
     origin: Array
     basis: Array
 
-    def point(self, y: Array) -> Point:
+    def point(self, y: Array) -> Any:
         return unflatten(self.origin + self.basis @ y, self.like)
 
     def value_and_gradient(self, y: Array) -> tuple[float, Array]:
@@ -144,7 +146,7 @@ def leave(model: UFM, base: Point, move: Point) -> Descent:
     return descend(inside, displaced(base, move, step), basis)
 
 
-def descend(model: UFM, start: Point, basis: Array | None = None) -> Descent:
+def descend(model: Model[Any], start: Any, basis: Array | None = None) -> Descent:
     """Follow x' = -grad f from a point to its end.
 
     LSODA (Adams and BDF, switching) with the exact Jacobian; when Newton's method from the present
@@ -153,8 +155,8 @@ def descend(model: UFM, start: Point, basis: Array | None = None) -> Descent:
     Source: LSODA after Petzold (1983); Newton at the end is derived here.
 
     Args:
-        model: a merged UFM in the dimension of the start.
-        start: W (K, d), H (d, K), b (K,) or None.
+        model: any model small enough for dense Hessians.
+        start: a point of it.
         basis: orthonormal columns (P, q) of an invariant subspace that contains the start, in the
             coordinates of ``flatten``, from ``fixed_space``; None for the whole space.
 
@@ -169,7 +171,7 @@ def descend(model: UFM, start: Point, basis: Array | None = None) -> Descent:
         >>> end.arrived, abs(end.objective - model.minimiser().value) < 1e-12
         (True, True)
     """
-    start = start.to_numpy()
+    start = jax.tree.map(np.asarray, start)
     x = flatten(start)
     basis = np.eye(len(x)) if basis is None else basis
     inside = _Restricted(model, start, basis @ (basis.T @ x), basis)

@@ -12,7 +12,6 @@ import pytest
 
 from experiments.cli import main
 from experiments.cli.output import plain
-from experiments.files import whole_file
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("jax", "numpy", "scipy", "matplotlib", "sympy", "ufm", "landscape", "proofs_check")
@@ -157,12 +156,10 @@ def test_bad_input_is_one_line_and_exit_code_2(ufm, words, says):
 
 
 def test_an_unexpected_error_is_one_line_and_names_the_way_to_the_traceback(ufm, monkeypatch):
-    import landscape.solvers.solve
-
     def broken(*_: object, **__: object) -> None:
         raise KeyError("lost")
 
-    monkeypatch.setattr(landscape.solve, "solve", broken)
+    monkeypatch.setattr("landscape.solvers.solve.solve", broken)
     ran = ufm("solve -K 3")
     assert (ran.code, len(ran.err.splitlines())) == (70, 1)
     assert "KeyError" in ran.err
@@ -203,7 +200,7 @@ def test_the_module_runs_and_bad_input_has_no_traceback():
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_ctrl_c_is_answered_inside_compiled_code(tmp_path):
     program = (
-        "import os, signal, sys, threading, ufm, landscape.solve\n"
+        "import os, signal, sys, threading, ufm, landscape\n"
         "from experiments.cli import main\n"
         # A shell that starts the tests in the background has them ignore SIGINT, and so this.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -217,28 +214,9 @@ def test_ctrl_c_is_answered_inside_compiled_code(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_a_file_appears_whole_or_not_at_all(tmp_path, error):
-    path = tmp_path / "a.json"
-    path.write_text("old")
-
-    def fail_half_way() -> None:
-        with whole_file(path) as stream:
-            stream.write(b"half")
-            raise error
-
-    with pytest.raises(error):
-        fail_half_way()
-    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
-    assert path.read_text() == "old"
-    with whole_file(path) as stream:
-        stream.write(b"new")
-    assert path.read_text() == "new"
-
-
 def test_what_json_cannot_carry_becomes_null_or_plain():
     values = {"a": float("inf"), "b": np.array([1.0, np.nan]), "c": np.int64(3), "d": Path("x")}
-    assert plain(values) == {"a": None, "b": [1.0, None], "c": 3, "d": "x"}
+    assert plain(values) == {"a": "Infinity", "b": [1.0, None], "c": 3, "d": "x"}
 
 
 def test_every_command_has_help_with_an_example(ufm):

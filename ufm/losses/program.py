@@ -202,8 +202,8 @@ def _require_float64(closed: core.ClosedJaxpr, name: str) -> None:
                 "write it with jnp",
             )
         for variable in (*equation.outvars, *equation.invars):
-            dtype = getattr(variable.aval, "dtype", None)
-            if dtype is not None and _narrow(dtype):
+            dtype = getattr(variable.aval, "dtype", jnp.int32)
+            if _narrow(dtype):
                 made = f"{dtype} in `{equation.primitive.name}` ({place})"
                 raise InputError(rule, made, remedy)
             if isinstance(variable, core.Literal) and _rounded(variable.val):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from ufm.answers import Certificate, Code, Minimiser
+from ufm.decay import penalty
 from ufm.errors import require_count, require_decay
 from ufm.frames import simplex_etf
 from ufm.losses import CrossEntropy
@@ -107,9 +108,9 @@ class FixedClassifier(Model[Features]):
             Z = Z + point.b[:, None]
         labels = np.repeat(np.arange(self.num_classes), self.n)
         value = column_losses(self.loss, Z, labels).mean()
-        value += 0.5 * self.lambda_H * (point.H**2).sum()
+        value += penalty(self.lambda_H, (point.H**2).sum())
         if point.b is not None and self.lambda_b is not None:
-            value += 0.5 * self.lambda_b * (point.b**2).sum()
+            value += penalty(self.lambda_b, (point.b**2).sum())
         return value
 
     def random_point(self, key: Any, scale: float = 1.0) -> Features:

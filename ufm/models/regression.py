@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ufm.answers import Minimiser, Restriction
+from ufm.decay import penalty
 from ufm.errors import InputError, require_count, require_decay
 from ufm.model import Model
 from ufm.point import Point, gaussian, rotation_generators, row_space_of_start
@@ -47,7 +48,7 @@ class Regression(Model[Point]):
         """f at a point; shapes W (n, d), H (d, M), b (n,)."""
         M = self.targets.shape[1]
         fit = ((point.logits() - self.targets) ** 2).sum() + self.lambda_H * (point.H**2).sum()
-        return 0.5 * fit / M + 0.5 * self.lambda_W * (point.W**2).sum()
+        return 0.5 * fit / M + penalty(self.lambda_W, (point.W**2).sum())
 
     def random_point(self, key: Any, scale: float = 1.0) -> Point:
         """W, H and b with independent N(0, scale^2) entries."""

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from ufm.decay import penalty
 from ufm.errors import InputError
 from ufm.losses.columns import column_losses
 from ufm.model import Model
@@ -153,10 +154,10 @@ class Symmetric(Model[Point]):
         losses = column_losses(self.base.loss, Z, self.first)
         value = (self.weights * losses).sum()
         norms = self._takes_part
-        value += 0.5 * self.base.lambda_W * (norms * point.W**2).sum()
-        value += 0.5 * self.base.lambda_H * (norms * point.H.T**2).sum()
+        value += penalty(self.base.lambda_W, (norms * point.W**2).sum())
+        value += penalty(self.base.lambda_H, (norms * point.H.T**2).sum())
         if point.b is not None:
-            value += 0.5 * self.base.lambda_b * (point.b**2).sum()
+            value += penalty(self.base.lambda_b, (point.b**2).sum())
         return value
 
     @property

@@ -1,4 +1,4 @@
-"""The unconstrained feature model: the one place where 1/N and lambda/2 are written."""
+"""The unconstrained feature model: the one place where 1/N is written."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ufm.answers import Certificate, Direction, Merge, Minimiser, Restriction, Structure
+from ufm.decay import penalty
 from ufm.errors import InputError, require_count, require_decay
 from ufm.losses.columns import column_losses
 from ufm.losses.loss import Fact, Loss
@@ -186,10 +187,10 @@ class UFM(Model[Point]):
     def objective_of_losses(self, point: Point, losses: Any) -> Any:
         """The objective from the losses of the columns."""
         value = (self.column_weights * losses).sum()
-        value += 0.5 * self.lambda_W * (point.W**2).sum()
-        value += 0.5 * self.lambda_H * (point.H**2).sum()
+        value += penalty(self.lambda_W, (point.W**2).sum())
+        value += penalty(self.lambda_H, (point.H**2).sum())
         if point.b is not None:
-            value += 0.5 * self.lambda_b * (point.b**2).sum()
+            value += penalty(self.lambda_b, (point.b**2).sum())
         return value
 
     def random_point(self, key: Any, scale: float = 1.0) -> Point:
@@ -289,6 +290,10 @@ class UFM(Model[Point]):
     def escape(self, point: Point) -> Direction | None:
         """The eigenvector of most negative curvature outside the row space, or None."""
         return outside_row_space(self, point)
+
+    def as_plain(self) -> UFM:
+        """Itself."""
+        return self
 
     def columns(self) -> dict[str, Any]:
         """Loss, K, d, counts, decays and c."""

@@ -216,7 +216,7 @@ def _range_levels(parts: Reduced) -> list[tuple[float, int, str]]:
         raise InputError(
             f"A dense range block holds at most {MAX_DENSE:,} variables",
             f"{data.size:,} ({8 * data.size**2 / 2**30:.1f} GiB)",
-            "use landscape.inertia, which factorises instead of diagonalising",
+            "use model.structure, which factorises instead of diagonalising",
         )
     return [(x, 1, "range") for x in np.linalg.eigvalsh(group_block(data))]
 

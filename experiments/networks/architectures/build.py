@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 
+from experiments.nearest import unknown
 from experiments.networks.architectures.convnet import ConvNet
 from experiments.networks.architectures.head import Head, fixed_etf_head, linear_head
 from experiments.networks.architectures.mlp import MLP
 from experiments.networks.architectures.network import PRECISIONS, Network
 from experiments.networks.architectures.resnet import CHANNELS, ResNet18
+from experiments.networks.options import ArchitectureOptions
 from ufm.errors import InputError, require_count, require_positive
 
 # Name -> (depth by default, size at width 1): hidden layers of 256; stages of 16, 32, ... channels;
@@ -23,7 +24,7 @@ FEATURES = ("linear", "relu")
 
 
 @dataclass(frozen=True)
-class Architecture:
+class Architecture(ArchitectureOptions):
     """Which feature extractor, how wide and how deep.
 
     Args:
@@ -40,16 +41,9 @@ class Architecture:
         (16, 32, 64, 128)
     """
 
-    name: str = "mlp"
-    width: float = 1.0
-    depth: int | None = None
-    features: str = "linear"
-
     def __post_init__(self) -> None:
         if self.name not in ARCHITECTURES:
-            closest = difflib.get_close_matches(self.name, ARCHITECTURES, n=1, cutoff=0.0)[0]
-            remedy = f"did you mean {closest}? There are {', '.join(ARCHITECTURES)}"
-            raise InputError("Need the name of an architecture", repr(self.name), remedy)
+            raise unknown(self.name, ARCHITECTURES, "architecture")
         require_positive(self.width, "width", "use a multiplier such as 0.5")
         if self.depth is not None:
             require_count(self.depth, "depth", 1, "use one layer or more")

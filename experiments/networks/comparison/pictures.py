@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from experiments.networks.comparison.curves import curves, label_of
+from experiments.networks.comparison.deviations import Held, draw_against_theory
 from experiments.networks.comparison.likeness import likeness
+from experiments.networks.comparison.maps import heat_map, layer_map, likeness_map
 from experiments.networks.comparison.plan import Cell
 from experiments.networks.comparison.table import rows, summaries
-from experiments.networks.drawing.against_theory import Row, draw_against_theory
-from experiments.networks.drawing.curves import curves, label_of
-from experiments.networks.drawing.maps import heat_map, layer_map, likeness_map
-from experiments.networks.runs import Run
-from experiments.networks.theory.runs import run_against_theory
+from experiments.networks.runs import Run, run_against_theory
 from experiments.report.figures import Drawing, Picture, picture
 
 # Numbers that are shares and read best as percentages.
@@ -66,7 +65,7 @@ def pictures(
             say(f"figure: {name}")
             suffix = f" Width {width:g}." if len({c.width for c in runs}) > 1 else ""
             made.append(picture(name, title, caption + suffix, drawings))
-    for maker in (_theory, _heat_maps, _likenesses, _layers):
+    for maker in (_theory, _heat_maps, _likenesses, layers):
         found = maker(runs)
         if found is not None:
             say(f"figure: {found.name}")
@@ -101,7 +100,7 @@ def _curve(grouped: Mapping[str, Sequence[Run]], name: str, first: bool) -> Draw
 
 def _theory(runs: Mapping[Cell, Run]) -> Picture | None:
     shown = [
-        Row(f"width {cell.width:g}", cell.loss.label, run_against_theory(run))
+        Held(f"width {cell.width:g}", cell.loss.label, run_against_theory(run))
         for cell, run in runs.items()
         if cell.seed == min(c.seed for c in runs)
     ]
@@ -116,7 +115,7 @@ def _theory(runs: Mapping[Cell, Run]) -> Picture | None:
     )
 
 
-def theory_size(shown: Sequence[Row]) -> tuple[float, float]:
+def theory_size(shown: Sequence[Held]) -> tuple[float, float]:
     """Inches of ``draw_against_theory`` for so many rows and groups.
 
     Example:
@@ -170,14 +169,14 @@ def _likenesses(runs: Mapping[Cell, Run]) -> Picture | None:
     )
 
 
-def _layers(runs: Mapping[Cell, Run]) -> Picture | None:
+def layers(runs: Mapping[Cell, Run]) -> Picture | None:
+    """Similarity of the layers of one network of every objective, None where there is none."""
     width = _middle([cell.width for cell in runs])
     first: dict[str, Run] = {}
     for cell, run in runs.items():
         if cell.width == width and run.assessment is not None and run.assessment.answers:
             first.setdefault(cell.loss.label, run)
-    chosen = list(first.items())[:3]
-    if not chosen:
+    if not first:
         return None
 
     def drawing(label: str, run: Run) -> Drawing:
@@ -189,13 +188,13 @@ def _layers(runs: Mapping[Cell, Run]) -> Picture | None:
             ax.set_title(label)
             return ax
 
-        return label.split("(")[0], f"CKA between the layers trained with {label}", draw
+        return label, f"CKA between the layers trained with {label}", draw
 
     return picture(
         "layers",
         "Similarity of the layers",
         "Debiased linear CKA between the layers of one network on test images.",
-        [drawing(label, run) for label, run in chosen],
+        [drawing(label, run) for label, run in first.items()],
     )
 
 

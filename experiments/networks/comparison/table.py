@@ -7,12 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-from scipy.stats import permutation_test
 
 from experiments.networks.comparison.plan import Cell
 from experiments.networks.measures.significance import (
-    MAX_EXACT,
     Interval,
     paired_bootstrap,
     sign_flip_test,
@@ -20,6 +17,9 @@ from experiments.networks.measures.significance import (
 from experiments.networks.runs import Run
 from experiments.networks.training import Outcome
 from ufm.errors import InputError
+
+# Of the statements about differences: the chance of any false one among all contrasts.
+LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -150,26 +150,12 @@ def contrasts(table: Sequence[Row], name: str) -> tuple[Contrast, ...]:
             continue
         differences = np.array([values[first][at] - values[second][at] for at in shared])
         interval = paired_bootstrap(differences, seed=0)
-        found.append((first, second, interval, _symmetry_test(differences), len(shared)))
+        found.append((first, second, interval, sign_flip_test(differences), len(shared)))
     adjusted = holm([item[3] for item in found])
     return tuple(
         Contrast(first, second, interval, p_value, p, num)
         for (first, second, interval, p_value, num), p in zip(found, adjusted, strict=True)
     )
-
-
-def _symmetry_test(differences: npt.NDArray[np.float64]) -> float:
-    """The sign-flip test, exact for few differences, else by 99,999 random patterns of signs."""
-    if len(differences) <= MAX_EXACT:
-        return sign_flip_test(differences)
-    found = permutation_test(
-        (differences,),
-        lambda x, axis: np.sum(x, axis=axis),
-        permutation_type="samples",
-        n_resamples=99_999,
-        rng=np.random.default_rng(0),
-    )
-    return float(found.pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -190,7 +176,19 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def statement(found: Sequence[Contrast], what: str, level: float = 0.05) -> str:
+def least_p_value(found: Sequence[Contrast]) -> float:
+    """The least that the sign-flip test can reach with so many pairs, after Holm's correction.
+
+    Example:
+        >>> least_p_value([])
+        1.0
+    """
+    if not found:
+        return 1.0
+    return min(1.0, len(found) * 2.0 ** (1 - max(c.num for c in found)))
+
+
+def statement(found: Sequence[Contrast], what: str, level: float = LEVEL) -> str:
     """What the contrasts say, in a sentence or two.
 
     Example:
@@ -212,10 +210,10 @@ def statement(found: Sequence[Contrast], what: str, level: float = 0.05) -> str:
         text = f"{len(clear)} of {len(found)} pairs of objectives differ significantly in {what} "
         return f"{text}({test}): {named}; {size}."
     text = f"None of {len(found)} pairs of objectives differs significantly in {what} ({test}); "
-    least = len(found) * 2.0 ** (1 - max(c.num for c in found))
+    least = least_p_value(found)
     note = (
         f" With {max(c.num for c in found)} pairs of runs no p-value can fall below "
-        f"{min(1.0, least):.2g} after the correction, so the test could not have told: run more "
+        f"{least:.2g} after the correction, so the test could not have told: run more "
         "seeds."
         if least >= level
         else ""

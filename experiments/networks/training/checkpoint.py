@@ -1,7 +1,7 @@
 """A tree of arrays in a folder, exact to the bit, in files of at most 15 MiB.
 
     checkpoint.json       whose it is, records, and where every array lies; replaced at once
-    part-<digest>.bin     the arrays' bytes one after another, cut into parts named by content
+    part-<digest>.bin     the arrays as Equinox serialises them, cut into parts named by content
     lock                  held (flock) while a process trains
 
 Nothing is pickled, so reading a folder from elsewhere runs no code. A kill at any instant leaves
@@ -13,54 +13,33 @@ parameters, takes six. Rounding them to fit into one would not resume exactly.
 
 from __future__ import annotations
 
-import fcntl
-import json
+import io
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from experiments.files import accessible, fingerprint, write_whole
+from experiments.files import (
+    accessible,
+    fingerprint,
+    read_record,
+    read_whole,
+    write_record,
+    write_whole,
+)
 from ufm.errors import InputError
 
-MANIFEST, LOCK = "checkpoint.json", "lock"
-CHECKSUM = "checksum"
+MANIFEST = "checkpoint.json"
 PART_BYTES = 15 * 2**20
-# Ours to remove: a part, or what a kill inside write_whole leaves behind.
-OURS = re.compile(r"part-[0-9a-f]{16}\.bin|\.(part-[0-9a-f]{16}\.bin|checkpoint\.json)\.\w{8}")
+PART = re.compile(r"part-[0-9a-f]{16}\.bin")
 
 WRITABLE = ("Need a folder that checkpoints can be written to", "make room, or choose another one")
 READABLE = ("Need a checkpoint that can be read", "give access to it, or train anew elsewhere")
 DAMAGED = "train anew in another folder, or restore this one"
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other training processes out of the folder, which is made if need be.
-
-    Raises:
-        InputError: another process trains there, or the folder cannot be written to.
-
-    Example:
-        >>> import tempfile
-        >>> with locked(Path(tempfile.mkdtemp()) / "run") as nothing:
-        ...     nothing
-    """
-    with accessible(folder, *WRITABLE):
-        folder.mkdir(parents=True, exist_ok=True)
-        stream = (folder / LOCK).open("ab")
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            remedy = "wait for it, or choose another folder"
-            raise InputError("Another process trains in this folder", folder, remedy) from error
-        yield
 
 
 def has_checkpoint(folder: Path) -> bool:
@@ -85,26 +64,25 @@ def save_checkpoint(folder: Path, key: str, tree: Any, about: Mapping[str, Any])
     Raises:
         InputError: the folder cannot be written to.
     """
-    leaves = [(path, np.asarray(leaf)) for path, leaf in _leaves(tree)]
-    # One machine's bytes on another: stated with the type, '<f4' for float32.
-    content = b"".join(_little(array).tobytes() for _, array in leaves)
+    stream = io.BytesIO()
+    eqx.tree_serialise_leaves(stream, tree)
+    content = stream.getvalue()
     cut = [content[i : i + PART_BYTES] for i in range(0, len(content), PART_BYTES)]
     parts = [(_part_name(key, part), part) for part in cut]
     names = [name for name, _ in parts]
     manifest = {
         "key": key,
         "about": dict(about),
-        "arrays": [[path, _little(array).dtype.str, list(array.shape)] for path, array in leaves],
+        "arrays": _arrays(tree),
         "parts": names,
     }
     with accessible(folder, *WRITABLE):
         for name, part in parts:
             if not (folder / name).exists():
                 write_whole(folder / name, part)
-        text = json.dumps({**manifest, CHECKSUM: _checksum(manifest)}, indent=1)
-        write_whole(folder / MANIFEST, text.encode())
+        write_record(folder / MANIFEST, manifest)
         for path in folder.iterdir():
-            if OURS.fullmatch(path.name) and path.name not in names:
+            if PART.fullmatch(path.name) and path.name not in names:
                 path.unlink(missing_ok=True)
 
 
@@ -124,7 +102,7 @@ def load_checkpoint(folder: Path, key: str, template: Any) -> tuple[Any, dict[st
         >>> folder, tree = Path(tempfile.mkdtemp()), {"W": np.array([[1.0, 2.0]], np.float32)}
         >>> save_checkpoint(folder, "5eed", tree, {"epoch": 3})
         >>> load_checkpoint(folder, "5eed", tree)
-        ({'W': Array([[1., 2.]], dtype=float32)}, {'epoch': 3})
+        ({'W': array([[1., 2.]], dtype=float32)}, {'epoch': 3})
     """
     manifest = _read_manifest(folder)
     if manifest["key"] != key:
@@ -132,59 +110,40 @@ def load_checkpoint(folder: Path, key: str, template: Any) -> tuple[Any, dict[st
         remedy = "choose another folder, or the settings and data that it was made with"
         raise InputError("The checkpoint belongs to another run", got, remedy)
     content = b"".join(_read_part(folder, key, name) for name in manifest["parts"])
-    wanted = [
-        [path, _little(np.asarray(leaf)).dtype.str, list(np.shape(leaf))]
-        for path, leaf in _leaves(template)
-    ]
-    if wanted != manifest["arrays"]:
+    # Equinox compares types and shapes, but not names.
+    if _arrays(template) != manifest["arrays"]:
         got = f"{folder} with {len(manifest['arrays'])} arrays"
         raise InputError(
             "The checkpoint has another network's arrays", got, "choose another folder"
         )
-    leaves, at = [], 0
-    for _, dtype, shape in wanted:
-        array = np.frombuffer(content, np.dtype(dtype), int(np.prod(shape)), at).reshape(shape)
-        leaves.append(jnp.array(array.astype(array.dtype.newbyteorder("="))))
-        at += array.nbytes
-    return jax.tree.unflatten(jax.tree.structure(template), leaves), manifest["about"]
+    return eqx.tree_deserialise_leaves(io.BytesIO(content), template), manifest["about"]
 
 
-def _leaves(tree: Any) -> list[tuple[str, Any]]:
+def _arrays(tree: Any) -> list[list[Any]]:
+    """Name, type and shape of every array."""
     flat = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return [(jax.tree_util.keystr(path), leaf) for path, leaf in flat]
-
-
-def _little(array: Any) -> Any:
-    return array.astype(array.dtype.newbyteorder("<"), copy=False)
+    leaves = [(jax.tree_util.keystr(path), np.asarray(leaf)) for path, leaf in flat]
+    return [[path, array.dtype.name, list(array.shape)] for path, array in leaves]
 
 
 def _part_name(key: str, part: bytes) -> str:
     return f"part-{fingerprint(part, key)}.bin"
 
 
-def _checksum(manifest: Mapping[str, Any]) -> str:
-    return fingerprint(json.dumps(manifest, sort_keys=True).encode(), MANIFEST)
-
-
 def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / MANIFEST
-    with accessible(path, *READABLE):
-        text = path.read_bytes()
-    try:
-        manifest = json.loads(text)
-        checksum = manifest.pop(CHECKSUM)
-        sound = checksum == _checksum(manifest)
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        sound = False
-    if not sound:
-        raise InputError("A checkpoint is damaged, or is none", path, DAMAGED)
-    return dict(manifest)
+    with accessible(folder / MANIFEST, *READABLE):
+        manifest = read_record(folder / MANIFEST)
+    names = manifest.get("parts")
+    ours = isinstance(names, list) and all(PART.fullmatch(str(name)) for name in names)
+    if not (ours and {"key", "about", "arrays"} <= manifest.keys()):
+        raise InputError("Need the manifest of a checkpoint", folder / MANIFEST, DAMAGED)
+    return manifest
 
 
 def _read_part(folder: Path, key: str, name: str) -> bytes:
     path = folder / name
     with accessible(path, *READABLE):
-        part = path.read_bytes()
+        part = read_whole(path, PART_BYTES)
     if _part_name(key, part) != name:
         raise InputError("A part of a checkpoint is damaged", path, DAMAGED)
     return part
