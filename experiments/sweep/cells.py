@@ -221,7 +221,7 @@ def _require_domain(cells: Cells) -> None:
     for name in ("lambda_W", "lambda_H", "lambda_b"):
         bad = np.flatnonzero((column[name] > 0) & ((column[name] < low) | (column[name] > high)))
         if len(bad):
-            rule = f"Need {name} between {low:g} and {high:g} in every cell"
+            rule = f"Need {name} from {low:g} to {high:g} in every cell"
             got = f"{column[name][bad[0]]} in cell {bad[0]}"
             raise InputError(rule, got, SOME_DECAY)
     for i in np.unique(cells.which, return_index=True)[1]:
