@@ -56,7 +56,7 @@ def test_claims_are_complete_and_told_apart():
         assert "\\\\" not in claim.latex
         assert claim.literature in {"proved", "recalled", "derived here", "open", "refuted"}
         assert claim.holds == (claim.literature != "refuted")
-        assert claim.tolerance_source
+        assert claim.tolerance.reason
         assert claim.tier in {"T0", "T1"}
 
 

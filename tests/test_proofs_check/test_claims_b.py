@@ -69,7 +69,7 @@ def test_texts_are_complete(claim: Claim) -> None:
     assert claim.latex
     assert "$" not in claim.latex
     assert "\\\\lambda" not in claim.latex
-    assert claim.tolerance_source
+    assert claim.tolerance.reason
     assert claim.mutant.text
 
 
