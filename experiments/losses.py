@@ -136,8 +136,10 @@ def load_module(place: str) -> ModuleType:
     sys.path.insert(0, folder)
     try:
         return _executed(path, path.read_bytes()) if is_file else importlib.import_module(place)
-    except (Exception, SystemExit) as error:
-        message = f"{type(error).__name__}: {error}".rstrip(". ")
+    except (Exception, SystemExit, GeneratorExit) as error:
+        from proofs_check.source import raised
+
+        message = raised(error, path if is_file else None)
         rule = f"Need {place} to import without an error"
         raise InputError(rule, message, "run it with python to see where") from error
     finally:

@@ -12,12 +12,11 @@ import numpy as np
 
 from landscape.curvature.count import CurvatureCount, count_curvature
 from landscape.curvature.escape import Escape, escape_direction
-from landscape.curvature.operators import FLOAT64_REMEDY, require_x64
+from landscape.curvature.operators import require_x64
 from landscape.solvers.solve import solve
-from ufm.errors import InputError
+from ufm.answers import Certificate
 from ufm.model import Model, norm
-from ufm.plain.certificate import Certificate
-from ufm.plain.model import UFM
+from ufm.point import length
 
 # A point is critical when |g| <= this times (typical curvature) max(1, |x|): a Newton step then
 # moves it by about 1e-6 of its size, and blocks at the point are blocks at the solution.
@@ -85,12 +84,12 @@ class Verdict:
         return escape_direction(self.model, self.point, self.count.smallest)
 
 
-def verdict(model: Model, point: Any, *, restarts: int = 0, key: Any = None) -> Verdict:
+def verdict(model: Model[Any], point: Any, *, restarts: int = 0, key: Any = None) -> Verdict:
     """Judge a point: strict saddle, Morse-Bott minimum or neither; global or not.
 
     Args:
         model: any model.
-        point: a point of it; for a UFM in merged or full columns. Float64.
+        point: a point of it, or of its merged model. Float64.
         restarts: random descents to try for a lower point when nothing else decides globality.
         key: random key of the restarts.
 
@@ -109,7 +108,8 @@ def verdict(model: Model, point: Any, *, restarts: int = 0, key: Any = None) -> 
         >>> verdict(model, model.origin()).curvature.name
         'STRICT_SADDLE'
     """
-    model, point = _validated(model, point)
+    require_x64()
+    model, point = model.checked(point)
     objective, gradient = jax.tree.map(np.asarray, model.value_and_gradient(point))
     gradient_norm, value = float(norm(gradient)), float(objective)
     count = count_curvature(model, point, gradient_norm)
@@ -135,37 +135,6 @@ def verdict(model: Model, point: Any, *, restarts: int = 0, key: Any = None) -> 
     )
 
 
-def _validated(model: Model, point: Any) -> tuple[Model, Any]:
-    require_x64()
-    for leaf in jax.tree.leaves(point):
-        if np.asarray(leaf).dtype != np.float64:
-            raise InputError("A verdict needs float64", np.asarray(leaf).dtype, FLOAT64_REMEDY)
-        if not np.all(np.isfinite(leaf)):
-            raise InputError("A verdict needs finite arrays", "NaN or inf", "check the point")
-    point = jax.tree.map(np.asarray, point)
-    if not isinstance(model, UFM):
-        return model, point
-    K, d = model.num_classes, model.d
-    columns = point.H.shape[1] if np.ndim(point.H) == 2 else -1
-    allowed = {K, model.num_columns}
-    bias_ok = (point.b is None) == (model.lambda_b is None)
-    bias_ok = bias_ok and (point.b is None or np.shape(point.b) == (K,))
-    if (
-        np.shape(point.W) != (K, d)
-        or np.shape(point.H) != (d, columns)
-        or (columns not in allowed or not bias_ok)
-    ):
-        got = ", ".join(
-            f"{name} {np.shape(leaf)}"
-            for name, leaf in zip("WHb", point, strict=True)
-            if leaf is not None
-        )
-        rule = f"Need W ({K}, {d}), H ({d}, {model.num_columns}) or merged ({d}, {K})"
-        rule += ", no bias" if model.lambda_b is None else f", b ({K},)"
-        raise InputError(rule, got, "check K, d, counts and the bias setting")
-    return (model.as_merged(point)[0] if columns == K else model), point
-
-
 def judge_curvature(
     count: CurvatureCount, gradient_norm: float, point: Any
 ) -> tuple[Curvature, str, float | None]:
@@ -176,8 +145,7 @@ def judge_curvature(
         gradient_norm: at the point.
         point: for its length only.
     """
-    length = float(np.sqrt(sum(np.sum(np.square(leaf)) for leaf in jax.tree.leaves(point))))
-    bound = CRITICAL * count.typical * max(1.0, length)
+    bound = CRITICAL * count.typical * max(1.0, length(point))
     if gradient_norm > bound:
         reason = f"gradient norm {gradient_norm:.3g} > {bound:.3g} = 1e-6 curvature max(1, |x|)"
         return Curvature.NOT_CRITICAL, reason, None
@@ -193,7 +161,7 @@ def judge_curvature(
         )
     expected = count.predicted_nullity
     if expected is None:
-        return Curvature.UNDECIDED, "the symmetry orbit is too large to rank", None
+        return Curvature.UNDECIDED, "the dimension of the symmetry orbit is not known", None
     if count.nullity == expected:
         reason = f"index 0, nullity {expected} = dimension of the symmetry orbit"
         return Curvature.MORSE_BOTT_MINIMUM, reason, count.smallest_positive
@@ -207,7 +175,7 @@ def judge_curvature(
 
 
 def _globality(
-    model: Model,
+    model: Model[Any],
     point: Any,
     value: float,
     curvature: Curvature,
@@ -238,9 +206,10 @@ def _globality(
         lower, lower_value = escape.descend(model, point, value)
         if lower_value < value:
             reason = "the objective falls along the escape direction"
-            if isinstance(model, UFM):
-                merged, mean = model.as_merged(lower)
-                height = float(merged.objective(mean))
+            merge = model.merge()
+            if merge is not None:
+                mean = merge.reduce(lower)
+                height = float(merge.model.objective(mean))
                 if height < value:  # always so for convex losses, by Jensen's inequality
                     lower, lower_value = mean, height
             return Globality.NOT_GLOBAL, reason, lower, lower_value

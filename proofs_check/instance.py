@@ -106,7 +106,7 @@ class Specimen(Instance, Generic[M, P]):
 
     def number(self, name: str) -> Any:
         """A number of the model, or of its loss."""
-        return number_of(self.model, name)
+        return number_of(self.model, self.columns, name)
 
     @cached_property
     def merged(self) -> Any:

@@ -33,7 +33,7 @@ def check_claim(
         claim: the claim.
         quick: a smaller region.
         loss: only specimens of this loss (e.g. "ce", "focal"); the others are counted.
-        model: only specimens of this model (e.g. "ufm", "regression"); the others are counted.
+        model: only specimens of this model (e.g. "plain", "regression"); the others are counted.
         progress: called with a line for each specimen.
 
     Returns:

@@ -41,6 +41,7 @@ _SHAPES: tuple[tuple[int, tuple[int, ...], int, int, float | None], ...] = (
     (4, (3, 2, 4, 1), 3, 6, None),
     (4, (2, 2, 2, 2), 3, 5, 0.0),
     (4, (3, 1, 2, 2), 3, 5, 0.03),
+    (4, (2, 2, 2, 2), 4, 4, None),
 )
 SEEDS = 4
 # Sizes of random starts, in turn: large ones end at high ranks, small ones near the origin.
@@ -151,7 +152,7 @@ def minimiser_specimens(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     return tuple(found)
 
 
-def minima_of(*models: Model) -> Region:
+def minima_of(*models: Model[Any]) -> Region:
     """Minima of any models, by descent from random starts of two sizes.
 
     Example:

@@ -31,6 +31,17 @@ FOREIGN = {
     "experiments": set[str](),
 }
 
+# The floors of experiments/networks: what each folder may import of the others.
+NETWORKS = "experiments.networks"
+GROUND = {"architectures", "data", "measures"}
+FLOORS = {
+    **{folder: {folder} for folder in GROUND},
+    "theory": {"measures", "theory"},
+    "training": GROUND | {"training"},
+    "runs": GROUND | {"theory", "training", "runs"},
+    "comparison": GROUND | {"theory", "training", "runs", "comparison"},
+}
+
 LONGEST_FILE = 450
 VAGUE_NAMES = {"utils", "util", "misc", "common", "helpers", "helper"}
 
@@ -77,6 +88,18 @@ def arrows(path: PurePosixPath, source: str) -> Iterator[str]:
             yield f"{path}:{line} imports {module}: {room} must not import {top}"
         if top in FOREIGN[room]:
             yield f"{path}:{line} imports {module}: not in {room}"
+
+
+def floors(path: PurePosixPath, source: str) -> Iterator[str]:
+    """Folders of networks import downwards only; theory needs no network, so it has no training."""
+    inside = NETWORKS.split(".")
+    if list(path.parts[:2]) != inside or len(path.parts) < 4:
+        return
+    folder = path.parts[2]
+    for line, module in imported_modules(path, source):
+        words = module.split(".")
+        if words[:2] == inside and len(words) > 2 and words[2] not in FLOORS.get(folder, set()):
+            yield f"{path}:{line} imports {module}: {folder} must not import {words[2]}"
 
 
 def no_assert(path: PurePosixPath, source: str) -> Iterator[str]:
@@ -145,7 +168,7 @@ def no_machine_path(path: PurePosixPath, source: str) -> Iterator[str]:
             yield f"{path}:{number} has the machine path {match[0]}"
 
 
-SHIPPED_RULES: tuple[Rule, ...] = (arrows, no_assert, docstrings)
+SHIPPED_RULES: tuple[Rule, ...] = (arrows, floors, no_assert, docstrings)
 PYTHON_RULES: tuple[Rule, ...] = (length, telling_name)
 TEXT_RULES: tuple[Rule, ...] = (no_machine_path,)
 
@@ -211,6 +234,9 @@ BROKEN = [
     (arrows, "ufm/a.py", "import matplotlib.pyplot as plt", "not in ufm"),
     (arrows, "ufm/a.py", "from time import monotonic", "not in ufm"),
     (arrows, "proofs_check/a.py", "import jinja2", "not in proofs_check"),
+    (floors, "experiments/networks/runs/a.py", "from ..comparison import b", "import comparison"),
+    (floors, "experiments/networks/theory/a.py", f"import {NETWORKS}.training", "import training"),
+    (floors, "experiments/networks/new/a.py", f"from {NETWORKS}.data import b", "new must not"),
     (no_assert, "ufm/a.py", "def f(x):\n    assert x", "ufm/a.py:2 asserts"),
     (docstrings, "ufm/a.py", "x = 1", "ufm/a.py:1 has no docstring"),
     (docstrings, "ufm/a.py", DOC + "def f(): ...", "f has no docstring"),
@@ -229,6 +255,8 @@ KEPT = [
     (arrows, "ufm/losses/a.py", "from ..frames import etf\nfrom . import b\nimport jax"),
     (arrows, "landscape/plots/a.py", "import matplotlib\nimport ufm.model\nfrom .. import solve"),
     (arrows, "experiments/a.py", "import ufm, landscape, proofs_check, jinja2, time"),
+    (floors, "experiments/networks/runs/a.py", f"from {NETWORKS}.theory import b\nimport jax"),
+    (floors, "experiments/cli/a.py", f"from {NETWORKS}.comparison import b"),
     (no_assert, "ufm/a.py", "def f(x):\n    if not x:\n        raise ValueError('assert')"),
     (docstrings, "ufm/a.py", DOC + "def _f(): ..."),
     (docstrings, "ufm/a.py", DOC + f"class A(B):\n    {DOC}\n    def f(self): ..."),

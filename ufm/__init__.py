@@ -12,59 +12,113 @@ import jax
 if os.environ.get("UFM_ENABLE_X64", "1") != "0":
     jax.config.update("jax_enable_x64", True)
 
-from ufm.collapse import Collapse, collapse
+from ufm.answers import (
+    Certificate,
+    Code,
+    Direction,
+    HiddenBlock,
+    Merge,
+    Minimiser,
+    Restriction,
+    Structure,
+)
+from ufm.collapse import CONVENTIONS, Collapse, collapse
 from ufm.errors import InputError
 from ufm.frames import merged_code, orthogonal_frame, polygon, simplex_etf
 from ufm.losses import (
     MSE,
     CrossEntropy,
+    Fact,
     Focal,
     LabelSmoothing,
     Loss,
+    Properties,
     RescaledMSE,
     UserLoss,
 )
+from ufm.losses.focal import focal_convexity_threshold
 from ufm.model import Model
+from ufm.models.fixed_classifier import Features, FixedClassifier, fixed_minimiser
+from ufm.models.nonnegative import Nonnegative, nonnegative_minimiser, nonnegative_threshold
 from ufm.models.regression import Regression
-from ufm.plain.certificate import Certificate, certificate
-from ufm.plain.minimisers import Minimiser, global_minimiser
+from ufm.models.symmetric import Symmetric, Symmetry
+from ufm.plain.certificate import certificate
+from ufm.plain.minimisers import Thresholds, global_minimiser, thresholds
 from ufm.plain.model import UFM
 from ufm.plain.reduce import full_spectrum, lift, reduce
-from ufm.plain.spectra import minimiser_spectrum, origin_spectrum
+from ufm.plain.spectra import classifier_spectrum, minimiser_spectrum, origin_spectrum
 from ufm.plain.symmetry import predicted_nullity
-from ufm.point import Point
-from ufm.spectrum import Spectrum
+from ufm.point import Point, as_rows, flatten, rotation_generators, skew_basis, unflatten
+from ufm.records import pytree_record
+from ufm.registered import MODELS, Parameter, Registered, declared, registered
+from ufm.spectrum import Level, Spectrum
+from ufm.stack import stack, stacked_size
 from ufm.version import __version__
 
 __all__ = [
+    "CONVENTIONS",
+    "MODELS",
     "MSE",
     "UFM",
     "Certificate",
+    "Code",
     "Collapse",
     "CrossEntropy",
+    "Direction",
+    "Fact",
+    "Features",
+    "FixedClassifier",
     "Focal",
+    "HiddenBlock",
     "InputError",
     "LabelSmoothing",
+    "Level",
     "Loss",
+    "Merge",
     "Minimiser",
     "Model",
+    "Nonnegative",
+    "Parameter",
     "Point",
+    "Properties",
+    "Registered",
     "Regression",
     "RescaledMSE",
+    "Restriction",
     "Spectrum",
+    "Structure",
+    "Symmetric",
+    "Symmetry",
+    "Thresholds",
     "UserLoss",
     "__version__",
+    "as_rows",
     "certificate",
+    "classifier_spectrum",
     "collapse",
+    "declared",
+    "fixed_minimiser",
+    "flatten",
+    "focal_convexity_threshold",
     "full_spectrum",
     "global_minimiser",
     "lift",
     "merged_code",
     "minimiser_spectrum",
+    "nonnegative_minimiser",
+    "nonnegative_threshold",
     "origin_spectrum",
     "orthogonal_frame",
     "polygon",
     "predicted_nullity",
+    "pytree_record",
     "reduce",
+    "registered",
+    "rotation_generators",
     "simplex_etf",
+    "skew_basis",
+    "stack",
+    "stacked_size",
+    "thresholds",
+    "unflatten",
 ]

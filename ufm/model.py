@@ -1,114 +1,170 @@
-"""The protocol of every model: what a solver, a verdict or a sweep may ask of it.
+"""The contract of every model: what a solver, a verdict, a claim or a sweep may ask of it.
 
 A model is an immutable pytree whose leaves are its numbers, so that one compiled program serves
-all values of them. A new model is one file: ``objective``, ``random_point`` and ``generators``;
-everything else has a default that says "not known", which is an answer.
+all values of them. A new model is one file with an ``objective`` and a ``random_point``; every
+other answer has a default, and None says "not known", which the verdict then says too.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, Generic
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
-from ufm.losses.loss import Fact
+from ufm.answers import Certificate, Direction, Merge, Minimiser, Restriction, Structure
+from ufm.errors import InputError
+from ufm.point import P, flatten, unflatten
 
-if TYPE_CHECKING:
-    from ufm.plain.certificate import Certificate
-    from ufm.plain.minimisers import Minimiser
-    from ufm.point import Point
+Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Merge:
-    """A smaller model with the same critical points (samples merged, A-1).
+class Model(ABC, Generic[P]):
+    """A differentiable objective on points, with its symmetry and, where known, its theory.
 
-    Attributes:
-        model: the merged model.
-        reduce: point of the original to point of the merged model.
-        lift: point of the merged model to point of the original.
-        lossless: whether every critical point is in the image of ``lift``, and how we know.
+    Points are pytrees of float64 arrays. A constraint is written as an invariance: a point on a
+    sphere is a free vector that the objective normalises, with the radial move as a generator.
     """
 
-    model: Any
-    reduce: Callable[[Point], Point]
-    lift: Callable[[Point], Point]
-    lossless: Fact
-
-
-class Model(ABC):
-    """A differentiable objective on points, with its symmetry and, where known, its theory."""
-
-    d: int
-    # Whether O(d) acts (W -> W R, H -> R^T H): solvers then stay in the row space of their start.
-    rotation_invariant: ClassVar[bool] = False
+    # ---- required
 
     @abstractmethod
-    def objective(self, point: Any) -> Any:
+    def objective(self, point: P) -> Any:
         """The objective at a point: a scalar, differentiable and jittable."""
 
     @abstractmethod
-    def random_point(self, key: Any, scale: float = 1.0) -> Any:
+    def random_point(self, key: Any, scale: float = 1.0) -> P:
         """A Gaussian random point; ``scale`` multiplies it."""
 
-    @abstractmethod
-    def with_dimension(self, d: int) -> Any:
-        """The same model with feature dimension ``d``."""
+    # ---- symmetry and reductions
 
-    def generators(self, point: Any) -> Any:
-        """Tangent vectors of the symmetry group at a point, stacked on a leading axis.
+    def generators(self, point: P) -> P | None:
+        """Tangent vectors of the symmetry group at a point, stacked on a leading axis, or None.
 
-        The default is O(d): W -> W R, H -> R^T H. Nothing else in the lab knows a group, and the
-        predicted nullity is the rank of what this returns.
+        The predicted nullity is their rank; a model without continuous symmetry stacks none.
         """
-        from ufm.plain.symmetry import rotation_generators
+        return None
 
-        return rotation_generators(point)
+    def checked(self, point: Any) -> tuple[Model[Any], Any]:
+        """The point as float64 NumPy arrays, and the model whose point it is: this, or its merger.
+
+        Raises:
+            InputError: another structure or other shapes, another precision, or NaN.
+        """
+        wanted = jax.eval_shape(self.random_point, jax.random.key(0))
+        merge = self.merge()
+        if _shapes(point) == _shapes(wanted):
+            model: Model[Any] = self
+        elif merge is not None and _shapes(point) == _shapes(
+            jax.eval_shape(merge.model.random_point, jax.random.key(0))
+        ):
+            model = merge.model
+        else:
+            remedy = "use model.random_point as a pattern, or check the sizes of the model"
+            raise InputError(f"Need a point of shapes {_shapes(wanted)}", _shapes(point), remedy)
+        return model, finite(point)
 
     def merge(self) -> Merge | None:
         """The sample-merged model, or None when there is nothing to merge."""
         return None
 
+    def confined(self, point: P) -> Restriction | None:
+        """The smaller model that gradient methods from this start never leave, or None."""
+        return None
+
+    # ---- what is known about a point
+
+    def structure(self, point: P) -> Structure | None:
+        """The spectrum of the Hessian from exact blocks, or None where there are none."""
+        return None
+
+    def escape(self, point: P) -> Direction | None:
+        """An explicit direction of negative curvature at a saddle, or None."""
+        return None
+
+    def certificate(self, point: P) -> Certificate:
+        """A bound on objective - global minimum, or the reason why there is none."""
+        return Certificate.does_not_apply("no dual bound is known for this model")
+
+    # ---- what is known about the model
+
     def minimiser(self) -> Minimiser | None:
         """A global minimiser in closed form, or None when none is known."""
         return None
 
-    def certificate(self, point: Any) -> Certificate:
-        """A bound on objective - global minimum, or the reason why there is none."""
-        from ufm.plain.certificate import Certificate
+    def as_plain(self) -> Any:
+        """This model as a plain UFM, whose orbits an atlas can tell apart; None: it is not one."""
+        return None
 
-        return Certificate.does_not_apply("no dual bound is known for this model")
+    def columns(self) -> dict[str, Any]:
+        """What a label, a table or an axis may say of the model: name to number or word."""
+        return {}
 
-    def scales(self, point: Any) -> Any:
+    # ---- derivatives; a model may know cheaper ways
+
+    def scales(self, point: P) -> P:
         """Positive scale of every entry of a point, in which the objective is best conditioned."""
-        return jax.tree.map(jnp.ones_like, point)
+        told: P = jax.tree.map(jnp.ones_like, point)
+        return told
 
-    def gradient(self, point: Any) -> Any:
+    def gradient(self, point: P) -> P:
         """The gradient at a point, a point again."""
-        return jax.grad(self.objective)(point)
+        told: P = jax.grad(self.objective)(point)
+        return told
 
-    def value_and_gradient(self, point: Any) -> tuple[Any, Any]:
+    def value_and_gradient(self, point: P) -> tuple[Any, P]:
         """Objective and gradient at a point, compiled unless the model knows a cheaper way."""
         return value_and_gradient(self, point)
 
-    def second_derivative(self, point: Any, direction: Any) -> float:
+    def second_derivative(self, point: P, direction: P) -> float:
         """The Hessian at a point applied twice to a direction."""
         image = hessian_vector_product(self, point, direction)
         along = jax.tree.map(lambda x, y: float(np.vdot(x, y)), direction, image)
         return sum(jax.tree.leaves(along))
 
-    def hessian_vector_product(self, point: Any, direction: Any) -> Any:
+    def hessian_vector_product(self, point: P, direction: P) -> P:
         """The Hessian at a point applied to a direction."""
-        return jax.jvp(jax.grad(self.objective), (point,), (direction,))[1]
+        told: P = jax.jvp(jax.grad(self.objective), (point,), (direction,))[1]
+        return told
+
+    def dense_derivatives(self, point: P) -> tuple[float, Array, Array]:
+        """Objective, gradient (P,) and Hessian (P, P) in the coordinates of ``flatten``."""
+        x = flatten(point)
+        value, slope, hessian = _dense_derivatives(self, point, x)
+        return float(value), np.asarray(slope), np.asarray(hessian)
+
+
+def finite(point: P) -> P:
+    """A point as NumPy arrays on the host.
+
+    Raises:
+        InputError: an array that is not float64, or NaN or infinity in one.
+
+    Example:
+        >>> finite({"x": jnp.zeros(2)})["x"].tolist()
+        [0.0, 0.0]
+    """
+    for leaf in jax.tree.leaves(point):
+        dtype = np.asarray(leaf).dtype
+        if dtype != np.float64:
+            remedy = "convert with np.asarray(x, float); jax.config 'jax_enable_x64' must be on"
+            raise InputError("Need float64 arrays", dtype, remedy)
+        if not np.all(np.isfinite(leaf)):
+            raise InputError("Need finite arrays", "NaN or inf", "check the point")
+    told: P = jax.tree.map(np.asarray, point)
+    return told
+
+
+def _shapes(point: Any) -> str:
+    """Structure and shapes, in words that can be compared."""
+    return str(jax.tree.map(np.shape, point))
 
 
 @jax.jit
-def value_and_gradient(model: Model, point: Any) -> tuple[Any, Any]:
+def value_and_gradient(model: Model[Any], point: Any) -> tuple[Any, Any]:
     """Objective and gradient of any model, compiled once per shape.
 
     Example:
@@ -122,16 +178,25 @@ def value_and_gradient(model: Model, point: Any) -> tuple[Any, Any]:
 
 
 @jax.jit
-def hessian_vector_product(model: Model, point: Any, direction: Any) -> Any:
+def hessian_vector_product(model: Model[Any], point: Any, direction: Any) -> Any:
     """Hessian times a direction for any model, compiled once per shape.
 
     Example:
         >>> from ufm import UFM, CrossEntropy
-        >>> model = UFM(CrossEntropy(), 2, 3, lambda_W=0.1, lambda_H=0.1)
+        >>> model = UFM(CrossEntropy(), 3, 2, lambda_W=0.1, lambda_H=0.1)
         >>> hessian_vector_product(model, model.origin(), model.origin()).W.shape
-        (2, 3)
+        (3, 2)
     """
     return model.hessian_vector_product(point, direction)
+
+
+@jax.jit
+def _dense_derivatives(model: Model[Any], like: Any, x: Any) -> tuple[Any, Any, Any]:
+    def objective(y: Any) -> Any:
+        return model.objective(unflatten(y, like))
+
+    value, slope = jax.value_and_grad(objective)(x)
+    return value, slope, jax.hessian(objective)(x)
 
 
 def norm(tree: Any) -> Any:

@@ -11,9 +11,8 @@ import sys
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.networks.monitor import look
 from experiments.networks.runs import DataRequest
-from experiments.networks.training import TrainSettings, train
+from experiments.networks.training import TrainSettings, look, train
 from landscape.flows.central_path import Flow, run
 from landscape.plots import draw_central_path, style
 from ufm.collapse.central_path import follow
@@ -22,7 +21,7 @@ from ufm.collapse.central_path import follow
 def main(file: str) -> None:
     """Train, follow both flows, draw, and say how far each is from both laws."""
     data = DataRequest(per_class=40).load()
-    settings = TrainSettings(d=4, epochs=3, max_gradient_norm=1.0)
+    settings = TrainSettings(d=4, epochs=3, learning_rate=0.05)
     network = train(settings, data.train.images, data.train.labels, 10).network
     seen = look(network, data.train)
     # The laws of motion grow with n = 40 samples a class; so do the times.

@@ -19,9 +19,8 @@ from experiments.benchmarks.timing import Settings, Timing, alternate
 from landscape.atlas import Atlas, atlas, distinct, symmetric_atlas
 from landscape.atlas.symmetries import partitions
 from ufm.losses import CrossEntropy
-from ufm.plain.chain_rule import dense_derivatives, flatten, unflatten
 from ufm.plain.model import UFM
-from ufm.point import Point
+from ufm.point import Point, flatten, unflatten
 
 OURS, SCIPY = "ufm-lab atlas", "SciPy root (lm), random starts"
 SYMMETRIC = "ufm-lab symmetric_atlas"
@@ -88,7 +87,7 @@ def multistart(model: UFM, wanted: int, cap: float) -> tuple[float, int]:
         start = size * rng.normal(size=len(flatten(like)))
         run = root(_gradient, start, args=(merged, like), jac=_hessian, method="lm", tol=1e-13)
         spent = perf_counter() - began
-        value, slope, _ = dense_derivatives(merged, unflatten(run.x, like))
+        value, slope, _ = merged.dense_derivatives(unflatten(run.x, like))
         if np.linalg.norm(slope) < SMALL_GRADIENT:
             point = unflatten(run.x, like)
             points = _kept([*points, (value, point.W @ point.H, None)], model)
@@ -97,11 +96,11 @@ def multistart(model: UFM, wanted: int, cap: float) -> tuple[float, int]:
 
 
 def _gradient(x: Any, model: UFM, like: Point) -> Any:
-    return dense_derivatives(model, unflatten(x, like))[1]
+    return model.dense_derivatives(unflatten(x, like))[1]
 
 
 def _hessian(x: Any, model: UFM, like: Point) -> Any:
-    return dense_derivatives(model, unflatten(x, like))[2]
+    return model.dense_derivatives(unflatten(x, like))[2]
 
 
 def _kept(points: list[Any], model: UFM) -> list[Any]:

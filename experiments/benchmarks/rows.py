@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from experiments.benchmarks.closed_form import gap, spectrum
 from experiments.benchmarks.curvature import index_large, index_small
 from experiments.benchmarks.landscapes import merged_family, whole
-from experiments.benchmarks.minimum import minimum
+from experiments.benchmarks.minimum import gap, minimum, spectrum
 from experiments.benchmarks.record import Record
 from experiments.benchmarks.sweeps import instances, large, large_spec, scaling
 from experiments.benchmarks.timing import Settings

@@ -188,7 +188,7 @@ def newton_cg(model: Any, start: Point, tolerance: float, cap: float) -> Solver:
     return lambda: Outcome(jax.block_until_ready(trust_region(model, start, tolerance, 1000)[0]))
 
 
-def scipy_newton_cg(model: Model, start: Point, tolerance: float, cap: float) -> Solver:
+def scipy_newton_cg(model: Model[Any], start: Point, tolerance: float, cap: float) -> Solver:
     """SciPy Newton-CG with compiled JAX gradients and Hessian-vector products.
 
     The objective is multiplied by SCIPY_SCALE: SciPy takes a curvature below 3 eps for zero,

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from experiments.files import whole_file
+from experiments.figures import blank_figure, save_figure
 from landscape.atlas import Atlas
 from landscape.branches import branches
 from landscape.flows import connect, disconnectivity
@@ -36,7 +33,6 @@ from landscape.plots import (
 )
 
 KINDS = ("pdf", "svg", "png")
-DOTS_PER_INCH = 300
 # Flows and branches are followed up to this many orbits: minutes, where the search took seconds.
 MAX_FOLLOWED = 40
 # Diagrams with a line or an image for every orbit.
@@ -79,28 +75,13 @@ def write_figures(
             notes.append(item)
             continue
         say(f"drawing {item.name}")
-        for kind, content in _drawn(item, width).items():
-            with whole_file(folder / f"{item.name}.{kind}") as stream:
-                stream.write(content)
+        with style():
+            figure = blank_figure(width, item.aspect * width)
+            item.draw(figure.add_subplot(projection=item.projection))
+            for kind in KINDS:
+                save_figure(figure, folder / f"{item.name}.{kind}")
         names.append(item.name)
     return names, notes
-
-
-def _drawn(item: Diagram, width: float) -> dict[str, bytes]:
-    """The file of each kind; the same numbers give the same files."""
-    saved = {}
-    with style():
-        figure = Figure(figsize=(width, item.aspect * width), layout="constrained")
-        FigureCanvasAgg(figure)
-        item.draw(figure.add_subplot(projection=item.projection))
-        for kind in KINDS:
-            stream = io.BytesIO()
-            metadata: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}}.get(
-                kind, {"CreationDate": None}
-            )
-            figure.savefig(stream, format=kind, dpi=DOTS_PER_INCH, metadata=metadata)
-            saved[kind] = stream.getvalue()
-    return saved
 
 
 def _diagrams(

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from experiments.arrays import read_arrays, write_arrays
 from experiments.cli.options import ModelInputs
 from experiments.cli.output import plain
-from experiments.files import whole_file
 from ufm.errors import InputError
 from ufm.point import Point
 
@@ -38,8 +38,7 @@ def write_points(folder: Path, inputs: ModelInputs, found: Any) -> None:
         for name, value in zip("WHb", orbit.point, strict=True):
             if value is not None:
                 arrays[f"{name}_{i}"] = value
-    with whole_file(folder / POINTS) as stream:
-        np.savez(stream, **arrays)
+    write_arrays(folder / POINTS, arrays)
 
 
 def read_points(folder: Path, inputs: ModelInputs) -> list[Point]:
@@ -52,15 +51,14 @@ def read_points(folder: Path, inputs: ModelInputs) -> list[Point]:
     if not path.exists():
         return []
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        arrays = read_arrays(path, ["inputs"], None)
         signature = str(arrays.pop("inputs"))
         count = sum(name.startswith("W_") for name in arrays)
         points = [
             Point(arrays[f"W_{i}"], arrays[f"H_{i}"], arrays.get(f"b_{i}")) for i in range(count)
         ]
-    except Exception as error:  # whatever a damaged file makes NumPy and zipfile say
-        got = f"{path}: {type(error).__name__}"
+    except (InputError, KeyError) as error:
+        got = getattr(error, "got", f"{path} without {error}")
         raise InputError("Need a whole file of points to go on from", got, REMEDY) from error
     if signature != _signature(inputs):
         rule = "The folder of --out belongs to another model"

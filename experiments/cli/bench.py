@@ -23,7 +23,6 @@ from experiments.cli.output import (
     show,
     table,
 )
-from experiments.files import whole_file
 
 EXAMPLES = (
     "ufm bench",
@@ -129,11 +128,13 @@ def work_table(records: list[Any]) -> Any:
         )
         for where, line in recorded(x.row, x.work, x.solver) if x.ratio is None else ():
             seconds = line["seconds"]
+            # A solver that is not installed here may have been recorded elsewhere.
+            ratio = None if x.seconds is None else seconds / x.seconds
             made.add_row(
                 f"  recorded: {where}",
                 duration(seconds),
                 duration(line["first"]),
-                times(seconds / x.seconds),
+                times(ratio),
                 "",
                 line["note"],
             )
@@ -142,19 +143,17 @@ def work_table(records: list[Any]) -> Any:
 
 def draw_works(records: list[Any], path: Path) -> None:
     """Every piece of work as bars, one below the other, in a vector graphic."""
-    from matplotlib.figure import Figure
-
-    from experiments.benchmarks.figure import draw
+    from experiments.benchmarks.record import draw
+    from experiments.figures import blank_figure, save_figure
 
     works = list(dict.fromkeys(x.work for x in records))
-    made = Figure(figsize=(8.0, 0.8 + 0.35 * len(records) + 0.8 * len(works)), layout="constrained")
+    made = blank_figure(8.0, 0.8 + 0.35 * len(records) + 0.8 * len(works))
     groups = [[x for x in records if x.work == work] for work in works]
     heights = [len(group) + 1 for group in groups]
     axes = made.subplots(len(works), squeeze=False, height_ratios=heights)[:, 0]
     for group, ax in zip(groups, axes, strict=True):
         draw(group, ax)
-    with whole_file(path) as stream:
-        made.savefig(stream, format="svg")
+    save_figure(made, path)
 
 
 def closing(record: dict[str, Any]) -> str:

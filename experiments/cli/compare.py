@@ -12,18 +12,22 @@ from typing import Annotated, Any
 import typer
 
 from experiments.cli.network_flags import (
-    DataFlags,
     Folder,
-    Measured,
+    MeasureEvery,
     NetworkDecayFlags,
-    NetworkFlags,
     Probes,
-    TrainingFlags,
     make_settings,
+    network_command,
 )
-from experiments.cli.network_output import Counter, provenance_of, require_networks, warn
-from experiments.cli.options import Json, expand_flags
-from experiments.cli.output import deliver, envelope, prepare, show, stepwise, table
+from experiments.cli.network_output import Counter, provenance_of, warn
+from experiments.cli.options import Json
+from experiments.cli.output import deliver, envelope, show, stepwise, table
+from experiments.networks.options import (
+    ArchitectureOptions,
+    AugmentationOptions,
+    DataOptions,
+    TrainingOptions,
+)
 
 EXAMPLES = (
     "ufm compare --data digits",
@@ -48,11 +52,12 @@ SHOWN = {
 }
 
 
-@expand_flags
+@network_command
 def compare(
-    data: DataFlags,
-    network: NetworkFlags,
-    training: TrainingFlags,
+    data: DataOptions,
+    network: ArchitectureOptions,
+    training: TrainingOptions,
+    augmentation: AugmentationOptions,
     decay: NetworkDecayFlags,
     loss: Annotated[
         list[str] | None,
@@ -85,7 +90,7 @@ def compare(
         ),
     ] = False,
     other: Probes = None,
-    measure_every: Measured = None,
+    measure_every: MeasureEvery = None,
     workers: Annotated[
         int, typer.Option("--workers", min=1, help="Processes.", show_default="one per core")
     ] = os.cpu_count() or 1,
@@ -97,22 +102,20 @@ def compare(
     Every run has a folder with checkpoints, and all that were started are in the table. After any
     kill the same command goes on from there. Exit code 3 if a run failed or stopped early.
     """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    prepare()
-    require_networks()
     from experiments.networks.comparison import Plan, execute, read_loss_spec, rows
-    from experiments.networks.comparison.against import deviations, plan_cells, variants
     from experiments.networks.comparison.page import write_page, write_theory_page
+    from experiments.networks.comparison.three_ways import deviations, plan_cells, variants
+    from experiments.networks.runs import DataRequest
     from experiments.networks.training import Outcome
 
     specs = tuple(read_loss_spec(text) for text in loss or LOSSES)
-    request = data.request()
+    request = DataRequest(**vars(data))
     dataset = request.load()
-    settings = make_settings(network, training, decay, dataset)
+    settings = make_settings(network, training, augmentation, decay, dataset)
     number = seeds or (THEORY_SEEDS if theory else SEEDS)
     ways: dict[Any, str] = {}
     if theory:
-        _require_own(network, decay, widths)
+        _require_own(network, training, decay, widths)
         ways = plan_cells(request, variants(settings, dataset), specs, tuple(range(number)))
         cells = tuple(ways)
     else:
@@ -120,7 +123,7 @@ def compare(
         plan = Plan(request, settings, specs, values, tuple(range(number)), measure_every)
         cells = plan.cells
     folder = (
-        COMPARISONS / (data.data.partition(":")[0] + "-theory" * theory) if out is None else out
+        COMPARISONS / (data.source.partition(":")[0] + "-theory" * theory) if out is None else out
     )
     if not as_json:
         show(f"Comparing {len(specs)} objectives in {len(cells)} runs, to {folder}")
@@ -180,14 +183,15 @@ def compare(
         raise typer.Exit(3)
 
 
-def _require_own(network: NetworkFlags, decay: NetworkDecayFlags, widths: str) -> None:
+def _require_own(
+    network: ArchitectureOptions, training: TrainingOptions, decay: NetworkDecayFlags, widths: str
+) -> None:
     """Refuse flags of what --theory sets itself."""
     from ufm.errors import InputError
 
-    free = NetworkFlags()
     changed = {
-        "--features": network.features != free.features,
-        "-d": network.d is not None,
+        "--features": network.features != ArchitectureOptions().features,
+        "-d": training.d is not None,
         "--widths": widths != WIDTHS,
         "--decay and its values": decay != NetworkDecayFlags(),
     }
@@ -209,7 +213,7 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 def _conclusions(runs: Any, found: Any) -> dict[str, Any]:
     from experiments.cli.verify import claim_record
-    from experiments.networks.claims import network_claims
+    from experiments.networks.comparison.claims import network_claims
     from experiments.networks.comparison.table import contrasts, statement
     from proofs_check.run import check_claim
 

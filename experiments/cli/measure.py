@@ -81,7 +81,7 @@ def measure(
     """
     prepare()
     require_writable(out, "--out")
-    from experiments.cli.points import read_arrays
+    from experiments.arrays import read_arrays
     from ufm.collapse import collapse
     from ufm.collapse.record import CONVENTIONS
 

@@ -12,15 +12,6 @@ from typing import Any
 from experiments.cli.output import number, table
 
 
-def require_networks() -> None:
-    """Refuse before any work if the packages of networks are missing.
-
-    Raises:
-        InputError: equinox cannot be imported; with the command that installs it.
-    """
-    import experiments.networks.architectures  # noqa: F401  raises the error itself
-
-
 def epoch_line(progress: Any, epochs: int) -> str:
     """One epoch for people who watch.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -293,13 +293,14 @@ def resolve(size: SizeFlags, loss: LossFlags, decay: DecayFlags) -> ModelInputs:
 
 
 def expand_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command take whole groups of flags: each field of a dataclass parameter is one flag.
+    """Let a command take whole groups of flags: each annotated field of a dataclass is one flag.
 
     Typer reads flags from a signature, and this writes one in which every parameter that is a
-    group is replaced by the fields of the group.
+    group is replaced by the fields of the group; fields without a flag keep their defaults.
     """
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    flags = {name: _flags(name, group) for name, group in groups.items()}
     parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(command).parameters.items():
         if name not in groups:
@@ -307,24 +308,30 @@ def expand_flags(command: Callable[..., None]) -> Callable[..., None]:
                 parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
             )
             continue
-        types: Mapping[str, Any] = get_type_hints(groups[name], include_extras=True)
-        for item in fields(groups[name]):
-            parameters.append(
-                inspect.Parameter(
-                    item.name,
-                    inspect.Parameter.KEYWORD_ONLY,
-                    default=item.default,
-                    annotation=types[item.name],
-                )
-            )
+        parameters += flags[name].values()
 
     @functools.wraps(command)
     def flat(**values: Any) -> None:
         for name, group in groups.items():
-            chosen = {item.name: values.pop(item.name) for item in fields(group)}
+            chosen = {field: values.pop(flag.name) for field, flag in flags[name].items()}
             values[name] = group(**chosen)
         command(**values)
 
     flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     flat.__annotations__ = {item.name: item.annotation for item in parameters}
     return flat
+
+
+def _flags(group: str, made: Any) -> dict[str, inspect.Parameter]:
+    """Field -> parameter, for the annotated fields of a dataclass; two groups may share a name."""
+    types = get_type_hints(made, include_extras=True)
+    return {
+        item.name: inspect.Parameter(
+            f"{group}_{item.name}",
+            inspect.Parameter.KEYWORD_ONLY,
+            default=item.default,
+            annotation=types[item.name],
+        )
+        for item in fields(made)
+        if hasattr(types[item.name], "__metadata__")
+    }

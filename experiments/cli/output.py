@@ -16,7 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from experiments.files import cache_folder, whole_file
+from experiments.files import cache_folder, write_whole
 
 SCHEMA = 1
 # Piped output has no width of its own.
@@ -118,8 +118,7 @@ def deliver(document: Mapping[str, Any], *, as_json: bool, out: Path | None) -> 
         return
     text = json.dumps(document, indent=2, allow_nan=False) + "\n"
     if out is not None:
-        with whole_file(out) as stream:
-            stream.write(text.encode())
+        write_whole(out, text.encode())
     if as_json:
         sys.stdout.write(text)
 

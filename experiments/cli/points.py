@@ -1,68 +1,25 @@
-"""Arrays in and out of .npz files: features to measure, points to judge, points found."""
+"""Points in and out of .npz files, with the settings of their model."""
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from experiments.cli.options import DECAY, DecayFlags, LossFlags, ModelInputs, SizeFlags
-from experiments.files import whole_file
 from experiments.losses import PARAMETERS, LossChoice
 
 POINT_SCHEMA = 1
 
 
-def read_arrays(path: Path, needed: Sequence[str], optional: Sequence[str]) -> dict[str, Any]:
-    """The named arrays of an .npz file, those that are there; other entries are never opened.
-
-    Raises:
-        InputError: no such file, not an .npz, a needed array missing, a damaged or pickled one.
-    """
-    import numpy as np
-
-    from ufm.errors import InputError
-
-    save = f"save it with numpy.savez({path.stem + '.npz'!r}, {needed[0]}=..., ...)"
-    if not path.exists():
-        raise InputError("Need an existing .npz file", path, "check the path")
-    if path.is_dir():
-        raise InputError("Need an .npz file", f"the folder {path}", "add the name of the file")
-    if not zipfile.is_zipfile(path):
-        raise InputError("Need an .npz file", f"{path}, which is not one", save)
-    arrays: dict[str, Any] = {}
-    with np.load(path, allow_pickle=False) as archive:
-        names = set(archive.files)
-        missing = [name for name in needed if name not in names]
-        if missing:
-            rule = f"Need an array named {missing[0]!r} in {path}"
-            raise InputError(rule, f"{', '.join(sorted(names)) or 'no arrays'}", save)
-        for name in [*needed, *(name for name in optional if name in names)]:
-            try:
-                value = archive[name]
-            except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-                rule = f"Need an undamaged array {name!r} in {path}"
-                raise InputError(rule, str(error).rstrip("."), "copy the file again") from None
-            except ValueError as error:
-                pickled = "pickle" in str(error)
-                rule = f"Need plain numbers in {name!r} of {path}, never pickled objects"
-                got = "an array of Python objects" if pickled else str(error).rstrip(".")
-                remedy = "save it as a numeric array; pickles can run code"
-                raise InputError(rule, got, remedy) from None
-            if not isinstance(value, np.ndarray):
-                raise InputError(f"Need {name!r} in {path} as a NumPy array", "raw bytes", save)
-            arrays[name] = value
-    return arrays
-
-
 def save_point(path: Path, found: Any, inputs: ModelInputs) -> None:
-    """Write W, H, b and the settings of the model to an .npz file that appears whole or not.
+    """Write W, H, b and the settings of the model to an .npz file.
 
     H has one column per class (merged, sqrt(n_k) times the class mean) or one per sample.
     """
     import numpy as np
+
+    from experiments.arrays import write_arrays
 
     point, model = found.point.to_numpy(), found.original
     arrays: dict[str, Any] = {
@@ -78,8 +35,7 @@ def save_point(path: Path, found: Any, inputs: ModelInputs) -> None:
     arrays.update({name: np.array(value) for name, value in inputs.loss.parameters.items()})
     if point.b is not None:
         arrays.update({"b": point.b, "lambda_b": np.array(float(inputs.lambda_b or 0.0))})
-    with whole_file(path) as stream:
-        np.savez(stream, **arrays)
+    write_arrays(path, arrays)
 
 
 def read_point(
@@ -94,12 +50,13 @@ def read_point(
     """
     import numpy as np
 
+    from experiments.arrays import read_arrays
     from ufm.errors import InputError
     from ufm.point import Point
 
     settings = {name for names in PARAMETERS.values() for name in names}
     scalars = ("loss", "lambda_W", "lambda_H", "lambda_b", *sorted(settings))
-    arrays = read_arrays(path, ("W", "H"), ("b", "labels", "counts", *scalars))
+    arrays = read_arrays(path, ("W", "H"), ("b", "labels", "counts", "merged", "schema", *scalars))
     for name in ("W", "H", "b"):
         if name in arrays:
             _require_float64(name, arrays[name], 1 if name == "b" else 2)

@@ -81,7 +81,7 @@ def specs(as_json: Json = False) -> None:
         "ufm sweep run threshold",
         "ufm sweep run my_sweep.toml --out my_sweep --max-failures 100",
         "ufm sweep run losses --workers 4",
-        "ufm sweep run low-dimension --cluster tcp://10.0.0.7:8786",
+        "ufm sweep run low-dimension --cluster tls://10.0.0.7:8786",
     )
 )
 def run(
@@ -111,12 +111,20 @@ def run(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", min=1, help="Compute in so many processes on this machine."),
+        typer.Option(
+            "--workers",
+            min=1,
+            help="Compute in so many processes on this machine, which nobody else can talk to.",
+        ),
     ] = None,
     cluster: Annotated[
         str | None,
         typer.Option(
-            "--cluster", metavar="tcp://HOST:PORT", help="Compute on the workers of this scheduler."
+            "--cluster",
+            metavar="tls://HOST:PORT",
+            help="Compute on the workers of this scheduler, which is trusted with your account: "
+            "over tcp:// whoever reaches it, or a worker, can run code as you; tls:// takes the "
+            "certificates in dask's configuration (docs/sweeps.md).",
         ),
     ] = None,
     max_failures: Annotated[

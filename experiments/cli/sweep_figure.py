@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from experiments.files import whole_file
+from experiments.figures import blank_figure, save_figure
 from experiments.sweep.axes import closest
 from experiments.sweep.columns import Table, column, loss_names
 from experiments.sweep.drawing.figures import (
@@ -32,7 +29,6 @@ from experiments.sweep.selection import combined, select
 from landscape.plots import style
 from ufm.errors import InputError
 
-DOTS_PER_INCH = 300
 # The column that answers the question of each task; a line needs numbers.
 VALUES = {
     "minimise": "rank",
@@ -106,11 +102,10 @@ def draw_figure(
             rule = f"Need the columns that --kind {kind} takes: {flags}"
             raise InputError(rule, f"--{name}", "drop it, or choose another kind")
     with style():
-        figure = Figure(layout="constrained")
-        FigureCanvasAgg(figure)
+        figure = blank_figure(width, width)
         words = _draw(table, task, figure, kind, given, width)
         make_room(figure)
-        _save(figure, file)
+        save_figure(figure, file)
     return words
 
 
@@ -191,14 +186,3 @@ def _axes(table: Table, given: Mapping[str, str], kind: str) -> tuple[str, str]:
     if "y" not in given and not free:
         raise InputError("Need a second column that varies", "one", "give --y, or --kind profile")
     return x, given.get("y") or free[0]
-
-
-def _save(figure: Figure, file: Path) -> None:
-    """The same numbers give the same file: without dates and versions in it."""
-    kind = file.suffix.lower()[1:]
-    without: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}}
-    stream = io.BytesIO()
-    metadata = without.get(kind, {"CreationDate": None})
-    figure.savefig(stream, format=kind, dpi=DOTS_PER_INCH, metadata=metadata)
-    with whole_file(file) as target:
-        target.write(stream.getvalue())

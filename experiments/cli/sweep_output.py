@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -13,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from experiments.cli.output import number, table
+from experiments.files import DAMAGED
 from experiments.sweep import strategies
 from experiments.sweep.run import GOOD
-from experiments.sweep.store import DAMAGED, MANIFEST, Store
+from experiments.sweep.store import MANIFEST, Store
 from ufm.errors import InputError
 
 # Kinds of failures that are listed; the table has them all.
@@ -105,8 +105,8 @@ def _failures(held: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _shapes(store: Store) -> int:
     """Shapes that were compiled, which are those that have a strategy."""
     try:
-        return len(json.loads((store.folder / strategies.NAME).read_text()))
-    except (OSError, ValueError, TypeError):
+        return len(strategies.read_strategies(store.folder / strategies.NAME))
+    except OSError:
         return 0
 
 

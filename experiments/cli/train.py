@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,26 +10,29 @@ from typing import Annotated, Any
 import typer
 
 from experiments.cli.network_flags import (
-    DataFlags,
     Folder,
-    Measured,
+    MeasureEvery,
     NetworkDecayFlags,
-    NetworkFlags,
     Probes,
-    TrainingFlags,
     make_settings,
+    network_command,
 )
 from experiments.cli.network_output import (
     epoch_line,
     number_table,
     provenance_of,
-    require_networks,
     theory_rows,
     theory_table,
     warn,
 )
-from experiments.cli.options import Json, Seed, expand_flags
-from experiments.cli.output import deliver, envelope, prepare, show, stepwise
+from experiments.cli.options import Json, Seed
+from experiments.cli.output import deliver, envelope, number, show, stepwise
+from experiments.networks.options import (
+    ArchitectureOptions,
+    AugmentationOptions,
+    DataOptions,
+    TrainingOptions,
+)
 
 EXAMPLES = (
     "ufm train --data digits",
@@ -61,11 +63,12 @@ SHOWN = (
 )
 
 
-@expand_flags
+@network_command
 def train(
-    data: DataFlags,
-    network: NetworkFlags,
-    training: TrainingFlags,
+    data: DataOptions,
+    network: ArchitectureOptions,
+    training: TrainingOptions,
+    augmentation: AugmentationOptions,
     decay: NetworkDecayFlags,
     loss: Annotated[
         str,
@@ -80,7 +83,7 @@ def train(
         float, typer.Option("--width", help="Multiplies the width of every hidden layer.")
     ] = 1.0,
     other: Probes = None,
-    measure_every: Measured = None,
+    measure_every: MeasureEvery = None,
     seed: Seed = 0,
     out: Folder = None,
     as_json: Json = False,
@@ -90,19 +93,15 @@ def train(
     The folder keeps checkpoints: after any kill the same command goes on from there and ends with
     the same numbers. Exit code 3 if the training stopped because a number was no longer finite.
     """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    prepare()
-    require_networks()
     from experiments.networks.comparison import Plan, read_loss_spec
     from experiments.networks.comparison.page import write_page
-    from experiments.networks.runs import other_sets, perform
+    from experiments.networks.runs import DataRequest, other_sets, perform, run_against_theory
     from experiments.networks.theory import NoTheory
-    from experiments.networks.theory.runs import run_against_theory
     from experiments.networks.training import Outcome
 
-    spec, request = read_loss_spec(loss), data.request()
+    spec, request = read_loss_spec(loss), DataRequest(**vars(data))
     dataset = request.load()
-    settings = make_settings(network, training, decay, dataset)
+    settings = make_settings(network, training, augmentation, decay, dataset)
     cell = Plan(request, settings, (spec,), (width,), (seed,), measure_every).cells[0]
     others = other_sets(dataset, tuple(other or ()))
     folder = RUNS / cell.folder if out is None else out
@@ -149,7 +148,7 @@ def train(
         else:
             estimated = ", lambda_H estimated from the network" if theory.estimated else ""
             show(
-                f"Theory: {theory.prediction.frame}, c = {theory.c:.4g}{estimated}",
+                f"Theory: {theory.prediction.frame}, c = {number(theory.c, 4)}{estimated}",
                 theory_table(theory),
             )
         show(f"Page: {page}" if page else f"Folder: {folder}")

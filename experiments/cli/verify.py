@@ -52,7 +52,7 @@ def verify(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", metavar="NAME", help="Only this model, e.g. ufm or regression."),
+        typer.Option("--model", metavar="NAME", help="Only this model, e.g. plain or regression."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Smaller regions.")] = False,
     out: Annotated[
@@ -151,8 +151,8 @@ def choose_claims(ids: Sequence[str], file: Path | None) -> tuple[Any, ...]:
 
 def _network_claims(folder: Path) -> tuple[Any, ...]:
     """The empirical claims about the runs of a comparison."""
-    from experiments.networks.claims import network_claims
     from experiments.networks.comparison import read_comparison
+    from experiments.networks.comparison.claims import network_claims
 
     return network_claims(read_comparison(folder))
 

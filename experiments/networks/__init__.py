@@ -1,6 +1,7 @@
 """Real networks on real images, held against the theory.
 
-data (images and changes of them) and architectures, objectives -> training -> runs (a folder each)
--> comparison (many runs, a table, a page). monitor measures during training, measures are of arrays
-alone, theory says what the model predicts of a run, claims what runs show, drawing draws.
+From the ground floor up, each importing only what is below it: architectures, data (images and
+changes of them), measures (of arrays alone) -> theory (what the model predicts of arrays), training
+(objectives, steps, what is measured on the way) -> runs (a folder each, and the model beside them)
+-> comparison (many runs: a table, claims, figures, a page).
 """

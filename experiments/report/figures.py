@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
+from experiments.figures import blank_figure, encoded
 from landscape.atlas import Atlas, atlas
 from landscape.plots import (
     descent_record,
@@ -133,19 +131,12 @@ def _saved(
 ) -> dict[str, bytes]:
     saved = {}
     with style():
-        # Without pyplot: no window system, no global list of figures.
-        figure = Figure(figsize=(size[0] * len(draws), size[1]), layout="constrained")
-        FigureCanvasAgg(figure)
+        figure = blank_figure(size[0] * len(draws), size[1])
         row = figure.subplots(1, len(draws), squeeze=False)[0]
         for draw, ax in zip(draws, row, strict=True):
             draw(ax)
         for kind in kinds:
-            stream = io.BytesIO()
-            # No date: the same numbers give the same file.
-            empty = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-            metadata = empty if kind == "svg" else {"Software": None}
-            figure.savefig(stream, format=kind, dpi=DOTS_PER_INCH, metadata=metadata)
-            saved[kind] = stream.getvalue()
+            saved[kind] = encoded(figure, kind, DOTS_PER_INCH)
             figure.set_layout_engine("none")
     return saved
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from experiments.files import whole_file
+from experiments.files import write_whole
 from experiments.report.figures import Picture, pictures
 from experiments.report.formula import formula
 from experiments.report.provenance import provenance
@@ -47,11 +47,9 @@ def save(page: str, shown: Sequence[Picture], directory: Path) -> Path:
         (directory / "figures").mkdir(exist_ok=True)
     for picture in shown:
         for name, content in picture.files.items():
-            with whole_file(directory / "figures" / name) as stream:
-                stream.write(content)
+            write_whole(directory / "figures" / name, content)
     target = directory / "index.html"
-    with whole_file(target) as stream:
-        stream.write(page.encode())
+    write_whole(target, page.encode())
     return target
 
 

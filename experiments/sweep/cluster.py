@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from importlib import import_module
 from importlib.metadata import version
 from logging import CRITICAL
 from pathlib import Path
@@ -26,8 +27,9 @@ from ufm.errors import InputError, require_count
 from ufm.version import __version__
 
 ADDRESS = re.compile(r"(tcp|tls)://(\[[^\]]+\]|[^\s:/\[\]]+):(\d{1,5})")
-# Seconds to reach a scheduler, and to get a sign of life from it.
-CONNECT = 10
+# Seconds to reach a scheduler, and to get a sign of life from it: with the first job it imports the
+# lab, which on a busy machine takes long. A connection that is cut is noticed at once.
+CONNECT, ANSWER = 10, 60
 # Seconds without a result after which it is asked for one.
 PATIENCE = 10
 # Such questions in a row without a single worker after which nobody is waited for. One that was
@@ -39,6 +41,7 @@ IN_FLIGHT = 2
 ANYWHERE = ""
 # Errors of the transport after which a job is tried again.
 RETRIES = 2
+CERTIFICATES = "name them in dask's configuration, distributed.comm.tls (docs/sweeps.md)"
 REMEDY = "the store keeps what is done: start a scheduler and give the same command to go on"
 
 
@@ -49,8 +52,9 @@ class ClusterExecutor:
     tried alone; if it kills its workers again, its cells are FAILED.
 
     Args:
-        address: of a running scheduler, tcp://HOST:PORT; None starts one on this machine and stops
-            it at the end.
+        address: of a running scheduler, tcp://HOST:PORT or tls://HOST:PORT; it and its workers are
+            trusted as this process is. Certificates for tls:// are those of dask's configuration.
+            None starts one on this machine, which nobody else can talk to, and stops it at the end.
         workers: processes to start where ``address`` is None, each with one thread.
 
     Raises:
@@ -67,12 +71,12 @@ class ClusterExecutor:
         found = None if address is None else ADDRESS.fullmatch(str(address))
         if address is not None and (found is None or not 0 < int(found[3]) < 2**16):
             raise InputError(
-                "Need the address of a scheduler as tcp://HOST:PORT",
+                "Need the address of a scheduler as tcp://HOST:PORT or tls://HOST:PORT",
                 repr(address),
                 "copy it from the first lines that `dask scheduler` prints",
             )
         self.address = address
-        _require_dask()
+        _require("distributed", *(() if address else ("cryptography",)))
 
     def __call__(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Columns]]:
         """The jobs with their columns, as they are done.
@@ -83,8 +87,11 @@ class ClusterExecutor:
         """
         with ExitStack() as stack:
             stack.enter_context(_quiet())
-            address = self.address or stack.enter_context(processes(self.workers))
-            drive = stack.enter_context(_Drive.connected(address))
+            if self.address is None:
+                address, security = stack.enter_context(processes(self.workers))
+            else:
+                address, security = self.address, _credentials(self.address)
+            drive = stack.enter_context(_Drive.connected(address, security))
             suspects = []
             for job, columns in drive(jobs):
                 if columns is None:
@@ -104,12 +111,15 @@ class _Drive:
 
     @staticmethod
     @contextmanager
-    def connected(address: str) -> Iterator[_Drive]:
+    def connected(address: str, security: Any) -> Iterator[_Drive]:
         """A client, closed at the end whatever became of its scheduler."""
         from distributed import Client
+        from distributed.comm.core import FatalCommClosedError
 
         try:
-            client = Client(address, timeout=CONNECT, set_as_default=False)
+            client = Client(address, timeout=CONNECT, set_as_default=False, security=security)
+        except FatalCommClosedError as error:
+            raise _strangers(address, error) from error
         except (OSError, TimeoutError, ValueError) as error:
             raise _gone(address, "was not reached") from error
         try:
@@ -157,7 +167,7 @@ class _Drive:
         client = self.client
         try:
             found: dict[str, int] = client.sync(
-                client.scheduler.ncores, workers=None, callback_timeout=CONNECT
+                client.scheduler.ncores, workers=None, callback_timeout=ANSWER
             )
         except _transport_errors() as error:
             raise _gone(self.address, "does not answer") from error
@@ -257,6 +267,27 @@ def _lost(job: Job) -> Columns:
     return whole(job, failed(job, reason), float("nan"))
 
 
+def _credentials(address: str) -> Any:
+    """What dask's configuration says of encryption, if it fits the address."""
+    from distributed import Security
+
+    security = Security()
+    try:
+        named = security.get_connection_args("client")["ssl_context"] is not None
+    except OSError as error:  # a file is missing, or holds no certificate
+        raise _strangers(address, error) from error
+    if address.startswith("tls://") and not named:
+        raise _strangers(address, "no certificates")
+    if address.startswith("tcp://") and security.require_encryption:
+        raise _strangers(address, "dask's configuration requires encryption")
+    return security
+
+
+def _strangers(address: str, what: object) -> InputError:
+    rule = "Need the scheduler's certificates, or another address"
+    return InputError(rule, f"{address}: {what}", CERTIFICATES)
+
+
 def _gone(address: str, what: str) -> InputError:
     return InputError(f"The scheduler {what}", address, REMEDY)
 
@@ -274,12 +305,13 @@ def _transport_errors() -> tuple[type[BaseException], ...]:
     return (*cancelled, FuturesCancelledError, CommClosedError, OSError, RuntimeError)
 
 
-def _require_dask() -> None:
-    try:
-        import distributed  # noqa: F401
-    except ImportError as error:
-        rule = "A cluster needs the package distributed"
-        raise InputError(rule, error, "pip install 'ufm-lab[cluster]'") from error
+def _require(*packages: str) -> None:
+    for package in packages:
+        try:
+            import_module(package)
+        except ImportError as error:
+            rule = f"A cluster needs the package {package}"
+            raise InputError(rule, error, "pip install 'ufm-lab[cluster]'") from error
 
 
 @contextmanager

@@ -12,7 +12,6 @@ off, altered, renamed or copied from another sweep is recognised by reading it, 
 from __future__ import annotations
 
 import difflib
-import fcntl
 import importlib
 import io
 import json
@@ -28,23 +27,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.files import accessible, fingerprint, write_whole
+from experiments.files import (
+    UNFINISHED,
+    accessible,
+    fingerprint,
+    locked,
+    read_record,
+    read_whole,
+    set_aside,
+    write_record,
+    write_whole,
+)
 from ufm.errors import InputError, require_count
 
 # Of equal lengths; int64, float64 (NaN included), bool, or str as an object or <U array.
 Columns = Mapping[str, NDArray[Any]]
 
-MANIFEST, BATCHES, DAMAGED, LOCK = "manifest.json", "batches", "damaged", "lock"
+MANIFEST, BATCHES = "manifest.json", "batches"
 # The column by which rows are sorted, and the dimension of a netCDF file.
 CELL = "cell"
-# What the manifest has beside the caller's entries, so that a flipped bit in it is noticed.
-CHECKSUM = "manifest_checksum"
 BATCH = re.compile(r"([0-9]{5}|[1-9][0-9]{5,})-([0-9a-f]{16})\.parquet")
-# What a kill inside whole_file leaves behind.
-LEFTOVER = re.compile(rf"\.({re.escape(MANIFEST)}|{BATCH.pattern})\.[a-z0-9_]{{8}}")
+# The most that a batch is read of: a thousand times what a usual one has.
+MOST_BYTES = 2**32
 
 WRITABLE = ("Need a folder that a sweep can be written to", "make room there or choose another one")
-READABLE = ("Need a sweep that can be read", "give access to it, or choose another folder")
+READABLE = ("Need a sweep that can be read", "restore it, or choose another folder")
 PYARROW = "A sweep keeps its table in Parquet files, which needs pyarrow"
 TYPES = (np.dtype(np.int64), np.dtype(np.float64), np.dtype(np.bool_))
 # Kind of a column -> the types of the values that it can be compared with.
@@ -102,10 +109,9 @@ class Store:
         with accessible(folder, *WRITABLE):
             (folder / BATCHES).mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            text = json.dumps({**given, CHECKSUM: _checksum(given)}, indent=2) + "\n"
             with Store(folder, given).lock(), accessible(folder, *WRITABLE):
                 if not path.exists():  # still, now that nobody else can write it
-                    write_whole(path, text.encode())
+                    write_record(path, given)
         store = Store.open(folder)
         for name in ("key", "num_batches", "num_cells"):
             if store.manifest[name] != given[name]:
@@ -123,38 +129,16 @@ class Store:
         """
         path = folder / MANIFEST
         with accessible(path, *READABLE):
-            text = path.read_bytes()
-        try:
-            stored = json.loads(text)
-        except (ValueError, RecursionError):
-            stored = None
-        if not isinstance(stored, dict) or stored.pop(CHECKSUM, None) != _checksum(stored):
-            raise InputError("A manifest is damaged", path, "restore it or choose another folder")
-        return Store(folder, stored)
+            return Store(folder, _require_manifest(read_record(path)))
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other writers out, and remove what killed ones left unfinished.
-
-        The kernel frees the lock when the process ends, however it ends; but processes that were
-        forked from it inside the block hold it too.
+        """Keep other writers out, and remove what killed ones left unfinished; see ``locked``.
 
         Raises:
             InputError: another process is writing, or the folder cannot be written to.
         """
-        with accessible(self.folder, *WRITABLE):
-            stream = (self.folder / LOCK).open("ab")
-        with stream:
-            with accessible(self.folder, *WRITABLE):
-                try:
-                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError as error:
-                    rule = "Only one process at a time can write to the folder of a sweep"
-                    got = f"{self.folder}, which another one is writing to"
-                    raise InputError(rule, got, "wait until it ends, or stop it") from error
-                for path in (*self.folder.glob(".*"), *(self.folder / BATCHES).glob(".*")):
-                    if LEFTOVER.fullmatch(path.name) and path.is_file():
-                        path.unlink()
+        with locked(self.folder, "Only one process at a time can write to the folder of a sweep"):
             yield
 
     def write(self, number: int, columns: Columns) -> Path:
@@ -181,7 +165,7 @@ class Store:
         with accessible(path, *WRITABLE):
             path.parent.mkdir(exist_ok=True)
             if os.path.lexists(path):  # which is not whole, see above
-                self._move_aside(path)
+                set_aside(path, self.folder)
             write_whole(path, content)
         return path
 
@@ -209,7 +193,9 @@ class Store:
         Raises:
             InputError: a file cannot be moved.
         """
-        return sum(self._move_aside(path) for path in (*scan.damaged, *scan.duplicates))
+        with accessible(self.folder, *WRITABLE):
+            moved = [set_aside(path, self.folder) for path in (*scan.damaged, *scan.duplicates)]
+        return sum(path is not None for path in moved)
 
     def table(
         self, columns: Sequence[str] | None = None, where: Mapping[str, Any] | None = None
@@ -276,30 +262,14 @@ class Store:
         folder = self.folder / BATCHES
         with accessible(folder, *READABLE):
             found = sorted(folder.iterdir()) if os.path.lexists(folder) else []
-        return [path for path in found if not LEFTOVER.fullmatch(path.name)]
+        return [path for path in found if not UNFINISHED.fullmatch(path.name)]
 
     def _is_whole(self, path: Path, match: re.Match[str]) -> bool:
         # Not found: moved since the folder was listed. Not a file: a pipe, say, would never end.
         with accessible(path, *READABLE), suppress(FileNotFoundError):
             owner = self._owner(int(match[1]))
-            return path.is_file() and fingerprint(path.read_bytes(), owner) == match[2]
+            return path.is_file() and fingerprint(read_whole(path, MOST_BYTES), owner) == match[2]
         return False
-
-    def _move_aside(self, path: Path) -> bool:
-        """Whether there was something to move."""
-        target, count = self.folder / DAMAGED / path.name, 0
-        with accessible(target, *WRITABLE), suppress(FileNotFoundError):
-            target.parent.mkdir(exist_ok=True)
-            while os.path.lexists(target):
-                count += 1
-                target = target.with_name(f"{path.name}.{count}")
-            os.rename(path, target)
-            return True
-        return False
-
-
-def _checksum(manifest: Mapping[str, Any]) -> str:
-    return fingerprint(json.dumps(manifest, sort_keys=True).encode())
 
 
 def _require_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -307,7 +277,6 @@ def _require_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
         made: dict[str, Any] = json.loads(json.dumps(dict(manifest), allow_nan=False))
     except (TypeError, ValueError) as error:
         raise InputError("Need a manifest that JSON can hold", error, "convert it") from error
-    made.pop(CHECKSUM, None)
     if not (isinstance(made.get("key"), str) and made["key"]):
         raise InputError("Need a manifest with a key", made.get("key"), "hash what defines it")
     for name in ("num_batches", "num_cells"):

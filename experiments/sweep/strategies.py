@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +9,7 @@ from typing import Any
 
 import jax
 
-from experiments.files import cache_folder, whole_file
-from ufm.errors import InputError
+from experiments.files import DamagedFile, accessible, cache_folder, read_record, write_record
 
 # Cells that step together on a CPU where nothing was measured (fastest at K = 10, d = 16).
 SLOTS = 16
@@ -36,10 +34,8 @@ class Strategies:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
-        try:
-            self.chosen = _read(self.path)
-        except ValueError as error:
-            raise InputError("Need a whole file of strategies", self.path, "remove it") from error
+        with accessible(self.path, "Need a whole file of strategies", "remove it"):
+            self.chosen = read_strategies(self.path)
 
     def choose(
         self, shape: Any, size: int, num_batches: int, seconds: Callable[[int], float]
@@ -63,7 +59,7 @@ class Strategies:
             else:
                 found = _measured(name, seconds)
             self.chosen[name] = found
-            _write(self.path, self.chosen)
+            write_record(self.path, self.chosen)
         return int(self.chosen[name]["slots"]), bool(self.chosen[name]["together"])
 
 
@@ -72,26 +68,29 @@ def _measured(name: str, seconds: Callable[[int], float]) -> dict[str, Any]:
     key = f"{name}/jax {jax.__version__}/{os.cpu_count()} cores"
     folder = cache_folder()
     try:
-        known = {} if folder is None else _read(folder / NAME)
-    except ValueError:
+        known = {} if folder is None else read_strategies(folder / NAME)
+    except OSError:
         known = {}  # measured again
     if key not in known:
         took = {slots: seconds(slots) for slots in CANDIDATES}
         best = min(took, key=lambda slots: took[slots])
         known[key] = {"slots": best, "together": False, "seconds": took}
         if folder is not None:
-            _write(folder / NAME, known)
+            write_record(folder / NAME, known)
     found: dict[str, Any] = known[key]
     return found
 
 
-def _read(path: Path) -> dict[str, Any]:
-    read = json.loads(path.read_bytes()) if path.exists() else {}
-    if not isinstance(read, dict):
-        raise ValueError("not a table")
+def read_strategies(path: Path) -> dict[str, Any]:
+    """The strategies of a file by shape, none where there is no file.
+
+    Raises:
+        OSError: it cannot be read, or is damaged.
+    """
+    if not path.exists():
+        return {}
+    read = read_record(path)
+    for known in read.values():
+        if not (isinstance(known, dict) and {"slots", "together"} <= set(known)):
+            raise DamagedFile(path)
     return read
-
-
-def _write(path: Path, table: dict[str, Any]) -> None:
-    with whole_file(path) as stream:
-        stream.write(json.dumps(table, indent=2).encode())

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.sweep.cells import Cells
-from ufm.gaussian import SMALLEST_DRAW
 from ufm.plain.model import UFM
-from ufm.point import Point
+from ufm.point import SMALLEST_DRAW, Point
 
 Array = NDArray[np.float64]
 Columns = dict[str, NDArray[Any]]
@@ -101,10 +100,10 @@ class Work:
 
 
 def normal_draws(seeds: Any, length: int) -> Array:
-    """The flat draw of ``ufm.gaussian.gaussian`` for many seeds, (seeds, length).
+    """The flat draw of ``ufm.point.gaussian`` for many seeds, (seeds, length).
 
     Example:
-        >>> from ufm.gaussian import gaussian
+        >>> from ufm.point import gaussian
         >>> one = gaussian(jax.random.key(5), [(3,)])[0]
         >>> bool((normal_draws([5], 3)[0] == one).all())
         True

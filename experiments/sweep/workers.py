@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -11,6 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from logging import CRITICAL
 from tempfile import TemporaryDirectory
+from typing import Any
+
+from experiments.sweep.worker import HOST, without_http
 
 # Read when a process starts. NPROC is what sizes the thread pool of XLA on a CPU; the flag
 # xla_cpu_multi_thread_eigen leaves elementwise loops and reductions on all cores (jaxlib 0.10),
@@ -29,32 +33,40 @@ PROGRAM = "experiments.sweep.worker"
 
 
 @contextmanager
-def processes(workers: int) -> Iterator[str]:
-    """The address of a scheduler with so many workers of one thread; all are gone at the end.
+def processes(workers: int) -> Iterator[tuple[str, Any]]:
+    """A scheduler with so many workers of one thread; all are gone at the end.
 
-    A worker that dies is replaced, also while it starts (dask's own nannies give up then).
+    A worker that dies is replaced, also while it starts (dask's own nannies give up then). Whoever
+    may talk to them runs code as this user. So they listen on this machine alone, and only to who
+    has the credentials, which are made here and not kept.
 
     Args:
         workers: how many.
+
+    Returns:
+        The address of the scheduler, and the credentials of a client.
     """
     import dask
-    from distributed import LocalCluster
+    from distributed import Scheduler, Security, SpecCluster
 
+    security = Security.temporary()
     settings = {"distributed.scheduler.allowed-failures": ALLOWED_FAILURES}
     with TemporaryDirectory(prefix="ufm-workers-") as folder, dask.config.set(settings):
         with _uninterrupted():
-            cluster = LocalCluster(
-                n_workers=0,
-                processes=False,
-                protocol="tcp://",
-                # A free port: its default one may be taken, of which dask would warn.
-                scheduler_kwargs={"dashboard": False, "dashboard_address": ":0"},
+            # A free port: its default one may be taken.
+            options = {"host": HOST, "port": 0, "protocol": "tls://", "security": security}
+            cluster = SpecCluster(
+                scheduler={
+                    "cls": without_http(Scheduler),
+                    "options": {**options, "dashboard": False},
+                },
+                security=security,
                 silence_logs=CRITICAL,
             )
-            keeper = _Keeper(cluster.scheduler_address, folder, workers)
+            keeper = _Keeper((cluster.scheduler_address, folder, security), workers)
             keeper.start()
         try:
-            yield cluster.scheduler_address
+            yield cluster.scheduler_address, security
         finally:
             keeper.stop()
             cluster.close(timeout=ENDING)
@@ -63,9 +75,9 @@ def processes(workers: int) -> Iterator[str]:
 class _Keeper(threading.Thread):
     """Keeps a number of worker processes alive until it is stopped."""
 
-    def __init__(self, address: str, folder: str, workers: int) -> None:
+    def __init__(self, order: tuple[str, str, Any], workers: int) -> None:
         super().__init__(daemon=True)
-        self.command = [sys.executable, "-m", PROGRAM, address, folder]
+        self.order = pickle.dumps(order)
         # What can be imported here can be there, however this process was started.
         path = os.pathsep.join(place or os.getcwd() for place in sys.path)
         self.environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": path}
@@ -75,9 +87,18 @@ class _Keeper(threading.Thread):
     def _new(self) -> subprocess.Popen[bytes]:
         quiet = subprocess.DEVNULL
         pipe = subprocess.PIPE  # closed when this process ends, however it does
-        return subprocess.Popen(
-            self.command, stdin=pipe, stdout=quiet, stderr=quiet, env=self.environment
+        worker = subprocess.Popen(
+            [sys.executable, "-m", PROGRAM],
+            stdin=pipe,
+            stdout=quiet,
+            stderr=quiet,
+            env=self.environment,
         )
+        # Less than a pipe holds, so that nobody waits; one that is dead already is replaced.
+        if worker.stdin is not None:
+            with suppress(OSError):
+                os.write(worker.stdin.fileno(), self.order)
+        return worker
 
     def run(self) -> None:
         """Replace the dead."""

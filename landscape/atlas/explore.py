@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from landscape.atlas.starts import (
 )
 from landscape.solvers.critical import find_critical
 from ufm.errors import InputError
-from ufm.model import norm
+from ufm.model import Model, norm
 from ufm.plain.model import UFM
 from ufm.plain.reduce import complement_gradient, reduced
 from ufm.point import Point
@@ -33,7 +34,7 @@ MAX_CLASSES = 12
 
 
 def atlas(
-    model: UFM,
+    model: Model[Any],
     *,
     budget: float = 60.0,
     batch: int = 128,
@@ -51,7 +52,8 @@ def atlas(
     Source: AT-1 to AT-4 of docs/atlas.md.
 
     Args:
-        model: a UFM whose samples merge; d and n play no role beyond c and the proportions.
+        model: a UFM whose samples merge, or a model that is one; d and n play no role beyond c and
+            the proportions.
         budget: seconds after which no further round begins.
         batch: starts per rank and round.
         seed: of the random starts.
@@ -71,6 +73,7 @@ def atlas(
         (4, {1: 1, 2: 1, 3: 1})
     """
     began = perf_counter()
+    model = as_plain(model)
     K = model.num_classes
     known_by_theorem = squared_error_atlas(model) if closed_form else None
     if known_by_theorem is not None:
@@ -99,6 +102,21 @@ def atlas(
         reached = made.status is Status.SATURATED or made.status is until
         if reached or made.seconds > budget:
             return made
+
+
+def as_plain(model: Model[Any]) -> UFM:
+    """The plain UFM that a model is.
+
+    Raises:
+        InputError: it is none, so that nothing tells its orbits apart.
+    """
+    plain = model.as_plain()
+    if plain is None:
+        rule = "An atlas tells critical points apart by their matrices W H, so it needs a plain UFM"
+        remedy = "use solve with method='critical' from many starts, and verdict"
+        raise InputError(rule, type(model).__name__, remedy)
+    told: UFM = plain
+    return told
 
 
 def require_isolated(model: UFM) -> None:

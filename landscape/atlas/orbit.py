@@ -23,6 +23,7 @@ from ufm.errors import InputError, require_count
 from ufm.losses.columns import column_hessians
 from ufm.plain.model import UFM
 from ufm.plain.reduce import Reduced, reduced
+from ufm.plain.structure import from_blocks
 from ufm.point import Point
 from ufm.spectrum import pair
 
@@ -223,7 +224,7 @@ def _range(
     """Index, nullity, predicted nullity and smallest eigenvalue in the dimension of the point."""
     if not parts.space.rank:
         return _at_origin(model, point)
-    count = count_curvature(model, point, gradient_norm, parts)
+    count = count_curvature(model, point, gradient_norm, from_blocks(parts))
     if count.index is None or count.nullity is None or count.predicted_nullity is None:
         rule = "An atlas needs the exact index of every point"
         raise InputError(rule, count.route, "use fewer classes")

@@ -26,11 +26,12 @@ from landscape.atlas.orbits import resolution
 from landscape.atlas.record import highest_rank
 from landscape.atlas.search import Failure, Found, search, together
 from landscape.atlas.starts import aligned_starts, gaussian_starts, partition_starts
-from landscape.curvature.count import count_curvature, is_collapsed
+from landscape.curvature.count import count_curvature
 from ufm.errors import InputError, require_count
 from ufm.losses.columns import column_gradients, column_hessians
 from ufm.plain.focal_collapse import collapse_theorem
 from ufm.plain.model import UFM
+from ufm.plain.structure import is_collapsed
 from ufm.point import Point
 
 Array = NDArray[np.float64]

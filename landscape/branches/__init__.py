@@ -4,18 +4,23 @@ from landscape.branches.continuation import Branch, End, Ending, follow
 from landscape.branches.diagram import BranchDiagram, branches
 from landscape.branches.events import Event, Kind, event_error, events_on
 from landscape.branches.growth import extend, grow
+from landscape.branches.path import Ended, Path, Place, follow_parameter
 
 __all__ = [
     "Branch",
     "BranchDiagram",
     "End",
+    "Ended",
     "Ending",
     "Event",
     "Kind",
+    "Path",
+    "Place",
     "branches",
     "event_error",
     "events_on",
     "extend",
     "follow",
+    "follow_parameter",
     "grow",
 ]

@@ -25,10 +25,9 @@ from scipy.optimize import brentq
 from landscape.atlas.orbit import Orbit, centred_bias
 from landscape.atlas.orbits import stabiliser_order
 from ufm.losses.columns import column_gradients
-from ufm.plain.chain_rule import dense_derivatives, flatten, unflatten
 from ufm.plain.model import UFM
 from ufm.plain.symmetry import predicted_nullity
-from ufm.point import Point
+from ufm.point import Point, as_rows, flatten, unflatten
 
 Array = NDArray[np.float64]
 # Gradient norms in balanced coordinates: what is accepted, and what is rounding. Where a branch is
@@ -194,10 +193,10 @@ class Curve:
         """F and its derivatives at y = (x, log c)."""
         sigma, point = self.sigma(float(y[-1])), unflatten(y[:-1], self.like)
         model = self.model.with_decays(sigma, sigma)
-        value, gradient, hessian = dense_derivatives(model, point)
+        value, gradient, hessian = model.dense_derivatives(point)
         slope = y[:-1].copy()
         slope[2 * point.W.size :] = 0.0
-        rows = _rows(model.generators(point))
+        rows = as_rows(model.generators(point))
         symmetry = np.linalg.svd(rows, full_matrices=False)[2][: self.nullity].T
         return System(value, gradient / sigma, hessian / sigma, symmetry, slope)
 
@@ -344,10 +343,3 @@ def hermite(one: Station, other: Station, share: float) -> tuple[Array, Array]:
     slope = 6 * t * (1 - t) * (other.y - one.y)
     slope = slope + (1 - t) * (1 - 3 * t) * start + t * (3 * t - 2) * end
     return value, slope
-
-
-def _rows(generators: Point) -> Array:
-    """Generators as rows in the coordinates of ``flatten``."""
-    W, H, b = generators
-    parts = [W, np.swapaxes(H, 1, 2), *([] if b is None else [b])]
-    return np.concatenate([np.reshape(x, (len(x), int(np.prod(x.shape[1:])))) for x in parts], 1)

@@ -24,9 +24,8 @@ from landscape.branches.diagram import BranchDiagram, orbit_of, same_point, with
 from landscape.branches.events import Event, Kind
 from landscape.solvers.critical import find_critical
 from ufm.frames import simplex_etf
-from ufm.plain.chain_rule import flatten, unflatten
 from ufm.plain.model import UFM
-from ufm.point import Point
+from ufm.point import Point, flatten, unflatten
 
 Array = NDArray[np.float64]
 # Radii in balanced coordinates. On small spheres only the new branches are met; where a kernel is

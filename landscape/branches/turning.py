@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from landscape.branches.curve import Curve, NoCriticalPointError, Station
-from ufm.plain.chain_rule import flatten, unflatten
-from ufm.point import Point
+from ufm.point import Point, flatten, unflatten
 
 Array = NDArray[np.float64]
 # Sine of the angle to constant c below which a turn is looked for ahead, up to some arclength.

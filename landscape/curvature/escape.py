@@ -14,10 +14,6 @@ from landscape.curvature.hessian import dense_hessian
 from landscape.curvature.lanczos import lanczos
 from landscape.curvature.operators import hessian_operator
 from ufm.model import Model, norm
-from ufm.plain.model import UFM
-from ufm.plain.reduce import complement_gradient, reduced
-from ufm.point import Point
-from ufm.spectrum import pair
 
 MAX_DENSE_ESCAPE = 1500
 # Relative agreement of a Rayleigh quotient with the eigenvalue it should attain.
@@ -38,7 +34,7 @@ class Escape:
     curvature: float
     source: str
 
-    def descend(self, model: Model, point: Any, value: float) -> tuple[Any, float]:
+    def descend(self, model: Model[Any], point: Any, value: float) -> tuple[Any, float]:
         """The lowest of a few trial points along +-direction, and its objective."""
         best, lowest = point, value
         for step in (1e-3, 1e-2, 0.1, 0.3, 1.0):
@@ -50,15 +46,11 @@ class Escape:
         return best, lowest
 
 
-def escape_direction(model: Model, point: Any, smallest: float | None = None) -> Escape:
+def escape_direction(model: Model[Any], point: Any, smallest: float | None = None) -> Escape:
     """A direction of most negative curvature at a critical point.
 
-    With u, v the top singular pair of G outside the support and a in ker W a unit vector,
-    (Delta_W, Delta_H) = (x u a^T, y a v^T), (x, y) the lower eigenvector of
-    [[lambda_W, g], [g, lambda_H]], is an exact eigenvector with eigenvalue
-    (lw + lh - sqrt((lw - lh)^2 + 4 g^2)) / 2; where the range block reaches lower, or d = rank,
-    the direction comes from the whole Hessian (dense up to 1,500 variables, else Lanczos).
-    Source: CE-4, after Zhu et al. 2021; the scaling is derived here.
+    The one that the model knows, where it attains ``smallest``; else the lower of that and one from
+    the whole Hessian (dense up to 1,500 variables, beyond by Lanczos).
 
     Args:
         model: any model.
@@ -72,57 +64,28 @@ def escape_direction(model: Model, point: Any, smallest: float | None = None) ->
         >>> round(escape_direction(model, model.origin()).curvature, 12)  # 0.1 - 1/3
         -0.233333333333
     """
-    explicit = None
-    if isinstance(model, UFM):
-        explicit = _complement_direction(model, point)
-        attained = (
-            explicit is not None
-            and smallest is not None
-            and (explicit.curvature <= smallest + ATTAINED * abs(smallest))
-        )
-        if explicit is not None and attained:
-            return explicit
+    known = model.escape(point)
+    explicit = None if known is None else _measured(model, point, *known)
+    if explicit is not None and smallest is not None and _attains(explicit, smallest):
+        return explicit
     numerical = _numerical_direction(model, point)
     if explicit is None or numerical.curvature < explicit.curvature:
         return numerical
     return explicit
 
 
-def _measured(model: Model, point: Any, direction: Any, source: str) -> Escape:
+def _attains(escape: Escape, smallest: float) -> bool:
+    return escape.curvature <= smallest + ATTAINED * abs(smallest)
+
+
+def _measured(model: Model[Any], point: Any, direction: Any, source: str) -> Escape:
     direction = jax.tree.map(np.asarray, direction)
     length = norm(direction)
     unit = jax.tree.map(lambda x: x / length, direction)
     return Escape(unit, model.second_derivative(point, unit), source)
 
 
-def _complement_direction(model: UFM, point: Point) -> Escape | None:
-    """The explicit direction outside the row space; None if d = rank or none is negative."""
-    parts = reduced(model, point)
-    rank, lw, lh = parts.space.rank, float(model.lambda_W), float(model.lambda_H)
-    if model.d <= rank:
-        return None
-    couplings = parts.couplings
-    if not len(couplings) or couplings[0] ** 2 <= lw * lh:
-        return None
-    K = model.num_classes
-    U, values, Vt = np.linalg.svd(complement_gradient(parts))
-    outside = np.linalg.svd(np.concatenate([parts.space.basis, np.eye(model.d)], axis=1))[0][
-        :, rank
-    ]
-    outside = outside - parts.space.basis @ (parts.space.basis.T @ outside)
-    outside /= np.linalg.norm(outside)
-    small, _ = pair(lw, lh, float(values[0]))
-    x, y = -values[0], small - lw
-    delta_H = y * np.outer(outside, Vt[0])
-    if point.H.shape[1] != K:
-        counts = np.asarray(model.counts)
-        delta_H = np.repeat(delta_H / np.sqrt(counts), counts.astype(int), axis=1)
-    bias = None if point.b is None else np.zeros(K)
-    direction = Point(-x * np.outer(U[:, 0], outside), delta_H, bias)
-    return _measured(model, point, direction, "explicit direction outside the row space (CE-4)")
-
-
-def _numerical_direction(model: Model, point: Any) -> Escape:
+def _numerical_direction(model: Model[Any], point: Any) -> Escape:
     size = sum(np.size(leaf) for leaf in jax.tree.leaves(point))
     unravel = ravel_pytree(jax.tree.map(jnp.asarray, point))[1]
     if size <= MAX_DENSE_ESCAPE:

@@ -18,12 +18,12 @@ MAX_DENSE_SIZE = 16_000
 
 
 @jax.jit
-def _dense(model: Model, point: Any) -> jax.Array:
+def _dense(model: Model[Any], point: Any) -> jax.Array:
     flat, unravel = ravel_pytree(point)
     return jax.hessian(lambda x: model.objective(unravel(x)))(flat)
 
 
-def dense_hessian(model: Model, point: Any) -> NDArray[np.float64]:
+def dense_hessian(model: Model[Any], point: Any) -> NDArray[np.float64]:
     """The full Hessian by ``jax.hessian``, knowing nothing of any structure.
 
     Args:
@@ -54,7 +54,7 @@ def dense_hessian(model: Model, point: Any) -> NDArray[np.float64]:
     return 0.5 * (matrix + matrix.T)
 
 
-def taylor_orders(model: Model, point: Any, direction: Any) -> tuple[float, float]:
+def taylor_orders(model: Model[Any], point: Any, direction: Any) -> tuple[float, float]:
     """Observed orders of the Taylor remainders that check a gradient (2) and a Hessian (3).
 
     Fits log remainder against log step for f(x + t d) - f - t <g, d> and with the second-order

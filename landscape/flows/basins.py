@@ -21,9 +21,8 @@ from landscape.atlas.record import Atlas
 from landscape.flows.descent import DISPLACEMENT, Descent, descend, displaced, leave
 from landscape.flows.unstable import eigenspaces
 from ufm.errors import InputError, require_count
-from ufm.plain.chain_rule import flatten
 from ufm.plain.model import UFM
-from ufm.point import Point
+from ufm.point import Point, flatten
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]

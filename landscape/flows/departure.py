@@ -13,8 +13,8 @@ from scipy.integrate import LSODA
 from scipy.optimize import brentq
 
 from landscape.flows.descent import descend
-from ufm.plain.chain_rule import dense_derivatives, flatten, unflatten, value_and_gradient
-from ufm.point import Point
+from ufm.plain.chain_rule import value_and_gradient
+from ufm.point import Point, flatten, unflatten
 
 Array = NDArray[np.float64]
 # Error per step: of the distance from the saddle, and of its first value. Some hundred steps then
@@ -86,7 +86,7 @@ def depart(
         True
     """
     x = flatten(saddle)
-    level, _, hessian = dense_derivatives(model, saddle)
+    level, _, hessian = model.dense_derivatives(saddle)
     values, vectors = np.linalg.eigh(hessian)
     speeds, shares = -values, (amplitude * (vectors.T @ direction)) ** 2
     unstable = speeds > 1e-9 * np.abs(values).max()
@@ -160,7 +160,7 @@ class _Flow:
         return -flatten(slope)
 
     def jacobian(self, _: float, y: Array) -> Array:
-        return -dense_derivatives(self.model, unflatten(self.origin + y, self.like))[2]
+        return -self.model.dense_derivatives(unflatten(self.origin + y, self.like))[2]
 
     def follow(
         self, y: Array, crossing: Callable[[Array], float], longest: float, sharpness: float

@@ -14,16 +14,18 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
+import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import LSODA
 
 from landscape.atlas.orbits import Permutation, matching
 from landscape.atlas.search import TOLERANCE
-from ufm.plain.chain_rule import dense_derivatives, flatten, unflatten
+from ufm.model import Model
 from ufm.plain.model import UFM
-from ufm.point import Point
+from ufm.point import Point, flatten, unflatten, widened
 
 Array = NDArray[np.float64]
 # Flows begin this far from a saddle, relative to max(1, |x|): near enough for the linearisation
@@ -55,7 +57,7 @@ class Descent:
     """Where a flow ended.
 
     Attributes:
-        point: the end, W (K, d), H (d, K), b; polished to ``search.TOLERANCE`` if it arrived.
+        point: the end; polished to ``search.TOLERANCE`` if it arrived.
         objective, gradient_norm: there.
         arrived: whether it ended at a critical point.
         rise: largest increase of the objective over a step; rounding, for a flow that goes down.
@@ -63,7 +65,7 @@ class Descent:
         time: of the flow.
     """
 
-    point: Point
+    point: Any
     objective: float
     gradient_norm: float
     arrived: bool
@@ -76,12 +78,12 @@ class Descent:
 class _Restricted:
     """The objective at ``origin`` + ``basis`` y."""
 
-    model: UFM
-    like: Point
+    model: Model[Any]
+    like: Any
     origin: Array
     basis: Array
 
-    def point(self, y: Array) -> Point:
+    def point(self, y: Array) -> Any:
         return unflatten(self.origin + self.basis @ y, self.like)
 
     def value_and_gradient(self, y: Array) -> tuple[float, Array]:
@@ -89,7 +91,7 @@ class _Restricted:
         return float(value), self.basis.T @ flatten(slope)
 
     def derivatives(self, y: Array) -> tuple[float, Array, Array]:
-        value, slope, hessian = dense_derivatives(self.model, self.point(y))
+        value, slope, hessian = self.model.dense_derivatives(self.point(y))
         return value, self.basis.T @ slope, self.basis.T @ hessian @ self.basis
 
     def velocity(self, _: float, y: Array) -> Array:
@@ -107,13 +109,8 @@ def displaced(base: Point, move: Point, step: float) -> Point:
         >>> displaced(base, move, 0.5).W.tolist()
         [[0.5, 0.0], [0.0, 0.5]]
     """
-    W, H, b = base.to_numpy()
-    new = move.W.shape[1] - W.shape[1]
-    return Point(
-        np.pad(W, ((0, 0), (0, new))) + step * move.W,
-        np.pad(H, ((0, new), (0, 0))) + step * move.H,
-        None if b is None else b + step * move.b,
-    )
+    wide = widened(base, move.W.shape[1])
+    return jax.tree.map(lambda x, v: x + step * v, wide, move)
 
 
 def far(base: Point, move: Point) -> Point:
@@ -149,7 +146,7 @@ def leave(model: UFM, base: Point, move: Point) -> Descent:
     return descend(inside, displaced(base, move, step), basis)
 
 
-def descend(model: UFM, start: Point, basis: Array | None = None) -> Descent:
+def descend(model: Model[Any], start: Any, basis: Array | None = None) -> Descent:
     """Follow x' = -grad f from a point to its end.
 
     LSODA (Adams and BDF, switching) with the exact Jacobian; when Newton's method from the present
@@ -158,8 +155,8 @@ def descend(model: UFM, start: Point, basis: Array | None = None) -> Descent:
     Source: LSODA after Petzold (1983); Newton at the end is derived here.
 
     Args:
-        model: a merged UFM in the dimension of the start.
-        start: W (K, d), H (d, K), b (K,) or None.
+        model: any model small enough for dense Hessians.
+        start: a point of it.
         basis: orthonormal columns (P, q) of an invariant subspace that contains the start, in the
             coordinates of ``flatten``, from ``fixed_space``; None for the whole space.
 
@@ -174,7 +171,7 @@ def descend(model: UFM, start: Point, basis: Array | None = None) -> Descent:
         >>> end.arrived, abs(end.objective - model.minimiser().value) < 1e-12
         (True, True)
     """
-    start = start.to_numpy()
+    start = jax.tree.map(np.asarray, start)
     x = flatten(start)
     basis = np.eye(len(x)) if basis is None else basis
     inside = _Restricted(model, start, basis @ (basis.T @ x), basis)
@@ -302,5 +299,8 @@ def fixed_space(model: UFM, point: Point) -> Array:
         L[: len(half), : len(half)] = L[len(half) : size, len(half) : size] = half
         L[size:, size:] = classes[order] if b is not None else 0.0
         moved += 2 * np.eye(len(L)) - L - L.T
-    values, vectors = np.linalg.eigh(moved)
+    # Built with H by columns; points have it by rows.
+    rows = np.arange(len(moved))
+    rows[W.size : size] = W.size + np.arange(H.size).reshape(H.shape[::-1]).T.ravel()
+    values, vectors = np.linalg.eigh(moved[np.ix_(rows, rows)])
     return np.asarray(vectors[:, values <= ORTHOGONAL])

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from landscape.flows.gradient_descent import frames
 from landscape.solvers.newton import across
-from ufm.point import Point
+from ufm.point import Point, as_rows
 
 Array = NDArray[np.float64]
 # Eigenvalues this close, relative to the largest, are one: then eigenvectors of different groups
@@ -74,13 +74,6 @@ class Rates:
     nc2: float
     nc3: float
     order: tuple[int, int]
-
-
-def _generators(model: Any, point: Point) -> Array:
-    """Generators as rows in the coordinates of ``ravel_pytree``."""
-    found = model.generators(point)
-    leaves = [leaf for leaf in found if leaf is not None]
-    return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
 
 
 @jax.jit
@@ -139,7 +132,7 @@ class Linearised:
         self.model, self.point = model, point
         hessian, moved, blocks = _derivatives(model, point)
         self.hessian, self.moved, self.blocks = (np.asarray(x) for x in (hessian, moved, blocks))
-        Q = across(_generators(model, point))
+        Q = across(as_rows(model.generators(point)))
         self.values, inner = np.linalg.eigh(Q.T @ self.hessian @ Q)
         self.vectors = Q @ inner
         self.radius = float(np.abs(self.values).max())

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from landscape.atlas.orbit import Orbit, centred_bias
 from landscape.atlas.orbits import invariant, levels, stabiliser_order
 from landscape.flows.descent import far
-from ufm.plain.chain_rule import dense_derivatives, flatten, unflatten
 from ufm.plain.reduce import complement_gradient, reduced
-from ufm.point import Point
+from ufm.point import Point, flatten, unflatten
 from ufm.spectrum import pair
 from ufm.tolerance import SEPARATION, zero_tolerance
 
@@ -77,7 +76,7 @@ def eigenspaces(orbit: Orbit, d: int, rng: np.random.Generator) -> Iterator[Eige
     model, lw = orbit.model, float(orbit.model.lambda_W)
     parts = reduced(model, orbit.point)
     base = parts.space.point
-    _, _, hessian = dense_derivatives(model, orbit.point)
+    _, _, hessian = model.dense_derivatives(orbit.point)
     radius, length = float(np.linalg.norm(hessian, 2)), float(np.linalg.norm(flatten(base)))
     first = 0 if orbit.rank else 2 * model.num_classes  # W = H = 0: the range block is the bias's
     values, vectors = np.linalg.eigh(hessian[first:, first:])
@@ -118,10 +117,11 @@ def _range_moves(
     e = np.eye(K)
     mixed = [e[i] + sign * e[j] for i, j in combinations(range(K), 2) for sign in (-1.0, 1.0)]
     patterns = np.stack([*e, *mixed])
-    halves = zip(np.split(Q[: 2 * K * r], 2), (base.W, base.H.T), strict=True)
+    top, below = np.split(Q[: 2 * K * r], 2)
+    halves = [top.reshape(K, r, m), below.reshape(r, K, m).swapaxes(0, 1)]
     x = [
-        np.einsum("ak,krm,cr->acm", patterns, half.reshape(K, r, m), patterns @ code).reshape(-1, m)
-        for half, code in halves
+        np.einsum("ak,krm,cr->acm", patterns, half, patterns @ code).reshape(-1, m)
+        for half, code in zip(halves, (base.W, base.H.T), strict=True)
     ]
     symmetric, random = np.concatenate(x), rng.normal(size=(1, m))
     return tuple(  # type: ignore[return-value]

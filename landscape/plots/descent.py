@@ -50,7 +50,7 @@ class DescentRecord:
 
 @partial(jax.jit, static_argnames=("snapshots", "stride"))
 def _run(
-    model: Model, start: Any, learning_rate: Any, snapshots: int, stride: int
+    model: Model[Any], start: Any, learning_rate: Any, snapshots: int, stride: int
 ) -> tuple[Any, Any]:
     gradient = jax.grad(model.objective)
 

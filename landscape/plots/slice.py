@@ -54,7 +54,7 @@ class SliceRecord:
 
 
 @jax.jit
-def _heights(model: Model, point: Any, first: Any, second: Any, s: Any, t: Any) -> Any:
+def _heights(model: Model[Any], point: Any, first: Any, second: Any, s: Any, t: Any) -> Any:
     def at(a: Any, b: Any) -> Any:
         moved = jax.tree.map(lambda x, u, v: x + a * u + b * v, point, first, second)
         return model.objective(moved)
@@ -63,7 +63,7 @@ def _heights(model: Model, point: Any, first: Any, second: Any, s: Any, t: Any) 
 
 
 def slice_record(
-    model: Model, point: Any, *, reach: float | None = None, cells: int = 61, title: str = ""
+    model: Model[Any], point: Any, *, reach: float | None = None, cells: int = 61, title: str = ""
 ) -> SliceRecord:
     """Heights through a saddle: first axis its escape direction, second its own direction.
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from ufm.model import Model
+from ufm.point import P
 
 # Eigenvalues below this fraction of the largest are treated as null: rounding of a symmetric
 # eigensolver is size * eps of the largest, and a step along them would be noise amplified.
@@ -35,8 +36,8 @@ class State(NamedTuple):
 
 @jax.jit
 def find_critical(
-    model: Model, point: Any, tolerance: float, max_iterations: int
-) -> tuple[Any, Any, Any, Any]:
+    model: Model[P], point: P, tolerance: float, max_iterations: int
+) -> tuple[P, Any, Any, Any]:
     """The critical point that Levenberg-Marquardt on the gradient reaches from a point.
 
     Args:

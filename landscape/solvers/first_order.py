@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from ufm.model import Model, norm
+from ufm.point import P
 
 
 def optimiser(method: str, learning_rate: float) -> optax.GradientTransformationExtraArgs:
@@ -28,13 +29,13 @@ def optimiser(method: str, learning_rate: float) -> optax.GradientTransformation
 
 @partial(jax.jit, static_argnames="method")
 def descend(
-    model: Model,
-    point: Any,
+    model: Model[P],
+    point: P,
     tolerance: float,
     max_iterations: int,
     method: str,
     learning_rate: float = 0.1,
-) -> tuple[Any, Any, Any, Any]:
+) -> tuple[P, Any, Any, Any]:
     """Minimise a model with an optax optimiser until the gradient norm passes the tolerance.
 
     Args:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from ufm.plain.chain_rule import dense_derivatives, flatten, unflatten
+from ufm.model import Model
 from ufm.plain.reduce import row_space
-from ufm.point import Point
+from ufm.point import P, Point, as_rows, flatten, unflatten, widened
 
 Array = NDArray[np.float64]
 
@@ -20,15 +21,15 @@ DEPENDENT = 1e-7
 STEPS = 6
 
 
-def polished(model: Any, point: Point) -> tuple[Point, float, float]:
+def polished(model: Model[P], point: P) -> tuple[P, float, float]:
     """The critical point beside a point that is nearly critical, to rounding.
 
     x <- x - Q (Q^T H Q)^-1 Q^T g with Q across the orbit of the symmetry, as long as |g| falls.
     Source: Newton's method; derived here for points that lie on orbits.
 
     Args:
-        model: a merged UFM.
-        point: W (K, d), H (d, K), b, near a critical point.
+        model: any model small enough for dense Hessians.
+        point: near a critical point.
 
     Returns:
         (point, objective, gradient norm).
@@ -41,16 +42,17 @@ def polished(model: Any, point: Point) -> tuple[Point, float, float]:
         >>> bool(polished(model, near)[2] < 1e-14)
         True
     """
-    like = point.to_numpy()
+    like = jax.tree.map(np.asarray, point)
     x = flatten(like)
-    value, slope, hessian = dense_derivatives(model, like)
+    value, slope, hessian = model.dense_derivatives(like)
     for _ in range(STEPS):
-        Q = across(_generators(model, unflatten(x, like)))
+        tangents = model.generators(unflatten(x, like))
+        Q = np.eye(len(x)) if tangents is None else across(as_rows(tangents))
         try:
             step = Q @ np.linalg.solve(Q.T @ hessian @ Q, Q.T @ slope)
         except np.linalg.LinAlgError:  # exactly at a bifurcation
             break
-        tried = dense_derivatives(model, unflatten(x - step, like))
+        tried = model.dense_derivatives(unflatten(x - step, like))
         if not np.linalg.norm(tried[1]) < np.linalg.norm(slope):
             break
         x, (value, slope, hessian) = x - step, tried
@@ -82,18 +84,6 @@ def narrowed(model: Any, point: Point) -> tuple[Any, Point, float]:
     return narrow, inner, size
 
 
-def widened(point: Point, d: int) -> Point:
-    """A point with zero features appended up to dimension d.
-
-    Example:
-        >>> widened(Point(np.ones((2, 1)), np.ones((1, 2))), 2).W.tolist()
-        [[1.0, 0.0], [1.0, 0.0]]
-    """
-    more = d - np.shape(point.W)[1]
-    W, H, b = point.to_numpy()
-    return Point(np.pad(W, ((0, 0), (0, more))), np.pad(H, ((0, more), (0, 0))), b)
-
-
 def across(generators: Array) -> Array:
     """An orthonormal basis of the directions across an orbit, (P, P - m).
 
@@ -110,11 +100,3 @@ def across(generators: Array) -> Array:
     _, values, Vt = np.linalg.svd(generators, full_matrices=True)
     rank = int(np.sum(values > DEPENDENT * max(float(values[0]), 1e-300)))
     return np.asarray(Vt[rank:].T)
-
-
-def _generators(model: Any, point: Point) -> Array:
-    """Generators as rows in the coordinates of ``flatten``."""
-    found = model.generators(point)
-    size = len(found.W)
-    parts = [found.W.reshape(size, -1), np.swapaxes(found.H, 1, 2).reshape(size, -1)]
-    return np.concatenate([*parts, *([] if found.b is None else [found.b])], axis=1)

@@ -15,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from landscape.solvers.first_order import descend
 from landscape.solvers.result import Solution
-from landscape.solvers.solve import MAX_ITERATIONS, REMEDY, TOLERANCE, result_of
+from landscape.solvers.solve import MAX_ITERATIONS, TOLERANCE, result_of
 from ufm.errors import InputError, require_positive
 from ufm.model import Model
 from ufm.plain.model import UFM
@@ -26,7 +26,7 @@ AXIS = "samples"
 
 
 @pytree_record(eq=False)
-class ByRows(Model):
+class ByRows(Model[Point]):
     """A UFM whose points have H^T (N, d) for H.
 
     Flattening, as inner products do it, keeps an array on its devices when it is split along its
@@ -46,9 +46,6 @@ class ByRows(Model):
 
     def random_point(self, key: Any, scale: float = 1.0) -> Point:
         return transposed(self.whole.random_point(key, scale))
-
-    def with_dimension(self, d: int) -> ByRows:
-        return ByRows(self.whole.with_dimension(d))
 
 
 def transposed(point: Point) -> Point:
@@ -86,7 +83,9 @@ def placed(model: UFM, start: Point, devices: Sequence[Any]) -> tuple[ByRows, Po
     wanted = ((K, model.d), (model.d, N), (K,) if biased else None)
     found = tuple(None if leaf is None else np.shape(leaf) for leaf in start)
     if found != wanted:
-        raise InputError(f"Need a start of shapes {wanted}", found, REMEDY)
+        raise InputError(
+            f"Need a start of shapes {wanted}", found, "use model.random_point as a pattern"
+        )
     mesh = Mesh(np.array(chosen, dtype=object), (AXIS,))
     along = NamedSharding(mesh, PartitionSpec(AXIS))
     everywhere = NamedSharding(mesh, PartitionSpec())

@@ -6,16 +6,15 @@ import math
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from landscape.solvers.critical import find_critical
 from landscape.solvers.first_order import descend
 from landscape.solvers.result import Result, Solution
 from landscape.solvers.trust_region import trust_region
+from ufm.answers import Merge
 from ufm.errors import InputError, require_positive
-from ufm.model import Merge, Model
-from ufm.point import Point
+from ufm.model import Model
 
 METHODS = ("newton", "lbfgs", "momentum", "gd", "critical")
 # Steps that a method may take by default: first-order ones are cheap and many.
@@ -26,11 +25,10 @@ MAX_CRITICAL_SIZE = 2000
 # Beyond this a non-convex loss is solved among collapsed points unless told otherwise.
 MAX_UNMERGED = 2_000_000
 TOLERANCE = 1e-12
-REMEDY = "use model.random_point, or check K, d, counts and the bias setting"
 
 
 def solve(
-    model: Model,
+    model: Model[Any],
     start: Any = None,
     *,
     key: Any = None,
@@ -75,63 +73,47 @@ def solve(
     require_positive(tolerance, "tolerance", "use a value such as 1e-12")
     merge, note = _merge(model, reduction)
     small = model if merge is None else merge.model
-    if start is None:
-        point = small.random_point(jax.random.key(0) if key is None else key)
-    else:
-        point = start if merge is None else _reduced(merge, start)
-        point = jax.tree.map(lambda leaf: np.asarray(leaf, dtype=np.float64), point)
-    _require_shapes(small, point)
-    compressed, inner, basis = _compressed(small, point)
+    point = small.random_point(_key(key)) if start is None else _placed(model, merge, start)
+    inner = small.confined(point)
+    working, begin = (small, point) if inner is None else (inner.model, inner.point)
     if max_iterations is None:
         max_iterations = MAX_ITERATIONS.get(method, MAX_CRITICAL_ITERATIONS)
     if method == "newton":
-        found = trust_region(compressed, inner, tolerance, max_iterations)
+        found = trust_region(working, begin, tolerance, max_iterations)
     elif method == "critical":
-        size = sum(leaf.size for leaf in jax.tree.leaves(inner))
+        size = sum(leaf.size for leaf in jax.tree.leaves(begin))
         if size > MAX_CRITICAL_SIZE:
             raise InputError(
                 f"'critical' diagonalises dense Hessians of at most {MAX_CRITICAL_SIZE} variables",
                 f"{size:,} ({8 * size**2 / 2**30:.1f} GiB)",
                 "lower d or K, or use method='newton'",
             )
-        found = find_critical(compressed, inner, tolerance, max_iterations)
+        found = find_critical(working, begin, tolerance, max_iterations)
     else:
-        found = descend(compressed, inner, tolerance, max_iterations, method, learning_rate)
+        found = descend(working, begin, tolerance, max_iterations, method, learning_rate)
     point, value, size, iterations = found
-    if basis is not None:
-        point = Point(point.W @ basis.T, basis @ point.H, point.b)
-        note += f"; row space of the start, {basis.shape[1]} of {basis.shape[0]} dimensions"
+    if inner is not None:
+        point = inner.lift(point)
+        note += f"; {inner.why}"
     # item() is the fastest way to the host; device_get would cost as much as ten iterations.
     value, size, iterations = value.item(), size.item(), iterations.item()
     result = result_of(size, value, tolerance, iterations, max_iterations)
     return Solution(small, point, model, value, size, result, iterations, method, note)
 
 
-def _reduced(merge: Merge, start: Any) -> Any:
-    try:
-        return merge.reduce(start)
-    except (AttributeError, IndexError, TypeError, ValueError) as error:
-        got = f"a start of another shape ({error})"
-        raise InputError("Need a start with one column per sample or class", got, REMEDY) from error
+def _key(key: Any) -> Any:
+    return jax.random.key(0) if key is None else key
 
 
-# Pairs of model and start, without their numbers, that fitted: tracing random_point takes as long
-# as solving a small problem.
-_FITTING: set[Any] = set()
-
-
-def _require_shapes(model: Model, point: Any) -> None:
-    leaves, structure = jax.tree.flatten(model)
-    entries, kind = jax.tree.flatten(point)
-    seen = structure, kind, tuple(np.shape(x) for x in leaves), tuple(np.shape(x) for x in entries)
-    if seen in _FITTING:
-        return
-    wanted = jax.eval_shape(model.random_point, jax.random.key(0))
-    shapes = [jax.tree.map(jnp.shape, tree) for tree in (wanted, point)]
-    same = str(jax.tree.structure(wanted)) == str(jax.tree.structure(point))
-    if not same or shapes[0] != shapes[1]:
-        raise InputError(f"Need a start of shapes {shapes[0]}", f"{shapes[1]}", REMEDY)
-    _FITTING.add(seen)
+def _placed(model: Model[Any], merge: Merge | None, start: Any) -> Any:
+    """A start in the coordinates that are solved in: merged, or all samples."""
+    owner, point = model.checked(jax.tree.map(lambda x: np.asarray(x, np.float64), start))
+    if merge is not None:
+        return merge.reduce(point) if owner is model else point
+    if owner is not model:
+        rule = "Samples that do not merge need a start with one column per sample"
+        raise InputError(rule, "a merged start", "lift it, or solve with reduction=True")
+    return point
 
 
 def result_of(size: float, value: float, tolerance: float, used: int, allowed: int) -> Result:
@@ -148,7 +130,7 @@ def result_of(size: float, value: float, tolerance: float, used: int, allowed: i
     return Result.MAX_ITERATIONS if used >= allowed else Result.STALLED
 
 
-def _merge(model: Model, reduction: str | bool) -> tuple[Merge | None, str]:
+def _merge(model: Model[Any], reduction: str | bool) -> tuple[Merge | None, str]:
     """A-1 where asked for, with a note on why it is lossless."""
     if reduction not in ("auto", True, False):
         raise InputError("Unknown reduction", reduction, "use 'auto', True or False")
@@ -162,19 +144,3 @@ def _merge(model: Model, reduction: str | bool) -> tuple[Merge | None, str]:
         return None, f"none: samples do not merge, convexity {merge.lossless}"
     why = "asked for" if reduction is True else f"more than {MAX_UNMERGED:,} variables"
     return merge, f"samples merged, convexity {merge.lossless}; collapsed points only ({why})"
-
-
-def _compressed(model: Any, point: Any) -> tuple[Any, Any, Any]:
-    """The row space of [W; H^T] at the start: every gradient method stays in it, by O(d) symmetry.
-
-    Returns:
-        (model, point, basis (d, q)) with q = rows of W + columns of H, or basis None if d <= q.
-    """
-    if not (model.rotation_invariant and isinstance(point, Point)):
-        return model, point, None
-    (rows, d), columns = point.W.shape, point.H.shape[1]
-    if d <= rows + columns:
-        return model, point, None
-    basis = jnp.linalg.qr(jnp.concatenate([point.W, point.H.T]).T)[0]
-    inner = Point(point.W @ basis, basis.T @ point.H, point.b)
-    return model.with_dimension(basis.shape[1]), inner, basis

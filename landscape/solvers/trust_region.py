@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from ufm.model import Model
+from ufm.point import P
 
 # Conn, Gould & Toint 2000, section 17.1: accept, shrink, expand.
 ACCEPT, SHRINK_BELOW, EXPAND_ABOVE = 0.05, 0.25, 0.75
@@ -45,8 +46,8 @@ class State(NamedTuple):
 
 @jax.jit
 def trust_region(
-    model: Model, point: Any, tolerance: float, max_iterations: int
-) -> tuple[Any, Any, Any, Any]:
+    model: Model[P], point: P, tolerance: float, max_iterations: int
+) -> tuple[P, Any, Any, Any]:
     """Minimise a model from a point by trust-region Newton-CG.
 
     Args:

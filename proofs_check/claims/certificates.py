@@ -40,6 +40,16 @@ def gap(specimen: PlainSpecimen) -> float:
     return abs(found.gap) / (1 + abs(found.bound + found.gap))
 
 
+@built_on(descended_specimens)
+@cache
+def sampled_minima(quick: bool = False) -> tuple[PlainSpecimen, ...]:
+    """Every third minimum found by descent: all losses, biases and sides of thresholds are there.
+
+    A bound with a bias solves a convex problem in it first, which takes most of the time.
+    """
+    return descended_specimens(quick)[::3]
+
+
 EQUALITY = Claim(
     id="certificate-equality",
     title="No duality gap at global minimisers",
@@ -48,7 +58,7 @@ EQUALITY = Claim(
     latex=r"f(W,H,b) = D(v),\qquad v_k = \nabla L_k",
     source="section C, CE-2; after Zhu et al. (2021), bound derived here",
     hypotheses=(CONVEX, OPTIMUM_FITS),
-    region=descended_specimens,
+    region=sampled_minima,
     check=gap,
     mutant=Mutant(
         "critical points in place of minimisers",
@@ -74,7 +84,7 @@ def _is_global(specimen: PlainSpecimen) -> float:
 
 def within_sigma(lambda_W: float, lambda_H: float, norm: float) -> float:
     """Whether |grad g| <= sigma."""
-    return float(norm / np.sqrt(lambda_W * lambda_H) <= 1 + RATIO_CUT)
+    return float(norm <= np.sqrt(lambda_W * lambda_H) * (1 + RATIO_CUT))
 
 
 CRITERION = Claim(
@@ -130,7 +140,7 @@ def _excess(stretch: float) -> Check:
 @cache
 def minima_of_every_dimension(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Minima in d >= K - 1 and, where the bound is valid but not tight, in d < K - 1."""
-    return (*descended_specimens(quick), *low_dimension_minima(quick))
+    return (*sampled_minima(quick), *low_dimension_minima(quick))
 
 
 BOUND = Claim(
@@ -165,7 +175,7 @@ RATIO = Claim(
     source="CE-2; after Zhu et al. (2021)",
     literature="proved",
     hypotheses=(CONVEX, OPTIMUM_FITS, NOT_THE_ORIGIN),
-    region=descended_specimens,
+    region=sampled_minima,
     check=Law(sigma, _gradient_norm, error=_relative),
     tier="T0",
     mutant=Mutant("Frobenius norm for spectral norm", Law(sigma, _frobenius, error=_relative)),
@@ -206,7 +216,7 @@ SHAPE = Claim(
         OPTIMUM_FITS,
         NOT_THE_ORIGIN,
     ),
-    region=descended_specimens,
+    region=sampled_minima,
     check=Law(minus_sigma_p, _gradient, error=_shape_error),
     mutant=Mutant("I for I - J/K", Law(_minus_sigma, _gradient, error=_shape_error)),
     subject=SUBJECT,

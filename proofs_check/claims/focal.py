@@ -28,9 +28,9 @@ from ufm.point import Point
 Array = NDArray[np.float64]
 SUBJECT = "focal loss"
 TINY = 1e-12
-STEEP = (1.0, 2.2)  # gammas between which u* passes 1/18 and 1/24
+FALLING = (2.5, 7.0)  # u* falls between these gammas, and passes 1/18 and 1/20
 # Where the steepest chord of psi is looked for: next to u* = 1/K it is short.
-GRID, AROUND = np.geomspace(0.02, 20.0, 300), np.array([0.97, 1.03])
+GRID, AROUND = np.geomspace(1e-3, 20.0, 400), np.array([0.97, 1.03])
 TO_TEN_DIGITS: Any = {"method": "bounded", "options": {"xatol": 1e-10}}
 
 _hessian = jax.jit(jax.hessian(lambda loss, z: loss(z, 0), argnums=1))
@@ -119,7 +119,7 @@ def _direct_collapse(gamma: float, K: int) -> float:
         a = float(np.exp(log_a))
         return (_curve(gamma, K, a) - _curve(gamma, K, 0.0)) / a
 
-    grid = np.linspace(np.log(0.01), np.log(15.0), 500)
+    grid = np.linspace(np.log(1e-3), np.log(15.0), 700)
     best = grid[int(np.argmin([slope(a) for a in grid]))]
     bounds = (best - 0.03, best + 0.03)
     found = minimize_scalar(slope, bounds=bounds, method="bounded", options={"xatol": 1e-10})
@@ -180,15 +180,20 @@ def _window_altered(K: int, gamma: float) -> tuple[float, float, float]:
     return (origin, *window(K, gamma)[1:])
 
 
+def _gamma_with(u: float) -> float:
+    """The gamma at which the library's u* has a value."""
+    return float(brentq(lambda gamma: focal_convexity_threshold(gamma) - u, *FALLING))
+
+
 @cache
 def window_specimens(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Origins on both sides of 1/K = u*(gamma), few K: each is compiled once."""
     cases = [(gamma, K) for gamma in (1.0, 2.0, 2.4, 3.0, 5.0) for K in (17, 18)]
     if not quick:
         cases += [(gamma, K) for gamma in (1.0, 2.0, 3.0, 5.0) for K in (3, 50)]
-        for K in (18, 24):  # half a per cent on both sides of 1/K = u*(gamma)
-            edge = brentq(lambda g, K=K: focal_convexity_threshold(g) - 1 / K, *STEEP)
-            cases += [(float(edge * share), K) for share in (0.995, 1.005)]
+        for K in (18, 20):  # 1/K half a per cent above and below u*(gamma)
+            for share in (0.995, 1.005):
+                cases.append((_gamma_with(share / K), K))
     return tuple(_origin_model(gamma, K, 1.1) for gamma, K in cases)
 
 

@@ -16,9 +16,9 @@ from proofs_check.claims.spectra import table_error
 from proofs_check.hypotheses import CONVEX, SYMMETRIC
 from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
-from proofs_check.specimens import PlainSpecimen, built_on, critical_specimens, losses
+from proofs_check.specimens import PlainSpecimen, built_on, critical_specimens, losses, with_c
 from ufm.frames import merged_code
-from ufm.losses import CrossEntropy, LabelSmoothing
+from ufm.losses import MSE, CrossEntropy, LabelSmoothing
 from ufm.model import norm, value_and_gradient
 from ufm.plain.blocks import group_block, within_group_block
 from ufm.plain.inertia import count_negative, count_range_below
@@ -108,11 +108,23 @@ def polished(specimen: PlainSpecimen) -> PlainSpecimen:
     return replace(specimen, point=Point(W, H, b))
 
 
+def next_to_the_threshold() -> tuple[PlainSpecimen, ...]:
+    """Origins with sigma_i(G) = sigma (1 + 1/2000) and sigma (1 - 1/2000), for all i in use."""
+    found = []
+    for loss, K, d, n, ratio in ((CrossEntropy(), 3, 4, 2, 0.7), (MSE(), 4, 3, 1, 1.9)):
+        for c in (1 / (1 + 5e-4), 1 / (1 - 5e-4)):
+            model = with_c(UFM(loss, K, d, n, lambda_W=1, lambda_H=1), c, ratio)
+            origin = model.as_merged(model.origin())[1]
+            found.append(Specimen(model, origin, "origin", note="next to the threshold"))
+    return tuple(found)
+
+
 @built_on(critical_specimens)
 @cache
 def critical_points(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """The critical points that solvers found, polished, and closed-form merged saddles."""
-    return tuple(polished(s) for s in critical_specimens(quick)) + merged_saddles(quick)
+    found = tuple(polished(s) for s in critical_specimens(quick))
+    return found + merged_saddles(quick) + next_to_the_threshold()
 
 
 def _family(specimen: PlainSpecimen) -> int:

@@ -10,8 +10,7 @@ import pytest
 
 from experiments.benchmarks import curvature, minimum, rows, solvers, sweeps
 from experiments.benchmarks import recorded as recorded_module
-from experiments.benchmarks.figure import draw
-from experiments.benchmarks.record import against, duration, measured, times
+from experiments.benchmarks.record import absent, against, draw, duration, measured, times
 from experiments.benchmarks.solvers import OTHERS, PAPERS, TORCH, Outcome
 from experiments.benchmarks.timing import Settings, Timing, alternate
 from experiments.cli.bench import Row
@@ -237,6 +236,24 @@ def test_what_was_recorded_stands_beside_what_is_measured(ufm, toy_rows, tmp_pat
     assert "123 s" in lines[0]
     assert lines[0].rstrip().endswith("as it was")
     assert "recorded" not in ufm("bench --quick --repeats 1 --row gap-1000").out
+
+
+def test_a_solver_that_is_not_installed_was_recorded_elsewhere(ufm, tmp_path, monkeypatch):
+    there = [measured("gap-1000", "b", "lab", Timing(1.0, 1.0, 1, None))]
+    there += [measured("gap-1000", "b", "torch", Timing(5.0, 6.0, 1, None), 1.0)]
+    monkeypatch.setitem(rows.ROWS, "gap-1000", lambda settings: there)
+    kept = tmp_path / "other.json"
+    written = ufm("bench --row gap-1000 --json --out", kept).json
+    written["device"] |= {"backend": "gpu", "kind": "Fast Card"}
+    kept.write_text(json.dumps(written))
+    here = [there[0], absent("gap-1000", "b", "torch", 1.0, "not installed")]
+    monkeypatch.setitem(rows.ROWS, "gap-1000", lambda settings: here)
+    monkeypatch.setattr(recorded_module.resources, "files", lambda name: tmp_path)
+    ran = ufm("bench --row gap-1000")
+    assert ran.code == 0
+    ours, other = (x.split() for x in ran.out.splitlines() if "recorded: Fast Card" in x)
+    assert ours[-4:] == ["s", "1", "s", "1x"]
+    assert other[-4:] == ["5", "s", "6", "s"]  # beside a time that there is not, no ratio
 
 
 def test_records_that_are_kept_are_runs_of_rows_that_exist():

@@ -1,18 +1,19 @@
 """``ufm solve`` and ``ufm verdict``: numbers, flags, and the way from one to the other."""
 
 import dataclasses
+import importlib
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-import landscape.verdict
 from landscape.verdict import Curvature
 from tests.helpers import slow
 from ufm import MSE, UFM, CrossEntropy, Focal, LabelSmoothing, RescaledMSE, UserLoss, lift
 from ufm.point import Point
 
+verdict_module = importlib.import_module("landscape.verdict")  # as an attribute, the function
 # One shape, so that one solver is compiled per loss.
 SMALL = "-K 3 -d 5 -n 2 --lambda 0.05"
 FIELDS = {
@@ -33,6 +34,8 @@ FIELDS = {
 }
 HOT = """
 import jax
+
+verdict_module = importlib.import_module("landscape.verdict")  # the attribute is the function
 def hot(logits, label):
     return jax.nn.logsumexp(2 * logits) - 2 * logits[label]
 """
@@ -264,13 +267,13 @@ def test_what_a_file_does_not_say_is_assumed_aloud(ufm, tmp_path):
 
 
 def test_undecided_is_exit_code_3(ufm, tmp_path, monkeypatch):
-    judge = landscape.verdict.verdict
+    judge = verdict_module.verdict
 
     def unsure(*arguments, **options):
         judged = judge(*arguments, **options)
         return dataclasses.replace(judged, curvature=Curvature.UNDECIDED)
 
-    monkeypatch.setattr(landscape.verdict, "verdict", unsure)
+    monkeypatch.setattr(verdict_module, "verdict", unsure)
     best = small_model().minimiser().point
     np.savez(tmp_path / "p.npz", W=best.W, H=best.H)
     assert ufm("verdict -n 2 --lambda 0.05", tmp_path / "p.npz").code == 3
@@ -279,7 +282,7 @@ def test_undecided_is_exit_code_3(ufm, tmp_path, monkeypatch):
 
 def test_restarts_look_for_a_lower_point_from_the_seed(ufm, tmp_path, monkeypatch):
     seen = []
-    judge = landscape.verdict.verdict
+    judge = verdict_module.verdict
 
     def spy(model, point, *, restarts, key):
         seen.append(
@@ -287,7 +290,7 @@ def test_restarts_look_for_a_lower_point_from_the_seed(ufm, tmp_path, monkeypatc
         )
         return judge(model, point, restarts=restarts, key=key)
 
-    monkeypatch.setattr(landscape.verdict, "verdict", spy)
+    monkeypatch.setattr(verdict_module, "verdict", spy)
     best = small_model().minimiser().point
     np.savez(tmp_path / "p.npz", W=best.W, H=best.H)
     for flags in ("", "--restarts 2", "--restarts 2 --seed 5"):

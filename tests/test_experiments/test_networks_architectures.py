@@ -21,7 +21,6 @@ from experiments.networks.architectures import (
     fixed_etf_head,
     linear_head,
     natural_dimension,
-    saved_fraction,
     trainable,
 )
 from experiments.networks.architectures.layers import BatchNorm, Conv, Dense, max_pool
@@ -224,12 +223,13 @@ def test_a_fixed_classifier_with_d_equal_to_k_saves_a_fifth() -> None:
     gone = 9 * 512 * (512 - 10) + 2 * (512 - 10) + 5120
     comes = 512 * 10 + 2 * 10
     wanted = (gone - comes) / 11_173_962
-    found = saved_fraction(Architecture("resnet18"), (32, 32, 3), 10)
+    resnet, shape = Architecture("resnet18"), (32, 32, 3)
+    smaller = count_parameters(resnet, shape, 10, 10, fixed_etf=True)
+    found = 1 - smaller.trained / count_parameters(resnet, shape, 10).trained
     assert found == pytest.approx(wanted, abs=1e-12)
     assert found > 0.2
     # Fixing W without d = K saves next to nothing: the saving is the last block's.
-    resnet = Architecture("resnet18")
-    fixed = count_parameters(resnet, (32, 32, 3), 10, fixed_etf=True)
+    fixed = count_parameters(resnet, shape, 10, fixed_etf=True)
     assert 1 - fixed.trained / fixed.total < 0.001
 
 
@@ -247,7 +247,7 @@ def test_without_equinox_the_message_says_what_to_install() -> None:
 import sys
 sys.modules["equinox"] = None
 try:
-    import experiments.networks.objectives
+    import experiments.networks.training
 except ValueError as error:
     print(error)
 """

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 
+from experiments.files import locked
 from experiments.networks.training import (
     Augmentation,
     Outcome,
@@ -27,7 +28,6 @@ from experiments.networks.training import (
     train,
 )
 from experiments.networks.training import checkpoint as module
-from experiments.networks.training.checkpoint import locked
 from tests.networks import K, images, labels, same_bits, settings
 from ufm import InputError
 
@@ -129,9 +129,9 @@ def test_other_settings_or_data_are_another_run(tmp_path: Path) -> None:
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
-    with locked(tmp_path), pytest.raises(InputError, match="Another process trains"):
+    with locked(tmp_path, "Mine"), pytest.raises(InputError, match="Another process trains"):
         train(everything_random(), X, Y, K, folder=tmp_path)
-    with locked(tmp_path):
+    with locked(tmp_path, "Mine"):
         pass  # free again
 
 
@@ -150,7 +150,10 @@ def test_bits_come_back_from_several_files(tmp_path: Path, monkeypatch: Any) -> 
 
 def test_files_of_earlier_checkpoints_go_and_others_stay(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    (tmp_path / ".part-0123456789abcdef.bin.abcdefgh").write_text("left by a killed process")
+    (tmp_path / ".part-0123456789abcdef.bin.abcdefgh.unfinished").touch()
+    with locked(tmp_path, "Mine"):
+        pass  # removes what a killed process left
+    (tmp_path / "lock").unlink()
     for epoch in range(3):
         save_checkpoint(tmp_path, "5eed", {"a": np.float32(epoch)}, {"epoch": epoch})
     names = sorted(path.name for path in tmp_path.iterdir())
@@ -164,21 +167,21 @@ def test_a_kill_while_writing_leaves_the_last_checkpoint(
     name: str, tmp_path: Path, monkeypatch: Any
 ) -> None:
     save_checkpoint(tmp_path, "5eed", TREE, {"epoch": 1})
-    usual = module.write_whole
+    usual = os.replace
 
-    def killed(path: Path, content: bytes) -> None:
-        if path.name.startswith(name):
+    def killed(source: str, target: Path) -> None:
+        if target.name.startswith(name):
             raise KeyboardInterrupt
-        usual(path, content)
+        usual(source, target)
 
-    monkeypatch.setattr(module, "write_whole", killed)
+    monkeypatch.setattr(os, "replace", killed)
     other = {**TREE, "a": TREE["a"] + 1}
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(tmp_path, "5eed", other, {"epoch": 2})
     found, about = load_checkpoint(tmp_path, "5eed", TREE)
     assert about == {"epoch": 1}
     assert same_bits(found, TREE)
-    monkeypatch.setattr(module, "write_whole", usual)
+    monkeypatch.setattr(os, "replace", usual)
     save_checkpoint(tmp_path, "5eed", other, {"epoch": 2})
     assert load_checkpoint(tmp_path, "5eed", TREE)[1] == {"epoch": 2}
     assert len(list(tmp_path.iterdir())) == 2
@@ -196,8 +199,14 @@ def flip_a_bit(path: Path) -> None:
         (lambda folder: flip_a_bit(next(folder.glob("part-*"))), "part of a checkpoint is damaged"),
         (lambda folder: next(folder.glob("part-*")).write_bytes(b""), "is damaged"),
         (lambda folder: next(folder.glob("part-*")).unlink(), "can be read"),
-        (lambda folder: flip_a_bit(folder / "checkpoint.json"), "damaged, or is none"),
-        (lambda folder: (folder / "checkpoint.json").write_text("[]"), "damaged, or is none"),
+        (
+            lambda folder: flip_a_bit(folder / "checkpoint.json"),
+            "can be read.*damaged",
+        ),
+        (
+            lambda folder: (folder / "checkpoint.json").write_text("[]"),
+            "can be read.*damaged",
+        ),
         (lambda folder: (folder / "checkpoint.json").write_bytes(b"\x80\x04"), "damaged"),
         (lambda folder: (folder / "checkpoint.json").unlink(), "can be read"),
     ],

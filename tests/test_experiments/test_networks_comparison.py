@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from experiments.networks.architectures import Architecture
-from experiments.networks.claims import network_claims
 from experiments.networks.comparison import (
     LossSpec,
     Plan,
@@ -17,7 +16,12 @@ from experiments.networks.comparison import (
     read_loss_spec,
     summaries,
 )
-from experiments.networks.comparison.against import (
+from experiments.networks.comparison.claims import network_claims
+from experiments.networks.comparison.curves import curves
+from experiments.networks.comparison.likeness import likeness
+from experiments.networks.comparison.page import write_page, write_theory_page
+from experiments.networks.comparison.table import holm, matrix, statement
+from experiments.networks.comparison.three_ways import (
     LINEAR,
     RELU,
     WEIGHTS,
@@ -25,11 +29,7 @@ from experiments.networks.comparison.against import (
     plan_cells,
     variants,
 )
-from experiments.networks.comparison.likeness import likeness
-from experiments.networks.comparison.page import write_page, write_theory_page
-from experiments.networks.comparison.table import holm, matrix, statement
-from experiments.networks.drawing.curves import curves
-from experiments.networks.runs import DataRequest, read_run
+from experiments.networks.runs import DataRequest, prediction_of, read_run
 from experiments.networks.training import EpochRecord, FeatureDecay, Outcome, TrainSettings
 from proofs_check.claim import Status
 from proofs_check.run import check_claim
@@ -264,12 +264,10 @@ def test_claims_about_theory_and_features(performed):
 
 def test_a_run_at_the_minimum_of_its_model_is_seen(performed):
     """Numbers of the closed form in place of those of the network."""
-    from experiments.networks.theory.comparison import theory_of
-
     _, _, runs = performed
     ideal = {}
     for cell, run in runs.items():
-        _, best = theory_of(run.request.settings, run.counts, (1.0, 1.0))
+        best = prediction_of(run.request.settings, run.counts, (1.0, 1.0))
         numbers = {
             **run.records[-1].measures,
             "square_W": best.W_squared,

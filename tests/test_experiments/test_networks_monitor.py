@@ -9,16 +9,24 @@ import pytest
 
 from experiments.networks.architectures import Architecture, activations, embed
 from experiments.networks.data import Dataset, Split, Standardisation
-from experiments.networks.monitor import CURVATURE_EPOCHS, Monitor, evaluate, look
-from experiments.networks.monitor.curvature import (
+from experiments.networks.measures.sizes import feature_spectrum, logit_gaps, squared_norm
+from experiments.networks.training import (
+    CURVATURE_EPOCHS,
+    FeatureDecay,
+    Monitor,
+    WeightDecay,
+    evaluate,
+    initial_network,
+    look,
+    make_objective,
+    train,
+)
+from experiments.networks.training.curvature import (
     classifier_curvature,
     classifier_hessian,
     largest_and_trace,
 )
-from experiments.networks.monitor.seen import Seen
-from experiments.networks.monitor.sizes import feature_spectrum, logit_gaps, sizes
-from experiments.networks.objectives import make_objective
-from experiments.networks.training import FeatureDecay, WeightDecay, initial_network, train
+from experiments.networks.training.evaluate import Seen
 from tests.helpers import FAMILY, Problem, slow
 from tests.networks import SHAPE, D, K, N, images, labels, settings
 from ufm import MSE, UFM, InputError, LabelSmoothing, Point, collapse, lift
@@ -150,7 +158,8 @@ def test_gaps_and_spectra_of_arrays():
         seen.logits[1, 1] - (seen.logits[1, 0] + seen.logits[1, 2]) / 2
     )
     assert len(feature_spectrum(seen.features, 9)) == 4
-    assert sizes(seen)["square_b"] == pytest.approx(np.sum(seen.b**2))
+    assert squared_norm(np.full(2**12, 2.0**13, np.float32)) == 2.0**38
+    assert squared_norm(np.array([1.0, 2.0**-12], np.float32)) == 1 + 2.0**-24  # not in float32
 
 
 def test_evaluation_uses_the_outputs_of_the_objective():

@@ -9,17 +9,16 @@ import numpy as np
 import pytest
 from scipy.special import expit, log_softmax, softmax
 
-from experiments.networks.objectives import (
+from experiments.networks.training import (
     KORNBLITH,
     PARAMETERS,
     Objective,
-    Scaled,
     make_objective,
-    ufm_loss,
     ufm_model,
 )
 from tests.helpers import naive_cross_entropy, naive_focal, naive_squared
 from ufm import MSE, UFM, InputError, LabelSmoothing, UserLoss
+from ufm.losses import Scaled
 
 N, K, D = 4, 3, 5
 RNG = np.random.default_rng(5)
@@ -181,7 +180,7 @@ WITHOUT = {"dropout", "cosine-softmax", "sop"}
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_the_loss_of_the_model_is_that_of_the_network(name: str) -> None:
     objective = make_objective(name)
-    loss = ufm_loss(objective)
+    loss = objective.ufm_loss
     if name in WITHOUT:
         assert loss is None
         assert ufm_model(objective, [2, 3], 4, lambda_W=0.1, lambda_H=0.1, lambda_b=0.0) is None

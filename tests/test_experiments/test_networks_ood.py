@@ -1,18 +1,16 @@
-"""Detection of other data against scikit-learn, all pairs, and the formulas."""
+"""Detection of other data against all pairs, every threshold, and the formulas."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
-from sklearn.metrics import roc_auc_score, roc_curve
 
 from experiments.networks.measures.ood import (
     detection,
     feature_norm,
     max_logit,
     max_softmax,
-    negative_energy,
 )
 from ufm.errors import InputError
 
@@ -21,16 +19,13 @@ scores = st.lists(st.integers(-3, 3), min_size=1, max_size=15)
 
 
 @given(scores, scores, st.floats(0.01, 1))
-def test_detection_agrees_with_scikit_learn_and_with_all_pairs(own, other, tpr) -> None:
+def test_detection_is_that_of_all_pairs_and_of_every_threshold(own, other, tpr) -> None:
     made = detection(own, other, tpr)
-    truth = np.repeat([1, 0], [len(own), len(other)])
-    every = [*own, *other]
     pairs = np.mean([(a > b) + (a == b) / 2 for a in own for b in other])
     assert made.auroc == pytest.approx(pairs, rel=1e-12)
-    assert made.auroc == pytest.approx(roc_auc_score(truth, every), rel=1e-12)
-    false, true, _ = roc_curve(truth, every, drop_intermediate=False)
-    assert made.fpr == pytest.approx(false[true >= tpr - 1e-12].min(), rel=1e-12)
-    assert np.mean(np.array(own) >= made.threshold) >= tpr - 1e-12
+    enough = [t for t in own if np.mean(np.array(own) >= t) >= tpr]
+    assert made.threshold == max(enough)
+    assert made.fpr == pytest.approx(np.mean(np.array(other) >= max(enough)), rel=1e-12)
 
 
 def test_the_rate_is_heeded_and_reached_exactly() -> None:
@@ -55,10 +50,6 @@ def test_scores_are_their_formulas() -> None:
     z, H = rng.standard_normal((N, K)), rng.standard_normal((N, D))
     np.testing.assert_allclose(np.exp(max_softmax(z)), softmax(z, axis=1).max(axis=1), rtol=1e-14)
     np.testing.assert_array_equal(max_logit(z), [max(row) for row in z])
-    for T in (1.0, 2.5):
-        expected = [T * np.log(sum(np.exp(row / T))) for row in z]
-        np.testing.assert_allclose(negative_energy(z, T), expected, rtol=1e-14)
-    np.testing.assert_array_equal(negative_energy(z), negative_energy(z, 1.0))
     np.testing.assert_allclose(feature_norm(H), np.sqrt((H**2).sum(axis=1)), rtol=1e-14)
     assert max_softmax([[0.0, 0.0, 0.0]])[0] == pytest.approx(-np.log(3), rel=1e-15)
 
@@ -78,5 +69,3 @@ def test_bad_arguments_are_refused() -> None:
     for tpr in (0, 1.1, np.nan):
         with pytest.raises(InputError, match=r"true positive rate"):
             detection([1], [1], tpr)
-    with pytest.raises(InputError, match=r"temperature > 0"):
-        negative_energy([[1.0]], 0)

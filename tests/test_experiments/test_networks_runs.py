@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,9 @@ import pytest
 from experiments.networks.architectures import Architecture
 from experiments.networks.measures.calibration import reliability
 from experiments.networks.measures.separation import class_separation
-from experiments.networks.monitor import look
 from experiments.networks.runs import DataRequest, RunRequest, other_sets, perform, read_run
 from experiments.networks.runs import run as module
-from experiments.networks.training import FeatureDecay, Outcome, TrainSettings, train
+from experiments.networks.training import FeatureDecay, Outcome, TrainSettings, look, loop, train
 from tests.helpers import slow
 from ufm import InputError
 
@@ -88,9 +88,10 @@ def test_the_end_is_measured_on_the_network(dataset, whole):
     ("file", "content", "says"),
     [
         ("run.json", b"{", "Need a whole file of a run"),
-        ("run.json", b"[1]", "Need a file of a run"),
-        ("curve.json", b'{"outcome": "LATE", "records": []}', "Need the whole files of a run"),
-        ("answers.npz", b"PK", "Need a whole answers.npz"),
+        ("run.json", b"[1]", "Need a whole file of a run"),
+        ("curve.json", b'{"outcome": "LATE", "records": []}', "Need a whole file of a run"),
+        ("assessment.json", b'{"numbers": {}}', "Need a whole file of a run"),
+        ("answers.npz", b"PK", "answers.npz, which is not one"),
     ],
 )
 def test_damaged_files_are_told(whole, tmp_path, file, content, says):
@@ -103,20 +104,65 @@ def test_damaged_files_are_told(whole, tmp_path, file, content, says):
         read_run(tmp_path)
 
 
+FILES = ("run.json", "curve.json", "assessment.json", "answers.npz")
+
+
+def copied(whole, folder: Path) -> Path:
+    shutil.copytree(whole.folder, folder)
+    return folder
+
+
+def test_a_flipped_bit_never_gives_other_numbers(whole, tmp_path):
+    folder, rng = copied(whole, tmp_path / "run"), np.random.default_rng(0)
+    told = 0
+    for name in FILES:
+        content = (folder / name).read_bytes()
+        for place in rng.integers(0, 8 * len(content), 40):
+            flipped = bytearray(content)
+            flipped[place // 8] ^= 1 << (place % 8)
+            (folder / name).write_bytes(bytes(flipped))
+            try:
+                found = read_run(folder)
+            except InputError:
+                told += 1
+                continue
+            assert (found.request, found.counts) == (whole.request, whole.counts)
+            assert (found.records, found.final) == (whole.records, whole.final)
+            for key, answers in whole.assessment.answers.items():
+                assert np.array_equal(found.assessment.answers[key], answers)
+        (folder / name).write_bytes(content)
+    assert told > 120  # of 160; the others met white space or the like
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_is_damaged_is_set_aside_and_computed_anew(
+    dataset, whole, tmp_path, monkeypatch, name
+):
+    folder = copied(whole, tmp_path / "run")
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(bytes(content))
+    monkeypatch.setattr(loop, "make_step", lambda *_: pytest.fail("it was trained again"))
+    again = perform(request(), dataset, folder)
+    assert (again.records, again.final) == (whole.records, whole.final)
+    assert (folder / "damaged" / name).read_bytes() == content
+    assert read_run(folder).finished
+
+
 def test_a_folder_belongs_to_one_run_and_its_data(dataset, whole):
     with pytest.raises(InputError, match="other settings"):
         perform(request(seed=1), dataset, whole.folder)
     other = DataRequest(per_class=7).load()
     with pytest.raises(InputError, match="other images or labels"):
         perform(request(), other, whole.folder)
-    with pytest.raises(InputError, match=r"Need a file of a run.*run\.json"):
+    with pytest.raises(InputError, match=r"Need a whole file of a run.*run\.json"):
         read_run(whole.folder / "nothing")
-    with pytest.raises(InputError, match="Need a folder for the run"):
+    with pytest.raises(InputError, match="Need a folder that can be written to"):
         perform(request(), dataset, whole.folder / "run.json")
 
 
 def test_a_run_that_diverges_keeps_what_it_has(dataset, tmp_path):
-    made = request(learning_rate=1e4, schedule="constant", epochs=30)
+    made = request(learning_rate=1e4, schedule="constant", epochs=30, max_gradient_norm=0.0)
     found = perform(made, dataset, tmp_path)
     assert found.outcome is Outcome.NOT_FINITE
     assert found.finished
@@ -220,9 +266,7 @@ def test_over_parameterisation_leaves_wrong_labels_alone():
     data = DataRequest(per_class=60, noise=0.4).load()
     accuracies, fits = {}, {}
     for name, rates in (("ce", {}), ("sop", {"rate_u": 100.0, "rate_v": 1000.0})):
-        settings = TrainSettings(
-            name, rates, Architecture(), 32, epochs=150, learning_rate=0.05, max_gradient_norm=1.0
-        )
+        settings = TrainSettings(name, rates, 32, epochs=150, learning_rate=0.05)
         network = train(settings, data.train.images, data.train.labels, 10).network
         seen = {split: look(network, getattr(data, split)) for split in ("train", "test")}
         accuracies[name], fits[name] = (

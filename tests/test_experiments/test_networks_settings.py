@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from experiments.networks.architectures import Architecture
-from experiments.networks.objectives import PARAMETERS
 from experiments.networks.training import (
+    PARAMETERS,
     Augmentation,
     FeatureDecay,
     TrainSettings,
@@ -180,12 +180,12 @@ def test_a_float64_in_the_step_is_found() -> None:
         ({"parameters": {"gamma": 2.0}}, "has no parameters"),
         ({"d": 0}, "d >= 1"),
         ({"epochs": 0}, "epochs >= 1"),
-        ({"batch_size": 0}, "batch_size >= 1"),
+        ({"batch_size": -1}, "batch_size >= 0"),
         ({"learning_rate": -0.1}, "learning_rate > 0"),
         ({"schedule": "linear"}, "cosine, step, constant"),
         ({"momentum": 1.0}, "momentum in"),
         ({"momentum": 0.0, "nesterov": True}, "nesterov needs"),
-        ({"max_gradient_norm": 0.0}, "max_gradient_norm > 0"),
+        ({"max_gradient_norm": -1.0}, "max_gradient_norm >= 0"),
         ({"seed": -1}, "seed >= 0"),
         ({"precision": "float64"}, "float32, bfloat16"),
         ({"bias": False, "decay": FeatureDecay(0.1, 0.1, 0.1)}, "lambda_b needs a bias"),

@@ -2,18 +2,21 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
 from experiments.networks.architectures import Architecture
 from experiments.networks.data.changes import balanced, standardise
 from experiments.networks.data.embedded import digits
+from experiments.networks.runs import matching_model, network_against_theory, prediction_of
 from experiments.networks.theory import (
     NoTheory,
     compare,
-    matching_model,
-    network_against_theory,
-    predict,
+    comparison,
+    measured,
+    predict_free,
+    predict_nonnegative,
 )
 from experiments.networks.training import (
     FeatureDecay,
@@ -29,14 +32,22 @@ from ufm.models.nonnegative import nonnegative_minimiser
 
 K, N, D = 3, 4, 5
 DECAYS = {"lambda_W": 8e-3, "lambda_H": 5e-3}
-QUANTITIES = ("objective", "W_squared", "H_squared", "gap")
+QUANTITIES = ("objective", "loss", "W_squared", "H_squared", "gap")
 
 
 def arrays(point):
     """A full point as a network hands it over, samples in another order."""
     order = np.random.default_rng(0).permutation(point.H.shape[1])
     y = np.repeat(np.arange(K), N)[order]
-    return point.H.T[order], point.logits().T[order], point.W, point.b, y
+    return point.H.T[order], point.W, point.b, y
+
+
+def predict(model, nonnegative=False):
+    return predict_nonnegative(model) if nonnegative else predict_free(model)
+
+
+def held(model, prediction, point):
+    return compare(measured(model.loss, *arrays(point)), prediction)
 
 
 def minimiser(model, nonnegative):
@@ -51,9 +62,11 @@ def test_an_exact_minimiser_does_not_deviate(name, lambda_b, nonnegative):
     model = UFM(FAMILY[name][0], K, D, N, **DECAYS, lambda_b=lambda_b)
     prediction = predict(model, nonnegative=nonnegative)
     point = minimiser(model, nonnegative)
-    made = compare(model, prediction, *arrays(point))
+    made = held(model, prediction, point)
     for quantity in QUANTITIES:
         assert getattr(made, quantity).ratio == pytest.approx(1, abs=1e-12)
+    b = made.b_squared
+    assert b.measured == pytest.approx(b.predicted, abs=1e-12)
     assert made.gap_spread < 1e-12
     # The objective by the NumPy problem, which knows no library.
     problem = Problem.of(FAMILY[name][1], (N,) * K, D, *DECAYS.values(), lambda_b)
@@ -65,17 +78,19 @@ def test_an_exact_minimiser_does_not_deviate(name, lambda_b, nonnegative):
 def test_a_moved_point_deviates_in_the_right_quantity():
     model = UFM(LabelSmoothing(0.1), K, D, N, **DECAYS, lambda_b=0.3)
     prediction, point = predict(model), minimiser(model, False)
-    wider = compare(model, prediction, *arrays(point._replace(W=1.1 * point.W)))
+    wider = held(model, prediction, point._replace(W=1.1 * point.W))
     assert wider.W_squared.ratio == pytest.approx(1.21)
     assert wider.H_squared.ratio == pytest.approx(1)
     assert wider.gap.ratio == pytest.approx(1.1)
     assert wider.objective.ratio > 1 + 1e-4
     noise = np.random.default_rng(1).standard_normal(point.H.shape)
-    blurred = compare(model, prediction, *arrays(point._replace(H=point.H + 0.1 * noise)))
+    blurred = held(model, prediction, point._replace(H=point.H + 0.1 * noise))
     assert blurred.gap_spread > 1e-2
     assert blurred.objective.ratio > 1
-    biased = compare(model, prediction, *arrays(point._replace(b=point.b + 1.0)))
+    biased = held(model, prediction, point._replace(b=point.b + 1.0))
     assert biased.objective.measured == pytest.approx(prediction.objective + 0.15 * K)
+    assert biased.b_squared.measured == pytest.approx(K)
+    assert biased.loss.ratio == pytest.approx(1)
     # The predictions of the two signs differ.
     assert predict(model, nonnegative=True).objective > prediction.objective + 1e-3
 
@@ -97,7 +112,7 @@ def test_what_has_no_closed_form_is_solved_and_proved():
     made = predict(model)
     problem = Problem.of(FAMILY["ce"][1], (4, 2, 1), D, *DECAYS.values(), 0.3)
     value, point = problem.descend()
-    assert made.evidence.startswith("solved, duality gap")
+    assert made.evidence.startswith("no closed form; solved, duality gap")
     assert made.objective == pytest.approx(value, abs=1e-10)
     assert made.W_squared == pytest.approx(np.sum(point.W**2), rel=1e-4)
     logits = point.logits()
@@ -149,7 +164,7 @@ def test_the_model_has_the_decays_of_the_run():
     ],
 )
 def test_runs_that_no_model_describes_say_why(changes, reason):
-    made = matching_model(settings(**{"objective": "ce", **changes}), [4, 4, 4], (0.0, 1.0))
+    made = prediction_of(settings(**{"objective": "ce", **changes}), [4, 4, 4], (0.0, 1.0))
     assert isinstance(made, NoTheory)
     assert reason in made.reason
     assert not made
@@ -161,37 +176,46 @@ def test_a_fixed_classifier_has_a_model_of_its_own(features):
     decay = FeatureDecay(0.02, 0.03, 0.04)
     run = settings("ls", architecture=architecture, decay=decay, fixed_etf=True)
     relu = features == "relu"
-    model = matching_model(run, [N] * K)
-    assert (model.lambda_H, model.lambda_b, model.counts_tuple) == (0.03, 0.04, (N,) * K)
-    made = predict(model, nonnegative=relu)
+    made = prediction_of(run, [N] * K, (0.0, 1.0))
+    assert (made.decays, made.counts) == ((0.0, 0.03, 0.04), (N,) * K)
     # The point itself: features along e_k, or along the rows of W, with the gap that is predicted.
     W = np.asarray(initial_network(run, (4, 6, 2), K).head.W, np.float64)
     rows = np.eye(K, D) * np.sqrt((K - 1) / K) if relu else W * (K - 1) / K
     H = made.gap * np.repeat(rows, N, axis=0)
-    found = compare(model, made, H, H @ W.T, W, np.zeros(K), np.repeat(np.arange(K), N))
+    found = compare(measured(LabelSmoothing(0.1), H, W, None, np.repeat(np.arange(K), N)), made)
     for quantity in QUANTITIES:
         assert getattr(found, quantity).ratio == pytest.approx(1, abs=1e-6)  # W is float32
     assert found.c is None
     for counts, wanted in (([4, 4, 3], "unequal counts"), ([N] * 6, "d < K")):
-        other = matching_model(run, counts)
+        other = prediction_of(run, counts, (0.0, 1.0))
         if relu or wanted == "unequal counts":
             assert wanted in other.reason
-    assert (
-        matching_model(
-            dataclasses.replace(run, bias=False, decay=FeatureDecay(0.02, 0.03)), [N] * K
-        ).lambda_b
-        is None
-    )
+    bare = dataclasses.replace(run, bias=False, decay=FeatureDecay(0.02, 0.03))
+    assert prediction_of(bare, [N] * K, (0.0, 1.0)).decays[2] is None
     focal = dataclasses.replace(run, objective="focal", parameters={})
-    assert "no known minimiser" in predict(matching_model(focal, [N] * K)).reason
+    assert "no known minimiser" in prediction_of(focal, [N] * K, (0.0, 1.0)).reason
 
 
 def test_other_samples_than_the_models_are_refused():
     model = UFM(CrossEntropy(), counts=(4, 4, 3), d=D, **DECAYS)
     balanced = UFM(CrossEntropy(), K, D, N, **DECAYS)
     parts = arrays(minimiser(balanced, False))
+    H, W, _, y = parts
+    for wrong in ((H.T, W, None, y), (H, W, None, y + 1), (H, W, np.zeros(2), y)):
+        with pytest.raises(InputError):
+            measured(model.loss, *wrong)
     with pytest.raises(InputError, match=r"\(4, 4, 3\) samples per class"):
-        compare(model, predict(balanced), *parts)
+        compare(measured(model.loss, *parts), predict(model))
+
+
+def test_blocks_of_samples_give_what_all_at_once_give(monkeypatch):
+    point = UFM(CrossEntropy(), K, D, N, **DECAYS).random_point(jax.random.key(0)).to_numpy()
+    whole = measured(CrossEntropy(), *arrays(point))
+    monkeypatch.setattr(comparison, "BLOCK", 5)  # 12 samples: 5, 5 and 2
+    parts = measured(CrossEntropy(), *arrays(point))
+    numbers = [dataclasses.astuple(found)[:-1] for found in (parts, whole)]
+    assert numbers[0] == pytest.approx(numbers[1], rel=1e-13)
+    assert parts.counts == whole.counts
 
 
 def test_estimated_decay_makes_both_norms_deviate_alike():
@@ -220,7 +244,7 @@ def test_a_network_reaches_the_minimum_of_its_model(features):
         architecture=Architecture("mlp", width=0.125, depth=1, features=features),
         d=17,
         epochs=600,
-        batch_size=None,
+        batch_size=0,
         learning_rate=0.1,
         decay=FeatureDecay(0.5, 0.002),
     )

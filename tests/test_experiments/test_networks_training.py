@@ -10,8 +10,6 @@ import pytest
 
 from experiments.networks.architectures import embed
 from experiments.networks.data import Split
-from experiments.networks.monitor import evaluate, look
-from experiments.networks.objectives import ufm_model
 from experiments.networks.training import (
     FeatureDecay,
     Outcome,
@@ -19,12 +17,15 @@ from experiments.networks.training import (
     TrainSettings,
     WeightDecay,
     epochs,
+    evaluate,
     initial_network,
     learning_rate,
+    look,
     loop,
     make_step,
     start,
     train,
+    ufm_model,
 )
 from tests.networks import SHAPE, TINY_RESNET, D, K, N, images, labels, same_bits, settings
 from ufm import InputError, Point
@@ -70,7 +71,7 @@ def test_the_full_batch_objective_is_that_of_the_model(
     objective: str, lambda_b: float | None, given: dict[str, Any]
 ) -> None:
     decay = FeatureDecay(0.02, 0.003, lambda_b or 0.0)
-    made = settings(objective, batch_size=None, epochs=2, decay=decay, **given)
+    made = settings(objective, batch_size=0, epochs=2, decay=decay, **given)
     first, second = epochs(made, X, Y, K)
     # The record of an epoch is of the network before it: here, after the first.
     features, _ = embed(first.network, X)
@@ -160,7 +161,7 @@ def hand_trained(made: TrainSettings) -> list[np.ndarray]:
             slopes = hand_gradient(theta, flat[chosen], Y[chosen], decays)
             slopes = [np.asarray(g) for g in slopes]
             length = np.sqrt(sum(np.sum(g * g) for g in slopes))
-            if made.max_gradient_norm is not None and length > made.max_gradient_norm:
+            if made.max_gradient_norm and length > made.max_gradient_norm:
                 slopes = [g * made.max_gradient_norm / length for g in slopes]
             buffers = [made.momentum * m + g for m, g in zip(buffers, slopes, strict=True)]
             moves = buffers
@@ -260,7 +261,7 @@ def test_over_parameters_move_for_the_samples_of_the_batch_only() -> None:
 
 @pytest.mark.slow
 def test_a_resnet_learns_and_its_statistics_move() -> None:
-    made = settings(architecture=TINY_RESNET, epochs=2, batch_size=None, learning_rate=0.02)
+    made = settings(architecture=TINY_RESNET, epochs=2, batch_size=0, learning_rate=0.02)
     before, done = initial_network(made, SHAPE, K), train(made, X, Y, K)
     assert done.records[1].loss < done.records[0].loss
     moved = [
@@ -290,7 +291,7 @@ def test_a_run_that_diverges_stops_and_keeps_what_it_had() -> None:
 
 def test_a_step_that_leaves_the_finite_numbers_stops_the_run_at_once() -> None:
     """The objective is still finite: it was taken before the step."""
-    made = settings("squared-error", batch_size=None, learning_rate=3e38)
+    made = settings("squared-error", batch_size=0, learning_rate=3e38)
     (stopped,) = epochs(made, X, Y, K)
     assert stopped.outcome is Outcome.NOT_FINITE
     assert stopped.records == ()

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from experiments.files import whole_file
 from experiments.report import write, write_report
 from experiments.report.figures import Picture, picture
 from experiments.report.formula import formula
@@ -288,18 +289,17 @@ def test_without_figures_there_are_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-@pytest.mark.parametrize("where", ["render", "whole_file", "pictures"])
+@pytest.mark.parametrize("where", ["render", "write_whole", "pictures"])
 def test_a_failure_leaves_the_old_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, error: type[BaseException]
 ) -> None:
     page = write_report([make_outcome()], tmp_path, figures=False)
     before = page.read_bytes()
-    real = write.whole_file
 
     def fail(*arguments: object) -> object:
-        if where == "whole_file":
+        if where == "write_whole":
             # Half of the page is written, then the power goes.
-            with real(page) as stream:
+            with whole_file(page) as stream:
                 stream.write(b"<!doctype html><p>half")
                 raise error
         raise error

@@ -1,6 +1,5 @@
 """A sweep on a cluster of real processes: the same table, whatever is killed on the way."""
 
-import json
 import os
 import signal
 import subprocess
@@ -18,14 +17,13 @@ import pytest
 from experiments.sweep import cluster as module
 from experiments.sweep import run as run_module
 from experiments.sweep.ahead import Ahead
-from experiments.sweep.cells import expand
-from experiments.sweep.run import Job, LocalExecutor, compute, run
+from experiments.sweep.run import LocalExecutor, compute, run
 from experiments.sweep.spec import make_spec
 from experiments.sweep.store import Store
-from experiments.sweep.tasks import TASKS
-from experiments.sweep.work import Work
 from experiments.sweep.workers import ONE_THREAD, PROGRAM, processes
 from tests import kill_sweep
+from tests.cluster import address_in, job_of, start
+from tests.cluster import running as cluster_of_dask
 from ufm.errors import InputError
 
 psutil = pytest.importorskip("psutil")
@@ -83,48 +81,10 @@ def worker_pids():
     return found
 
 
-def start(*arguments):
-    """A process of dask that knows this checkout."""
-    return subprocess.Popen(
-        [sys.executable, "-m", *map(str, arguments)],
-        env={**os.environ, **ONE_THREAD, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-
-def address_in(file, process):
-    """What a scheduler wrote, once it is whole."""
-    while True:
-        assert process.poll() is None
-        with suppress(FileNotFoundError, ValueError):
-            return json.loads(file.read_text())["address"]
-        time.sleep(0.05)
-
-
 @pytest.fixture
 def scheduler(tmp_path):
-    """A scheduler and one worker without a nanny: (address, scheduler process)."""
-    file = tmp_path / "scheduler.json"
-    quiet = ("--no-dashboard", "--scheduler-file", file)
-    boss = start(
-        "distributed.cli.dask_scheduler", "--host=127.0.0.1", "--port=0",
-        "--dashboard-address=:0", *quiet,
-    )  # fmt: skip
-    hand = start(
-        "distributed.cli.dask_worker", "--no-nanny", "--nthreads=1", "--memory-limit=0",
-        "--local-directory", tmp_path, "--death-timeout=60", *quiet,
-    )  # fmt: skip
-    yield address_in(file, boss), boss
-    for process in (hand, boss):
-        process.kill()
-        process.wait()
-
-
-def job_of(loss, number):
-    spec = make_spec({"task": "minimise", "axes": {"K": 3, "c": [0.2, 0.5], "loss": loss}})
-    cells = expand(spec)
-    return Job(number, 2, "minimise", Work(cells, 3, TASKS["minimise"].options, 1, False))
+    with cluster_of_dask(tmp_path) as found:
+        yield found
 
 
 def test_the_table_is_that_of_this_process(tmp_path, expected):
@@ -151,8 +111,8 @@ def test_workers_have_one_thread_float64_and_ignore_ctrl_c(tmp_path):
 
     with (
         module._quiet(),
-        processes(1) as address,
-        Client(address, set_as_default=False) as client,
+        processes(1) as (address, security),
+        Client(address, set_as_default=False, security=security) as client,
     ):
         client.wait_for_workers(1, timeout=60)
         (told,) = client.run(look).values()
@@ -267,11 +227,12 @@ def one_worker(but=()):
 @pytest.mark.slow
 def test_workers_that_are_killed_while_they_start_come_back():
     killed = []
-    with module._quiet(), processes(1) as address:
+    with module._quiet(), processes(1) as (address, security):
         for _ in range(3):  # one that runs, and two of its successors as soon as they exist
             killed.append(one_worker(killed))
             os.kill(killed[-1], signal.SIGKILL)
-        ((_, found),) = ClusterExecutor(address, 1)([job_of("ce", 0)])
+        with module._Drive.connected(address, security) as drive:
+            ((_, found),) = drive([job_of("ce", 0)])
     assert found["result"].tolist() == ["CONVERGED"] * 2
     assert worker_pids() == []
 
@@ -332,10 +293,13 @@ def test_what_is_no_address(address):
         ClusterExecutor(address, 1)
 
 
-def test_without_dask(monkeypatch):
-    monkeypatch.setitem(sys.modules, "distributed", None)
+@pytest.mark.parametrize("package", ["distributed", "cryptography"])
+def test_without_a_package(monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(InputError, match=r"pip install 'ufm-lab\[cluster\]'"):
         ClusterExecutor(None, 1)
+    if package == "cryptography":  # the certificates of another's scheduler are not made here
+        ClusterExecutor("tls://h:1", 1)
 
 
 def test_workers_of_another_version_are_refused(monkeypatch):

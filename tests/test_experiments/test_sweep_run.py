@@ -22,7 +22,7 @@ from landscape.solvers.solve import solve
 from landscape.verdict import verdict
 from tests.helpers import slow
 from ufm import InputError, collapse
-from ufm.gaussian import gaussian
+from ufm.point import gaussian
 
 pytestmark = pytest.mark.xdist_group("sweep")
 ROOT = Path(__file__).resolve().parents[2]

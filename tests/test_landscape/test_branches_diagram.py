@@ -8,8 +8,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-import landscape.branches.growth as growth
 from landscape.atlas import Atlas, atlas
+from landscape.branches import growth
 from landscape.branches.continuation import End, follow
 from landscape.branches.curve import Curve
 from landscape.branches.diagram import BranchDiagram, branches, orbit_of

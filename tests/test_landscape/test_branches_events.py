@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import landscape.branches.continuation as continuation
 from landscape.atlas import describe
 from landscape.atlas.search import Found
+from landscape.branches import continuation
 from landscape.branches.continuation import End, follow
 from landscape.branches.curve import Curve, hermite
 from landscape.branches.diagram import branches

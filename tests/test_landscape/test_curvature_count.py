@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 from landscape.curvature import count as curvature_module
-from landscape.curvature.count import count_curvature, is_collapsed
+from landscape.curvature.count import count_curvature
 from tests.helpers import FAMILY, Problem, naive_cross_entropy, padded
 from ufm import MSE, UFM, CrossEntropy, Point, Regression, RescaledMSE, lift, merged_code
+from ufm.plain import structure as structure_module
+from ufm.plain.structure import is_collapsed
 from ufm.tolerance import consistent_tolerance, generator_rank, zero_tolerance
 
 K, D, LW, LH = 4, 6, 0.02, 0.01
@@ -58,7 +60,7 @@ CASES = [
 @pytest.fixture(params=["structured", "inertia"])
 def route(request, monkeypatch):
     if request.param == "inertia":
-        monkeypatch.setattr(curvature_module, "MAX_DIAGONALISED", -1)
+        monkeypatch.setattr(structure_module, "MAX_DIAGONALISED", -1)
     return request.param
 
 
@@ -100,7 +102,7 @@ def test_inertia_survives_range_blocks_much_larger_than_the_decays(loss, lambda_
     point = model.minimiser().point
     exact = count_curvature(model, point, 0.0)
     assert (exact.route, exact.index) == ("structured", 0)
-    monkeypatch.setattr(curvature_module, "MAX_DIAGONALISED", -1)
+    monkeypatch.setattr(structure_module, "MAX_DIAGONALISED", -1)
     count = count_curvature(model, point, 0.0)
     assert (count.route, count.index) == ("inertia", 0)
     assert count.nullity == exact.nullity == exact.predicted_nullity
@@ -159,7 +161,7 @@ def test_one_feature_dimension_has_no_rotations(regression):
 def test_lanczos_proves_saddles_and_never_minima(regression, monkeypatch):
     model, best, flat = regression
     exact = count_curvature(model, flat, 1e-16)
-    monkeypatch.setattr(curvature_module, "MAX_DENSE_SIZE", 4 * 28)
+    monkeypatch.setattr(curvature_module, "MAX_DIAGONALISED", 28)
     saddle, low = (count_curvature(model, point, 1e-15) for point in (flat, best))
     for count in (saddle, low):
         assert count.route == "lanczos"
@@ -172,7 +174,7 @@ def test_lanczos_proves_saddles_and_never_minima(regression, monkeypatch):
 def test_the_dense_limit_counts_variables(regression, monkeypatch):
     model, best, _ = regression
     size = 2 * 3 + 3 * 7 + 2
-    monkeypatch.setattr(curvature_module, "MAX_DENSE_SIZE", 4 * size)
+    monkeypatch.setattr(curvature_module, "MAX_DIAGONALISED", size)
     assert count_curvature(model, best, 1e-15).route == "dense"
 
 

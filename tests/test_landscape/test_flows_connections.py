@@ -27,7 +27,7 @@ from landscape.solvers.critical import find_critical
 from tests.helpers import Problem, naive_cross_entropy, naive_squared
 from tests.landscapes import balanced
 from ufm import MSE, UFM, CrossEntropy, InputError, Point, lift
-from ufm.plain.chain_rule import flatten
+from ufm.point import flatten
 
 pytestmark = pytest.mark.xdist_group("atlas")
 

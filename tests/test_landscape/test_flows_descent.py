@@ -11,7 +11,7 @@ from landscape.flows.descent import (
     fixed_space,
 )
 from tests.helpers import Problem, naive_cross_entropy
-from ufm.plain.chain_rule import flatten, unflatten
+from ufm.point import flatten, unflatten
 
 pytestmark = pytest.mark.xdist_group("atlas")
 
@@ -67,7 +67,10 @@ def projector(Z, W, H, b, counts):
         if b is not None:
             L = np.block([[L, np.zeros((len(L), K))], [np.zeros((K, len(L))), shift]])
         total = total + L / len(group)
-    return total
+    # Points have H by rows.
+    rows = np.arange(len(total))
+    rows[K * r : 2 * K * r] = K * r + np.arange(K * r).reshape(K, r).T.ravel()
+    return total[np.ix_(rows, rows)]
 
 
 def test_fixed_spaces_are_those_of_the_whole_group(four, skew):

@@ -182,13 +182,13 @@ def test_what_a_filter_leaves_out_is_counted_and_a_claim_without_the_rest_is_not
         assert outcome.status is Status.NOT_RUN
         assert outcome.expected
         assert (outcome.instances, outcome.left_out) == (0, 5)
-    assert check_claim(make(), model="ufm").instances == 5
+    assert check_claim(make(), model="plain").instances == 5
 
 
 def test_a_claim_may_be_about_any_model():
     model = Regression(np.eye(3), 4, lambda_W=0.1, lambda_H=0.1)
     specimen = Specimen(model, model.minimiser().point, "closed form")
-    assert specimen.label == "regression d=4 lw=0.1 lh=0.1, closed form"
+    assert specimen.label == "regression n=3 M=3 d=4 lw=0.1 lh=0.1, closed form"
     only = make(region=lambda quick: (specimen,), check=lambda s: 0.0)
     outcome = check_claim(only)
     assert (outcome.region, outcome.losses) == ("1 instances", ())
@@ -209,11 +209,8 @@ class Ring(Model):
     def random_point(self, key, scale=1.0):
         return {"x": scale * jax.random.normal(key, (3,))}
 
-    def with_dimension(self, d):
-        return self
-
-    def generators(self, point):
-        return None
+    def columns(self):
+        return {"radius": float(self.radius)}
 
 
 jax.tree_util.register_pytree_node(
@@ -374,7 +371,7 @@ def test_a_users_file_of_fifteen_lines_is_judged(tmp_path: Path):
     assert (outcome.claim.subject, outcome.tier) == ("your claims", "T0")
     outcome = check_claim(wrong, quick=True)
     assert outcome.status is Status.COUNTEREXAMPLE
-    assert "K=3" in outcome.counterexample
+    assert "K=2" in outcome.counterexample
     assert not outcome.expected
 
 

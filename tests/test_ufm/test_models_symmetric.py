@@ -179,7 +179,3 @@ def test_bad_input_is_refused():
 
     with pytest.raises(InputError, match="equivariant"):
         Symmetric(UFM(UserLoss(partial), 5, 2, lambda_W=LW, lambda_H=LH), symmetry)
-    whole = UFM(FAMILY["ce"][0], 3, 2, lambda_W=LW, lambda_H=LH)
-    etf = Symmetry("ETF", np.zeros(3, int), (simplex_etf(3) * 1.5**0.5,))
-    with pytest.raises(InputError, match="frames"):
-        Symmetric(whole, etf).with_dimension(3)

@@ -10,11 +10,10 @@ from ufm.model import hessian_vector_product
 from ufm.model import value_and_gradient as by_differentiation
 from ufm.plain.chain_rule import (
     dense_derivatives,
-    flatten,
     second_derivative,
-    unflatten,
     value_and_gradient,
 )
+from ufm.point import flatten, unflatten
 
 COUNTS, D = (3, 1, 2, 2), 5
 DECAYS = {"lambda_W": 0.03, "lambda_H": 0.007}

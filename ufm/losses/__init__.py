@@ -4,6 +4,7 @@ from ufm.losses.cross_entropy import CrossEntropy, LabelSmoothing
 from ufm.losses.dual import Dual, QuadraticDual, SimplexDual
 from ufm.losses.focal import Focal
 from ufm.losses.loss import Fact, Loss, Properties
+from ufm.losses.scaled import Scaled
 from ufm.losses.squared import MSE, RescaledMSE
 from ufm.losses.user import UserLoss
 
@@ -18,6 +19,7 @@ __all__ = [
     "Properties",
     "QuadraticDual",
     "RescaledMSE",
+    "Scaled",
     "SimplexDual",
     "UserLoss",
 ]

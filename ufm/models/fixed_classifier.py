@@ -5,46 +5,70 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import brentq
 
+from ufm.answers import Certificate, Code, Minimiser
+from ufm.decay import penalty
 from ufm.errors import InputError, require_count, require_positive
+from ufm.frames import simplex_etf
+from ufm.losses import CrossEntropy
+from ufm.losses.columns import column_losses
 from ufm.losses.logit_curve import logit_curve
 from ufm.losses.loss import Loss
+from ufm.model import Model
+from ufm.point import gaussian, length
+from ufm.records import pytree_record
+
+Array = NDArray[np.float64]
 
 # Relative accuracy of the scalar roots: four roundings.
 ROUNDING = 1e-15
 FARTHEST = 1e8  # where a loss that still falls is taken to have no minimum
 
 
-@dataclass(frozen=True)
-class FixedClassifier:
-    """Free features under W W^T = (K/(K-1)) (I - 1 1^T / K), with or without a trained bias.
+class Features(NamedTuple):
+    """Free features ``H`` (d, N), class by class, and a bias ``b`` (K,) or None."""
 
-    f(H, b) = (1/N) sum_i L(W h_i + b, y_i) + (lambda_H/2) |H|^2 + (lambda_b/2) |b|^2.
-    Source: the fixed classifier of Zhu et al. 2021 (arXiv 2105.02375), rows of norm 1.
+    H: Any
+    b: Any = None
+
+
+@pytree_record(static=("num_classes", "n", "d"), eq=False)
+class FixedClassifier(Model[Features]):
+    """Free features under a classifier that is fixed at a simplex ETF with rows of norm 1.
+
+    f(H, b) = (1/N) sum_i L(W h_i + b, y_i) + (lambda_H/2) |H|^2 + (lambda_b/2) |b|^2
+
+    with W W^T = (K/(K-1)) (I - 1 1^T / K). For a convex loss f is strictly convex in H, so there is
+    one critical point.
+    Source: the fixed classifier of Zhu et al. 2021 (arXiv 2105.02375).
 
     Args:
-        loss: an equivariant loss.
-        num_classes: K >= 2.
+        loss: an equivariant loss, cross entropy by default.
+        num_classes: K, 2 or more.
         n: samples per class.
-        lambda_H: decay of the features, > 0.
-        lambda_b: None = no bias, 0 = unregularised, > 0 = regularised.
+        lambda_H: weight decay of the features, > 0.
+        lambda_b: weight decay of the bias; 0 = unregularised, none = no bias.
+        d: feature dimension, K - 1 or more; by default K - 1.
 
     Raises:
         InputError: a value outside its domain.
 
     Example:
-        >>> from ufm import CrossEntropy
         >>> FixedClassifier(CrossEntropy(), 3, 4, lambda_H=0.1).num_samples
         12
     """
 
-    loss: Loss
-    num_classes: int
-    n: int
-    lambda_H: float
+    loss: Loss = CrossEntropy()
+    num_classes: int = 4
+    n: int = 1
+    lambda_H: float = 0.02
     lambda_b: float | None = None
+    d: int | None = None
 
     def __post_init__(self) -> None:
         require_count(self.num_classes, "K", 2, "give two classes or more")
@@ -52,6 +76,7 @@ class FixedClassifier:
         require_positive(self.lambda_H, "lambda_H", "use a positive weight decay such as 1e-5")
         if self.lambda_b is not None and not (math.isfinite(self.lambda_b) and self.lambda_b >= 0):
             raise InputError("Need lambda_b >= 0 and finite", self.lambda_b, "use None for no bias")
+        simplex_etf(self.num_classes, self.d)  # refuses a d that is too small
 
     @property
     def num_samples(self) -> int:
@@ -67,6 +92,74 @@ class FixedClassifier:
     def lambda_W(self) -> float:
         """0: what is fixed has no decay."""
         return 0.0
+
+    @property
+    def classifier(self) -> Array:
+        """W (K, d)."""
+        K = self.num_classes
+        return math.sqrt(K / (K - 1)) * simplex_etf(K, self.d)
+
+    def objective(self, point: Features) -> Any:
+        """f at a point; shapes H (d, N), b (K,) or None."""
+        Z = self.classifier @ point.H
+        if point.b is not None:
+            Z = Z + point.b[:, None]
+        labels = np.repeat(np.arange(self.num_classes), self.n)
+        value = column_losses(self.loss, Z, labels).mean()
+        value += penalty(self.lambda_H, (point.H**2).sum())
+        if point.b is not None and self.lambda_b is not None:
+            value += penalty(self.lambda_b, (point.b**2).sum())
+        return value
+
+    def random_point(self, key: Any, scale: float = 1.0) -> Features:
+        """Independent N(0, scale^2) entries."""
+        K, d = self.classifier.shape
+        H, b = gaussian(key, [(d, self.num_samples), (K,)])
+        return Features(scale * H, None if self.lambda_b is None else scale * b)
+
+    def generators(self, point: Features) -> Features:
+        """The shift of an unregularised bias, where the loss does not see it; else none."""
+        free = point.b is not None and float(self.lambda_b or 0.0) == 0
+        count = int(free and bool(self.loss.properties(self.num_classes).shift_invariant))
+        bias = None if point.b is None else np.ones((count, self.num_classes))
+        return Features(np.zeros((count, *np.shape(point.H))), bias)
+
+    def certificate(self, point: Features) -> Certificate:
+        """Strong convexity: f - f* <= |grad f|^2 / (2 mu), mu = min(lambda_H, lambda_b).
+
+        Source: the definition of strong convexity minimised on both sides.
+        """
+        convex = self.loss.properties(self.num_classes).convex
+        mu = min(float(x) for x in (self.lambda_H, self.lambda_b) if x is not None)
+        if not convex or mu == 0:
+            told = "an unregularised bias" if convex else f"{self.loss.name} is not convex"
+            return Certificate.does_not_apply(f"no strong convexity: {told}")
+        value, slope = self.value_and_gradient(point)
+        gap = length(slope) ** 2 / (2 * mu)
+        return Certificate(True, gap, float(value) - gap, None, f"strong convexity, {convex}")
+
+    def minimiser(self) -> Minimiser | None:
+        """Features proportional to the rows of W (E-1), or None where it is not known."""
+        found = fixed_minimiser(self)
+        if found is None:
+            return None
+        K, W = self.num_classes, self.classifier
+        H = np.repeat(found.a * (K - 1) / K * W.T, self.n, axis=1)
+        bias = None if self.lambda_b is None else np.full(K, found.beta)
+        evidence = self.loss.properties(K).convex.evidence
+        code = Code(found.a, 0.0, found.beta, K)
+        return Minimiser(Features(H, bias), found.value, K - 1, code, "fixed ETF (E-1)", evidence)
+
+    def columns(self) -> dict[str, Any]:
+        """Loss, K, d, n and decays."""
+        return {
+            "loss": self.loss.name,
+            "K": self.num_classes,
+            "d": self.classifier.shape[1],
+            "n": self.n,
+            "lambda_H": float(self.lambda_H),
+            "lambda_b": None if self.lambda_b is None else float(self.lambda_b),
+        }
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,112 @@ W with W H = Z costs tr(Z G^+ Z^T), jointly convex, and relabelling classes leav
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ufm.answers import Certificate, Code, Minimiser
 from ufm.errors import InputError
+from ufm.losses import CrossEntropy, Loss
 from ufm.losses.logit_curve import logit_curve
-from ufm.plain.minimisers import Code, Minimiser, best_bias, symmetric_code, thresholds
+from ufm.model import Model
+from ufm.plain.minimisers import best_bias, symmetric_code, thresholds
 from ufm.plain.model import UFM
 from ufm.point import Point
+from ufm.records import pytree_record
 
 Array = NDArray[np.float64]
 NEWTON_STEPS = 100  # quadratic convergence takes about ten; the rest is for steep starts
+
+
+@pytree_record(eq=False)
+class Nonnegative(Model[Point]):
+    """The unconstrained feature model with features H = A o A >= 0, entry by entry.
+
+    f(W, A, b) = f_UFM(W, A o A, b)
+
+    Squares make the constraint an identity: a second-order critical point in A is a first-order
+    (KKT) point of the problem with H >= 0, and the global minima are the same.
+    Source: Levin, Kileel & Boumal 2024 for squares; the minimiser is R-1 and R-2 of docs/theory.md.
+
+    Args:
+        loss: the classification loss, cross entropy by default.
+        num_classes: K, 2 or more.
+        d: feature dimension, K or more for the closed form.
+        n: samples per class.
+        lambda_W: weight decay of the classifier, > 0.
+        lambda_H: weight decay of the features, > 0.
+        lambda_b: weight decay of the bias; 0 = unregularised, none = no bias.
+
+    Example:
+        >>> model = Nonnegative(num_classes=3, d=3, lambda_W=0.1, lambda_H=0.1)
+        >>> best = model.minimiser()
+        >>> bool(abs(model.objective(best.point) - best.value) < 1e-12)
+        True
+    """
+
+    base: UFM
+
+    def __init__(
+        self,
+        loss: Loss | None = None,
+        num_classes: int = 4,
+        d: int = 6,
+        n: int = 1,
+        lambda_W: float = 0.02,
+        lambda_H: float = 0.02,
+        lambda_b: float | None = None,
+    ) -> None:
+        base = UFM(
+            loss or CrossEntropy(),
+            num_classes,
+            d,
+            n,
+            lambda_W=lambda_W,
+            lambda_H=lambda_H,
+            lambda_b=lambda_b,
+        )
+        object.__setattr__(self, "base", base)
+
+    def objective(self, point: Point) -> Any:
+        """f at W (K, d), A (d, N), b (K,) or None."""
+        return self.base.objective(_squared(point))
+
+    def random_point(self, key: Any, scale: float = 1.0) -> Point:
+        """W, A and b with independent N(0, scale^2 / d) entries."""
+        return self.base.random_point(key, scale)
+
+    def generators(self, point: Point) -> Point:
+        """The shift of an unregularised bias, where the loss does not see it; else none."""
+        free = point.b is not None and float(self.base.lambda_b or 0.0) == 0
+        properties = self.base.loss.properties(self.base.num_classes)
+        count = int(free and bool(properties.shift_invariant))
+        W, H = (np.zeros((count, *np.shape(x))) for x in (point.W, point.H))
+        return Point(W, H, None if point.b is None else np.ones((count, self.base.num_classes)))
+
+    def certificate(self, point: Point) -> Certificate:
+        """The bound of the model without the sign: valid here too, and not tight."""
+        known = self.base.certificate(_squared(point))
+        return replace(known, reason=f"{known.reason}; of features of any sign, so never tight")
+
+    def minimiser(self) -> Minimiser | None:
+        """The orthogonal frame of R-1 and R-2, or None where no formula is known."""
+        K, merge = self.base.num_classes, self.base.merge()
+        known = nonnegative_minimiser(self.base) if self.base.d >= K else None
+        if known is None or merge is None:
+            return known
+        W, H, b = merge.lift(known.point)
+        return replace(known, point=Point(W, np.sqrt(H), b))
+
+    def columns(self) -> dict[str, Any]:
+        """Those of the model without the sign."""
+        return self.base.columns()
+
+
+def _squared(point: Point) -> Point:
+    return Point(point.W, point.H**2, point.b)
 
 
 def nonnegative_minimiser(model: UFM) -> Minimiser | None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
+from ufm.answers import Minimiser, Restriction
+from ufm.decay import penalty
 from ufm.errors import InputError, require_count, require_positive
-from ufm.gaussian import gaussian
 from ufm.model import Model
-from ufm.plain.minimisers import Minimiser
-from ufm.point import Point
+from ufm.point import Point, gaussian, rotation_generators, row_space_of_start
 from ufm.records import pytree_record
 
 
 @pytree_record(static=("d",), eq=False)
-class Regression(Model):
+class Regression(Model[Point]):
     """f = |W H + b 1^T - Y|^2 / (2M) + (lambda_H / (2M)) |H|^2 + (lambda_W / 2) |W|^2.
 
     Targets Y (n, M) are M samples in R^n, features H (d, M), bias b (n,) unregularised. Note the
@@ -31,7 +31,6 @@ class Regression(Model):
         0
     """
 
-    rotation_invariant: ClassVar[bool] = True
     targets: Any
     d: int
     lambda_W: Any
@@ -49,12 +48,26 @@ class Regression(Model):
         """f at a point; shapes W (n, d), H (d, M), b (n,)."""
         M = self.targets.shape[1]
         fit = ((point.logits() - self.targets) ** 2).sum() + self.lambda_H * (point.H**2).sum()
-        return 0.5 * fit / M + 0.5 * self.lambda_W * (point.W**2).sum()
+        return 0.5 * fit / M + penalty(self.lambda_W, (point.W**2).sum())
 
     def random_point(self, key: Any, scale: float = 1.0) -> Point:
         """W, H and b with independent N(0, scale^2) entries."""
         n, M = self.targets.shape
         return Point(*(scale * x for x in gaussian(key, [(n, self.d), (self.d, M), (n,)])))
+
+    def generators(self, point: Point) -> Point:
+        """Rotations W -> W R, H -> R^T H."""
+        return rotation_generators(point)
+
+    def confined(self, point: Point) -> Restriction | None:
+        """The row space of [W; H^T] at a start."""
+        return row_space_of_start(self, point)
+
+    def columns(self) -> dict[str, Any]:
+        """n targets, M samples, d and the decays."""
+        n, M = np.shape(self.targets)
+        lambda_W, lambda_H = float(self.lambda_W), float(self.lambda_H)
+        return {"n": n, "M": M, "d": self.d, "lambda_W": lambda_W, "lambda_H": lambda_H}
 
     def with_dimension(self, d: int) -> Regression:
         """The same model with feature dimension ``d``."""
@@ -73,3 +86,33 @@ class Regression(Model):
         value = float(np.sum(t**2) - np.sum(kept**2)) / (2 * M)
         source = "Andriopoulos et al. 2024 (X-11)"
         return Minimiser(Point(W, H, mean), value, int(np.sum(kept > 0)), None, source, "proved")
+
+
+def random_regression(
+    n: int = 3,
+    M: int = 20,
+    d: int = 4,
+    lambda_W: float = 0.1,
+    lambda_H: float = 0.1,
+    seed: int = 0,
+) -> Regression:
+    """Multivariate regression on Gaussian targets, in closed form for every n, M and d.
+
+    f = |W H + b 1^T - Y|^2 / (2M) + (lambda_H / (2M)) |H|^2 + (lambda_W / 2) |W|^2
+
+    Args:
+        n: number of targets.
+        M: number of samples.
+        d: feature dimension.
+        lambda_W: weight decay of the classifier, > 0.
+        lambda_H: weight decay of the features, > 0.
+        seed: of the targets, independent N(0, 1).
+
+    Example:
+        >>> random_regression(n=2, M=5).targets.shape
+        (2, 5)
+    """
+    for name, value in (("n", n), ("M", M)):
+        require_count(value, name, 1, "give one or more")
+    targets = np.random.default_rng(seed).standard_normal((n, M))
+    return Regression(targets, d, lambda_W, lambda_H)

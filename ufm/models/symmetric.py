@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from ufm.decay import penalty
 from ufm.errors import InputError
-from ufm.gaussian import gaussian
 from ufm.losses.columns import column_losses
 from ufm.model import Model
 from ufm.plain.model import UFM
-from ufm.plain.symmetry import rotation_generators
-from ufm.point import Point
+from ufm.point import Point, gaussian, rotation_generators
 from ufm.records import pytree_record
 
 Array = NDArray[np.float64]
@@ -73,7 +72,7 @@ class Symmetry:
 
 
 @pytree_record(eq=False)
-class Symmetric(Model):
+class Symmetric(Model[Point]):
     """The restriction of a UFM to the fixed points of a symmetry.
 
     Its critical points are critical points of the UFM (symmetric criticality). Points are W (T, C),
@@ -102,7 +101,6 @@ class Symmetric(Model):
         (1, 1)
     """
 
-    rotation_invariant: ClassVar[bool] = False
     base: Any
     types: Any
     first: Any
@@ -142,7 +140,7 @@ class Symmetric(Model):
         object.__setattr__(self, "gram", gram)
 
     @property
-    def d(self) -> int:  # type: ignore[override]
+    def d(self) -> int:
         """Number of components."""
         return int(self.gram.shape[0])
 
@@ -156,10 +154,10 @@ class Symmetric(Model):
         losses = column_losses(self.base.loss, Z, self.first)
         value = (self.weights * losses).sum()
         norms = self._takes_part
-        value += 0.5 * self.base.lambda_W * (norms * point.W**2).sum()
-        value += 0.5 * self.base.lambda_H * (norms * point.H.T**2).sum()
+        value += penalty(self.base.lambda_W, (norms * point.W**2).sum())
+        value += penalty(self.base.lambda_H, (norms * point.H.T**2).sum())
         if point.b is not None:
-            value += 0.5 * self.base.lambda_b * (point.b**2).sum()
+            value += penalty(self.base.lambda_b, (point.b**2).sum())
         return value
 
     @property
@@ -194,8 +192,3 @@ class Symmetric(Model):
         types, components = len(self.first), self.d
         W, H, b = gaussian(key, [(types, components), (components, types), (types,)])
         return Point(scale * W, scale * H, None if self.base.lambda_b is None else scale * b)
-
-    def with_dimension(self, d: int) -> Symmetric:
-        """Not defined: the frames fix the dimension."""
-        rule = "The dimension of symmetric points is that of their frames"
-        raise InputError(rule, d, "expand the point and use the UFM")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from ufm.answers import Certificate
 from ufm.losses.columns import column_gradients, column_hessians
 from ufm.losses.dual import spectral_norm
 from ufm.point import Point
@@ -17,34 +17,6 @@ if TYPE_CHECKING:
     from ufm.plain.model import UFM
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """A proof-grade bound: ``bound <= min f``, so f(point) exceeds the minimum by at most ``gap``.
-
-    Attributes:
-        applies: False where no bound exists (non-convex loss, unknown model).
-        gap: objective - bound, an upper bound on the suboptimality; None if not applicable.
-        bound: the dual value D(v); None if not applicable.
-        spectral_ratio: |G|_2 / sigma; 1 at every non-zero global minimiser with d >= rank.
-        reason: why it does not apply, or what it rests on.
-
-    Example:
-        >>> Certificate.does_not_apply("focal loss is not convex").gap is None
-        True
-    """
-
-    applies: bool
-    gap: float | None
-    bound: float | None
-    spectral_ratio: float | None
-    reason: str
-
-    @staticmethod
-    def does_not_apply(reason: str) -> Certificate:
-        """The explicit answer that there is no bound, with the reason."""
-        return Certificate(False, None, None, None, reason)
 
 
 def certificate(model: UFM, point: Point) -> Certificate:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ufm.losses.columns import column_gradients, column_hessians, column_products
 from ufm.plain.blocks import GroupData, group_block
-from ufm.point import Point
+from ufm.point import Point, flatten
 
 if TYPE_CHECKING:
     from ufm.plain.model import UFM
@@ -112,31 +112,10 @@ def dense_derivatives(model: UFM, point: Point) -> tuple[float, Array, Array]:
     V = np.asarray(column_gradients(model.loss, Z, every)[1]) * model.column_weights
     S = np.asarray(column_hessians(model.loss, Z, every))
     data = GroupData.collect(model, point, V / _roots(model), S, tuple(every.reshape(K, 1)))
-    return value, flatten(slope), group_block(data)
-
-
-def flatten(point: Point) -> Array:
-    """A point as one vector: W by rows, H by columns, b.
-
-    Example:
-        >>> flatten(Point(np.array([[1.0], [2.0]]), np.array([[3.0, 4.0]]))).tolist()
-        [1.0, 2.0, 3.0, 4.0]
-    """
-    W, H, b = point.to_numpy()
-    return np.concatenate([W.ravel(), H.T.ravel(), *([] if b is None else [b])])
-
-
-def unflatten(vector: Array, like: Point) -> Point:
-    """The point of the shape of ``like`` that ``flatten`` turns into a vector.
-
-    Example:
-        >>> shape = Point(np.zeros((2, 1)), np.zeros((1, 2)))
-        >>> unflatten(np.array([1.0, 2.0, 3.0, 4.0]), shape).H.tolist()
-        [[3.0, 4.0]]
-    """
-    (rows, d), columns = np.shape(like.W), np.shape(like.H)[1]
-    W, H, b = np.split(vector, [rows * d, (rows + columns) * d])
-    return Point(W.reshape(rows, d), H.reshape(columns, d).T, None if like.b is None else b)
+    # The block has H by columns, points have it by rows.
+    size, order = point.W.size, np.arange(2 * point.W.size + len(data.G) * (point.b is not None))
+    order[size : 2 * size] = size + np.arange(size).reshape(K, -1).T.ravel()
+    return value, flatten(slope), group_block(data)[np.ix_(order, order)]
 
 
 def _roots(model: UFM) -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar
 
+from ufm.answers import Code, Minimiser
 from ufm.frames import simplex_etf
 from ufm.losses.logit_curve import logit_curve, slopes
 from ufm.losses.loss import Loss
@@ -28,51 +29,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 GRID = 4001  # samples of a scalar curve when a non-convex loss leaves several local minima
-
-
-@dataclass(frozen=True)
-class Code:
-    """A class-symmetric solution: class-mean logits a (e_k - 1/K) + (s/K + beta) 1.
-
-    ``a`` is the logit gap alpha of the theory, ``s`` the weight of the all-ones direction of W H,
-    ``beta`` the common bias. Rank of W H: (K - 1) [a > 0] + [s > 0].
-    """
-
-    a: float
-    s: float
-    beta: float
-    num_classes: int
-
-    @property
-    def rank(self) -> int:
-        """Rank of W H."""
-        return (self.num_classes - 1) * (self.a != 0) + (self.s != 0)
-
-    @property
-    def shift(self) -> float:
-        """Common shift t of the logits."""
-        return self.s / self.num_classes + self.beta
-
-
-@dataclass(frozen=True)
-class Minimiser:
-    """A global minimiser in closed form.
-
-    Attributes:
-        point: W (K, d), merged features Hbar (d, K), bias; lift with ``model.merge().lift``.
-        value: the global minimum of the objective.
-        rank: rank of W H.
-        code: the symmetric parameters (a, s, beta), or None (imbalanced, or a Grassmannian).
-        source: theorem behind it.
-        evidence: "proved", or "probed" when it rests on probed properties of a user's loss.
-    """
-
-    point: Point
-    value: float
-    rank: int
-    code: Code | None
-    source: str
-    evidence: str
 
 
 @dataclass(frozen=True)

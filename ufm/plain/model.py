@@ -1,32 +1,35 @@
-"""The unconstrained feature model: the one place where 1/N and lambda/2 are written."""
+"""The unconstrained feature model: the one place where 1/N is written."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ufm.answers import Certificate, Direction, Merge, Minimiser, Restriction, Structure
+from ufm.decay import penalty
 from ufm.errors import InputError, require_count, require_positive
-from ufm.gaussian import gaussian
 from ufm.losses.columns import column_losses
 from ufm.losses.loss import Fact, Loss
 from ufm.losses.user import UserLoss
-from ufm.model import Merge, Model
+from ufm.model import Array, Model, finite
 from ufm.plain import chain_rule
-from ufm.plain.certificate import Certificate, certificate
-from ufm.plain.minimisers import Minimiser, global_minimiser
+from ufm.plain.certificate import certificate
+from ufm.plain.escape import outside_row_space
+from ufm.plain.minimisers import global_minimiser
+from ufm.plain.structure import structure
 from ufm.plain.symmetry import ufm_generators
-from ufm.point import Point
+from ufm.point import Point, gaussian, row_space_of_start
 from ufm.records import pytree_record
 
 
 @pytree_record(static=("d", "merged"), eq=False)
-class UFM(Model):
+class UFM(Model[Point]):
     """Unconstrained feature model with weight decay and any classification loss.
 
     f(W, H, b) = (1/N) sum_{k,i} L(W h_{k,i} + b, k)
@@ -54,7 +57,6 @@ class UFM(Model):
         (4, 4, 0.08)
     """
 
-    rotation_invariant: ClassVar[bool] = True
     loss: Loss
     counts: Any
     labels: Any
@@ -176,10 +178,10 @@ class UFM(Model):
     def objective_of_losses(self, point: Point, losses: Any) -> Any:
         """The objective from the losses of the columns."""
         value = (self.column_weights * losses).sum()
-        value += 0.5 * self.lambda_W * (point.W**2).sum()
-        value += 0.5 * self.lambda_H * (point.H**2).sum()
+        value += penalty(self.lambda_W, (point.W**2).sum())
+        value += penalty(self.lambda_H, (point.H**2).sum())
         if point.b is not None:
-            value += 0.5 * self.lambda_b * (point.b**2).sum()
+            value += penalty(self.lambda_b, (point.b**2).sum())
         return value
 
     def random_point(self, key: Any, scale: float = 1.0) -> Point:
@@ -257,6 +259,59 @@ class UFM(Model):
     def second_derivative(self, point: Point, direction: Point) -> float:
         """The Hessian at a point applied twice to a direction."""
         return chain_rule.second_derivative(self, point, direction)
+
+    def dense_derivatives(self, point: Point) -> tuple[float, Array, Array]:
+        """Objective, gradient and Hessian; merged models compile once per loss and K."""
+        if not self.merged:
+            return super().dense_derivatives(point)
+        return chain_rule.dense_derivatives(self, point)
+
+    def checked(self, point: Any) -> tuple[UFM, Point]:
+        """The point in NumPy, and this model or, for one column a class, the merged one."""
+        K, d = self.num_classes, self.d
+        W, H, b = point if isinstance(point, tuple) and len(point) == 3 else Point(0.0, 0.0)
+        columns = np.shape(H)[1] if np.ndim(H) == 2 else -1
+        fits = np.shape(W) == (K, d) and np.shape(H) == (d, columns)
+        fits = fits and columns in {K, self.num_columns} and (b is None) == (self.lambda_b is None)
+        if not fits or not (b is None or np.shape(b) == (K,)):
+            rule = f"Need W ({K}, {d}), H ({d}, {self.num_columns}) or merged ({d}, {K})"
+            rule += ", no bias" if self.lambda_b is None else f", b ({K},)"
+            named = zip("WHb", (W, H, b), strict=True)
+            got = ", ".join(f"{name} {np.shape(leaf)}" for name, leaf in named if leaf is not None)
+            raise InputError(rule, got or point, "check K, d, counts and the bias setting")
+        model = self.as_merged(point)[0] if columns == K else self
+        return model, finite(Point(W, H, b))
+
+    def confined(self, point: Point) -> Restriction | None:
+        """The row space of [W; H^T] at a start: every gradient method stays in it (O(d))."""
+        return row_space_of_start(self, point)
+
+    def structure(self, point: Point) -> Structure | None:
+        """The exact spectrum at collapsed points, from small blocks."""
+        return structure(self, point)
+
+    def escape(self, point: Point) -> Direction | None:
+        """The eigenvector of most negative curvature outside the row space, or None."""
+        return outside_row_space(self, point)
+
+    def as_plain(self) -> UFM:
+        """Itself."""
+        return self
+
+    def columns(self) -> dict[str, Any]:
+        """Loss, K, d, counts, decays and c."""
+        counts = self.counts_tuple
+        return {
+            "loss": self.loss.name,
+            "K": self.num_classes,
+            "d": self.d,
+            "n": counts[0] if self.balanced else None,
+            "counts": counts,
+            "lambda_W": float(self.lambda_W),
+            "lambda_H": float(self.lambda_H),
+            "lambda_b": None if self.lambda_b is None else float(self.lambda_b),
+            "c": self.c,
+        }
 
     def minimiser(self) -> Minimiser | None:
         """The closed-form global minimiser (merged columns), or None."""

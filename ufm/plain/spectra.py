@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ufm.answers import Code
 from ufm.errors import InputError
 from ufm.losses.logit_curve import LogitCurve, logit_curve
-from ufm.plain.minimisers import Code, best_bias
+from ufm.plain.minimisers import best_bias
 from ufm.spectrum import Spectrum, pair
 
 if TYPE_CHECKING:

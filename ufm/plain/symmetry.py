@@ -1,4 +1,4 @@
-"""The symmetry group of a model at a point; the only file that knows a group.
+"""The symmetry group of a UFM at a point.
 
 O(d) acts by W -> W R, H -> R^T H. A shift-invariant loss with an unregularised bias
 adds b -> b + t 1. An isometric loss (MSE, an
@@ -14,31 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ufm.point import Point
+from ufm.point import Point, rotation_generators
 
 if TYPE_CHECKING:
     from ufm.plain.model import UFM
 
 Array = NDArray[np.float64]
 DENSE_CLASS_ROTATIONS = 32  # largest K whose K(K-1)/2 class rotations are ranked densely
-
-
-def rotation_generators(point: Point) -> Point:
-    """Generators of O(d) at a point, stacked: W A, -A H for the basis A = E_ij - E_ji.
-
-    Example:
-        >>> rotation_generators(Point(np.eye(3, 2), np.eye(2, 3))).W.shape
-        (1, 3, 2)
-    """
-    W, H = np.asarray(point.W), np.asarray(point.H)
-    d = W.shape[1]
-    rows, columns = np.triu_indices(d, 1)
-    index = np.arange(len(rows))
-    skew = np.zeros((len(rows), d, d))
-    skew[index, rows, columns] = 1.0
-    skew[index, columns, rows] = -1.0
-    bias = None if point.b is None else np.zeros((len(rows), len(np.asarray(point.b))))
-    return Point(W @ skew, -skew @ H, bias)
 
 
 def class_rotations(model: UFM) -> Array:

@@ -25,7 +25,6 @@ from experiments.networks.architectures.build import (
 from experiments.networks.architectures.counting import (
     ParameterCount,
     count_parameters,
-    saved_fraction,
 )
 from experiments.networks.architectures.head import Head, fixed_etf_head, linear_head
 from experiments.networks.architectures.network import Network, activations, embed, trainable
@@ -43,6 +42,5 @@ __all__ = [
     "fixed_etf_head",
     "linear_head",
     "natural_dimension",
-    "saved_fraction",
     "trainable",
 ]

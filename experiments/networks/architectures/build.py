@@ -14,6 +14,7 @@ from experiments.networks.architectures.head import Head, fixed_etf_head, linear
 from experiments.networks.architectures.mlp import MLP
 from experiments.networks.architectures.network import PRECISIONS, Network
 from experiments.networks.architectures.resnet import CHANNELS, ResNet18
+from experiments.networks.options import ArchitectureOptions
 from ufm.errors import InputError, require_count, require_positive
 
 # Name -> (depth by default, size at width 1): hidden layers of 256; stages of 16, 32, ... channels;
@@ -23,7 +24,7 @@ FEATURES = ("linear", "relu")
 
 
 @dataclass(frozen=True)
-class Architecture:
+class Architecture(ArchitectureOptions):
     """Which feature extractor, how wide and how deep.
 
     Args:
@@ -39,11 +40,6 @@ class Architecture:
         >>> Architecture("resnet18", width=0.25).sizes
         (16, 32, 64, 128)
     """
-
-    name: str = "mlp"
-    width: float = 1.0
-    depth: int | None = None
-    features: str = "linear"
 
     def __post_init__(self) -> None:
         if self.name not in ARCHITECTURES:

@@ -58,26 +58,3 @@ def count_parameters(
     return ParameterCount(
         size((network.body, network.head)), size(eqx.filter(network, trainable(network)))
     )
-
-
-def saved_fraction(
-    architecture: Architecture,
-    image_shape: tuple[int, int, int],
-    num_classes: int,
-    *,
-    bias: bool = True,
-) -> float:
-    """Share of the trained parameters that d = K with a classifier fixed at the ETF saves.
-
-    1 - trained(d = K, fixed) / trained(natural d, learned).
-    Source: Zhu et al. 2021 (arXiv 2105.02375), whose abstract says over 20 % on ResNet-18.
-
-    Example:
-        >>> round(saved_fraction(Architecture("resnet18"), (32, 32, 3), 10), 4)
-        0.2071
-    """
-    learned = count_parameters(architecture, image_shape, num_classes, bias=bias)
-    fixed = count_parameters(
-        architecture, image_shape, num_classes, num_classes, bias=bias, fixed_etf=True
-    )
-    return 1 - fixed.trained / learned.trained

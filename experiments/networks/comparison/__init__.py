@@ -1,8 +1,13 @@
 """Objectives side by side: the same network and data, several widths, every seed in the table."""
 
 from experiments.networks.comparison.execute import Failure, execute
-from experiments.networks.comparison.plan import Cell, LossSpec, Plan, read_loss_spec
-from experiments.networks.comparison.reading import read_comparison
+from experiments.networks.comparison.plan import (
+    Cell,
+    LossSpec,
+    Plan,
+    read_comparison,
+    read_loss_spec,
+)
 from experiments.networks.comparison.table import Contrast, Row, Summary, contrasts, rows, summaries
 
 __all__ = [

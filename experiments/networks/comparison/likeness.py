@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from experiments.networks.comparison.plan import Cell
-from experiments.networks.measures.agreement import agreement
 from experiments.networks.measures.similarity import linear_cka
 from experiments.networks.runs import Run
 from ufm.errors import InputError
@@ -58,7 +57,7 @@ def likeness(runs: Mapping[Cell, Run], width: float) -> Likeness:
             if one.seed == other.seed:
                 continue
             a, b = losses.index(one.loss.label), losses.index(other.loss.label)
-            values = agreement(first["guesses"], second["guesses"]).rate, _cka(first, second)
+            values = np.mean(first["guesses"] == second["guesses"]), _cka(first, second)
             for k, value in enumerate(values):
                 if np.isfinite(value):
                     for place in {(a, b), (b, a)}:

@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.networks.claims import network_claims
-from experiments.networks.comparison.against import deviations, figure_rows
+from experiments.networks.comparison.claims import network_claims
+from experiments.networks.comparison.curves import label_of
+from experiments.networks.comparison.deviations import draw_against_theory
 from experiments.networks.comparison.execute import Failure
 from experiments.networks.comparison.pictures import PERCENT, pictures, theory_size
 from experiments.networks.comparison.plan import Cell
 from experiments.networks.comparison.table import Row, contrasts, statement, summaries
 from experiments.networks.comparison.table import rows as table_rows
-from experiments.networks.drawing.against_theory import draw_against_theory
-from experiments.networks.drawing.curves import label_of
+from experiments.networks.comparison.three_ways import deviations, figure_rows
 from experiments.networks.runs import Run
 from experiments.networks.training import Outcome
 from experiments.report.figures import Picture, picture

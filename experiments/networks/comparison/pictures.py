@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from experiments.networks.comparison.curves import curves, label_of
+from experiments.networks.comparison.deviations import Held, draw_against_theory
 from experiments.networks.comparison.likeness import likeness
+from experiments.networks.comparison.maps import heat_map, layer_map, likeness_map
 from experiments.networks.comparison.plan import Cell
 from experiments.networks.comparison.table import rows, summaries
-from experiments.networks.drawing.against_theory import Row, draw_against_theory
-from experiments.networks.drawing.curves import curves, label_of
-from experiments.networks.drawing.maps import heat_map, layer_map, likeness_map
-from experiments.networks.runs import Run
-from experiments.networks.theory.runs import run_against_theory
+from experiments.networks.runs import Run, run_against_theory
 from experiments.report.figures import Drawing, Picture, picture
 
 # Numbers that are shares and read best as percentages.
@@ -101,7 +100,7 @@ def _curve(grouped: Mapping[str, Sequence[Run]], name: str, first: bool) -> Draw
 
 def _theory(runs: Mapping[Cell, Run]) -> Picture | None:
     shown = [
-        Row(f"width {cell.width:g}", cell.loss.label, run_against_theory(run))
+        Held(f"width {cell.width:g}", cell.loss.label, run_against_theory(run))
         for cell, run in runs.items()
         if cell.seed == min(c.seed for c in runs)
     ]
@@ -116,7 +115,7 @@ def _theory(runs: Mapping[Cell, Run]) -> Picture | None:
     )
 
 
-def theory_size(shown: Sequence[Row]) -> tuple[float, float]:
+def theory_size(shown: Sequence[Held]) -> tuple[float, float]:
     """Inches of ``draw_against_theory`` for so many rows and groups.
 
     Example:

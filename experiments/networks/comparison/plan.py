@@ -1,15 +1,16 @@
-"""Which runs a comparison is made of: objectives x widths x seeds, all else equal."""
+"""Which runs a comparison is made of (objectives x widths x seeds), and those in its folder."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from experiments.networks.architectures import Architecture
-from experiments.networks.objectives import make_objective, objective_parameters
-from experiments.networks.runs import DataRequest, RunRequest
-from experiments.networks.training import TrainSettings
+from experiments.networks.runs import DataRequest, Run, RunRequest, read_run
+from experiments.networks.runs.run import REQUEST
+from experiments.networks.training import TrainSettings, make_objective, objective_parameters
 from ufm.errors import InputError, require_count
 
 # Folder names: what is left of a label when other characters become dashes.
@@ -148,3 +149,26 @@ class Plan:
                     )
                     request = RunRequest(self.data, settings, self.measure_every)
                     yield Cell(loss, width, seed, request)
+
+
+def read_comparison(folder: Path) -> dict[Cell, Run]:
+    """Every finished run in the folders of a comparison, by what was asked of it.
+
+    Args:
+        folder: of ``execute``.
+
+    Raises:
+        InputError: no finished run there, or a damaged one.
+    """
+    places = sorted(path.parent for path in folder.glob(f"*/{REQUEST}")) if folder.is_dir() else []
+    runs = [run for run in map(read_run, places) if run.finished]
+    if not runs:
+        rule = "Need a folder with finished runs"
+        raise InputError(rule, folder, "make one: ufm compare --out DIR")
+    return {_cell(run): run for run in runs}
+
+
+def _cell(run: Run) -> Cell:
+    settings = run.request.settings
+    loss = LossSpec(settings.objective, settings.parameters)
+    return Cell(loss, settings.architecture.width, settings.seed, run.request)

@@ -7,12 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-from scipy.stats import permutation_test
 
 from experiments.networks.comparison.plan import Cell
 from experiments.networks.measures.significance import (
-    MAX_EXACT,
     Interval,
     paired_bootstrap,
     sign_flip_test,
@@ -150,26 +147,12 @@ def contrasts(table: Sequence[Row], name: str) -> tuple[Contrast, ...]:
             continue
         differences = np.array([values[first][at] - values[second][at] for at in shared])
         interval = paired_bootstrap(differences, seed=0)
-        found.append((first, second, interval, _symmetry_test(differences), len(shared)))
+        found.append((first, second, interval, sign_flip_test(differences), len(shared)))
     adjusted = holm([item[3] for item in found])
     return tuple(
         Contrast(first, second, interval, p_value, p, num)
         for (first, second, interval, p_value, num), p in zip(found, adjusted, strict=True)
     )
-
-
-def _symmetry_test(differences: npt.NDArray[np.float64]) -> float:
-    """The sign-flip test, exact for few differences, else by 99,999 random patterns of signs."""
-    if len(differences) <= MAX_EXACT:
-        return sign_flip_test(differences)
-    found = permutation_test(
-        (differences,),
-        lambda x, axis: np.sum(x, axis=axis),
-        permutation_type="samples",
-        n_resamples=99_999,
-        rng=np.random.default_rng(0),
-    )
-    return float(found.pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -6,6 +6,7 @@ logits are no log-probabilities (squared error, say) the softmax is a convention
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.special import log_softmax, softmax
-from scipy.stats import rankdata
+from sklearn.calibration import calibration_curve
 
 from experiments.networks.measures.inputs import Labels, Matrix, logits_and_labels
 from ufm.errors import InputError, require_count
 
 Binning = Literal["width", "mass"]
+STRATEGIES: Mapping[str, str] = {"width": "uniform", "mass": "quantile"}
 
 # 2^1000 times a logit of order 1 is still a float64.
 MOST_DOUBLINGS = 1000
@@ -26,12 +28,12 @@ MOST_DOUBLINGS = 1000
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """Data of a reliability diagram: what happens in every bin of confidence.
+    """Data of a reliability diagram: what happens in every bin of confidence that has samples.
 
     Attributes:
         counts: samples in the bin, (B,).
-        confidence: their mean confidence, (B,), nan for an empty bin.
-        accuracy: the share of them that is classified correctly, (B,), nan for an empty bin.
+        confidence: their mean confidence, (B,).
+        accuracy: the share of them that is classified correctly, (B,).
     """
 
     counts: npt.NDArray[np.intp]
@@ -41,18 +43,8 @@ class Reliability:
     @property
     def ece(self) -> float:
         """Expected calibration error, sum_b (n_b/N) |accuracy_b - confidence_b|."""
-        return float(self._gaps.sum() / self.counts.sum())
-
-    @property
-    def largest_gap(self) -> float:
-        """Maximum calibration error, max_b |accuracy_b - confidence_b| over bins with samples."""
-        filled = self.counts > 0
-        return float(np.max(self._gaps[filled] / self.counts[filled]))
-
-    @property
-    def _gaps(self) -> Matrix:
-        gaps = self.counts * np.abs(self.accuracy - self.confidence)
-        return np.where(self.counts > 0, gaps, 0.0)
+        gaps = np.abs(self.accuracy - self.confidence)
+        return float(self.counts @ gaps / self.counts.sum())
 
 
 def reliability(
@@ -63,13 +55,12 @@ def reliability(
 ) -> Reliability:
     """Mean confidence and accuracy in B bins of confidence; its ``ece`` is the usual number.
 
-    Equal width: bin b has the confidences in (b/B, (b+1)/B], and 0 is in the first. Equal mass: bin
-    b has those whose mid-rank share (number below + half of those equal)/N is in [b/B, (b+1)/B).
-    So equal confidences share a bin and the order of the samples does not matter, and without ties
-    bins have floor or ceil of N/B samples. Collapsed networks have many ties, at confidence 1.
+    Equal width: bin b has the confidences in (b/B, (b+1)/B], and 0 is in the first. Equal mass: the
+    edges are the quantiles b/B of the confidences. Equal confidences share a bin, the lowest that
+    ends with them: collapsed networks have many, at confidence 1.
 
     Source: Guo et al. 2017, section 2 (equal width, 15 bins); Nguyen and O'Connor 2015 (equal
-    mass; the rule for ties is ours).
+    mass); scikit-learn's ``calibration_curve``.
 
     Args:
         logits: (N, K), K >= 2, finite.
@@ -89,22 +80,18 @@ def reliability(
     """
     z, y = logits_and_labels(logits, labels)
     num_bins = require_count(num_bins, "number of bins", 1, "15 is usual")
+    if binning not in STRATEGIES:
+        raise InputError("Need equal width or equal mass bins", repr(binning), "'width' or 'mass'")
     confidence = softmax(z, axis=1).max(axis=1)
     correct = np.argmax(z, axis=1) == y
-    if binning == "width":
-        edges = np.arange(1, num_bins) / num_bins
-        bins = np.searchsorted(edges, confidence, side="left")
-    elif binning == "mass":
-        # Twice the mid-rank is an integer: no rounding can move a sample to the next bin.
-        twice = np.rint(2 * rankdata(confidence)).astype(np.intp) - 1
-        bins = twice * num_bins // (2 * y.size)
-    else:
-        raise InputError("Need equal width or equal mass bins", repr(binning), "'width' or 'mass'")
-    counts = np.bincount(bins, minlength=num_bins)
-    sums = (np.bincount(bins, weights, num_bins) for weights in (confidence, correct))
-    means = (np.divide(x, counts, np.full(num_bins, np.nan), where=counts > 0) for x in sums)
-    mean_confidence, accuracy = means
-    return Reliability(counts, mean_confidence, accuracy)
+    accuracy, mean = calibration_curve(
+        correct, confidence, n_bins=num_bins, strategy=STRATEGIES[binning]
+    )
+    # The curve comes without the weights of its bins, so they are counted with the same edges.
+    shares = np.linspace(0, 1, num_bins + 1)
+    edges = shares if binning == "width" else np.percentile(confidence, 100 * shares)
+    bins = np.searchsorted(edges[1:-1], confidence)
+    return Reliability(np.unique(bins, return_counts=True)[1], mean, accuracy)
 
 
 def negative_log_likelihood(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp
-from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score, roc_curve
 
 from experiments.networks.measures.inputs import Matrix, matrix, vector
-from ufm.errors import InputError, require_positive
+from ufm.errors import InputError
 
 
 def max_softmax(logits: npt.ArrayLike) -> Matrix:
@@ -57,26 +56,6 @@ def max_logit(logits: npt.ArrayLike) -> Matrix:
         [3.0]
     """
     return np.asarray(matrix(logits, "logits").max(axis=1))
-
-
-def negative_energy(logits: npt.ArrayLike, temperature: float = 1.0) -> Matrix:
-    """T log sum_k e^(z_k/T), (N,): minus the energy, so that it too is higher for own samples.
-
-    Source: Liu et al. 2020, eq. 4, where T = 1.
-
-    Args:
-        logits: (N, K), finite.
-        temperature: T > 0.
-
-    Raises:
-        InputError: arguments not so.
-
-    Example:
-        >>> negative_energy([[0.0, 0.0]]).tolist() == [np.log(2)]
-        True
-    """
-    T = require_positive(temperature, "temperature", "1 is usual")
-    return np.asarray(T * logsumexp(matrix(logits, "logits") / T, axis=1))
 
 
 def feature_norm(features: npt.ArrayLike) -> Matrix:
@@ -133,10 +112,9 @@ def detection(own: npt.ArrayLike, other: npt.ArrayLike, tpr: float = 0.95) -> De
     inside, outside = vector(own, "own scores"), vector(other, "other scores")
     if not 0 < tpr <= 1:
         raise InputError("Need a true positive rate in (0, 1]", tpr, "0.95 is usual")
-    ranks = rankdata(np.concatenate([inside, outside]))
-    wins = ranks[: inside.size].sum() - inside.size * (inside.size + 1) / 2
-    # Least number of own samples that makes the rate; guarded against 0.95 * 20 = 19.000000000004.
-    needed = int(np.ceil(tpr * inside.size * (1 - 4 * np.finfo(float).eps)))
-    threshold = float(np.sort(inside)[inside.size - needed])
-    fpr = float(np.mean(outside >= threshold))
-    return Detection(float(wins / inside.size / outside.size), fpr, threshold, float(tpr))
+    truth = np.repeat([True, False], [inside.size, outside.size])
+    scores = np.concatenate([inside, outside])
+    false, true, thresholds = roc_curve(truth, scores, drop_intermediate=False)
+    first = int(np.argmax(true >= tpr))
+    area = float(roc_auc_score(truth, scores))
+    return Detection(area, float(false[first]), float(thresholds[first]), float(tpr))

@@ -11,13 +11,10 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.distance import pdist, squareform
 
 from experiments.networks.measures.inputs import Matrix, matrix, same_samples
-from ufm.errors import InputError, require_positive
+from ufm.errors import InputError
 
-# Two matrices of this many samples squared take 1 GiB.
-MAX_GRAM = 8192
 EPS = float(np.finfo(np.float64).eps)
 
 
@@ -62,47 +59,6 @@ def linear_cka(X: npt.ArrayLike, Y: npt.ArrayLike, debiased: bool = False) -> fl
     return _ratio(product(A, B), product(A, A), product(B, B), floors)
 
 
-def rbf_cka(
-    X: npt.ArrayLike, Y: npt.ArrayLike, bandwidth: float = 0.5, debiased: bool = False
-) -> float:
-    """CKA with Gram matrices exp(-|x_i - x_j|^2/(2 bandwidth^2 median)).
-
-    The median is over all N^2 squared distances, the N zeros included, as in the code published
-    with the paper.
-
-    Args:
-        X: (N, d) features.
-        Y: (N, e) features of the same samples.
-        bandwidth: > 0, in units of the root of the median.
-        debiased: needs N >= 4.
-
-    Returns:
-        In [0, 1], or in [-1, 1] if debiased.
-
-    Raises:
-        InputError: other shapes, too few samples or more than 8192, features that do not vary, or
-            more than half of the pairs of samples coincide.
-
-    Example:
-        >>> X = np.array([[0.0], [1.0], [2.0], [4.0]])
-        >>> round(rbf_cka(X, 7 - 3 * X), 12)
-        1.0
-    """
-    A, B = _centred(X, "X"), _centred(Y, "Y")
-    same_samples(A, B)
-    _require_samples(len(A), debiased)
-    if len(A) > MAX_GRAM:
-        rule = f"Need at most {MAX_GRAM} samples for Gram matrices"
-        raise InputError(rule, len(A), "take some of the samples, or use linear_cka")
-    width = require_positive(bandwidth, "bandwidth", "0.5 is usual")
-    K, L = (
-        _unbiased(G) if debiased else _double_centred(G) for G in (_rbf(A, width), _rbf(B, width))
-    )
-    # Centring leaves a rounding of at most N eps in each of the N^2 entries.
-    floor = (len(A) ** 2 * EPS) ** 2
-    return _ratio(float(np.vdot(K, L)), float(np.vdot(K, K)), float(np.vdot(L, L)), [floor, floor])
-
-
 def _centred(values: npt.ArrayLike, name: str) -> Matrix:
     """Centred features, scaled to entries of at most 1, which changes no similarity."""
     X = matrix(values, name)
@@ -136,27 +92,3 @@ def _ratio(cross: float, one: float, other: float, floors: list[float]) -> float
         raise InputError("Need features with a kernel of positive norm", min(one, other), remedy)
     # Each square root first: the product of the two could leave the range of float64.
     return cross / (np.sqrt(one) * np.sqrt(other)).item()
-
-
-def _rbf(A: Matrix, width: float) -> Matrix:
-    squares = squareform(pdist(A, "sqeuclidean"))
-    median = float(np.median(squares))
-    if median == 0:
-        rule = "Need features where at most half of the pairs of samples coincide"
-        raise InputError(rule, "a median distance of 0", "use linear_cka for collapsed features")
-    return np.asarray(np.exp(squares / (-2 * width**2 * median)))
-
-
-def _double_centred(G: Matrix) -> Matrix:
-    means = G.mean(axis=0)
-    return np.asarray(G - means - means[:, None] + means.mean())
-
-
-def _unbiased(G: Matrix) -> Matrix:
-    """U-centring of Szekely and Rizzo 2014: off-diagonal rows sum to 0 and the diagonal is 0."""
-    N = len(G)
-    off = G - np.diag(np.diag(G))
-    sums = off.sum(axis=0) / (N - 2)
-    made = off - sums - sums[:, None] + sums.sum() / (N - 1)
-    np.fill_diagonal(made, 0)
-    return np.asarray(made)

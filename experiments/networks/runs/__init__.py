@@ -1,5 +1,11 @@
 """One training run as a folder: what was asked for, the curve, and what the network can do."""
 
+from experiments.networks.runs.against_theory import (
+    matching_model,
+    network_against_theory,
+    prediction_of,
+    run_against_theory,
+)
 from experiments.networks.runs.assess import Assessment, assess
 from experiments.networks.runs.others import OtherSet, other_sets
 from experiments.networks.runs.request import DataRequest, RunRequest
@@ -12,7 +18,11 @@ __all__ = [
     "Run",
     "RunRequest",
     "assess",
+    "matching_model",
+    "network_against_theory",
     "other_sets",
     "perform",
+    "prediction_of",
     "read_run",
+    "run_against_theory",
 ]

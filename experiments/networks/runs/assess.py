@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from experiments.networks.architectures import Network, activations, embed
 from experiments.networks.data import Dataset
-from experiments.networks.data.stratify import places
 from experiments.networks.measures.calibration import (
     brier_score,
     fit_temperature,
@@ -22,12 +21,11 @@ from experiments.networks.measures.ood import detection, feature_norm, max_logit
 from experiments.networks.measures.probe import choose
 from experiments.networks.measures.separation import class_separation
 from experiments.networks.measures.similarity import linear_cka
-from experiments.networks.monitor import Seen, evaluate, look
-from experiments.networks.objectives import Objective
 from experiments.networks.runs.others import OtherSet
+from experiments.networks.training import Objective, Seen, evaluate, look
 from ufm.errors import InputError
 
-# l2 of the linear probe, chosen on a part of the train split that it is not fitted to.
+# l2 of the linear probe.
 PROBE_GRID = tuple(np.logspace(-6, 0, 7).tolist())
 # Samples for similarities between layers: memory grows with their number and the layer's size.
 MOST_COMPARED = 500
@@ -137,11 +135,8 @@ def _detection(
 
 
 def _probe(network: Network, other: Dataset) -> float:
-    """Accuracy on the test split; every fifth train sample of a class chooses l2, unfitted."""
-    features = np.asarray(embed(network, other.train.images)[0], np.float64)
-    labels = other.train.labels
-    held = places(labels) % 5 == 0
-    probe, _ = choose((features[~held], labels[~held]), (features[held], labels[held]), PROBE_GRID)
+    """Accuracy on the test split."""
+    probe, _ = choose(embed(network, other.train.images)[0], other.train.labels, PROBE_GRID)
     return probe.accuracy(embed(network, other.test.images)[0], other.test.labels)
 
 

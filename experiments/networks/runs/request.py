@@ -18,12 +18,13 @@ from experiments.networks.data.changes import (
     subset,
     symmetric_noise,
 )
+from experiments.networks.options import DataOptions
 from experiments.networks.training import TrainSettings
 from ufm.errors import InputError, require_count
 
 
 @dataclass(frozen=True)
-class DataRequest:
+class DataRequest(DataOptions):
     """Which images, and what is done to them before training, in this order.
 
     Args:
@@ -42,14 +43,6 @@ class DataRequest:
         >>> DataRequest(per_class=20).load().title
         'digits, 20 per class, standardised'
     """
-
-    source: str = "digits"
-    per_class: int | None = None
-    imbalance: float | None = None
-    balanced: bool = True
-    noise: float = 0.0
-    random_labels: bool = False
-    seed: int = 0
 
     def __post_init__(self) -> None:
         if self.per_class is not None:

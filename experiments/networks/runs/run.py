@@ -2,14 +2,12 @@
 
 run.json has the request, the data it met and where it was made; checkpoint/ is that of the training
 loop; curve.json has every epoch's record and is rewritten at every checkpoint; answers.npz and
-assessment.json are written once at the end.
+assessment.json are written once at the end. A damaged one goes to damaged/ when the run is next
+performed, and its content is computed anew from the checkpoint.
 """
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +16,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from experiments.files import accessible, write_whole
+from experiments.arrays import read_arrays, write_arrays
+from experiments.files import (
+    accessible,
+    locked,
+    read_record,
+    set_aside,
+    write_record,
+)
 from experiments.networks.data import Dataset
-from experiments.networks.monitor import Monitor
 from experiments.networks.runs.assess import Assessment, assess
 from experiments.networks.runs.others import OtherSet
 from experiments.networks.runs.request import RunRequest
-from experiments.networks.training import EpochRecord, Outcome, Progress, epochs, start
+from experiments.networks.training import EpochRecord, Monitor, Outcome, Progress, epochs, start
 from ufm.errors import InputError
 
 REQUEST, CURVE, ASSESSMENT, ANSWERS = "run.json", "curve.json", "assessment.json", "answers.npz"
@@ -113,8 +117,11 @@ def perform(
     if not (folder / REQUEST).exists():
         # What cannot be trained is refused before the folder belongs to it.
         start(request.settings, train.images, train.labels, K)
-    with accessible(folder, "Need a folder for the run that can be written", "choose another"):
-        folder.mkdir(parents=True, exist_ok=True)
+    with (
+        locked(folder, "Only one process at a time can perform a run"),
+        accessible(folder, "Need a folder for the run that can be written", "choose another"),
+    ):
+        _set_damaged_aside(folder)
         _begin(folder, about, provenance or {})
         done = read_run(folder)
         if done.finished:
@@ -132,7 +139,7 @@ def perform(
         ):
             last = progress.outcome is not Outcome.RUNNING
             if last or len(progress.records) % EVERY == 0:
-                _write(folder / CURVE, progress.about())
+                write_record(folder / CURVE, progress.about())
             say(progress)
         if progress is not None and progress.outcome is Outcome.COMPLETED:
             objective = request.settings.make_objective()
@@ -155,15 +162,28 @@ def read_run(folder: Path) -> Run:
         if (folder / CURVE).exists():
             progress = Progress.from_about(None, _read(folder / CURVE))  # type: ignore[arg-type]
             outcome, records = progress.outcome, progress.records
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         rule = "Need the whole files of a run"
         raise InputError(rule, f"{folder}: {error}", "remove the folder and run again") from error
-    return Run(request, counts, outcome, records, _kept(folder), folder)
+    finished = (folder / ASSESSMENT).exists()
+    assessment = _assessment_of(folder / ASSESSMENT) if finished else None
+    return Run(request, counts, outcome, records, assessment, folder)
+
+
+def _set_damaged_aside(folder: Path) -> None:
+    """What a damaged file had is computed anew from the checkpoint, with all that follows it."""
+    for name, read in ((REQUEST, _read), (CURVE, _read), (ASSESSMENT, _assessment_of)):
+        try:
+            if (folder / name).exists():
+                read(folder / name)
+        except InputError:
+            for harmed in {name, ASSESSMENT, ANSWERS}:
+                set_aside(folder / harmed)
 
 
 def _begin(folder: Path, about: Mapping[str, Any], provenance: Mapping[str, str]) -> None:
     if not (folder / REQUEST).exists():
-        _write(folder / REQUEST, {**about, "provenance": dict(provenance)})
+        write_record(folder / REQUEST, {**about, "provenance": dict(provenance)})
         return
     there = _read(folder / REQUEST)
     if there.get("key") != about["key"]:
@@ -176,38 +196,19 @@ def _begin(folder: Path, about: Mapping[str, Any], provenance: Mapping[str, str]
 
 
 def _keep(folder: Path, assessment: Assessment) -> None:
-    stream = io.BytesIO()
-    np.savez_compressed(stream, layers=assessment.layers, **assessment.answers)  # type: ignore[arg-type]
-    write_whole(folder / ANSWERS, stream.getvalue())
+    arrays = {"layers": assessment.layers, **assessment.answers}
+    write_arrays(folder / ANSWERS, arrays, compressed=True)
     # Written last: with it the run is finished.
-    _write(folder / ASSESSMENT, {"numbers": assessment.numbers})
+    write_record(folder / ASSESSMENT, {"numbers": assessment.numbers})
 
 
-def _kept(folder: Path) -> Assessment | None:
-    if not (folder / ASSESSMENT).exists():
-        return None
-    numbers = _read(folder / ASSESSMENT).get("numbers", {})
-    try:
-        with np.load(folder / ANSWERS, allow_pickle=False) as arrays:
-            answers = {name: arrays[name] for name in arrays.files}
-        return Assessment(numbers, answers, answers.pop("layers"))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        remedy = f"remove {ASSESSMENT} there and run again: the training is kept"
-        raise InputError(f"Need a whole {ANSWERS}", f"{folder}: {error}", remedy) from error
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
+def _assessment_of(path: Path) -> Assessment:
+    numbers = _read(path).get("numbers", {})
+    answers = read_arrays(path.with_name(ANSWERS), ["layers"], None)
+    return Assessment(numbers, answers, answers.pop("layers"))
 
 
 def _read(path: Path) -> dict[str, Any]:
-    remedy = "give the folder of `ufm train`, or remove it and run again"
-    with accessible(path, "Need a file of a run", remedy):
-        text = path.read_bytes()
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise InputError("Need a whole file of a run", f"{path}: {error}", remedy) from error
-    if not isinstance(found, dict):
-        raise InputError("Need a file of a run", path, remedy)
-    return found
+    remedy = "give the folder of `ufm train`; the same command computes anew what is damaged"
+    with accessible(path, "Need a whole file of a run", remedy):
+        return read_record(path)

@@ -1,25 +1,28 @@
-"""What the unconstrained feature model predicts of a trained network, and how far that is true.
+"""What the unconstrained feature model predicts of features and classifier, and how far that holds.
 
-``matching_model`` turns the settings of a run into a model, ``predict`` the model into numbers, and
-``compare`` sets a network's own beside them.
+``predict_free``, ``predict_nonnegative`` and ``predict_fixed`` turn a model into numbers, and
+``compare`` sets those of arrays beside them. No network is needed: which model a training run is a
+realisation of is said in ``experiments.networks.runs``.
 """
 
-from experiments.networks.theory.comparison import (
-    Comparison,
-    Quantity,
-    compare,
-    network_against_theory,
+from experiments.networks.theory.comparison import Comparison, Measured, Quantity, compare, measured
+from experiments.networks.theory.prediction import (
+    NoTheory,
+    Prediction,
+    predict_fixed,
+    predict_free,
+    predict_nonnegative,
 )
-from experiments.networks.theory.matching import NoTheory, matching_model
-from experiments.networks.theory.prediction import Prediction, predict
 
 __all__ = [
     "Comparison",
+    "Measured",
     "NoTheory",
     "Prediction",
     "Quantity",
     "compare",
-    "matching_model",
-    "network_against_theory",
-    "predict",
+    "measured",
+    "predict_fixed",
+    "predict_free",
+    "predict_nonnegative",
 ]

@@ -1,26 +1,23 @@
-"""A trained network's norms, gap and objective beside those of the model's minimum."""
+"""Norms, gap and objective of a network beside those of a model's minimum."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from experiments.networks.architectures import Network
-from experiments.networks.data import Split
-from experiments.networks.measures.inputs import logits_and_labels, matrix, same_samples
-from experiments.networks.monitor import look
-from experiments.networks.monitor.sizes import logit_gaps, sizes
-from experiments.networks.theory.matching import NoTheory, matching_model
-from experiments.networks.theory.prediction import Prediction, predict
-from experiments.networks.training import FeatureDecay, TrainSettings
+from experiments.networks.measures.sizes import logit_gaps, squared_norm
+from experiments.networks.theory.prediction import Prediction
+from ufm.collapse.inputs import read_labels
+from ufm.decay import penalty
 from ufm.errors import InputError
+from ufm.losses import Loss
 from ufm.losses.columns import column_losses
-from ufm.models.fixed_classifier import FixedClassifier
-from ufm.plain.model import UFM
+
+# Samples at a time: float64 copies of large float32 features stay small.
+BLOCK = 65_536
 
 
 @dataclass(frozen=True)
@@ -40,6 +37,11 @@ class Quantity:
         """measured / predicted; nan where the prediction is zero."""
         return self.measured / self.predicted if self.predicted else math.nan
 
+    @property
+    def root(self) -> Quantity:
+        """The square roots of both: norms of squared norms."""
+        return Quantity(math.sqrt(self.measured), math.sqrt(self.predicted))
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -49,6 +51,7 @@ class Measured:
         loss: mean over the samples, without decay.
         W_squared, H_squared, b_squared: |W|^2, |H|^2 over all samples, |b|^2.
         gap, gap_spread: mean and standard deviation of the logit gap.
+        counts: samples per class.
     """
 
     loss: float
@@ -57,6 +60,65 @@ class Measured:
     b_squared: float
     gap: float
     gap_spread: float
+    counts: tuple[int, ...]
+
+    def objective(self, lambda_W: float, lambda_H: float, lambda_b: float | None) -> float:
+        """The loss with the decays of a model."""
+        decays = penalty(lambda_W, self.W_squared) + penalty(lambda_H, self.H_squared)
+        return self.loss + decays + penalty(lambda_b or 0.0, self.b_squared)
+
+
+def measured(
+    loss: Loss,
+    features: npt.ArrayLike,
+    W: npt.ArrayLike,
+    b: npt.ArrayLike | None,
+    labels: npt.ArrayLike,
+) -> Measured:
+    """The numbers of arrays, in float64.
+
+    Args:
+        loss: of (logits, label).
+        features: (N, d), of all training samples, in any order.
+        W: (K, d).
+        b: (K,) or None.
+        labels: (N,), integers in 0..K-1.
+
+    Raises:
+        InputError: arrays of other shapes.
+
+    Example:
+        >>> from ufm import MSE
+        >>> found = measured(MSE(), np.eye(2), np.eye(2), None, [0, 1])
+        >>> found.loss, found.gap, found.counts
+        (0.0, 1.0, (1, 1))
+    """
+    H, W = np.asarray(features), np.asarray(W, np.float64)
+    if H.ndim != 2 or W.ndim != 2 or H.shape[1] != W.shape[1]:
+        got = f"shapes {H.shape} and {W.shape}"
+        raise InputError("Need features (N, d) and W (K, d) of one d", got, "transpose one")
+    y = read_labels(labels, len(H))
+    bias = np.zeros(len(W)) if b is None else np.asarray(b, np.float64)
+    if bias.shape != (len(W),) or y.max() >= len(W):
+        got = f"{len(W)} rows, a bias of shape {bias.shape} and labels up to {y.max()}"
+        raise InputError("Need a row of W and an entry of b for every class", got, "match them")
+    total = 0.0
+    gaps = []
+    for start in range(0, len(H), BLOCK):
+        own = y[start : start + BLOCK]
+        Z = H[start : start + BLOCK].astype(np.float64) @ W.T + bias
+        gaps.append(logit_gaps(Z, own))
+        total += float(np.sum(np.asarray(column_losses(loss, Z.T, own))))
+    gap = np.concatenate(gaps)
+    return Measured(
+        loss=total / len(H),
+        W_squared=squared_norm(W),
+        H_squared=squared_norm(H),
+        b_squared=squared_norm(bias),
+        gap=float(gap.mean()),
+        gap_spread=float(gap.std()),
+        counts=tuple(np.bincount(y, minlength=len(W)).tolist()),
+    )
 
 
 @dataclass(frozen=True)
@@ -65,11 +127,11 @@ class Comparison:
 
     Attributes:
         objective: (1/N) sum L + (lambda_W/2) |W|^2 + (lambda_H/2) |H|^2 + (lambda_b/2) |b|^2.
-        W_squared, H_squared: |W|^2, and |H|^2 over all N features.
+        loss: the first term of it.
+        W_squared, H_squared, b_squared: |W|^2, |H|^2 over all N features, |b|^2.
         gap: mean over samples of the own logit minus the mean of the others.
         gap_spread: standard deviation over samples of the same, 0 at the minimum of a balanced
             model.
-        c: sqrt(K N lambda_W lambda_H); None for a fixed classifier, which has no decay.
         lambda_H: decay of the features.
         estimated: whether lambda_H was estimated from the network; then |W|^2 and |H|^2 deviate by
             equal factors, by construction.
@@ -77,154 +139,55 @@ class Comparison:
     """
 
     objective: Quantity
+    loss: Quantity
     W_squared: Quantity
     H_squared: Quantity
+    b_squared: Quantity
     gap: Quantity
     gap_spread: float
-    c: float | None
     lambda_H: float
     estimated: bool
     prediction: Prediction
 
+    @property
+    def c(self) -> float | None:
+        """sqrt(K N lambda_W lambda_H); None for a fixed classifier, which has no decay."""
+        return self.prediction.c
 
-def compare(
-    model: UFM | FixedClassifier,
-    prediction: Prediction,
-    features: npt.ArrayLike,
-    logits: npt.ArrayLike,
-    W: npt.ArrayLike,
-    b: npt.ArrayLike | None,
-    labels: npt.ArrayLike,
-    *,
-    estimated: bool = False,
-) -> Comparison:
-    """Compare arrays of a network with the minimum of a model, in float64.
+
+def compare(found: Measured, prediction: Prediction, *, estimated: bool = False) -> Comparison:
+    """Set the numbers of a network beside those of a model's minimum.
 
     Args:
-        model: for its loss and decays.
-        prediction: of that model.
-        features: (N, d), of all training samples, in any order.
-        logits: (N, K).
-        W: (K, d).
-        b: (K,) or None.
-        labels: (N,), integers.
-        estimated: whether lambda_H of the model was estimated.
+        found: on all training samples.
+        prediction: of the model that the network is a realisation of.
+        estimated: whether lambda_H of the model was estimated from the network.
 
     Raises:
-        InputError: arrays of other shapes, or samples per class that are not the model's.
+        InputError: samples per class that are not the model's.
 
     Example:
-        >>> from ufm import CrossEntropy, lift
+        >>> from experiments.networks.theory import predict_free
+        >>> from ufm import UFM, CrossEntropy, lift
         >>> model = UFM(CrossEntropy(), 3, 5, 4, lambda_W=0.01, lambda_H=0.01)
         >>> W, H, _ = lift(model, model.minimiser().point)
-        >>> made = compare(model, predict(model), H.T, (W @ H).T, W, None, model.labels)
+        >>> made = compare(measured(model.loss, H.T, W, None, model.labels), predict_free(model))
         >>> round(made.gap.ratio, 12), round(made.objective.ratio, 12)
         (1.0, 1.0)
     """
-    Z, y = logits_and_labels(logits, labels)
-    H, W = matrix(features, "features"), matrix(W, "W")
-    same_samples(Z, H)
-    counts = tuple(np.bincount(y, minlength=Z.shape[1]).tolist())
-    if counts != model.counts_tuple:
-        rule = f"Need {model.counts_tuple} samples per class, as the model has"
-        raise InputError(rule, counts, "pass the training samples, all of them")
-    gaps = logit_gaps(Z, y)
-    bias = np.zeros(len(W)) if b is None else np.asarray(b, np.float64)
-    measured = Measured(
-        loss=float(np.mean(np.asarray(column_losses(model.loss, Z.T, y)))),
-        W_squared=float(np.sum(W**2)),
-        H_squared=float(np.sum(H**2)),
-        b_squared=float(bias @ bias),
-        gap=float(gaps.mean()),
-        gap_spread=float(gaps.std()),
-    )
-    return beside(model, prediction, measured, estimated=estimated)
-
-
-def beside(
-    model: UFM | FixedClassifier,
-    prediction: Prediction,
-    measured: Measured,
-    *,
-    estimated: bool = False,
-) -> Comparison:
-    """Numbers of a network beside those of a model's minimum.
-
-    Args:
-        model: for its decays.
-        prediction: of that model.
-        measured: on all training samples.
-        estimated: whether lambda_H of the model was estimated.
-    """
-    value = measured.loss + 0.5 * (
-        float(model.lambda_W) * measured.W_squared
-        + float(model.lambda_H) * measured.H_squared
-        + float(model.lambda_b or 0.0) * measured.b_squared
-    )
+    if found.counts != prediction.counts:
+        rule = f"Need {prediction.counts} samples per class, as the model has"
+        raise InputError(rule, found.counts, "pass the training samples, all of them")
+    objective = found.objective(*prediction.decays)
     return Comparison(
-        objective=Quantity(value, prediction.objective),
-        W_squared=Quantity(measured.W_squared, prediction.W_squared),
-        H_squared=Quantity(measured.H_squared, prediction.H_squared),
-        gap=Quantity(measured.gap, prediction.gap),
-        gap_spread=measured.gap_spread,
-        c=model.c if isinstance(model, UFM) else None,
-        lambda_H=float(model.lambda_H),
+        objective=Quantity(objective, prediction.objective),
+        loss=Quantity(found.loss, prediction.loss),
+        W_squared=Quantity(found.W_squared, prediction.W_squared),
+        H_squared=Quantity(found.H_squared, prediction.H_squared),
+        b_squared=Quantity(found.b_squared, prediction.b_squared),
+        gap=Quantity(found.gap, prediction.gap),
+        gap_spread=found.gap_spread,
+        lambda_H=prediction.decays[1],
         estimated=estimated,
         prediction=prediction,
     )
-
-
-def network_against_theory(
-    settings: TrainSettings, network: Network, images: npt.ArrayLike, labels: npt.ArrayLike
-) -> Comparison | NoTheory:
-    """Compare a trained network with the minimum of the model that its settings describe.
-
-    Args:
-        settings: with which the network was trained.
-        network: the network.
-        images: (N, height, width, channels), those it was trained on, all of them.
-        labels: (N,).
-
-    Returns:
-        The comparison, or the reason why there is none.
-
-    Raises:
-        InputError: as ``embed`` and ``compare``.
-
-    Example:
-        >>> from experiments.networks.training import FeatureDecay, initial_network
-        >>> settings = TrainSettings(d=5, decay=FeatureDecay(0.01, 0.01))
-        >>> network = initial_network(settings, (2, 3, 1), 3)
-        >>> images, labels = np.zeros((6, 2, 3, 1), np.float32), np.arange(6) % 3
-        >>> network_against_theory(settings, network, images, labels).gap.measured
-        0.0
-    """
-    seen = look(network, Split(np.asarray(images), np.asarray(labels)))
-    counts = np.bincount(seen.labels, minlength=network.num_classes).tolist()
-    measured = sizes(seen)
-    norms = measured["square_W"], measured["square_H"]
-    found = theory_of(settings, counts, norms)
-    if isinstance(found, NoTheory):
-        return found
-    estimated = not isinstance(settings.decay, FeatureDecay)
-    b = None if network.head.b is None else seen.b
-    return compare(*found, seen.features, seen.logits, seen.W, b, seen.labels, estimated=estimated)
-
-
-def theory_of(
-    settings: TrainSettings, counts: Sequence[int], norms: tuple[float, float]
-) -> tuple[UFM | FixedClassifier, Prediction] | NoTheory:
-    """The model that settings describe, and the prediction of its minimum.
-
-    Args: as ``matching_model``.
-
-    Example:
-        >>> model, prediction = theory_of(TrainSettings(d=5), [4, 4, 4], (1.0, 1.0))
-        >>> prediction.frame
-        'simplex ETF'
-    """
-    model = matching_model(settings, counts, norms)
-    if isinstance(model, NoTheory):
-        return model
-    prediction = predict(model, nonnegative=settings.architecture.features == "relu")
-    return prediction if isinstance(prediction, NoTheory) else (model, prediction)

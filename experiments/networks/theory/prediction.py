@@ -1,4 +1,4 @@
-"""What the global minimiser of an unconstrained feature model looks like, in four numbers."""
+"""What the global minimiser of an unconstrained feature model looks like, in a few numbers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.networks.theory.matching import NoTheory
 from landscape.solvers.solve import solve
+from ufm.decay import penalty
 from ufm.models.fixed_classifier import FixedClassifier, fixed_minimiser
 from ufm.models.nonnegative import nonnegative_minimiser, nonnegative_threshold
 from ufm.plain.minimisers import thresholds
@@ -24,6 +24,23 @@ PROOF = 1e-8
 # norm 1e-12 is known to 1e-9 where the least curvature is 1e-3.
 SHAPE_TOLERANCE = 1e-6
 STARTS = 3
+# A numerical minimiser of an imbalanced model takes seconds up to this many classes.
+MOST_CLASSES = 300
+
+
+@dataclass(frozen=True)
+class NoTheory:
+    """The answer that no prediction is known, with the reason; it counts as false.
+
+    Example:
+        >>> bool(NoTheory("the features are of unknown sign"))
+        False
+    """
+
+    reason: str
+
+    def __bool__(self) -> bool:
+        return False
 
 
 @dataclass(frozen=True)
@@ -32,64 +49,81 @@ class Prediction:
 
     Attributes:
         objective: its value.
-        W_squared, H_squared: |W|^2, and |H|^2 over all N features.
+        W_squared, H_squared, b_squared: |W|^2, |H|^2 over all N features, |b|^2.
         gap: mean over samples of the own logit minus the mean of the others.
         frame: of the class features: "simplex ETF", "orthogonal frame", "origin", or "neither".
         threshold: the c from which on the minimum is at W H = 0, None where not known or where the
             classifier is fixed.
         evidence: why this is the global minimum.
+        c: sqrt(K N lambda_W lambda_H) of the model; None for a fixed classifier.
+        decays: lambda_W, lambda_H and lambda_b of the model.
+        counts: its samples per class.
     """
 
     objective: float
     W_squared: float
     H_squared: float
+    b_squared: float
     gap: float
     frame: str
     threshold: float | None
     evidence: str
+    c: float | None
+    decays: tuple[float, float, float | None]
+    counts: tuple[int, ...]
+
+    @property
+    def loss(self) -> float:
+        """The mean loss there: the objective is that and the decays."""
+        squares = (self.W_squared, self.H_squared, self.b_squared)
+        pairs = zip(self.decays, squares, strict=True)
+        return self.objective - sum(float(penalty(x or 0.0, y)) for x, y in pairs)
 
 
-def predict(model: UFM | FixedClassifier, *, nonnegative: bool = False) -> Prediction | NoTheory:
-    """The global minimum of a model, in closed form or else solved for.
+def predict_free(model: UFM) -> Prediction | NoTheory:
+    """The global minimum with features of any sign, in closed form or else solved for.
 
-    Closed forms: ``ufm.global_minimiser``, ``ufm.models.nonnegative`` for features that leave a
-    ReLU, and ``ufm.models.fixed_classifier``.
-    Otherwise, without the sign, the reduced problem is solved by trust-region Newton from random
-    starts, and accepted only if its duality gap proves it (``ufm.certificate``).
-
-    Args:
-        model: the model, e.g. of ``matching_model``.
-        nonnegative: whether features are >= 0.
+    Where ``ufm.global_minimiser`` has no closed form, the reduced problem is solved by
+    trust-region Newton from random starts, and accepted only if its duality gap proves it
+    (``ufm.certificate``).
 
     Example:
         >>> from ufm import CrossEntropy
-        >>> model = UFM(CrossEntropy(), 3, 4, lambda_W=0.1, lambda_H=0.1)
-        >>> [predict(model, nonnegative=relu).frame for relu in (False, True)]
-        ['simplex ETF', 'orthogonal frame']
+        >>> predict_free(UFM(CrossEntropy(), 3, 4, lambda_W=0.1, lambda_H=0.1)).frame
+        'simplex ETF'
     """
-    if isinstance(model, FixedClassifier):
-        return _fixed(model, nonnegative)
-    return _nonnegative(model) if nonnegative else _free(model)
+    properties = model.loss.properties(model.num_classes)
+    symmetric = model.balanced and bool(properties.equivariant)
+    threshold = thresholds(model).collapse if symmetric else None
+    found = model.minimiser()
+    if found is not None:
+        evidence = f"closed form ({found.evidence}): {found.source}"
+        return _of_point(model, found.point, found.value, threshold, evidence)
+    if not properties.convex:
+        return NoTheory(f"{model.loss.name} has no known minimiser, and no bound to prove one")
+    if model.num_classes > MOST_CLASSES:
+        return NoTheory(f"no closed form, and more than {MOST_CLASSES} classes: see `ufm solve`")
+    # Converged points only: the origin is one, and random starts do not meet it by chance.
+    runs = (solve(model, key=jax.random.key(seed)) for seed in range(STARTS))
+    reason = "the solver did not converge"
+    for run in (run for run in runs if run.result):
+        bound = model.certificate(run.point)
+        if bound.applies and bound.gap is not None and bound.gap <= PROOF:
+            evidence = f"no closed form; solved, duality gap {max(bound.gap, 0.0):.0e}"
+            return _of_point(model, run.point.to_numpy(), run.objective, threshold, evidence)
+        why = bound.reason if bound.gap is None else f"its duality gap is {bound.gap:.1e}"
+        reason = f"no point found is proved to be the minimum: {why}"
+    return NoTheory(reason)
 
 
-def _fixed(model: FixedClassifier, nonnegative: bool) -> Prediction | NoTheory:
-    found = fixed_minimiser(model, nonnegative=nonnegative)
-    if found is None:
-        return NoTheory(f"{model.loss.name} has no known minimiser under a fixed classifier")
-    frame = "origin" if found.a == 0 else "orthogonal frame" if nonnegative else "simplex ETF"
-    evidence = f"closed form (E-1), {model.loss.properties(model.num_classes).convex.evidence}"
-    return Prediction(
-        objective=found.value,
-        W_squared=float(model.num_classes),  # K rows of norm 1
-        H_squared=found.H_squared,
-        gap=found.a,
-        frame=frame,
-        threshold=None,
-        evidence=evidence,
-    )
+def predict_nonnegative(model: UFM) -> Prediction | NoTheory:
+    """The global minimum with features >= 0, as they leave a ReLU (``ufm.models.nonnegative``).
 
-
-def _nonnegative(model: UFM) -> Prediction | NoTheory:
+    Example:
+        >>> from ufm import CrossEntropy
+        >>> predict_nonnegative(UFM(CrossEntropy(), 3, 4, lambda_W=0.1, lambda_H=0.1)).frame
+        'orthogonal frame'
+    """
     if not model.balanced:
         return NoTheory("no closed form is known for non-negative features of unequal counts")
     if model.d < model.num_classes:
@@ -97,51 +131,64 @@ def _nonnegative(model: UFM) -> Prediction | NoTheory:
     found = nonnegative_minimiser(model)
     if found is None:
         return NoTheory(f"{model.loss.name} has no known minimiser with non-negative features")
-    evidence = f"closed form (R-1, R-2), {found.evidence}"
+    evidence = f"closed form ({found.evidence}): {found.source}"
     return _of_point(model, found.point, found.value, nonnegative_threshold(model), evidence)
 
 
-def _free(model: UFM) -> Prediction | NoTheory:
-    properties = model.loss.properties(model.num_classes)
-    symmetric = model.balanced and bool(properties.equivariant)
-    threshold = thresholds(model).collapse if symmetric else None
-    found = model.minimiser()
-    if found is not None:
-        evidence = f"closed form, {found.evidence}"
-        return _of_point(model, found.point, found.value, threshold, evidence)
-    if not properties.convex:
-        return NoTheory(f"{model.loss.name} has no known minimiser, and no bound to prove one")
-    # Converged points only: the origin is one, and random starts do not meet it by chance.
-    runs = [solve(model, key=jax.random.key(seed)) for seed in range(STARTS)]
-    best = min((run for run in runs if run.result), key=lambda run: run.objective, default=None)
-    if best is None:
-        return NoTheory("the solver did not converge")
-    bound = model.certificate(best.point)
-    if not bound.applies or bound.gap is None or bound.gap > PROOF:
-        reason = bound.reason if bound.gap is None else f"its duality gap is {bound.gap:.1e}"
-        return NoTheory(f"no point found is proved to be the minimum: {reason}")
-    evidence = f"solved, duality gap {max(bound.gap, 0.0):.0e}"
-    return _of_point(model, best.point.to_numpy(), best.objective, threshold, evidence)
+def predict_fixed(model: FixedClassifier, *, nonnegative: bool = False) -> Prediction | NoTheory:
+    """The global minimum under a classifier fixed at a simplex ETF, rows of norm 1.
+
+    Args:
+        model: the model.
+        nonnegative: whether features are >= 0.
+
+    Example:
+        >>> from ufm import MSE
+        >>> round(predict_fixed(FixedClassifier(MSE(), 3, 4, lambda_H=0.125)).gap, 12)
+        0.5
+    """
+    found = fixed_minimiser(model, nonnegative=nonnegative)
+    if found is None:
+        return NoTheory(f"{model.loss.name} has no known minimiser under a fixed classifier")
+    K = model.num_classes
+    frame = "origin" if found.a == 0 else "orthogonal frame" if nonnegative else "simplex ETF"
+    return Prediction(
+        objective=found.value,
+        W_squared=float(K),
+        H_squared=found.H_squared,
+        b_squared=K * found.beta**2,
+        gap=found.a,
+        frame=frame,
+        threshold=None,
+        evidence=f"closed form (E-1), {model.loss.properties(K).convex.evidence}",
+        c=None,
+        decays=(model.lambda_W, model.lambda_H, model.lambda_b),
+        counts=model.counts_tuple,
+    )
 
 
 def _of_point(
     model: UFM, point: Point, value: float, threshold: float | None, evidence: str
 ) -> Prediction:
-    """The numbers of a point with merged columns."""
+    """The numbers of a point with one column per class, or one per sample."""
+    merged, point = model.as_merged(point)
     counts = np.asarray(model.counts)
-    Z = point.W @ point.H / np.sqrt(counts)
-    if point.b is not None:
-        Z = Z + point.b[:, None]
+    Z = np.asarray(merged.column_logits(point))
     own = np.diag(Z)
     gaps = own - (Z.sum(axis=0) - own) / (model.num_classes - 1)
+    lambda_b = None if model.lambda_b is None else float(model.lambda_b)
     return Prediction(
         objective=float(value),
         W_squared=float(np.sum(point.W**2)),
         H_squared=float(np.sum(point.H**2)),
+        b_squared=0.0 if point.b is None else float(np.sum(point.b**2)),
         gap=float(counts @ gaps / counts.sum()),
         frame=_frame(point.H / np.sqrt(counts)),
         threshold=threshold,
         evidence=evidence,
+        c=model.c,
+        decays=(float(model.lambda_W), float(model.lambda_H), lambda_b),
+        counts=model.counts_tuple,
     )
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from experiments.networks.objectives.objective import coins
+from experiments.networks.options import AugmentationOptions
+from experiments.networks.training.objective import coins
 from ufm.errors import require_count
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class Augmentation(AugmentationOptions):
     """Random changes of the training images; by default none.
 
     Args:
@@ -29,9 +30,6 @@ class Augmentation:
         >>> bool((Augmentation()(x, jax.random.key(0)) == x).all())
         True
     """
-
-    crop: int = 0
-    flip: bool = False
 
     def __post_init__(self) -> None:
         require_count(self.crop, "crop", 0, "use 0 for no crop, 4 for images of 32 pixels")

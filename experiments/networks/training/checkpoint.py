@@ -13,11 +13,8 @@ parameters, takes six. Rounding them to fit into one would not resume exactly.
 
 from __future__ import annotations
 
-import fcntl
-import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,42 +22,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.files import accessible, fingerprint, write_whole
+from experiments.files import (
+    accessible,
+    fingerprint,
+    read_record,
+    read_whole,
+    write_record,
+    write_whole,
+)
 from ufm.errors import InputError
 
-MANIFEST, LOCK = "checkpoint.json", "lock"
-CHECKSUM = "checksum"
+MANIFEST = "checkpoint.json"
 PART_BYTES = 15 * 2**20
-# Ours to remove: a part, or what a kill inside write_whole leaves behind.
-OURS = re.compile(r"part-[0-9a-f]{16}\.bin|\.(part-[0-9a-f]{16}\.bin|checkpoint\.json)\.\w{8}")
+PART = re.compile(r"part-[0-9a-f]{16}\.bin")
 
 WRITABLE = ("Need a folder that checkpoints can be written to", "make room, or choose another one")
 READABLE = ("Need a checkpoint that can be read", "give access to it, or train anew elsewhere")
 DAMAGED = "train anew in another folder, or restore this one"
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other training processes out of the folder, which is made if need be.
-
-    Raises:
-        InputError: another process trains there, or the folder cannot be written to.
-
-    Example:
-        >>> import tempfile
-        >>> with locked(Path(tempfile.mkdtemp()) / "run") as nothing:
-        ...     nothing
-    """
-    with accessible(folder, *WRITABLE):
-        folder.mkdir(parents=True, exist_ok=True)
-        stream = (folder / LOCK).open("ab")
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            remedy = "wait for it, or choose another folder"
-            raise InputError("Another process trains in this folder", folder, remedy) from error
-        yield
 
 
 def has_checkpoint(folder: Path) -> bool:
@@ -101,10 +79,9 @@ def save_checkpoint(folder: Path, key: str, tree: Any, about: Mapping[str, Any])
         for name, part in parts:
             if not (folder / name).exists():
                 write_whole(folder / name, part)
-        text = json.dumps({**manifest, CHECKSUM: _checksum(manifest)}, indent=1)
-        write_whole(folder / MANIFEST, text.encode())
+        write_record(folder / MANIFEST, manifest)
         for path in folder.iterdir():
-            if OURS.fullmatch(path.name) and path.name not in names:
+            if PART.fullmatch(path.name) and path.name not in names:
                 path.unlink(missing_ok=True)
 
 
@@ -162,29 +139,20 @@ def _part_name(key: str, part: bytes) -> str:
     return f"part-{fingerprint(part, key)}.bin"
 
 
-def _checksum(manifest: Mapping[str, Any]) -> str:
-    return fingerprint(json.dumps(manifest, sort_keys=True).encode(), MANIFEST)
-
-
 def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / MANIFEST
-    with accessible(path, *READABLE):
-        text = path.read_bytes()
-    try:
-        manifest = json.loads(text)
-        checksum = manifest.pop(CHECKSUM)
-        sound = checksum == _checksum(manifest)
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        sound = False
-    if not sound:
-        raise InputError("A checkpoint is damaged, or is none", path, DAMAGED)
-    return dict(manifest)
+    with accessible(folder / MANIFEST, *READABLE):
+        manifest = read_record(folder / MANIFEST)
+    names = manifest.get("parts")
+    ours = isinstance(names, list) and all(PART.fullmatch(str(name)) for name in names)
+    if not (ours and {"key", "about", "arrays"} <= manifest.keys()):
+        raise InputError("Need the manifest of a checkpoint", folder / MANIFEST, DAMAGED)
+    return manifest
 
 
 def _read_part(folder: Path, key: str, name: str) -> bytes:
     path = folder / name
     with accessible(path, *READABLE):
-        part = path.read_bytes()
+        part = read_whole(path, PART_BYTES)
     if _part_name(key, part) != name:
         raise InputError("A part of a checkpoint is damaged", path, DAMAGED)
     return part

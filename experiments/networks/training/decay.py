@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import equinox as eqx
@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.networks.architectures.network import Network, trainable
+from ufm.decay import penalty
 from ufm.errors import InputError, require_positive
 
 REMEDY = "use a positive weight decay such as 5e-4"
@@ -72,18 +73,22 @@ class FeatureDecay:
     def __post_init__(self) -> None:
         require_positive(self.lambda_W, "lambda_W", REMEDY)
         require_positive(self.lambda_H, "lambda_H", REMEDY)
-        _require_not_negative(self.lambda_b, "lambda_b")
+        require_not_negative(self.lambda_b, "lambda_b")
 
     def penalty(self, network: Network, features: Any, num_samples: int) -> Any:
         """The penalty of a batch with these features (B, d) out of ``num_samples``."""
         head = network.head
         per_feature = self.lambda_H * num_samples / features.shape[0]
-        value = 0.5 * per_feature * jnp.sum(features * features)
+        value = penalty(per_feature, jnp.sum(features * features))
         if not head.fixed:
-            value += 0.5 * self.lambda_W * jnp.sum(head.W * head.W)
+            value += penalty(self.lambda_W, jnp.sum(head.W * head.W))
         if head.b is not None:
-            value += 0.5 * self.lambda_b * jnp.sum(head.b * head.b)
+            value += penalty(self.lambda_b, jnp.sum(head.b * head.b))
         return value
+
+    def times(self, factor: float) -> FeatureDecay:
+        """The decay with lambda_H multiplied."""
+        return replace(self, lambda_H=factor * self.lambda_H)
 
 
 @dataclass(frozen=True)
@@ -103,16 +108,34 @@ class WeightDecay:
     weight_decay: float = 5e-4
 
     mode = "all"
+    # Nobody decays the features; at a minimum their decay can be estimated, see runs.
+    lambda_H = None
+
+    @property
+    def lambda_W(self) -> float:
+        """That of all weights."""
+        return self.weight_decay
+
+    lambda_b = lambda_W
+
+    def times(self, factor: float) -> WeightDecay:
+        """The decay multiplied."""
+        return WeightDecay(factor * self.weight_decay)
 
     def __post_init__(self) -> None:
-        _require_not_negative(self.weight_decay, "weight_decay")
+        require_not_negative(self.weight_decay, "weight_decay")
 
     def penalty(self, network: Network, features: Any, num_samples: int) -> Any:
         """The penalty, the same for every batch."""
         leaves = jax.tree.leaves(eqx.filter(network, trainable(network)))
-        return 0.5 * self.weight_decay * sum(jnp.sum(leaf * leaf) for leaf in leaves)
+        return penalty(self.weight_decay, sum(jnp.sum(leaf * leaf) for leaf in leaves))
 
 
-def _require_not_negative(value: float, name: str) -> None:
+def require_not_negative(value: float, name: str) -> None:
+    """Raise InputError unless the value is finite and not below 0.
+
+    Example:
+        >>> require_not_negative(0.0, "lambda_b")
+    """
     if not (math.isfinite(value) and value >= 0):
         raise InputError(f"Need {name} >= 0 and finite", value, "use 0 for none")

@@ -12,21 +12,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.files import fingerprint
+from experiments.files import fingerprint, locked
 from experiments.networks.architectures import Network
 from experiments.networks.training.checkpoint import (
     has_checkpoint,
     load_checkpoint,
-    locked,
     save_checkpoint,
 )
 from experiments.networks.training.progress import EpochRecord, Outcome, Progress
-from experiments.networks.training.schedule import learning_rate
 from experiments.networks.training.settings import (
     SAMPLES_KEY,
     STEPS_KEY,
     TrainSettings,
     initial_network,
+    learning_rate,
 )
 from experiments.networks.training.step import Step, TrainState, initial_state, make_step
 from ufm.errors import InputError, require_count
@@ -48,7 +47,7 @@ def start(settings: TrainSettings, images: Any, labels: Any, num_classes: int) -
         InputError: data that does not fit together, or fewer samples than a batch.
 
     Example:
-        >>> settings = TrainSettings(d=5, batch_size=None)
+        >>> settings = TrainSettings(d=5, batch_size=0)
         >>> start(settings, np.zeros((3, 2, 2, 1), np.float32), np.arange(3), 3).outcome.name
         'RUNNING'
     """
@@ -114,7 +113,7 @@ def epochs(
     if folder is None:
         yield from _epochs(settings, images, labels, num_classes, None, every, measure)
     else:
-        with locked(folder):
+        with locked(folder, "Another process trains in this folder"):
             yield from _epochs(settings, images, labels, num_classes, folder, every, measure)
 
 
@@ -246,6 +245,6 @@ def _require_data(settings: TrainSettings, images: Any, labels: Any, num_classes
         raise InputError("Need a sample of every class", f"none of {missing}", "drop the class")
     if not np.all(np.isfinite(images)):
         raise InputError("Need finite images", "NaN or infinity", "clean them")
-    if settings.batch_size is not None and settings.batch_size > len(images):
+    if settings.batch_size > len(images):
         got = f"batch_size={settings.batch_size}, N={len(images)}"
-        raise InputError("Need batch_size <= N", got, "use batch_size=None for all at once")
+        raise InputError("Need batch_size <= N", got, "use batch_size=0 for all at once")

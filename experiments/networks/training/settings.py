@@ -12,43 +12,52 @@ from typing import Any
 import jax
 
 from experiments.files import accessible, fingerprint
-from experiments.networks.architectures import Architecture, Network, build_network
+from experiments.networks.architectures import (
+    Architecture,
+    Network,
+    build_network,
+    natural_dimension,
+)
 from experiments.networks.architectures.network import PRECISIONS
-from experiments.networks.objectives import Objective, make_objective, objective_parameters
+from experiments.networks.options import TrainingOptions
 from experiments.networks.training.augment import Augmentation
-from experiments.networks.training.decay import FeatureDecay, WeightDecay
-from experiments.networks.training.schedule import SCHEDULES
+from experiments.networks.training.decay import FeatureDecay, WeightDecay, require_not_negative
+from experiments.networks.training.objective import Objective
+from experiments.networks.training.objectives import make_objective, objective_parameters
 from ufm.errors import InputError, require_count, require_positive
 
 # The random keys of a run: one for each use, so that none changes with another.
 NETWORK_KEY, SAMPLES_KEY, STEPS_KEY = 0, 1, 2
+SCHEDULES = ("cosine", "step", "constant")
+# Papyan, Han & Donoho 2020: a tenth after a third and after two thirds of the epochs.
+STEP_FACTOR = 0.1
 
 
 @dataclass(frozen=True)
-class TrainSettings:
+class TrainSettings(TrainingOptions):
     """Settings of a training run, checked when they are made.
 
     Args:
         objective: name, see ``make_objective``.
         parameters: of the objective; those left out get their defaults here.
-        architecture: the feature extractor.
         d: feature dimension; None for the one that adds no narrower layer.
         bias: whether the classifier has a bias.
         fixed_etf: fix the classifier at a simplex ETF.
         epochs: >= 1.
-        batch_size: >= 1; None for all samples at once. What is left over by the last full batch
+        batch_size: >= 1, or 0 for all samples at once. What is left over by the last full batch
             sits an epoch out, other samples each time.
         learning_rate: of the first epoch, > 0.
         schedule: cosine, step or constant, see ``learning_rate``.
         momentum: in [0, 1), PyTorch's convention (no dampening).
         nesterov: look ahead along the momentum.
         max_gradient_norm: longer gradients are shortened to this norm before they enter the
-            momentum; None leaves them. Squared errors with large targets start with gradients that
-            the learning rates of the others do not survive.
-        decay: ``FeatureDecay`` or ``WeightDecay``.
-        augmentation: of the training images.
+            momentum; 0 leaves them. Squared errors with large targets start with gradients that the
+            learning rates of the others do not survive.
         seed: >= 0, of the parameters, the order of samples, dropout and augmentation.
         precision: float32 or bfloat16, see ``Network``.
+        architecture: the feature extractor.
+        decay: ``FeatureDecay`` or ``WeightDecay``.
+        augmentation: of the training images.
 
     Raises:
         InputError: a value outside its domain, or two that contradict each other.
@@ -58,23 +67,9 @@ class TrainSettings:
         'ls(0.05)'
     """
 
-    objective: str = "ce"
-    parameters: Mapping[str, float] = field(default_factory=dict)
     architecture: Architecture = field(default_factory=Architecture)
-    d: int | None = None
-    bias: bool = True
-    fixed_etf: bool = False
-    epochs: int = 100
-    batch_size: int | None = 128
-    learning_rate: float = 0.05
-    schedule: str = "cosine"
-    momentum: float = 0.9
-    nesterov: bool = False
-    max_gradient_norm: float | None = None
     decay: FeatureDecay | WeightDecay = field(default_factory=WeightDecay)
     augmentation: Augmentation = field(default_factory=Augmentation)
-    seed: int = 0
-    precision: str = "float32"
 
     def __post_init__(self) -> None:
         every = objective_parameters(self.objective, **self.parameters)
@@ -83,8 +78,7 @@ class TrainSettings:
         if self.d is not None:
             require_count(self.d, "d", 1, "use a feature dimension of one or more")
         require_count(self.epochs, "epochs", 1, "train for one epoch or more")
-        if self.batch_size is not None:
-            require_count(self.batch_size, "batch_size", 1, "use None for all samples at once")
+        require_count(self.batch_size, "batch_size", 0, "use 0 for all samples at once")
         require_positive(self.learning_rate, "learning_rate", "use a value such as 0.05")
         require_count(self.seed, "seed", 0, "use 0 or more")
         if self.schedule not in SCHEDULES:
@@ -92,17 +86,25 @@ class TrainSettings:
             raise InputError("Need a schedule of the lab", repr(self.schedule), remedy)
         if not (math.isfinite(self.momentum) and 0 <= self.momentum < 1):
             raise InputError("Need a momentum in [0, 1)", self.momentum, "use 0.9, or 0 for none")
-        if self.max_gradient_norm is not None:
-            remedy = "use a value such as 5, or None"
-            require_positive(self.max_gradient_norm, "max_gradient_norm", remedy)
+        require_not_negative(self.max_gradient_norm, "max_gradient_norm")
         if self.nesterov and self.momentum == 0:
             raise InputError("nesterov needs momentum > 0", self.momentum, "use momentum 0.9")
         if self.precision not in PRECISIONS:
             remedy = f"use one of {', '.join(PRECISIONS)}"
             raise InputError("Need a precision of the lab", repr(self.precision), remedy)
-        if not self.bias and isinstance(self.decay, FeatureDecay) and self.decay.lambda_b:
+        if not self.bias and self.decay.lambda_H is not None and self.decay.lambda_b:
             got, remedy = f"lambda_b={self.decay.lambda_b}", "set lambda_b to 0, or bias to True"
             raise InputError("lambda_b needs a bias", got, remedy)
+
+    @property
+    def dimension(self) -> int:
+        """The feature dimension d, that of the last hidden layer where none was asked for."""
+        return natural_dimension(self.architecture) if self.d is None else self.d
+
+    @property
+    def nonnegative(self) -> bool:
+        """Whether the features leave a ReLU."""
+        return self.architecture.features == "relu"
 
     def make_objective(self) -> Objective:
         """The objective, made anew."""
@@ -170,3 +172,21 @@ def initial_network(
         fixed_etf=settings.fixed_etf,
         precision=settings.precision,
     )
+
+
+def learning_rate(schedule: str, first: float, epoch: int, num_epochs: int) -> float:
+    """The learning rate in an epoch (from 0).
+
+    cosine: first (1 + cos(pi epoch / num_epochs)) / 2 (Loshchilov & Hutter 2017); step: first,
+    divided by 10 after a third and again after two thirds of the epochs (Papyan, Han & Donoho
+    2020); constant: first.
+
+    Example:
+        >>> [round(learning_rate("step", 1.0, epoch, 6), 3) for epoch in range(6)]
+        [1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
+    """
+    if schedule == "cosine":
+        return 0.5 * first * (1 + math.cos(math.pi * epoch / num_epochs))
+    if schedule == "step":
+        return first * STEP_FACTOR ** (3 * epoch // num_epochs)
+    return first

@@ -43,7 +43,7 @@ Step = Callable[[TrainState, Any, Any, Any, Any, Any, Any], tuple[TrainState, St
 
 def _optimiser(settings: TrainSettings) -> Any:
     momentum = optax.trace(settings.momentum, settings.nesterov)
-    if settings.max_gradient_norm is None:
+    if settings.max_gradient_norm == 0:
         return momentum
     return optax.chain(optax.clip_by_global_norm(settings.max_gradient_norm), momentum)
 

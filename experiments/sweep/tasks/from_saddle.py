@@ -15,13 +15,13 @@ from landscape.atlas.record import highest_rank
 from landscape.atlas.symmetries import merged
 from landscape.curvature.count import count_curvature
 from landscape.flows.departure import depart
-from landscape.solvers.newton import polished, widened
+from landscape.solvers.newton import polished
 from landscape.solvers.solve import solve
 from ufm.errors import InputError
 from ufm.models.symmetric import Symmetric, Symmetry
 from ufm.plain.model import UFM
 from ufm.plain.reduce import row_space
-from ufm.point import Point
+from ufm.point import Point, widened
 
 ORIGIN = "origin"
 # Integrations at two tolerances agree to this, or the time is not that of the flow.

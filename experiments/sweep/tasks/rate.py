@@ -14,8 +14,8 @@ from experiments.sweep.tasks.verdict import own_point
 from experiments.sweep.work import Columns, Work
 from landscape.flows.gradient_descent import RECORDS, descend_many, metrics
 from landscape.flows.rates import Linearised, Rates
-from landscape.solvers.newton import narrowed, widened
-from ufm.point import Point
+from landscape.solvers.newton import narrowed
+from ufm.point import Point, widened
 from ufm.stack import stack
 
 Array = NDArray[np.float64]

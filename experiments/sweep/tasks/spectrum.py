@@ -8,8 +8,9 @@ from experiments.sweep.tasks.minimise import descend, ending
 from experiments.sweep.tasks.registry import CONDITIONS
 from experiments.sweep.tasks.verdict import own_point
 from experiments.sweep.work import Columns, Work
-from landscape.solvers.newton import narrowed, widened
+from landscape.solvers.newton import narrowed
 from ufm.plain.conditions import conditions
+from ufm.point import widened
 
 MEASURES = ("smallest", "largest", *CONDITIONS)
 

@@ -1,1 +1,0 @@
-"""Figures of networks: curves, maps, and networks against theory."""

@@ -1,0 +1,88 @@
+"""The exact Hessian spectrum of a UFM at a collapsed point, as the contract of models has it.
+
+The range block is diagonalised where it is small or symmetry shrinks it, else its signs are counted
+by factorisation (``ufm.plain.inertia``). Source: A-1, A-2, A-4 to A-6 of docs/theory.md.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ufm.answers import HiddenBlock, Structure
+from ufm.plain.blocks import GroupData
+from ufm.plain.inertia import count_range_below
+from ufm.plain.reduce import Reduced, assembled, outer_levels, reduced
+from ufm.plain.symmetry import predicted_nullity
+from ufm.spectrum import Spectrum
+
+if TYPE_CHECKING:
+    from ufm.plain.model import UFM
+
+Array = NDArray[np.float64]
+# Range blocks up to here are diagonalised (a few seconds); beyond, inertia counts signs.
+MAX_DIAGONALISED = 3000
+# Features of a class that agree to this, relative to 1 + the largest, are one feature.
+COLLAPSED = 1e-6
+
+
+def is_collapsed(model: UFM, point: Any) -> bool:
+    """Whether all features of a class agree to six digits, so that the reductions apply."""
+    merged, small = model.as_merged(point)
+    H = np.asarray(point.H)
+    if H.shape[1] == merged.num_classes:
+        return True
+    merge = model.merge()
+    back = np.asarray(merge.lift(small).H) if merge is not None else H
+    return bool(np.abs(back - H).max() <= COLLAPSED * (1 + np.abs(H).max()))
+
+
+def structure(model: UFM, point: Any) -> Structure | None:
+    """The spectrum of the full Hessian from small blocks; None where features differ in a class.
+
+    Example:
+        >>> from ufm import UFM, CrossEntropy
+        >>> model = UFM(CrossEntropy(), 3, 2, lambda_W=0.1, lambda_H=0.1)
+        >>> told = structure(model, model.origin())
+        >>> told.levels.size, told.predicted_nullity
+        (12, 0)
+    """
+    return from_blocks(reduced(model, point)) if is_collapsed(model, point) else None
+
+
+def from_blocks(parts: Reduced) -> Structure:
+    """The structure of a point whose blocks are at hand (``reduced``)."""
+    model, data, inner = parts.model, parts.data, parts.space.point
+    rank = parts.space.rank
+    expected = predicted_nullity(model, rank, model.d, inner.W @ inner.H, inner.b)
+    if parts.types_shrink or data.size <= MAX_DIAGONALISED:
+        order = max(min(data.size, MAX_DIAGONALISED), model.num_classes)
+        return Structure(assembled(parts), expected, order, rank)
+
+    def below(bound: float, expect_none: bool = False) -> int:
+        return count_range_below(data, bound, expect_none=expect_none).below
+
+    hidden = HiddenBlock(data.size, range_radius(data), sum(data.decays[:2]), below)
+    return Structure(Spectrum.of(outer_levels(parts)), expected, data.size, rank, hidden)
+
+
+def range_radius(data: GroupData) -> float:
+    """An upper bound of the spectral radius of the range block: norms of its four parts.
+
+    For a symmetric block matrix |[[A, C], [C^T, B]]| <= max(|A|, |B|) + |C|, and the bias adds its
+    own corner and coupling; Frobenius norms bound each part where eigenvalues would cost too much.
+    """
+    N, S = data.num_samples, data.S
+    logit = np.linalg.eigvalsh(S)[:, -1]  # largest logit curvature of each group
+    features = np.sum(data.H**2, axis=0)
+    spread = float(np.linalg.norm(data.W, 2)) ** 2
+    classifier = data.decays[0] + float(np.sum(np.abs(logit) * features)) / N
+    feature = data.decays[1] + float(np.max(np.abs(logit))) * spread / N
+    cross = float(np.sqrt(classifier * feature)) + float(np.linalg.norm(data.G))
+    bias = 0.0
+    if data.decays[2] is not None:
+        corner = data.decays[2] + float(np.sum(data.counts * np.abs(logit))) / N
+        bias = corner + float(np.sqrt(corner * max(classifier, feature)))
+    return max(classifier, feature) + cross + bias
