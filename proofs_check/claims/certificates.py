@@ -10,6 +10,7 @@ from proofs_check.claim import COUNTING, Check, Claim, Hypothesis, Mutant, Toler
 from proofs_check.claims.critical import NOT_THE_ORIGIN, frames, sigma
 from proofs_check.claims.saddles import low_dimension_minima
 from proofs_check.hypotheses import BALANCED, CONVEX, OPTIMUM_FITS, SHIFT_INVARIANT
+from proofs_check.instance import Instance
 from proofs_check.law import Law
 from proofs_check.specimens import (
     PlainSpecimen,
@@ -138,7 +139,7 @@ def _excess(stretch: float) -> Check:
 
 @built_on(descended_specimens)
 @cache
-def minima_of_every_dimension(quick: bool = False) -> tuple[PlainSpecimen, ...]:
+def minima_of_every_dimension(quick: bool = False) -> tuple[Instance, ...]:
     """Minima in d >= K - 1 and, where the bound is valid but not tight, in d < K - 1."""
     return (*sampled_minima(quick), *low_dimension_minima(quick))
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from landscape.curvature.hessian import dense_hessian
 from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.claims.minimisers import c_of
-from proofs_check.claims.spectra import closed_form, pair_of
+from proofs_check.claims.spectra import against_dense, closed_form, pair_of, smoothed_curvatures
 from proofs_check.hypotheses import (
     BELOW,
     CROSS_ENTROPIES,
@@ -112,6 +112,44 @@ def _without_inflation(K: int, c: float, delta: float) -> float:
 
 
 DELTA = {"delta": lambda s: float(getattr(s.model.loss, "delta", 0.0))}
+
+
+def _block_spectra(specimen: PlainSpecimen) -> tuple[Array, Array]:
+    """Eigenvalues of the W block and of the H block."""
+    return tuple(np.asarray(np.linalg.eigvalsh(block)) for block in _blocks(specimen))  # type: ignore[return-value]
+
+
+def block_tables(
+    K: int, d: int, n: int, lambda_W: float, lambda_H: float, delta: float
+) -> tuple[Any, Any]:
+    """Table 7.7 for CE and LS."""
+    c = c_of(K, n, lambda_W, lambda_H)
+    alpha, s1, s2 = smoothed_curvatures(K, c, delta)
+    theta, R = alpha * s2 / c, s1 / s2
+    q = (R - 1) / (K - 1)
+    W = [
+        (lambda_W * (1 + theta), K**2 - 3 * K + 1),
+        (lambda_W * (1 + R * theta), 1),
+        (lambda_W * (1 + (1 + q * (K - 2)) * theta), K - 1),
+        (lambda_W, K * d - (K - 1) ** 2),
+    ]
+    H = [
+        (lambda_H * (1 + theta), K * n * (K - 2)),
+        (lambda_H * (1 + R * theta), K * n),
+        (lambda_H, K * n * (d - K + 1)),
+    ]
+    return W, H
+
+
+def _blocks_without_unequal_norms(
+    K: int, d: int, n: int, lambda_W: float, lambda_H: float, delta: float
+) -> tuple[Any, Any]:
+    W, H = block_tables(K, d, n, lambda_W, lambda_H, delta)
+    return [W[0], W[1], (W[0][0], K - 1), W[3]], H
+
+
+def _table_errors(seen: tuple[Array, Array], said: tuple[Any, Any]) -> float:
+    return max(against_dense(one, other) for one, other in zip(seen, said, strict=True))
 
 
 def _against(
@@ -214,6 +252,25 @@ CLAIMS = (
         mutant=Mutant("delta halved", Law(_half_smoothed, _loss_only, DELTA, _relative)),
         subject=SUBJECT,
         tolerance=Tolerance(1e-9, _RATIO),
+    ),
+    Claim(
+        id="diagonal-blocks",
+        title="Spectra of the W block and the H block: CE, LS",
+        statement="At the simplex minimiser of cross entropy and label smoothing the W block of "
+        "the Hessian has (K - 1)^2 eigenvalues above lambda_W in three levels, the H block two "
+        "levels above lambda_H.",
+        latex=r"\lambda_W(1+\theta)\times(K^2-3K+1),\ \lambda_W(1+R\theta)\times1,\ "
+        r"\lambda_W(1+(1+\hat q(K-2))\theta)\times(K-1)",
+        source="THEORY 7.7; derived here",
+        hypotheses=(CROSS_ENTROPIES, THREE_CLASSES, BELOW),
+        region=conditioned,
+        check=Law(block_tables, _block_spectra, DELTA, _table_errors),
+        tolerance=Tolerance(1e-12, "rounding of a dense eigensolver, relative to the largest"),
+        mutant=Mutant(
+            "unequal norms as stiff as angles",
+            Law(_blocks_without_unequal_norms, _block_spectra, DELTA, _table_errors),
+        ),
+        subject=SUBJECT,
     ),
     Claim(
         id="smoothing-regularised-blocks",

@@ -17,6 +17,7 @@ from proofs_check.claim import COUNTING, Claim, Mutant
 from proofs_check.claims.minimisers import SUBJECT, c_of, descents
 from proofs_check.hypotheses import (
     BALANCED,
+    CROSS_ENTROPIES,
     ETF_FITS,
     FRAME_FITS,
     NO_BIAS,
@@ -28,7 +29,7 @@ from proofs_check.instance import Specimen
 from proofs_check.law import Formula, Law, miscount
 from proofs_check.mutants import formula
 from proofs_check.specimens import NEAR, PlainSpecimen, where, with_c
-from ufm.losses import CrossEntropy
+from ufm.losses import CrossEntropy, LabelSmoothing
 from ufm.plain.model import UFM
 
 RANK_CUT = 1e-6
@@ -377,4 +378,66 @@ MINORITY_VANISHES = Claim(
     subject=SUBJECT,
 )
 
-CLAIMS = (*THRESHOLDS, SWITCH, MINORITY_COLLAPSE, MINORITY_VANISHES)
+# ---- any number of class sizes, with smoothing
+
+SIZES_OF_CLASSES = ((7, 7, 4, 4, 2, 2), (5, 5, 3, 3, 3))
+
+
+@cache
+def several_sizes(quick: bool = False) -> tuple[PlainSpecimen, ...]:
+    """Minima with three sizes and two, CE and LS, N sigma on both sides of every threshold."""
+    found: list[PlainSpecimen] = []
+    for number, counts in enumerate(SIZES_OF_CLASSES[: 1 if quick else None]):
+        K, N = len(counts), sum(counts)
+        for loss in (CrossEntropy(), LabelSmoothing(0.07), LabelSmoothing(0.16)):
+            for i, m in enumerate(sorted(set(counts))):
+                for share in (1 - NEAR, 1 + NEAR):
+                    plain = UFM(loss, d=K, counts=counts, lambda_W=1, lambda_H=1)
+                    x = share * (1 - float(getattr(loss, "delta", 0.0))) * np.sqrt(m)
+                    model = with_c(plain, x * np.sqrt(K / N), (0.63, 1.4)[(i + number) % 2])
+                    run = solve(model, key=jax.random.key(i))
+                    point = run.point.to_numpy()
+                    found.append(Specimen(model, point, "minimiser", bool(run.result)))
+    return tuple(specimen for specimen in found if specimen.converged)
+
+
+def _coincide_by_size(specimen: PlainSpecimen) -> np.ndarray:
+    """For every size in use whether its classes share their classifier, ascending."""
+    counts, W = np.asarray(specimen.model.counts), specimen.point.W
+    groups = [W[counts == m] for m in np.unique(counts)]
+    return np.array([np.abs(rows - rows.mean(axis=0)).max() <= RANK_CUT for rows in groups])
+
+
+def collapsed_sizes(
+    counts: np.ndarray, N: int, lambda_W: float, lambda_H: float, delta: float
+) -> np.ndarray:
+    """Whether N sigma >= (1 - delta) sqrt(m), for every size m."""
+    roots = np.sqrt(np.unique(np.asarray(counts)))
+    return np.asarray(strength(N, lambda_W, lambda_H) >= (1 - delta) * roots)
+
+
+def _unsmoothed(counts: np.ndarray, N: int, lambda_W: float, lambda_H: float) -> np.ndarray:
+    roots = np.sqrt(np.unique(np.asarray(counts)))
+    return np.asarray(strength(N, lambda_W, lambda_H) >= roots)
+
+
+SMOOTHING = {"delta": lambda s: float(getattr(s.model.loss, "delta", 0.0))}
+
+ANY_SIZE = Claim(
+    id="minority-collapse-of-any-size",
+    title="Collapse of the classes of any size",
+    statement="With cross entropy or label smoothing and any class sizes the classifiers of all "
+    "classes of size m coincide exactly when N sigma >= (1 - delta) sqrt(m).",
+    latex=r"w_j = w_k\ (n_j = n_k = m) \iff N\sqrt{\lambda_W\lambda_H} \ge (1-\delta)\sqrt m",
+    source="X-4; derived here, after Hong & Ling (2024)",
+    hypotheses=(ETF_FITS, CROSS_ENTROPIES),
+    region=several_sizes,
+    check=Law(collapsed_sizes, _coincide_by_size, SMOOTHING, miscount),
+    tolerance=COUNTING,
+    mutant=Mutant(
+        "without the factor 1 - delta", Law(_unsmoothed, _coincide_by_size, {}, miscount)
+    ),
+    subject=SUBJECT,
+)
+
+CLAIMS = (*THRESHOLDS, SWITCH, MINORITY_COLLAPSE, MINORITY_VANISHES, ANY_SIZE)
