@@ -194,14 +194,17 @@ def full_critical_specimens(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     return tuple(specimen for specimen in found if specimen.converged)
 
 
-# (K, d, n, biases): a descent on all N columns is compiled per (loss, K, N, bias or none).
-_DESCENTS: tuple[tuple[int, int, int, tuple[float | None, ...]], ...] = (
-    (3, 4, 2, (None,)),
-    (3, 5, 2, (0.0, 0.5)),
-    (4, 3, 3, (None,)),
-    (5, 7, 2, (None,)),
-    (4, 6, 3, (0.0, 0.8)),
-    (5, 6, 2, (0.0, 2.3)),
+# (K, d, n, biases, losses): a descent on all N columns is compiled per (loss, K, N, bias or none),
+# which takes two seconds, while further decays, parameters and d cost next to nothing. A bias has
+# a part in the solution of squared losses alone.
+_EVERY = ("ce", "ls", "focal", "mse", "rescaled-mse")
+_DESCENTS: tuple[tuple[int, int, int, tuple[float | None, ...], tuple[str, ...]], ...] = (
+    (3, 4, 2, (None,), _EVERY),
+    (3, 5, 2, (0.0, 0.5), _EVERY),
+    (4, 3, 3, (None,), _EVERY),
+    (5, 7, 2, (None,), _EVERY),
+    (4, 6, 3, (0.0, 0.8), ("mse", "rescaled-mse")),
+    (5, 6, 2, (0.0, 2.3), ("mse", "rescaled-mse")),
 )
 # c as a fraction of its collapse value: deep inside, moderate, and next to the threshold.
 NEAR = 9e-4
@@ -240,8 +243,10 @@ def descended_specimens(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     library's threshold says only where to look.
     """
     found: list[PlainSpecimen] = []
-    for number, (K, d, n, biases) in enumerate(_DESCENTS[: 2 if quick else None]):
+    for number, (K, d, n, biases, families) in enumerate(_DESCENTS[: 2 if quick else None]):
         for loss in parametrised(K):
+            if loss.name.split("(")[0] not in families:
+                continue
             for i, (counts, lambda_b, c) in enumerate(_descents(loss, K, n, biases)):
                 plain = UFM(loss, d=d, counts=counts, lambda_W=1, lambda_H=1, lambda_b=lambda_b)
                 model = with_c(plain, c, (0.3, 3.0, 1.7)[(i + number) % 3])
