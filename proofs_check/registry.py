@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from proofs_check import source
 from proofs_check.claim import Claim
-from proofs_check.source import execute, raised
+from proofs_check.source import execute
 from ufm.errors import InputError
+from ufm.losses.program import described
 
 
 def core_claims() -> tuple[Claim, ...]:
@@ -37,7 +39,8 @@ def load_claims(path: str | Path) -> tuple[Claim, ...]:
     # sys.exit() in a file would otherwise end the command as if all were well.
     except (Exception, SystemExit, GeneratorExit) as error:
         rule = f"{file.name} must run without error"
-        raise InputError(rule, raised(error, file), "fix it") from error
+        got = described(error, __file__, source.__file__)
+        raise InputError(rule, got, "fix it") from error
     claims = tuple(value for value in vars(module).values() if isinstance(value, Claim))
     if not claims:
         remedy = "decorate a function of (model, point) with proofs_check.claim"

@@ -12,8 +12,8 @@ from proofs_check.claim import Check, Claim, Outcome, Status
 from proofs_check.instance import Instance
 from proofs_check.law import Law
 from proofs_check.mutants import family, noticed
-from proofs_check.source import raised
 from proofs_check.specimens import random_twin
+from ufm.losses.program import described
 
 # A mutant must miss by this many tolerances, so that no check passes for lack of resolution.
 TEETH = 100.0
@@ -53,7 +53,7 @@ def check_claim(
         raise
     # sys.exit() in a claim would otherwise end the run as if all were well.
     except BaseException as error:
-        outcome = _outcome(claim, Status.BROKEN, (), 0, reason=raised(error))
+        outcome = _outcome(claim, Status.BROKEN, (), 0, reason=described(error, __file__))
     object.__setattr__(outcome, "seconds", time.perf_counter() - began)
     return outcome
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from pathlib import Path
 from types import ModuleType
 
@@ -43,27 +42,3 @@ def execute(path: Path, content: bytes, name: str) -> ModuleType:
             sys.modules[name] = before
         raise
     return module
-
-
-def raised(error: BaseException, path: str | Path | None = None) -> str:
-    r"""What an error says and where it was raised, in one line.
-
-    Args:
-        error: as it was caught.
-        path: a file; the last line of it that was running is named. By default the innermost one.
-
-    Example:
-        >>> try:
-        ...     execute(Path("half.py"), b"import sys\nsys.exit()", "half")
-        ... except SystemExit as error:
-        ...     raised(error)
-        'SystemExit (half.py, line 2)'
-    """
-    first = (str(error).splitlines() or [""])[0].rstrip(". ")
-    words = type(error).__name__ + (f": {first}" if first else "")
-    frames = traceback.extract_tb(error.__traceback__)
-    if path is not None:
-        frames = traceback.StackSummary(f for f in frames if f.filename == str(path))
-    if not frames:
-        return words
-    return f"{words} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from experiments.figures import blank_figure, save_figure
-from experiments.sweep.axes import closest
+from experiments.nearest import unknown
 from experiments.sweep.columns import Table, column, loss_names
 from experiments.sweep.drawing.figures import (
     FIGURES,
@@ -91,7 +91,7 @@ def draw_figure(
             column(table, name)
     kind = kind or _suited(table, task, given)
     if kind not in TAKES:
-        raise closest(kind, TAKES, "kind of figure")
+        raise unknown(kind, TAKES, "kind of figure")
     if kind in FIXED.values() and FIXED.get(task) != kind:
         needed = next(name for name, drawn in FIXED.items() if drawn == kind)
         rule = f"--kind {kind} draws a sweep of the task {needed}"

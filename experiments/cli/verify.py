@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +15,7 @@ import typer
 from experiments.cli.options import Json
 from experiments.cli.output import console, deliver, envelope, number, prepare, show, table
 from experiments.losses import PARAMETERS
+from experiments.nearest import unknown
 
 EXAMPLES = (
     "ufm verify --quick",
@@ -136,7 +136,6 @@ def choose_claims(ids: Sequence[str], file: Path | None) -> tuple[Any, ...]:
         InputError: an unknown id, or a bad file.
     """
     from proofs_check.registry import core_claims, load_claims
-    from ufm.errors import InputError
 
     own = () if file is None else load_claims(file)
     if not ids:
@@ -144,8 +143,7 @@ def choose_claims(ids: Sequence[str], file: Path | None) -> tuple[Any, ...]:
     known = {claim.id: claim for claim in (*core_claims(), *own)}
     for name in ids:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)[:3]
-            raise InputError("Unknown claim", repr(name), f"did you mean {' or '.join(near)}?")
+            raise unknown(name, known, "claim")
     return tuple(known[name] for name in dict.fromkeys(ids))
 
 

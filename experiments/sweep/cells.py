@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from experiments.losses import LossChoice
 from experiments.sweep.axes import MAX_SIZE, size_of
 from experiments.sweep.spec import Spec
-from ufm.errors import InputError
+from ufm.errors import DECAYS, SOME_DECAY, InputError
 from ufm.losses import Loss, UserLoss
 from ufm.plain.model import UFM
 
@@ -61,16 +61,17 @@ class Cells:
         return (int(self.columns["n"][i]),) * int(self.columns["K"][i])
 
     @cached_property
-    def _built(self) -> dict[int, Loss]:
+    def _built(self) -> dict[tuple[int, int], Loss]:
         return {}
 
     def loss(self, i: int) -> Loss:
         """The loss of one cell; a user's own function as the loss that a model makes of it."""
-        which = int(self.which[i])
-        if which not in self._built:
+        which, K = int(self.which[i]), len(self.counts(i))
+        if (which, K) not in self._built:
             built = self.losses[which].build()
-            self._built[which] = built if isinstance(built, Loss) else UserLoss(built)
-        return self._built[which]
+            loss = built if isinstance(built, Loss) else UserLoss(built)
+            self._built[which, K] = loss.at(K)
+        return self._built[which, K]
 
     def model(self, i: int) -> UFM:
         """The model of one cell, as ``ufm solve`` would build it."""
@@ -206,6 +207,13 @@ def _require_domain(cells: Cells) -> None:
     if len(bad):
         got = f"{column['lambda_b'][bad[0]]} in cell {bad[0]}"
         raise InputError("Need lambda_b >= 0, or none", got, 'use 0, or "none"')
+    low, high = DECAYS
+    for name in ("lambda_W", "lambda_H", "lambda_b"):
+        bad = np.flatnonzero((column[name] > 0) & ((column[name] < low) | (column[name] > high)))
+        if len(bad):
+            rule = f"Need {name} between {low:g} and {high:g} in every cell"
+            got = f"{column[name][bad[0]]} in cell {bad[0]}"
+            raise InputError(rule, got, SOME_DECAY)
     for i in np.unique(cells.which, return_index=True)[1]:
         cells.model(int(i))  # parameters outside their domain speak for themselves
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import sys
 import tomllib
@@ -16,7 +15,8 @@ from typing import Any
 
 from experiments.files import accessible
 from experiments.losses import LossChoice
-from experiments.sweep.axes import AXES, MAX_CELLS, closest, expand_axis, shown
+from experiments.nearest import shown, unknown
+from experiments.sweep.axes import AXES, MAX_CELLS, expand_axis
 from experiments.sweep.tasks import TASKS
 from ufm.errors import InputError
 
@@ -76,22 +76,7 @@ def _plain(value: Any) -> Any:
     """A value as it enters the hash; a user's loss enters with its source."""
     if not isinstance(value, LossChoice):
         return value
-    source = ""
-    if value.own:
-        loss = value.build()
-        place = value.spec.rpartition(":")[0]
-        whole = place.endswith(".py") and Path(place).is_file()
-        source = Path(place).read_text(encoding="utf-8") if whole else _source(loss)
-    return [value.spec, dict(value.parameters), source]
-
-
-def _source(loss: Any) -> str:
-    """Source of a loss from a module; that of the module, since a loss may call its neighbours."""
-    module = inspect.getmodule(loss)
-    try:
-        return inspect.getsource(loss if module is None else module)
-    except (OSError, TypeError):  # compiled, or a functools.partial
-        return repr(getattr(loss, "__qualname__", type(loss)))
+    return [value.spec, dict(value.parameters), value.source()]
 
 
 def make_spec(written: Mapping[str, Any]) -> Spec:
@@ -108,17 +93,17 @@ def make_spec(written: Mapping[str, Any]) -> Spec:
     """
     for key in written:
         if key not in KEYS:
-            raise closest(key, KEYS, "key of a sweep")
+            raise unknown(key, KEYS, "key of a sweep")
     task, axes = written.get("task"), written.get("axes")
     if not isinstance(task, str) or task not in TASKS:
-        raise closest(str(task), TASKS, "task")
+        raise unknown(str(task), TASKS, "task")
     if not isinstance(axes, Mapping) or not axes:
         raise InputError(
             "Need a table [axes] in a sweep", shown(axes), "write for example K = [3, 4]"
         )
     for name in axes:
         if name not in AXES:
-            raise closest(name, AXES, "axis")
+            raise unknown(name, AXES, "axis")
     _require_consistent(axes, task)
     whole = {"loss": "ce", **axes}
     if "counts" in axes:
@@ -156,7 +141,7 @@ def _figure(written: Any) -> dict[str, str]:
         raise InputError("Need a table [figure]", shown(written), 'write x = "c"')
     for key in written:
         if key not in FIGURE_KEYS:
-            raise closest(key, FIGURE_KEYS, "key of [figure]")
+            raise unknown(key, FIGURE_KEYS, "key of [figure]")
     return {key: _text(written, key, "") for key in written}
 
 
@@ -206,7 +191,7 @@ def _options(task: str, written: Any) -> dict[str, Any]:
     given = {}
     for name, value in written.items():
         if name not in defaults:
-            raise closest(name, defaults, f"option of the task {task}")
+            raise unknown(name, defaults, f"option of the task {task}")
         kind = type(defaults[name])
         good = isinstance(value, int if kind is int else int | float)
         # The comparison refuses infinity, NaN, and integers beyond what a program can hold.
@@ -255,7 +240,7 @@ def read_spec(place: str | Path) -> Spec:
         return make_spec({"name": path.stem, **_parse(text, str(path))})
     known = ready_made()
     if str(place) not in known:
-        raise closest(str(place), known, "ready-made sweep (or give a file ending in .toml)")
+        raise unknown(str(place), known, "ready-made sweep (or give a file ending in .toml)")
     item = resources.files("experiments.sweep") / "specs" / f"{place}.toml"
     return make_spec({"name": str(place), **_parse(item.read_text(), str(place))})
 

@@ -94,7 +94,7 @@ def test_a_theorem_that_raises_fails_alone_with_its_reason(ufm, reports):
     broken, true = ran.json["claims"]
     assert (broken["status"], broken["expected"]) == ("BROKEN", False)
     assert "ZeroDivisionError" in broken["reason"]
-    assert "mine.py, line" in broken["reason"]
+    assert "mine.py:" in broken["reason"]
     assert (true["status"], true["reason"]) == ("VERIFIED", None)
     assert reports == [(["mine-broken", "mine-true"], Path("report"))]
     text = ufm("verify --claims mine.py --claim mine-broken").out
@@ -108,13 +108,13 @@ def test_a_file_that_ends_the_program_is_named_and_never_taken_for_verified(ufm,
     Path("ends.py").write_text(f"import sys\n{THEOREMS}\n{line}\n")
     ran = ufm("verify --claims ends.py")
     assert (ran.code, ran.out, reports) == (2, "", [])
-    assert f"ends.py, line {len(THEOREMS.splitlines()) + 3}" in ran.err.replace("\n", " ")
+    assert f"ends.py:{len(THEOREMS.splitlines()) + 3}" in ran.err.replace("\n", " ")
     Path("inside.py").write_text(
         "import sys\n" + THEOREMS.replace("return 1 // 0", f"{line}" + "\n    return 0.0")
     )
     ran = ufm("verify --claims inside.py --claim mine-broken --json")
     assert ran.code == 2
-    assert "inside.py, line" in ran.json["claims"][0]["reason"]
+    assert "inside.py:" in ran.json["claims"][0]["reason"]
 
 
 def test_what_filters_leave_out_is_counted_and_said(ufm):

@@ -412,9 +412,9 @@ def test_an_id_is_words_joined_by_dashes():
         ("def broken(:\n", "SyntaxError"),
         ("raise RuntimeError('no')\n", "RuntimeError: no"),
         ("import nowhere_to_be_found\n", "ModuleNotFoundError"),
-        ("x = 1\nimport sys\nsys.exit()\n", r"SystemExit \(bad.py, line 3\)"),
-        ("raise SystemExit(0)\n", r"SystemExit: 0 \(bad.py, line 1\)"),
-        ("raise GeneratorExit\n", r"GeneratorExit \(bad.py, line 1\)"),
+        ("x = 1\nimport sys\nsys.exit()\n", r"SystemExit \(bad.py:3\)"),
+        ("raise SystemExit(0)\n", r"SystemExit: 0 \(bad.py:1\)"),
+        ("raise GeneratorExit\n", r"GeneratorExit \(bad.py:1\)"),
     ],
 )
 def test_a_bad_file_is_a_one_line_error(tmp_path: Path, text, match):

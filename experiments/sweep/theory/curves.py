@@ -255,7 +255,7 @@ def _labelled(law: Law, lines: Sequence[_Line], everything: Sequence[Tags]) -> I
 
 def _losses(kind: Sequence[_Line]) -> list[str]:
     """The losses of a line, without their parameters."""
-    return list(dict.fromkeys(line.tags["loss"].split()[0] for line in kind))
+    return list(dict.fromkeys(line.tags["loss"].partition("(")[0] for line in kind))
 
 
 def _telling(here: Sequence[Tags], everything: Sequence[Tags]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What ``ufm sweep`` says about a folder: how far it is, what failed and why, and its figures."""
+"""How far the sweep of a folder is: what failed and why, and which files are damaged."""
 
 from __future__ import annotations
 
