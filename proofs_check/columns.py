@@ -92,7 +92,8 @@ def number_of(model: Any, columns: Mapping[str, Any], name: str) -> Any:
         [4, 3.0, 0.01]
     """
     if name in columns:
-        return columns[name]
+        value = columns[name]
+        return np.asarray(value, dtype=float) if isinstance(value, tuple) else value
     for holder in (model, getattr(model, "loss", None)):
         value = getattr(holder, name, None)
         if value is not None:

@@ -73,7 +73,10 @@ def family(predicted: Formula) -> tuple[Alteration, ...]:
     for part in _parts(predicted):
         for text, tree in _edits(part):
             found.append(Alteration(text, _rebuilt(predicted, part, tree)))
+    read = _names_read(inspect.unwrap(predicted))
     for here, there in permutations(arguments(predicted), 2):
+        if here not in read:  # one that only offers itself in the place of others
+            continue
         altered = _exchanged(predicted, here, there)
         found.append(Alteration(f"{there} for {here}", altered, (here, there)))
     return tuple(found)
@@ -145,6 +148,11 @@ def _source(function: FunctionType) -> ast.Module:
     if ast.get_docstring(body):
         body.body = body.body[1:]
     return tree
+
+
+def _names_read(function: Any) -> set[str]:
+    names = (node for node in ast.walk(_source(function)) if isinstance(node, ast.Name))
+    return {name.id for name in names}
 
 
 def _edits(function: FunctionType) -> Iterator[tuple[str, ast.Module]]:
