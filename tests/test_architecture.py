@@ -33,6 +33,8 @@ FOREIGN = {
 
 # The floors of experiments/networks: what each folder may import of the others.
 NETWORKS = "experiments.networks"
+# The options of a run: every folder reads them, they read nothing.
+BASEMENT = {"options"}
 GROUND = {"architectures", "data", "measures"}
 FLOORS = {
     **{folder: {folder} for folder in GROUND},
@@ -98,7 +100,9 @@ def floors(path: PurePosixPath, source: str) -> Iterator[str]:
     folder = path.parts[2]
     for line, module in imported_modules(path, source):
         words = module.split(".")
-        if words[:2] == inside and len(words) > 2 and words[2] not in FLOORS.get(folder, set()):
+        if words[:2] != inside or len(words) < 3 or words[2] in BASEMENT:
+            continue
+        if words[2] not in FLOORS.get(folder, set()):
             yield f"{path}:{line} imports {module}: {folder} must not import {words[2]}"
 
 

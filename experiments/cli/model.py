@@ -23,6 +23,8 @@ from experiments.losses import PARAMETERS, LossChoice, load_module
 # Flags that people know from the plain model, for parameters of the same name.
 FLAGS = {"num_classes": "-K", "lambda_W": "--lambda-w", "lambda_H": "--lambda-h"}
 PLAIN = "plain"
+# No size of a problem that fits into a machine is larger.
+MOST = 2**31 - 1
 Model = Annotated[
     str | None,
     typer.Option(
@@ -42,8 +44,13 @@ class GeneralInputs:
     values: Mapping[str, Any]
     loss: LossChoice | None = None
 
-    def build(self) -> Any:
-        """The model; its own validation speaks for every value out of range."""
+    def build(self, *, merged: bool = False) -> Any:
+        """The model; its own validation speaks for every value out of range, memory before it."""
+        for name, value in self.values.items():
+            if isinstance(value, int) and abs(value) > MOST:
+                from ufm import InputError
+
+                raise InputError(f"Need {name} <= {MOST:,}", f"{value:,}", "use a smaller one")
         chosen = {name: value for name, value in self.values.items() if value is not None}
         if self.loss is not None and self.loss_name is not None:
             chosen[self.loss_name] = built_loss(self.loss)
