@@ -28,8 +28,8 @@ from experiments.networks.comparison.table import (
 from experiments.networks.runs import Run, run_against_theory
 from experiments.networks.theory import Comparison, NoTheory
 from experiments.networks.training import Outcome
-from proofs_check.claim import Claim, Hypothesis, Mutant
-from proofs_check.specimens import Specimen
+from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
+from proofs_check.instance import Instance
 
 T = TypeVar("T")
 
@@ -62,13 +62,14 @@ class Group:
         return {s.loss: s.mean for s in summaries(rows(self.runs), ["test_accuracy"])}
 
 
-@dataclass(frozen=True, kw_only=True)
-class NetworkSpecimen(Specimen):
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NetworkSpecimen(Instance):
     """A finished run among the others of its width."""
 
     cell: Cell
     run: Run
     group: Group
+    kind: str = "run"
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -176,10 +177,7 @@ def network_claims(runs: Mapping[Cell, Run]) -> tuple[Claim, ...]:
         for width in dict.fromkeys(cell.width for cell in ended)
     }
     specimens = tuple(
-        NetworkSpecimen(
-            model=None, point=None, kind="run", cell=cell, run=run, group=groups[cell.width]
-        )
-        for cell, run in ended.items()
+        NetworkSpecimen(cell=cell, run=run, group=groups[cell.width]) for cell, run in ended.items()
     )
 
     def claim(id: str, title: str, statement: str, **given: Any) -> Claim:
@@ -203,8 +201,7 @@ def network_claims(runs: Mapping[Cell, Run]) -> tuple[Claim, ...]:
             source="Papyan, Han, Donoho 2020",
             hypotheses=(FITS_EARLY,),
             check=on_run(lambda s: s.fall("nc1_geo")),
-            tolerance=FALL,
-            tolerance_source="one order of magnitude",
+            tolerance=Tolerance(FALL, "one order of magnitude"),
             mutant=Mutant("the same curve read backwards", on_run(lambda s: 1 / s.fall("nc1_geo"))),
         ),
         claim(
@@ -214,8 +211,7 @@ def network_claims(runs: Mapping[Cell, Run]) -> tuple[Claim, ...]:
             source="asked here",
             hypotheses=(FITS_EARLY,),
             check=on_run(lambda s: max(map(s.fall, DIRECTIONS)) ** 2),
-            tolerance=1.0,
-            tolerance_source="a ratio below one is a fall; squared",
+            tolerance=Tolerance(1.0, "a ratio below one is a fall; squared"),
             mutant=Mutant(
                 "one convention read backwards",
                 on_run(lambda s: max(1 / s.fall("nc1_geo"), *map(s.fall, DIRECTIONS)) ** 2),
@@ -229,8 +225,7 @@ def network_claims(runs: Mapping[Cell, Run]) -> tuple[Claim, ...]:
             source="Zhou et al. 2022b (the claim), the margin is ours",
             hypotheses=(SEVERAL, CAN_TELL),
             check=on_run(lambda s: s.lag**2),
-            tolerance=POINTS**2,
-            tolerance_source="the square of 2 percentage points",
+            tolerance=Tolerance(POINTS**2, "the square of 2 percentage points"),
             mutant=Mutant(
                 "the objective guesses at random",
                 on_run(lambda s: (max(s.group.accuracies.values()) - 1 / len(s.run.counts)) ** 2),
@@ -243,8 +238,7 @@ def network_claims(runs: Mapping[Cell, Run]) -> tuple[Claim, ...]:
             source="asked here; the minimum after Zhu et al. 2021",
             hypotheses=(HAS_THEORY,),
             check=on_run(lambda s: _squared_deviation(s.against_theory)),
-            tolerance=NORMS**2,
-            tolerance_source="the square of 5 %",
+            tolerance=Tolerance(NORMS**2, "the square of 5 %"),
             mutant=Mutant(
                 "a model with four times the decay",
                 on_run(lambda s: _squared_deviation(s.against_wrong_theory)),
@@ -257,8 +251,7 @@ def network_claims(runs: Mapping[Cell, Run]) -> tuple[Claim, ...]:
             source="Zhou et al. 2022b (the claim), the measure and the margin are ours",
             hypotheses=(SEVERAL, SEVERAL_SEEDS),
             check=on_run(lambda s: s.unlikeness**2),
-            tolerance=ALIKE**2,
-            tolerance_source="the square of a CKA of 0.05",
+            tolerance=Tolerance(ALIKE**2, "the square of a CKA of 0.05"),
             mutant=Mutant(
                 "features of other samples, whose CKA is 0 on average",
                 on_run(lambda s: float(np.fmin.reduce(np.diag(s.group.likeness.cka))) ** 2),
