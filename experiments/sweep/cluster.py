@@ -21,7 +21,7 @@ from typing import Any
 
 from experiments.sweep.ahead import Ahead
 from experiments.sweep.run import Job, compute, failed, whole
-from experiments.sweep.work import Columns
+from experiments.sweep.tasks.registry import Columns
 from experiments.sweep.workers import processes
 from ufm.errors import InputError, require_count
 from ufm.version import __version__

@@ -20,7 +20,8 @@ from experiments.sweep.progress import Forecast, Progress
 from experiments.sweep.spec import Spec
 from experiments.sweep.store import Store
 from experiments.sweep.strategies import SLOTS, Strategies
-from experiments.sweep.work import Columns, Work
+from experiments.sweep.tasks.registry import Columns
+from experiments.sweep.work import Work
 from ufm.errors import InputError
 
 # Cells a batch holds at most: a second or two of work at K = 10, so that little is lost.

@@ -17,7 +17,6 @@ from ufm.plain.model import UFM
 from ufm.point import SMALLEST_DRAW, Point
 
 Array = NDArray[np.float64]
-Columns = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from landscape.verdict import verdict as judge
 
 if TYPE_CHECKING:
     from experiments.sweep.any_model import AnyWork
-    from experiments.sweep.work import Columns
+    from experiments.sweep.tasks.registry import Columns
 
 
 def minimise(work: AnyWork) -> Columns:

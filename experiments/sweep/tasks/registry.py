@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from experiments.sweep.work import Columns
-
+# Results of a batch: an array a column, one entry a cell.
+Columns = dict[str, NDArray[Any]]
 # Gradient norm to reach: curvatures of the sweeps are 1e-4 or more, so that points are known to
 # 1e-5 of their size, and verdicts say which tolerance follows from it.
 DESCENT: Mapping[str, Any] = MappingProxyType({"tolerance": 1e-9, "max_iterations": 20_000})
