@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from landscape.curvature.hessian import dense_hessian
 from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.claims.minimisers import c_of
-from proofs_check.claims.spectra import against_dense, closed_form, pair_of, smoothed_curvatures
+from proofs_check.claims.spectra import against_dense, closed_form
+from proofs_check.claims.tables import pair_of, smoothed_curvatures
 from proofs_check.hypotheses import (
     BELOW,
     CROSS_ENTROPIES,

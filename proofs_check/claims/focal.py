@@ -191,8 +191,8 @@ def window_specimens(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     cases = [(gamma, K) for gamma in (1.0, 2.0, 2.4, 3.0, 5.0) for K in (17, 18)]
     if not quick:
         cases += [(gamma, K) for gamma in (1.0, 2.0, 3.0, 5.0) for K in (3, 50)]
-        for K in (18, 20):  # 1/K half a per cent above and below u*(gamma)
-            for share in (0.995, 1.005):
+        for K in (18, 20):  # 1/K 0.15 per cent above and below u*(gamma)
+            for share in (0.9985, 1.0015):
                 cases.append((_gamma_with(share / K), K))
     return tuple(_origin_model(gamma, K, 1.1) for gamma, K in cases)
 

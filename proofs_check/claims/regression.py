@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from landscape.solvers.solve import solve
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
-from proofs_check.claims.mse import RANK, split
+from proofs_check.claims.imbalanced import split
+from proofs_check.claims.mse import RANK
 from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen

@@ -10,6 +10,7 @@ from proofs_check.claim import Claim, Status
 from proofs_check.claims import (
     conditioning,
     focal,
+    imbalanced,
     mse,
     reductions,
     regression,
@@ -19,7 +20,7 @@ from proofs_check.claims import (
 )
 from proofs_check.run import check_claim
 
-MODULES = (mse, rescaled, focal, spectra, conditioning, reductions, regression, symbolic)
+MODULES = (mse, imbalanced, rescaled, focal, spectra, conditioning, reductions, regression, symbolic)
 CLAIMS = tuple(chain.from_iterable(module.CLAIMS for module in MODULES))
 REFUTED = {
     "focal-only-minimum",
