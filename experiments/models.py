@@ -15,13 +15,6 @@ def built_loss(choice: LossChoice) -> Any:
     return as_loss(choice.build())
 
 
-def loss_parameter(declared: Any) -> str | None:
-    """The name of the parameter that takes a loss, or None."""
-    from ufm import Loss
-
-    return next((p.name for p in declared.parameters if issubclass(p.kind, Loss)), None)
-
-
 def named_model(spec: str) -> Any:
     """The declaration of a registered model, or of a user's own in FILE.py:NAME or MODULE:NAME.
 

@@ -63,6 +63,11 @@ class Registered:
     summary: str
     formula: str
 
+    @property
+    def loss(self) -> str | None:
+        """The parameter that takes a loss, None where there is none."""
+        return next((p.name for p in self.parameters if issubclass(p.kind, Loss)), None)
+
     def build(self, values: Mapping[str, Any]) -> Model[Any]:
         """The model with these values, defaults for the rest.
 

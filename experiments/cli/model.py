@@ -19,7 +19,7 @@ import typer
 
 from experiments.cli.options import MODEL_PANEL, LossFlags, expand_flags
 from experiments.losses import PARAMETERS, LossChoice
-from experiments.models import built_loss, loss_parameter, named_model
+from experiments.models import built_loss, named_model
 
 # Flags that people know from the plain model, for parameters of the same name.
 FLAGS = {"num_classes": "-K", "lambda_W": "--lambda-w", "lambda_H": "--lambda-h"}
@@ -60,7 +60,7 @@ class GeneralInputs:
     @property
     def loss_name(self) -> str | None:
         """The parameter that takes the loss, None where there is none."""
-        return loss_parameter(self.declared)
+        return self.declared.loss
 
     def as_dict(self) -> dict[str, Any]:
         """The inputs as they go into the JSON."""
@@ -118,7 +118,7 @@ def command_of(
         taken = {name for name in inspect.signature(core).parameters if name != "inputs"}
         own, renamed = _flags(declared, taken)
         makers = [("group0", own)]
-        if loss_parameter(declared) is not None:
+        if declared.loss is not None:
             makers.append(("group1", LossFlags))
 
         def make(values: Any, loss: LossFlags | None = None) -> GeneralInputs:
@@ -156,7 +156,7 @@ def _flags(declared: Any, taken: set[str]) -> tuple[type, dict[str, str]]:
     """A dataclass with one flag a parameter, and which field is which parameter."""
     made, renamed = [], {}
     for parameter in declared.parameters:
-        if parameter.name == loss_parameter(declared):
+        if parameter.name == declared.loss:
             continue
         clash = parameter.name in taken
         field = f"model_{parameter.name}" if clash else parameter.name.lower().replace("-", "_")

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.losses import LossChoice
-from experiments.models import built_loss, loss_parameter, named_model
+from experiments.models import built_loss, named_model
 from experiments.nearest import unknown
 from experiments.sweep.axes import expand_axis
 from experiments.sweep.tasks.registry import ANY_TASKS, Task
@@ -44,7 +44,7 @@ def axes_of(model: str, written: Mapping[str, Any]) -> dict[str, tuple[Any, ...]
     for name, value in {**written, "seed": written.get("seed", 0)}.items():
         if name != "seed" and name not in names:
             raise unknown(name, (*names, "seed"), f"axis of the model {model}")
-        loss = name == loss_parameter(declared)
+        loss = name == declared.loss
         found[name] = expand_axis("loss" if loss else name, value)
     for name, parameter in names.items():
         if parameter.required and name not in found:
