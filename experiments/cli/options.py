@@ -260,7 +260,7 @@ class ModelInputs:
         )
 
     def _require_range(self, merged: bool) -> None:
-        """Before anything is allocated: labels of all samples, and columns of classes or samples."""
+        """Before anything is allocated: labels of samples, columns of classes or samples."""
         from ufm.errors import InputError
 
         K = len(self.counts) if self.counts is not None else self.classes or 0
