@@ -20,7 +20,7 @@ NUM_CLASSES, DIMENSION, SAMPLES, DECAY = 4, 6, 1, 0.02
 MOST_SEED, MOST_STEPS = 2**63 - 1, 2**31 - 1
 # Decays whose squares and quotients floats can hold, with room for sizes.
 LEAST_DECAY, MOST_DECAY = 1e-100, 1e100
-# Copies of the point, its gradient and its logits that any command makes at least.
+# Copies of labels, point, gradient and logits that any command makes at least.
 COPIES = 4
 MODEL_PANEL = "Model"
 
@@ -266,7 +266,7 @@ class ModelInputs:
         K = len(self.counts) if self.counts is not None else self.classes or 0
         N = sum(self.counts) if self.counts is not None else K * (self.n or 0)
         columns = K if merged else N
-        size = 8 * (N + COPIES * (K * self.d + self.d * columns + K * columns))
+        size = 8 * COPIES * (N + K * self.d + self.d * columns + K * columns)
         require_memory(size, f"K={K:,}, d={self.d:,} and N={N:,}", "use smaller sizes")
         decays = {"lambda_W": self.lambda_w, "lambda_H": self.lambda_h, "lambda_b": self.lambda_b}
         for name, value in decays.items():

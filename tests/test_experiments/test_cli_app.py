@@ -92,6 +92,13 @@ def test_leaving_from_inside_a_loss_is_no_success(ufm, tmp_path, word):
     assert len(ran.err.splitlines()) == 1
 
 
+def test_a_loss_that_closes_stdout_is_one_line(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text("import sys\ndef loss(z, k):\n    sys.stdout.close()\n    return -z[k]\n")
+    ran = python("spectrum", "-K", "3", "--loss", f"{path}:loss", stdout=-1)
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (2, 1), ran.stderr
+
+
 def test_the_default_dimension_fits_the_classes(ufm):
     for K, d in ((3, 6), (7, 7)):
         assert ufm(f"spectrum -K {K} --json").json["inputs"]["d"] == d

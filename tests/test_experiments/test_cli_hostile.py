@@ -322,7 +322,7 @@ OWN = (
     *("return None", "return str(z)", "return z[k] > 0", "return z.sum() + k", "return z[99]"),
     *("raise type('E', (Exception,), {'__str__': lambda self: 1 / 0})", "return loss(z, k)"),
     *("return z.astype(int).sum()", "return jnp.nan", "return jnp.inf * z[k]", "return [z[k]]"),
-    *("import sys; sys.stdout.close()", "del z", "return jnp.zeros((10,) * 3)", "yield z"),
+    *("del z", "return jnp.zeros((10,) * 3)", "yield z"),
 )
 
 
@@ -344,6 +344,7 @@ KINDS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a step of 1e308 overflows, and diverges
 @pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS])
 def test_hostile_input_never_surprises(tally, sweep, tmp_path, kind, monkeypatch):
     spoil, count = KINDS[kind]
