@@ -176,10 +176,13 @@ def load_module(place: str) -> ModuleType:
     sys.path.insert(0, folder)
     try:
         return _executed(path, path.read_bytes()) if is_file else importlib.import_module(place)
-    except (Exception, SystemExit) as error:
-        message = f"{type(error).__name__}: {error}".rstrip(". ")
+    except (Exception, SystemExit, GeneratorExit) as error:
+        from proofs_check import source
+        from ufm.losses.program import described
+
         rule = f"Need {place} to import without an error"
-        raise InputError(rule, message, "run it with python to see where") from error
+        got = described(error, __file__, source.__file__)
+        raise InputError(rule, got, "run it with python to see where") from error
     finally:
         sys.path.remove(folder)
 

@@ -12,11 +12,11 @@ import numpy as np
 
 from landscape.curvature.count import CurvatureCount, count_curvature
 from landscape.curvature.escape import Escape, escape_direction
-from landscape.curvature.operators import require_x64
 from landscape.solvers.solve import solve
 from ufm.answers import Certificate
 from ufm.model import Model, norm
 from ufm.point import length
+from ufm.precision import require_x64
 
 # A point is critical when |g| <= this times (typical curvature) max(1, |x|): a Newton step then
 # moves it by about 1e-6 of its size, and blocks at the point are blocks at the solution.

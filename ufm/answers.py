@@ -144,6 +144,7 @@ class Certificate:
         bound: the dual value D(v); None if not applicable.
         spectral_ratio: |G|_2 / sigma; 1 at every non-zero global minimiser with d >= rank.
         reason: why it does not apply, or what it rests on.
+        evidence: "proved", or "probed" when it rests on probed properties of a user's loss.
 
     Example:
         >>> Certificate.does_not_apply("focal loss is not convex").gap is None
@@ -155,6 +156,7 @@ class Certificate:
     bound: float | None
     spectral_ratio: float | None
     reason: str
+    evidence: str = "proved"
 
     @staticmethod
     def does_not_apply(reason: str) -> Certificate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from experiments.cli import (
     bench,
     compare,
     measure,
+    models,
     solve,
     spectrum,
     sweep,
@@ -24,41 +26,65 @@ from experiments.cli import (
     verdict,
     verify,
 )
+from experiments.cli.model import asked_model, command_of
+from experiments.cli.options import DecayFlags, LossFlags, SizeFlags, resolve
 from experiments.cli.output import ABANDONED
+from experiments.cli.points import PlainFlags
+from experiments.cli.signals import interruptible
 
-GOOD, CLAIM_FAILED, BAD_INPUT, UNDECIDED, UNEXPECTED, INTERRUPTED = 0, 1, 2, 3, 70, 130
+GOOD, CLAIM_FAILED, BAD_INPUT, UNDECIDED, UNEXPECTED = 0, 1, 2, 3, 70
+# As shells have it: 128 and the number of the signal.
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 CODES = (
     "Exit codes: 0 fine, 1 a claim failed, 2 usage or bad input, 3 undecided or not converged, "
-    "70 a fault of the lab (please report it), 130 Ctrl-C. UFM_DEBUG=1 shows the traceback of an "
-    "error."
+    "70 a fault of the lab (please report it), 130 Ctrl-C, 143 SIGTERM. UFM_DEBUG=1 shows the "
+    "traceback of an error."
 )
 
 # typer carries its own click from some version on; both have these classes.
 _UsageError: Any = typer.BadParameter.__bases__[0]
 _ClickException: Any = _UsageError.__bases__[0]
 
-app = typer.Typer(
-    name="ufm",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
-
-@app.callback(epilog=CODES)
 def ufm(
     version: Annotated[bool, typer.Option("--version", help="Show the version and stop.")] = False,
 ) -> None:
     """Neural-collapse theorems on unconstrained feature models, verified numerically."""
 
 
-for _command in (solve, verdict, spectrum, measure, atlas, verify, train, compare, bench):
-    app.command(epilog="\n\n".join(f"Example: {line}" for line in _command.EXAMPLES))(
-        getattr(_command, _command.__name__.rpartition(".")[2])
+# Commands on any model: the groups of flags of the plain one, and what they resolve to.
+GROUPS = (SizeFlags, LossFlags, DecayFlags)
+ON_MODELS: dict[Any, Any] = {
+    solve: resolve,
+    verdict: PlainFlags,
+    spectrum: resolve,
+    atlas: atlas.whole,
+}
+
+
+NAMES = {module.__name__.rpartition(".")[2] for module in ON_MODELS}
+
+
+def commands(model: str | None = None) -> typer.Typer:
+    """The program, with the flags of the model that ``--model`` names."""
+    app = typer.Typer(
+        name="ufm",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
-app.add_typer(sweep.app, name="sweep")
+    app.callback(epilog=CODES)(ufm)
+    for module in (
+        solve, verdict, spectrum, measure, atlas, verify, train, compare, models, bench
+    ):  # fmt: skip
+        core = getattr(module, module.__name__.rpartition(".")[2])
+        if module in ON_MODELS:
+            core = command_of(core, ON_MODELS[module], GROUPS, model)
+        app.command(epilog="\n\n".join(f"Example: {line}" for line in module.EXAMPLES))(core)
+    app.add_typer(sweep.app, name="sweep")
+    return app
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,11 +101,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.stdout is None:  # it was closed before we began
         _say("standard output is closed: redirect it to a file, or to /dev/null")
         return BAD_INPUT
+    with interruptible() as came:
+        code = _run(words)
+    if code != INTERRUPTED:
+        return code
+    terminated = signal.SIGTERM in came
+    _say("terminated" if terminated else "interrupted")
+    code = TERMINATED if terminated else INTERRUPTED
+    if ABANDONED.is_set():
+        _leave(code)
+    return code
+
+
+def _run(words: list[str]) -> int:
     try:
         code = _performed(words)
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
-        return _interrupted()
+        return INTERRUPTED
     except BrokenPipeError:
         return _reader_left()
     except _UsageError as error:
@@ -87,11 +126,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _failed(error)
     except BaseException as error:
-        if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
-            return _reader_left()  # how click leaves when nobody reads its output any more
+        if isinstance(error.__context__, BrokenPipeError):  # how click leaves then
+            return _reader_left()
         return _ended_by_user_code(error)
-    if code == INTERRUPTED:
-        return _interrupted()
     return code if isinstance(code, int) else GOOD
 
 
@@ -101,7 +138,18 @@ def _performed(words: list[str]) -> Any:
 
         print(f"ufm-lab {__version__}")
         return GOOD
+    app = commands(asked_model(words) if words[:1] and words[0] in NAMES else None)
     return typer.main.get_command(app).main(words, prog_name="ufm", standalone_mode=False)
+
+
+def _leave(code: int) -> None:
+    """Compiled code cannot be stopped, and an interpreter that ends under it may crash."""
+    from experiments.pool import end_all
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    end_all()
+    os._exit(code)
 
 
 def _say(message: str) -> None:
@@ -171,11 +219,3 @@ def _ended_by_user_code(error: BaseException) -> int:
         "claim must return or raise an Exception"
     )
     return BAD_INPUT
-
-
-def _interrupted() -> int:
-    _say("interrupted")
-    if ABANDONED.is_set():
-        # Compiled code cannot be stopped, and an interpreter that ends under it may crash.
-        os._exit(INTERRUPTED)
-    return INTERRUPTED

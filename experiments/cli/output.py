@@ -190,8 +190,11 @@ def stepwise(message: str, work: Callable[[Callable[[str], None]], T]) -> T:
 
 def prepare() -> None:
     """Turn on float64 and keep compiled programs between runs, before the first computation."""
-    import ufm  # noqa: F401  the import turns on float64
+    from ufm.precision import (
+        require_x64,  # importing ufm turns on float64, unless it was told not to
+    )
 
+    require_x64()
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     import jax

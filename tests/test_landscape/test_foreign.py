@@ -53,7 +53,7 @@ def saddle_of(model):
 @MODEL
 @pytest.mark.parametrize(
     "method",
-    ["newton", "lbfgs", "critical", *(pytest.param(x, marks=slow) for x in ("momentum", "gd"))],
+    ["newton", "lbfgs", "critical", *(slow(x) for x in ("momentum", "gd"))],
 )
 def test_every_solver_finds_a_critical_point_of_a_foreign_model(model, method):
     near = solve(model, key=jax.random.key(1)).point if method == "critical" else None
