@@ -40,8 +40,8 @@ def test_sizes_are_refused_before_anything_is_allocated(ufm, words):
     ("words", "says"),
     [
         ("solve --seed 18446744073709551616", "18446744073709551616"),
-        ("solve --lambda 1e-200", "lambda_W from 1e-100"),
-        ("solve --lambda-b 1e308", "lambda_b from 1e-100"),
+        ("solve --lambda 1e-200", "lambda_W"),
+        ("solve --lambda-b 1e308", "lambda_b"),
         ("solve --loss focal --gamma 1e308", "--gamma up to"),
         ("solve --max-iterations 99999999999999999999", "99999999999999999999"),
         ("measure /dev/zero", "not a regular file"),
@@ -88,7 +88,7 @@ def test_leaving_from_inside_a_loss_is_no_success(ufm, tmp_path, word):
     path.write_text(f"def loss(z, k):\n    raise {word}\n")
     ran = ufm("solve -K 3 --loss", f"{path}:loss")
     assert ran.code == 2
-    assert f"{path}:2" in ran.err
+    assert "own.py:2" in ran.err
     assert len(ran.err.splitlines()) == 1
 
 
