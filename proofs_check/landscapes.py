@@ -142,8 +142,8 @@ def focal_orbits(quick: bool = False) -> tuple[PlainSpecimen, ...]:
 
 def lowest(specimen: PlainSpecimen) -> float:
     """The lowest objective of the landscape in the dimension of a specimen."""
-    whole = landscape_of(specimen)
-    return min(orbit.objective for orbit in whole.orbits if orbit.rank <= specimen.model.d)
+    orbits = landscape_of(specimen).orbits
+    return min(orbit.objective for orbit in orbits if orbit.rank <= specimen.model.d)
 
 
 def height(specimen: PlainSpecimen) -> float:
