@@ -1,4 +1,4 @@
-"""Run many claims in two processes, each with its own specimens.
+"""Run many claims in several processes, each with its own specimens.
 
 Claims that share specimens stay in one process, so that each specimen is searched and judged once;
 compiled programs are shared through JAX's disk cache.
@@ -6,15 +6,12 @@ compiled programs are shared through JAX's disk cache.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import fields
 from typing import Any
-
-import jax
 
 from proofs_check.claim import Claim, Outcome
 from proofs_check.registry import core_claims
@@ -24,6 +21,7 @@ from proofs_check.specimens import source
 
 def check_in_lanes(
     claims: Sequence[Claim],
+    lanes: Sequence[Executor],
     *,
     quick: bool = False,
     loss: str | None = None,
@@ -31,10 +29,11 @@ def check_in_lanes(
     started: Callable[[str], None] | None = None,
     finished: Callable[[Outcome], None] | None = None,
 ) -> list[Outcome]:
-    """Check core claims two at a time, and return their outcomes in the order given.
+    """Check core claims, one at a time in each lane, and return their outcomes in the order given.
 
     Args:
         claims: claims of the core (processes find them by id).
+        lanes: executors of one process each, best with ``quick_compilation``.
         quick: smaller regions.
         loss: only specimens of this loss.
         model: only specimens of this model.
@@ -42,65 +41,45 @@ def check_in_lanes(
         finished: called with each outcome.
 
     Example:
-        >>> check_in_lanes([])
+        >>> check_in_lanes([], [])
         []
     """
     waiting = _families(claims)
-    mine: list[deque[Claim]] = [deque(), deque()]
+    mine: list[deque[Claim]] = [deque() for _ in lanes]
     by_id = {claim.id: claim for claim in claims}
     done: dict[str, Outcome] = {}
-    lanes = [start() for _ in range(min(2, len(claims)))]
     running: dict[Future[dict[str, Any]], int] = {}
-    try:
-        while any(mine) or waiting or running:
-            for lane, pool in enumerate(lanes):
-                if waiting and not mine[lane]:
-                    mine[lane].extend(waiting.popleft())
-                if mine[lane] and lane not in running.values():
-                    claim = mine[lane].popleft()
-                    if started is not None:
-                        started(claim.id)
-                    running[pool.submit(_check, claim.id, quick, loss, model)] = lane
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                del running[future]
-                record = future.result()
-                outcome = Outcome(claim=by_id[record.pop("id")], **record)
-                done[outcome.claim.id] = outcome
-                if finished is not None:
-                    finished(outcome)
-    finally:
-        for pool in lanes:
-            stop(pool)
+    while any(mine) or waiting or running:
+        for lane, process in enumerate(lanes):
+            if waiting and not mine[lane]:
+                mine[lane].extend(waiting.popleft())
+            if mine[lane] and lane not in running.values():
+                claim = mine[lane].popleft()
+                if started is not None:
+                    started(claim.id)
+                running[process.submit(_check, claim.id, quick, loss, model)] = lane
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            del running[future]
+            record = future.result()
+            outcome = Outcome(claim=by_id[record.pop("id")], **record)
+            done[outcome.claim.id] = outcome
+            if finished is not None:
+                finished(outcome)
     return [done[claim.id] for claim in claims]
 
 
-def start() -> ProcessPoolExecutor:
-    """A process of its own for small problems, whose programs are compiled quickly.
+def quick_compilation() -> dict[str, str]:
+    """The environment of processes for small problems: XLA optimises little there.
+
+    Specimens are small, and most of the time goes into compiling their programs: on two cores all
+    claims take 114 s instead of 151 s. What this process has in its environment decides otherwise.
 
     Example:
-        >>> with start() as pool:
-        ...     pool.submit(max, 1, 2).result()
-        2
+        >>> list(quick_compilation())
+        ['JAX_DISABLE_MOST_OPTIMIZATIONS']
     """
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(1, mp_context=context, initializer=_compile_quickly)
-
-
-def stop(pool: ProcessPoolExecutor) -> None:
-    """End the processes of a pool at once, so that Ctrl-C waits for nothing."""
-    for process in list((pool._processes or {}).values()):
-        process.terminate()
-    pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _compile_quickly() -> None:
-    """Let XLA optimise little: specimens are small, and most of the time goes into compiling them.
-
-    On two cores all claims take 114 s instead of 151 s. JAX_DISABLE_MOST_OPTIMIZATIONS in the
-    environment decides otherwise.
-    """
-    if "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
-        jax.config.update("jax_disable_most_optimizations", True)
+    name = "JAX_DISABLE_MOST_OPTIMIZATIONS"
+    return {name: os.environ.get(name, "1")}
 
 
 def _families(claims: Sequence[Claim]) -> deque[list[Claim]]:

@@ -20,8 +20,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from experiments.pool import PROGRAM as WORKER
 from experiments.sweep.store import Store
-from experiments.sweep.workers import PROGRAM as WORKER
 
 ROOT = Path(__file__).resolve().parents[1]
 # Small batches, so that a signal finds some written and some not.

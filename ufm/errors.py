@@ -64,7 +64,7 @@ def require_decay(value: Any, name: str, *, zero: bool = False) -> Any:
     number = require_positive(value, name, remedy)
     low, high = DECAYS
     if not low <= number <= high:
-        rule = f"Need {name} between {low:g} and {high:g}, so that products are representable"
+        rule = f"Need {name} from {low:g} to {high:g}: floats hold products of three"
         raise InputError(rule, number, SOME_DECAY)
     return number
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -29,13 +30,16 @@ from experiments.cli.model import asked_model, command_of
 from experiments.cli.options import DecayFlags, LossFlags, SizeFlags, resolve
 from experiments.cli.output import ABANDONED
 from experiments.cli.points import PlainFlags
+from experiments.cli.signals import interruptible
 
-GOOD, CLAIM_FAILED, BAD_INPUT, UNDECIDED, UNEXPECTED, INTERRUPTED = 0, 1, 2, 3, 70, 130
+GOOD, CLAIM_FAILED, BAD_INPUT, UNDECIDED, UNEXPECTED = 0, 1, 2, 3, 70
+# As shells have it: 128 and the number of the signal.
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 CODES = (
     "Exit codes: 0 fine, 1 a claim failed, 2 usage or bad input, 3 undecided or not converged, "
-    "70 a fault of the lab (please report it), 130 Ctrl-C. UFM_DEBUG=1 shows the traceback of an "
-    "error."
+    "70 a fault of the lab (please report it), 130 Ctrl-C, 143 SIGTERM. UFM_DEBUG=1 shows the "
+    "traceback of an error."
 )
 
 # typer carries its own click from some version on; both have these classes.
@@ -97,11 +101,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.stdout is None:  # it was closed before we began
         _say("standard output is closed: redirect it to a file, or to /dev/null")
         return BAD_INPUT
+    with interruptible() as came:
+        code = _run(words)
+    if code != INTERRUPTED:
+        return code
+    terminated = signal.SIGTERM in came
+    _say("terminated" if terminated else "interrupted")
+    code = TERMINATED if terminated else INTERRUPTED
+    if ABANDONED.is_set():
+        _leave(code)
+    return code
+
+
+def _run(words: list[str]) -> int:
     try:
         code = _performed(words)
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
-        return _interrupted()
+        return INTERRUPTED
     except BrokenPipeError:
         return _reader_left()
     except _UsageError as error:
@@ -109,11 +126,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _failed(error)
     except BaseException as error:
-        if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
-            return _reader_left()  # how click leaves when nobody reads its output any more
+        if isinstance(error.__context__, BrokenPipeError):  # how click leaves then
+            return _reader_left()
         return _ended_by_user_code(error)
-    if code == INTERRUPTED:
-        return _interrupted()
     return code if isinstance(code, int) else GOOD
 
 
@@ -125,6 +140,16 @@ def _performed(words: list[str]) -> Any:
         return GOOD
     app = commands(asked_model(words) if words[:1] and words[0] in NAMES else None)
     return typer.main.get_command(app).main(words, prog_name="ufm", standalone_mode=False)
+
+
+def _leave(code: int) -> None:
+    """Compiled code cannot be stopped, and an interpreter that ends under it may crash."""
+    from experiments.pool import end_all
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    end_all()
+    os._exit(code)
 
 
 def _say(message: str) -> None:
@@ -194,11 +219,3 @@ def _ended_by_user_code(error: BaseException) -> int:
         "claim must return or raise an Exception"
     )
     return BAD_INPUT
-
-
-def _interrupted() -> int:
-    _say("interrupted")
-    if ABANDONED.is_set():
-        # Compiled code cannot be stopped, and an interpreter that ends under it may crash.
-        os._exit(INTERRUPTED)
-    return INTERRUPTED

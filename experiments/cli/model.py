@@ -18,7 +18,8 @@ from typing import Annotated, Any
 import typer
 
 from experiments.cli.options import MODEL_PANEL, LossFlags, expand_flags
-from experiments.losses import PARAMETERS, LossChoice, load_module
+from experiments.losses import PARAMETERS, LossChoice
+from experiments.models import built_loss, named_model
 
 # Flags that people know from the plain model, for parameters of the same name.
 FLAGS = {"num_classes": "-K", "lambda_W": "--lambda-w", "lambda_H": "--lambda-h"}
@@ -59,7 +60,7 @@ class GeneralInputs:
     @property
     def loss_name(self) -> str | None:
         """The parameter that takes the loss, None where there is none."""
-        return loss_parameter(self.declared)
+        return self.declared.loss
 
     def as_dict(self) -> dict[str, Any]:
         """The inputs as they go into the JSON."""
@@ -79,51 +80,6 @@ class GeneralInputs:
 
 def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def built_loss(choice: LossChoice) -> Any:
-    """The Loss that a choice names; a user's function becomes one."""
-    from ufm import Loss, UserLoss
-
-    made = choice.build()
-    return made if isinstance(made, Loss) else UserLoss(made)
-
-
-def loss_parameter(declared: Any) -> str | None:
-    """The name of the parameter that takes a loss, or None."""
-    from ufm import Loss
-
-    return next((p.name for p in declared.parameters if issubclass(p.kind, Loss)), None)
-
-
-def named_model(spec: str) -> Any:
-    """The declaration of a registered model, or of a user's own in FILE.py:NAME or MODULE:NAME.
-
-    Raises:
-        InputError: an unknown name, a file that does not import, or not a model's constructor.
-    """
-    from ufm import InputError, declared, registered
-    from ufm import Model as ModelClass
-
-    place, _, name = spec.rpartition(":")
-    if not place:
-        return registered(spec)
-    module = load_module(place)
-    try:
-        constructor = getattr(module, name)
-    except AttributeError:
-        classes = inspect.getmembers(module, inspect.isclass)
-        own = [x for x, found in classes if issubclass(found, ModelClass) and x != "Model"]
-        remedy = f"use one of {', '.join(own)}" if own else "define it"
-        raise InputError(f"Need a model named {name} in {place}", "no such name", remedy) from None
-    if isinstance(constructor, ModelClass):
-        instance = constructor
-        told = declared(spec, lambda: instance)
-        return told
-    if not callable(constructor):
-        rule = f"Need {spec} to be a ufm.Model, or a function that returns one"
-        raise InputError(rule, f"a {type(constructor).__name__}", "see CONTRIBUTING, add a model")
-    return declared(spec, constructor)
 
 
 def asked_model(words: Sequence[str]) -> str | None:
@@ -162,7 +118,7 @@ def command_of(
         taken = {name for name in inspect.signature(core).parameters if name != "inputs"}
         own, renamed = _flags(declared, taken)
         makers = [("group0", own)]
-        if loss_parameter(declared) is not None:
+        if declared.loss is not None:
             makers.append(("group1", LossFlags))
 
         def make(values: Any, loss: LossFlags | None = None) -> GeneralInputs:
@@ -200,7 +156,7 @@ def _flags(declared: Any, taken: set[str]) -> tuple[type, dict[str, str]]:
     """A dataclass with one flag a parameter, and which field is which parameter."""
     made, renamed = [], {}
     for parameter in declared.parameters:
-        if parameter.name == loss_parameter(declared):
+        if parameter.name == declared.loss:
             continue
         clash = parameter.name in taken
         field = f"model_{parameter.name}" if clash else parameter.name.lower().replace("-", "_")

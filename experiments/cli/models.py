@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.cli.model import flag_of, loss_parameter, named_model
+from experiments.cli.model import flag_of
 from experiments.cli.options import Json, Out
 from experiments.cli.output import deliver, envelope, prepare, require_writable, show, table
+from experiments.models import named_model
 
 EXAMPLES = ("ufm models", "ufm models --model my_model.py:MyModel --json")
 
@@ -43,7 +44,7 @@ def models(
 
 def described(declared: Any) -> dict[str, Any]:
     """What can be said of a model: its declaration, and what it answers at its defaults."""
-    loss = loss_parameter(declared)
+    loss = declared.loss
     flags = [
         {
             "name": parameter.name,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -18,8 +17,6 @@ from experiments.memory import require_memory
 NUM_CLASSES, DIMENSION, SAMPLES, DECAY = 4, 6, 1, 0.02
 # What a seed and a number of steps may be, as the compiled code takes them.
 MOST_SEED, MOST_STEPS = 2**63 - 1, 2**31 - 1
-# Decays whose squares and quotients floats can hold, with room for sizes.
-LEAST_DECAY, MOST_DECAY = 1e-100, 1e100
 # Copies of the point, its gradient and its logits that any command makes at least.
 COPIES = 4
 MODEL_PANEL = "Model"
@@ -247,7 +244,7 @@ class ModelInputs:
         """
         from ufm import UFM
 
-        self._require_range(merged)
+        self._require_size(merged)
         return UFM(
             self.loss.build(),
             self.classes,
@@ -259,22 +256,13 @@ class ModelInputs:
             lambda_b=self.lambda_b,
         )
 
-    def _require_range(self, merged: bool) -> None:
+    def _require_size(self, merged: bool) -> None:
         """Before anything is allocated: labels of all samples, columns of classes or samples."""
-        from ufm.errors import InputError
-
         K = len(self.counts) if self.counts is not None else self.classes or 0
         N = sum(self.counts) if self.counts is not None else K * (self.n or 0)
         columns = K if merged else N
         size = 8 * (N + COPIES * (K * self.d + self.d * columns + K * columns))
         require_memory(size, f"K={K:,}, d={self.d:,} and N={N:,}", "use smaller sizes")
-        decays = {"lambda_W": self.lambda_w, "lambda_H": self.lambda_h, "lambda_b": self.lambda_b}
-        for name, value in decays.items():
-            if value and math.isfinite(value) and not LEAST_DECAY <= abs(value) <= MOST_DECAY:
-                rule = (
-                    f"Need {name} from {LEAST_DECAY:g} to {MOST_DECAY:g}: floats hold its squares"
-                )
-                raise InputError(rule, f"{value:g}", "scale loss and decays alike")
 
     def as_dict(self) -> dict[str, Any]:
         """The resolved inputs as they go into the JSON."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import signal
 import sys
 from collections.abc import Callable
 from enum import StrEnum
@@ -157,10 +156,6 @@ def run(
     last: list[Any] = []
 
     def work(say: Callable[[str], None]) -> Any:
-        # A terminal sends Ctrl-C to worker processes too, which inherit this; the main thread has
-        # it all the same.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-
         def tell(progress: Any) -> None:
             last[:] = [progress]
             say(progress_line(progress))

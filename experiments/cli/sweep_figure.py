@@ -152,7 +152,8 @@ def _draw(
         escape_times(table, figure.subplots())
         return "times of escape"
     x, y = _axes(table, given, kind)
-    value, by = given.get("value", VALUES[task]), given.get("by", "loss")
+    value = given.get("value", VALUES[task] if VALUES[task] in table else "objective")
+    by = given.get("by", "loss" if "loss" in table else "model")
     if kind == "profile":
         values = _values(given) or [IN_NUMBERS.get(value, value)]
         if len(values) > 1:

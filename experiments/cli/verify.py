@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
@@ -170,9 +170,13 @@ def run_claims(
     outcomes: list[Any] = []
     with _progress(len(claims)) as (advance, finish):
         if in_lanes(claims, processes):
-            from proofs_check.lanes import check_in_lanes
+            from experiments.pool import Pool
+            from proofs_check.lanes import check_in_lanes, quick_compilation
 
-            return check_in_lanes(claims, started=advance, finished=finish, **wanted)
+            with ExitStack() as stack:
+                pools = (Pool(1, quick_compilation()) for _ in range(processes))
+                lanes = [stack.enter_context(pool) for pool in pools]
+                return check_in_lanes(claims, lanes, started=advance, finished=finish, **wanted)
         for claim in claims:
             advance(claim.id)
             outcomes.append(check_claim(claim, progress=_named(claim.id, advance), **wanted))
@@ -195,10 +199,12 @@ def _pictures(beside: bool) -> Iterator[Any]:
     if not beside:
         yield None
         return
-    from experiments.report.beside import drawn_beside
+    from experiments.pool import Pool
+    from experiments.report.figures import pictures
+    from proofs_check.lanes import quick_compilation
 
-    with drawn_beside() as drawn:
-        yield drawn
+    with Pool(1, quick_compilation()) as pool:
+        yield pool.submit(pictures).result
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from experiments.files import accessible
 from experiments.losses import LossChoice
 from experiments.nearest import shown, unknown
 from experiments.sweep.axes import AXES, MAX_CELLS, expand_axis
-from experiments.sweep.tasks import TASKS
+from experiments.sweep.tasks import ANY_TASKS, TASKS
 from ufm.errors import InputError
 
 # Changes whenever the same spec would give other numbers, or other columns.
@@ -25,7 +26,8 @@ SCHEMA = 2
 # Of an option.
 SMALLEST = sys.float_info.min
 LARGEST: Mapping[type, float] = {int: 2**31 - 1, float: sys.float_info.max}
-KEYS = ("name", "task", "note", "axes", "options", "figure")
+PLAIN = "plain"
+KEYS = ("name", "model", "task", "note", "axes", "options", "figure")
 # What `ufm sweep figure` takes for granted when it is asked for nothing else.
 FIGURE_KEYS = ("kind", "x", "y", "value", "by", "where")
 DEFAULTS: Mapping[str, Any] = {
@@ -46,6 +48,7 @@ class Spec:
         options: of the task, all of them.
         note: a sentence about the question it answers.
         figure: how its figure is drawn by default, by ``FIGURE_KEYS``; it is not part of the key.
+        model: another model than the plain one, as ``--model`` names it; "" for the plain one.
     """
 
     name: str
@@ -54,12 +57,17 @@ class Spec:
     options: Mapping[str, Any]
     note: str = ""
     figure: Mapping[str, str] = field(default_factory=dict)
+    model: str = ""
 
     @cached_property
     def key(self) -> str:
         """Content hash: of the task, the cells and the options, and of a user's own loss."""
         axes = {name: [_plain(value) for value in values] for name, values in self.axes.items()}
         content = {"schema": SCHEMA, "task": self.task, "axes": axes, "options": self.options}
+        if self.model:
+            from experiments.sweep.any_model import model_text
+
+            content["model"] = model_text(self.model)
         text = json.dumps(content, sort_keys=False, default=str)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -95,12 +103,21 @@ def make_spec(written: Mapping[str, Any]) -> Spec:
         if key not in KEYS:
             raise unknown(key, KEYS, "key of a sweep")
     task, axes = written.get("task"), written.get("axes")
-    if not isinstance(task, str) or task not in TASKS:
-        raise unknown(str(task), TASKS, "task")
+    named = _text(written, "model", PLAIN)
+    model = "" if named == PLAIN else named
+    tasks = ANY_TASKS if model else TASKS
+    if not isinstance(task, str) or task not in tasks:
+        raise unknown(str(task), tasks, f"task of the model {model}" if model else "task")
     if not isinstance(axes, Mapping) or not axes:
         raise InputError(
             "Need a table [axes] in a sweep", shown(axes), "write for example K = [3, 4]"
         )
+    if model:
+        from experiments.sweep.any_model import axes_of
+
+        expanded = axes_of(model, axes)
+        _require_few(expanded)
+        return _made(written, task, expanded, model)
     for name in axes:
         if name not in AXES:
             raise unknown(name, AXES, "axis")
@@ -112,14 +129,27 @@ def make_spec(written: Mapping[str, Any]) -> Spec:
         whole.setdefault("n", DEFAULTS["n"])
     for name in ("d", "seed"):
         whole.setdefault(name, DEFAULTS[name])
+    return _made(written, task, _expanded(whole), "")
+
+
+def _made(
+    written: Mapping[str, Any], task: str, axes: Mapping[str, tuple[Any, ...]], model: str
+) -> Spec:
     return Spec(
         _text(written, "name", "sweep"),
         task,
-        _expanded(whole),
+        axes,
         _options(task, written.get("options", {})),
         _text(written, "note", ""),
         _figure(written.get("figure", {})),
+        model,
     )
+
+
+def _require_few(axes: Mapping[str, tuple[Any, ...]]) -> None:
+    size = math.prod(map(len, axes.values()))
+    if size > MAX_CELLS:
+        raise InputError(f"Need at most {MAX_CELLS:,} cells", f"{size:,}", "cut an axis")
 
 
 def _expanded(axes: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:

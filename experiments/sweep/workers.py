@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import pickle
-import signal
-import subprocess
-import sys
-import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from logging import CRITICAL
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from experiments.sweep.worker import HOST, without_http
+from experiments.pool import Pool
 
 # Read when a process starts. NPROC is what sizes the thread pool of XLA on a CPU; the flag
 # xla_cpu_multi_thread_eigen leaves elementwise loops and reductions on all cores (jaxlib 0.10),
@@ -27,9 +23,10 @@ ONE_THREAD = {
 }
 # Workers that a job may outlive.
 ALLOWED_FAILURES = 2
-# Seconds between looks for workers that died, and for the end of those that were told to.
+# Seconds before a successor starts, and for the scheduler to end.
 MENDING, ENDING = 0.5, 5.0
-PROGRAM = "experiments.sweep.worker"
+# Nobody else's machine is asked, nor listened to.
+HOST = "127.0.0.1"
 
 
 @contextmanager
@@ -50,94 +47,65 @@ def processes(workers: int) -> Iterator[tuple[str, Any]]:
     from distributed import Scheduler, Security, SpecCluster
 
     security = Security.temporary()
-    settings = {"distributed.scheduler.allowed-failures": ALLOWED_FAILURES}
-    with TemporaryDirectory(prefix="ufm-workers-") as folder, dask.config.set(settings):
-        with _uninterrupted():
-            # A free port: its default one may be taken.
-            options = {"host": HOST, "port": 0, "protocol": "tls://", "security": security}
-            cluster = SpecCluster(
-                scheduler={
-                    "cls": without_http(Scheduler),
-                    "options": {**options, "dashboard": False},
+    with dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_FAILURES}):
+        cluster = SpecCluster(
+            scheduler={
+                "cls": _without_http(Scheduler),
+                # A free port: its default one may be taken.
+                "options": {
+                    "host": HOST,
+                    "port": 0,
+                    "protocol": "tls://",
+                    "security": security,
+                    "dashboard": False,
                 },
-                security=security,
-                silence_logs=CRITICAL,
-            )
-            keeper = _Keeper((cluster.scheduler_address, folder, security), workers)
-            keeper.start()
+            },
+            security=security,
+            silence_logs=CRITICAL,
+        )
         try:
-            yield cluster.scheduler_address, security
+            with Pool(workers, ONE_THREAD, quiet=True) as pool:
+
+                def start(ended: object = None) -> None:
+                    if ended is not None:
+                        time.sleep(MENDING)  # one that dies at once is not all that is done
+                    with suppress(RuntimeError):  # the pool is closed
+                        call = (cluster.scheduler_address, str(pool.folder), security)
+                        pool.submit(serve, *call).add_done_callback(start)
+
+                for _ in range(workers):
+                    start()
+                yield cluster.scheduler_address, security
         finally:
-            keeper.stop()
             cluster.close(timeout=ENDING)
 
 
-class _Keeper(threading.Thread):
-    """Keeps a number of worker processes alive until it is stopped."""
-
-    def __init__(self, order: tuple[str, str, Any], workers: int) -> None:
-        super().__init__(daemon=True)
-        self.order = pickle.dumps(order)
-        # What can be imported here can be there, however this process was started.
-        path = os.pathsep.join(place or os.getcwd() for place in sys.path)
-        self.environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": path}
-        self.over = threading.Event()
-        self.workers = [self._new() for _ in range(workers)]
-
-    def _new(self) -> subprocess.Popen[bytes]:
-        quiet = subprocess.DEVNULL
-        pipe = subprocess.PIPE  # closed when this process ends, however it does
-        worker = subprocess.Popen(
-            [sys.executable, "-m", PROGRAM],
-            stdin=pipe,
-            stdout=quiet,
-            stderr=quiet,
-            env=self.environment,
-        )
-        # Less than a pipe holds, so that nobody waits; one that is dead already is replaced.
-        if worker.stdin is not None:
-            with suppress(OSError):
-                os.write(worker.stdin.fileno(), self.order)
-        return worker
-
-    def run(self) -> None:
-        """Replace the dead."""
-        while not self.over.wait(MENDING):
-            for place, worker in enumerate(self.workers):
-                if worker.poll() is not None:
-                    _close(worker)
-                    self.workers[place] = self._new()
-
-    def stop(self) -> None:
-        """End the workers and wait for them."""
-        self.over.set()
-        self.join()
-        for worker in self.workers:
-            _close(worker)
-        for worker in self.workers:
-            with suppress(subprocess.TimeoutExpired):
-                worker.wait(ENDING)
-            worker.kill()
-            worker.wait()
+def serve(address: str, folder: str, security: Any) -> None:
+    """Be a worker of one thread until the scheduler is gone; what is left then goes with us."""
+    asyncio.run(_serve(address, folder, security))
+    os._exit(0)
 
 
-def _close(worker: subprocess.Popen[bytes]) -> None:
-    if worker.stdin is not None:
-        with suppress(OSError):
-            worker.stdin.close()
+async def _serve(address: str, folder: str, security: Any) -> None:
+    from distributed import Worker
+
+    async with _without_http(Worker)(
+        address,
+        host=HOST,
+        security=security,
+        nthreads=1,
+        # The system knows better than a threshold when memory runs out.
+        memory_limit=0,
+        dashboard=False,
+        death_timeout=30,
+        local_directory=folder,
+    ) as worker:
+        await worker.finished()
 
 
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C reaches this thread after the block, and the threads and processes made in it never.
+def _without_http(server: Any) -> Any:
+    """The class of a dask server that opens no HTTP port.
 
-    A terminal sends it to every process; workers would each print a traceback.
+    One is open else, dashboard or not, and asks nobody for credentials.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return type(server.__name__, (server,), {"start_http_server": lambda self, *_, **__: None})

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from experiments.cli.model import GeneralInputs, asked_model, flag_of, named_model
+from experiments.cli.model import GeneralInputs, asked_model, flag_of
+from experiments.models import named_model
 from landscape import dense_hessian, solve, verdict
 from tests.foreign import Spheres, TwoGraphs
 from ufm import MODELS, CrossEntropy, FixedClassifier, LabelSmoothing

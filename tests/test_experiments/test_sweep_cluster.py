@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.pool import PROGRAM
 from experiments.sweep import cluster as module
 from experiments.sweep import run as run_module
 from experiments.sweep.ahead import Ahead
 from experiments.sweep.run import LocalExecutor, compute, run
 from experiments.sweep.spec import make_spec
 from experiments.sweep.store import Store
-from experiments.sweep.workers import ONE_THREAD, PROGRAM, processes
+from experiments.sweep.workers import ONE_THREAD, processes
 from tests import kill_sweep
 from tests.cluster import address_in, job_of, start
 from tests.cluster import running as cluster_of_dask
@@ -46,7 +47,7 @@ HOT = "import jax\n\ndef hot(z, k):\n    return jax.nn.logsumexp(2 * z) - 2 * z[
 # Imported by the workers alone it ends them, as running out of memory would.
 KILLER = (
     "import os, signal, sys\n"
-    "if os.path.basename(sys.argv[0]) == 'worker.py':\n"
+    "if os.path.basename(sys.argv[0]) == 'pool.py':\n"
     "    os.kill(os.getpid(), signal.SIGKILL)\n" + HOT
 )
 

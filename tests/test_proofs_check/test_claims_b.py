@@ -20,8 +20,17 @@ from proofs_check.claims import (
 )
 from proofs_check.run import check_claim
 
-MODULES = (mse, imbalanced, rescaled, focal, spectra, conditioning, reductions)
-MODULES += (regression, symbolic)
+MODULES = (
+    mse,
+    imbalanced,
+    rescaled,
+    focal,
+    spectra,
+    conditioning,
+    reductions,
+    regression,
+    symbolic,
+)
 CLAIMS = tuple(chain.from_iterable(module.CLAIMS for module in MODULES))
 REFUTED = {
     "focal-only-minimum",

@@ -56,7 +56,7 @@ def test_decays_have_a_range():
     for good in (low, high, 5e-4):
         assert require_decay(good, "x") == require_decay(good, "x", zero=True) == good
     for bad in (0.99 * low, 1.01 * high):
-        with pytest.raises(InputError, match=r"x between 1e-100 and 1e\+100"):
+        with pytest.raises(InputError, match=r"x from 1e-100 to 1e\+100"):
             require_decay(bad, "x", zero=True)
     assert require_decay(0, "x", zero=True) == 0.0
     with pytest.raises(InputError, match="x > 0"):

@@ -147,6 +147,7 @@ def test_a_loss_whose_label_says_nothing_is_refused(loss):
         lambda z, k: jnp.array([0.0, 0.0, 1.0])[k] * cross_entropy(z, k),  # two classes ignored
         lambda z, k: jax.nn.logsumexp(-z) + z[k],  # prefers every other logit, which is allowed
         lambda z, k: 1e-6 * cross_entropy(z, k) + 1.0,
+        lambda z, k: -jnp.exp(-100 * jnp.sum((z - jax.nn.one_hot(k, K)) ** 2)),  # a narrow well
     ],
 )
 def test_odd_losses_are_losses(loss):

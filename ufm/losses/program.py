@@ -265,8 +265,10 @@ def _require_loss(program: Program, name: str) -> None:
     with _told(program.function, name):
         jax.make_jaxpr(jax.hessian(program))(*_signature(K))
     rng = np.random.default_rng(20210602)
-    logits = np.concatenate([np.zeros((1, K)), rng.normal(size=(NUM_LOGITS, K))])
     labels = np.arange(K)[:MAX_LABELS]
+    # Targets themselves as well: a well around them may be flat at random logits.
+    known = [np.zeros((1, K)), np.eye(K)[labels]]
+    logits = np.concatenate([*known, rng.normal(size=(NUM_LOGITS, K))])
     moved = np.roll(logits, 1, axis=1)  # no logit stays where it was
     many = jax.jit(jax.vmap(jax.vmap(program, in_axes=(None, 0)), in_axes=(0, None)))
     values, others = np.asarray(many(logits, labels)), np.asarray(many(moved, labels))

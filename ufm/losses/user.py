@@ -88,10 +88,19 @@ class TracedLoss(Loss):
         return self.label
 
 
-def fixed_loss(loss: Any, num_classes: int) -> Loss:
-    """What a model keeps of a Loss or of any callable (logits, label): what it computes now.
+def as_loss(loss: Any) -> Loss:
+    """A Loss as it is, and any other callable (logits, label) as a ``UserLoss``.
 
     A Loss that is no pytree is a callable like any other.
+
+    Example:
+        >>> as_loss(lambda z, k: -z[k]).name
+        '<lambda>'
     """
     known = isinstance(loss, Loss) and not jax.tree_util.all_leaves([loss])
-    return (loss if known else UserLoss(loss)).at(num_classes)
+    return loss if known else UserLoss(loss)
+
+
+def fixed_loss(loss: Any, num_classes: int) -> Loss:
+    """What a model keeps of a Loss or of any callable (logits, label): what it computes now."""
+    return as_loss(loss).at(num_classes)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 from experiments.networks.comparison.plan import Cell
 from experiments.networks.data import Dataset
 from experiments.networks.runs import DataRequest, OtherSet, Run, other_sets, perform, read_run
+from experiments.pool import Pool, WorkerEnded
 from ufm.errors import InputError, require_count
 
 # Called with the runs done so far, and how many there are.
@@ -91,24 +90,14 @@ def _spread(
     workers: int,
     note: Callable[[Cell, str], None],
 ) -> None:
-    # Not forked: JAX has threads, of which a fork would keep the locks alone.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_quiet) as pool:
-        try:
-            jobs = {pool.submit(_perform, cell, folder, others, provenance): cell for cell in cells}
-            for job in as_completed(jobs):
-                note(jobs[job], job.result())
-        except BaseException:
-            # Checkpoints keep what was done; nobody waits for the rest.
-            for process in (pool._processes or {}).values():
-                process.kill()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _quiet() -> None:
-    """Ctrl-C is the parent's to answer; a terminal sends it to every process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with Pool(workers) as pool:
+        jobs = {pool.submit(_perform, cell, folder, others, provenance): cell for cell in cells}
+        for job in as_completed(jobs):
+            try:
+                message = job.result()
+            except WorkerEnded as error:  # its checkpoint keeps what was done
+                message = str(error)
+            note(jobs[job], message)
 
 
 def _perform(

@@ -18,7 +18,7 @@ from experiments.networks.training.kornblith import (
 from experiments.networks.training.objective import Objective, PlainObjective
 from experiments.networks.training.over_parameterised import OverParameterised
 from ufm.errors import InputError
-from ufm.losses import CrossEntropy, LabelSmoothing, Loss, RescaledMSE, Scaled, UserLoss
+from ufm.losses import CrossEntropy, LabelSmoothing, RescaledMSE, Scaled, as_loss
 from ufm.plain.model import UFM
 
 
@@ -120,8 +120,7 @@ def make_objective(name: str, **parameters: float) -> Objective:
     every = objective_parameters(name, **parameters)
     if name in MAKERS:
         return MAKERS[name](**every)
-    loss = losses.LossChoice(name, every).build()
-    return PlainObjective(loss if isinstance(loss, Loss) else UserLoss(loss))
+    return PlainObjective(as_loss(losses.LossChoice(name, every).build()))
 
 
 def ufm_model(

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.sweep.tasks.minimise import descend, ending
-from experiments.sweep.work import Columns, Work
+from experiments.sweep.tasks.registry import Columns
+from experiments.sweep.work import Work
 from landscape.curvature.count import count_curvature
 from landscape.solvers.devices import shard
 from landscape.solvers.minimise import Minimised

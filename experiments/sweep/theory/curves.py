@@ -98,7 +98,8 @@ def curves(table: Table, x: str, y: str) -> tuple[Curve, ...]:
         >>> [(line.label, round(line.x, 12), line.y) for line in curves(cells.columns, "c", "K")]
         [('collapse to zero', 0.8, None)]
     """
-    found = tuple(planes(table, x, y))
+    # Laws are those of the plain model; of another one only its own closed form is known.
+    found = () if "model" in table else tuple(planes(table, x, y))
     lines = [line for plane in found for line in _traced(plane)]
     tags = [plane.tags for plane in found]
     return tuple(curve for law in LAWS for curve in _labelled(law, lines, tags))
