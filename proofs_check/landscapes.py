@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from landscape.atlas import Atlas, Status
+from landscape.atlas import Atlas
 from landscape.atlas.explore import origins
 from landscape.atlas.record import gathered, whole
 from landscape.atlas.search import search, together
@@ -47,25 +47,25 @@ SEARCHES = 576
 
 
 def landscape_of(specimen: PlainSpecimen) -> Atlas:
-    """Orbits of a specimen's model by a fixed number of blind searches."""
+    """Orbits of a specimen's model in its dimension, by a fixed number of blind searches."""
     model = specimen.model
     decays = (float(model.lambda_W), float(model.lambda_H))
-    return _listed(model.loss, model.counts_tuple, decays)
+    return _listed(model.loss, model.counts_tuple, decays, min(model.d, model.num_classes - 1))
 
 
 @cache
-def _listed(loss: Any, counts: tuple[int, ...], decays: tuple[float, float]) -> Atlas:
-    lambda_W, lambda_H = decays
-    K = len(counts)
+def _listed(loss: Any, counts: tuple[int, ...], decays: tuple[float, float], ranks: int) -> Atlas:
+    """The orbits of rank 0, ..., ``ranks``."""
+    K, (lambda_W, lambda_H) = len(counts), decays
     model = whole(UFM(loss, d=K, counts=counts, lambda_W=lambda_W, lambda_H=lambda_H))
-    rng = np.random.default_rng(K)
-    orbits = gathered((), model.with_dimension(1), origins(model, rng))
-    for rank in range(1, K):
-        inside = model.with_dimension(rank)
-        kinds = (gaussian_starts, aligned_starts, partition_starts)
-        starts = together([kind(rng, SEARCHES // 3, K, rank) for kind in kinds])
-        orbits = gathered(orbits, inside, search(inside, starts).found)
-    return Atlas(model, orbits)
+    rng = np.random.default_rng((K, ranks))
+    if not ranks:
+        return Atlas(model, gathered((), model.with_dimension(1), origins(model, rng)))
+    inside = model.with_dimension(ranks)
+    kinds = (gaussian_starts, aligned_starts, partition_starts)
+    starts = together([kind(rng, SEARCHES // 3, K, ranks) for kind in kinds])
+    below = _listed(loss, counts, decays, ranks - 1).orbits
+    return Atlas(model, gathered(below, inside, search(inside, starts).found))
 
 
 def is_well_seen(specimen: PlainSpecimen) -> bool:
@@ -74,8 +74,11 @@ def is_well_seen(specimen: PlainSpecimen) -> bool:
 
 
 def is_complete(specimen: PlainSpecimen) -> bool:
-    """Whether every check of completeness holds for the landscape of a model."""
-    return landscape_of(specimen).status in (Status.SATURATED, Status.COMPLETE)
+    """Whether every check of completeness holds for the list, up to the specimen's dimension."""
+    found, model = landscape_of(specimen), specimen.model
+    ds = range(1, min(model.d, model.num_classes) + 1)
+    checked = all(found.checksum[d] == 1 and found.inequalities[d] for d in ds)
+    return checked and is_well_seen(specimen) and all(o.morse_bott for o in found.orbits)
 
 
 def orbits_in(shift: int, quick: bool = False) -> tuple[PlainSpecimen, ...]:
@@ -113,9 +116,9 @@ def low_dimensional(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     settings = [(3, 1e-3, 1), (3, 0.02, 1), (4, 5e-4, 1), (5, 0.1, 2)]
     found = []
     for K, decay, d in settings[: 3 if quick else None]:
-        whole = _listed(CrossEntropy(), (1,) * K, (decay, decay))
         model = UFM(CrossEntropy(), K, d, lambda_W=decay, lambda_H=decay)
-        for orbit in whole.orbits:
+        listed = landscape_of(Specimen(model, None, "landscape"))
+        for orbit in listed.orbits:
             if orbit.rank <= d:
                 found.append(Specimen(model, embed(orbit.point, d), "critical", note=orbit.label))
     return tuple(found)
@@ -128,19 +131,19 @@ def focal_orbits(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     found = []
     settings = [(2.0, (1, 1, 1), 0.05), (3.0, (2, 1, 1), 0.02)]
     for gamma, counts, decay in settings[: 1 if quick else None]:
-        whole = _listed(Focal(gamma), counts, (decay, decay))
+        listed = _listed(Focal(gamma), counts, (decay, decay), len(counts) - 1)
         for d in (len(counts) - 1, len(counts)):
             model = UFM(Focal(gamma), d=d, counts=counts, lambda_W=decay, lambda_H=decay)
-            for orbit in whole.orbits:
-                kind = "minimiser" if orbit is whole.orbits[0] else "critical"
+            for orbit in listed.orbits:
+                kind = "minimiser" if orbit is listed.orbits[0] else "critical"
                 found.append(Specimen(model, embed(orbit.point, d), kind, note=orbit.label))
     return tuple(found)
 
 
 def lowest(specimen: PlainSpecimen) -> float:
     """The lowest objective of the landscape in the dimension of a specimen."""
-    whole = landscape_of(specimen)
-    return min(orbit.objective for orbit in whole.orbits if orbit.rank <= specimen.model.d)
+    orbits = landscape_of(specimen).orbits
+    return min(orbit.objective for orbit in orbits if orbit.rank <= specimen.model.d)
 
 
 def height(specimen: PlainSpecimen) -> float:
