@@ -291,7 +291,7 @@ def figure(
     if not any(asked.values()):
         asked = {name: store.manifest.get("figure", {}).get(name) for name in asked}
     chosen = asked.pop("kind")
-    drawn = draw_figure(rows, store.manifest["task"], file, chosen, asked, width)
+    drawn = draw_figure(rows, str(store.manifest.get("task", "")), file, chosen, asked, width)
     show(f"{file}: {drawn}, {done_cells(store)}.")
 
 

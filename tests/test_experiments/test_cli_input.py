@@ -155,7 +155,7 @@ BAD = [
     ("spectrum -K 5 -d 2", "d=2, K=5.*ufm solve"),
     ("spectrum --counts 3,2,1", "Got --counts 3,2,1.*ufm solve"),
     ("spectrum --at saddle", "saddle"),
-    ("measure good.npz", "named 'features'"),
+    ("measure good.npz", "named 'labels'"),
     ("measure nan_features.npz", "finite features"),
     ("measure float_labels.npz", "integer labels"),
     ("measure gap.npz", "no sample of class 1"),
