@@ -43,7 +43,7 @@ def landscapes(quick: bool = False) -> tuple[PlainSpecimen, ...]:
 
 
 # Searches of every rank, none of which knows a checksum or how many orbits there are.
-SEARCHES = 576
+SEARCHES = 432
 
 
 def landscape_of(specimen: PlainSpecimen) -> Atlas:
