@@ -72,6 +72,7 @@ class Structure:
         order: order of the largest block that was diagonalised: what rounding grows with.
         rank: rank of W H, None where that has no meaning.
         hidden: a block that is known by counting only, else None.
+        moved: how far the point was moved to make equal what is nearly equal.
     """
 
     levels: Spectrum
@@ -79,6 +80,7 @@ class Structure:
     order: int
     rank: int | None = None
     hidden: HiddenBlock | None = None
+    moved: float = 0.0
 
 
 class Direction(NamedTuple):

@@ -17,7 +17,7 @@ from experiments.memory import require_memory
 NUM_CLASSES, DIMENSION, SAMPLES, DECAY = 4, 6, 1, 0.02
 # What a seed and a number of steps may be, as the compiled code takes them.
 MOST_SEED, MOST_STEPS = 2**63 - 1, 2**31 - 1
-# Copies of the point, its gradient and its logits that any command makes at least.
+# Copies of labels, point, gradient and logits that any command makes at least.
 COPIES = 4
 MODEL_PANEL = "Model"
 
@@ -261,7 +261,7 @@ class ModelInputs:
         K = len(self.counts) if self.counts is not None else self.classes or 0
         N = sum(self.counts) if self.counts is not None else K * (self.n or 0)
         columns = K if merged else N
-        size = 8 * (N + COPIES * (K * self.d + self.d * columns + K * columns))
+        size = 8 * COPIES * (N + K * self.d + self.d * columns + K * columns)
         require_memory(size, f"K={K:,}, d={self.d:,} and N={N:,}", "use smaller sizes")
 
     def as_dict(self) -> dict[str, Any]:

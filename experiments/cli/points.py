@@ -149,8 +149,12 @@ def read_point(
         if name in arrays:
             _require_float64(name, arrays[name], 1 if name == "b" else 2)
     for name in scalars:
-        if name in arrays and arrays[name].ndim:
-            raise InputError(f"Need one value in {name!r}", f"shape {arrays[name].shape}", "fix it")
+        if name in arrays:
+            kind, what = ("U", "name") if name == "loss" else ("iuf", "real number")
+            held = arrays[name]
+            if held.ndim or held.dtype.kind not in kind:
+                got = f"{held.dtype} of shape {held.shape}"
+                raise InputError(f"Need one {what} in {name!r}", got, "save it again")
     stored = {name: arrays[name].item() for name in scalars if name in arrays}
     W, H = arrays["W"], arrays["H"]
     notes: list[str] = []

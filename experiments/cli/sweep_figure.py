@@ -82,6 +82,8 @@ def draw_figure(
         InputError: an unknown column, one that the kind does not take, or a table that does not
             suit the kind.
     """
+    if task not in VALUES:
+        raise unknown(task, VALUES, "task")
     given = {name: value for name, value in columns.items() if value is not None}
     if "where" in given:
         table = select(table, given.pop("where"))

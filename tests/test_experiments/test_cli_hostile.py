@@ -2,11 +2,8 @@
 
 import io
 import json
-import os
 import resource
 import shutil
-import subprocess
-import sys
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -15,8 +12,6 @@ import numpy as np
 import pytest
 
 from experiments.files import write_record
-from tests.conftest import ROOT
-from tests.helpers import slow
 
 # Growth of the largest memory over hundreds of calls: what is compiled, and no file of 8 TB.
 MOST_KIB = 2**20
@@ -130,7 +125,7 @@ class Tally:
     def check(self, at_least):
         tried = sum(self.codes.values())
         print(f"tried {tried}, {dict(self.codes)}, {self.grown() / 1024:.0f} MiB more")
-        assert not self.wrong, self.wrong[:5]
+        assert not self.wrong, "\n".join({str(case[3]): str(case) for case in self.wrong}.values())
         assert tried >= at_least
         assert self.grown() < MOST_KIB
 
@@ -327,7 +322,7 @@ OWN = (
     *("return None", "return str(z)", "return z[k] > 0", "return z.sum() + k", "return z[99]"),
     *("raise type('E', (Exception,), {'__str__': lambda self: 1 / 0})", "return loss(z, k)"),
     *("return z.astype(int).sum()", "return jnp.nan", "return jnp.inf * z[k]", "return [z[k]]"),
-    *("import sys; sys.stdout.close()", "del z", "return jnp.zeros((10,) * 3)", "yield z"),
+    *("del z", "return jnp.zeros((10,) * 3)", "yield z"),
 )
 
 
@@ -349,6 +344,7 @@ KINDS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a step of 1e308 overflows, and diverges
 @pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS])
 def test_hostile_input_never_surprises(tally, sweep, tmp_path, kind, monkeypatch):
     spoil, count = KINDS[kind]
@@ -357,99 +353,14 @@ def test_hostile_input_never_surprises(tally, sweep, tmp_path, kind, monkeypatch
     tally.check(count)
 
 
+def test_what_is_spoiled_is_good_before(ufm, tmp_path):
+    for words, arrays in FILES.items():
+        np.savez(tmp_path / "a.npz", **arrays())
+        assert ufm(words, tmp_path / "a.npz").code == 0, words
+
+
 @pytest.mark.parametrize("kind", ["arrays", "store"])
 def test_some_hostile_input(tally, sweep, tmp_path, kind):
     for number in range(10):
         KINDS[kind][0](tally, tmp_path, np.random.default_rng([8, number]), number)
     tally.check(10)
-
-
-TOO_LARGE = (
-    *(
-        "solve -K 2147483648",
-        "atlas -K 2147483648",
-        "spectrum -K 2000000",
-        "spectrum -n 2147483648",
-    ),
-    *(
-        "spectrum -d 9223372036854775807",
-        "solve -n 99999999999999999999",
-        "solve -K 3 -d 99999999999",
-    ),
-    "solve --counts 10000000000000000000000000,1",
-)
-
-
-@pytest.mark.parametrize("words", TOO_LARGE)
-def test_sizes_are_refused_before_anything_is_allocated(tally, words):
-    tally.call(words)
-    tally.check(1)
-    assert tally.codes == {2: 1}
-    assert tally.grown() < 2**16
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        ("solve --seed 18446744073709551616", "18446744073709551616"),
-        ("solve --lambda 1e-200", "lambda_W from 1e-100"),
-        ("solve --lambda-b 1e308", "lambda_b from 1e-100"),
-        ("solve --loss focal --gamma 1e308", "--gamma up to"),
-        ("solve --max-iterations 99999999999999999999", "99999999999999999999"),
-        ("measure /dev/zero", "not a regular file"),
-        ("verdict /dev/zero", "not a regular file"),
-    ],
-)
-def test_what_floats_and_files_cannot_hold_is_said(ufm, words, says):
-    ran = ufm(words)
-    assert ran.code == 2
-    assert says in ran.err
-
-
-def python(*arguments: str, **streams: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "experiments", *arguments]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, env=env, cwd=ROOT, text=True, stderr=-1, **streams)
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-@pytest.mark.parametrize(
-    "words", ["--version", "--help", slow("spectrum --json"), slow("spectrum")]
-)
-def test_a_full_disk_behind_stdout_is_one_line(words):
-    with open("/dev/full", "w", encoding="utf-8") as full:
-        ran = python(*words.split(), stdout=full)
-    assert (ran.returncode, len(ran.stderr.splitlines())) == (2, 1), ran.stderr
-    assert "No space left" in ran.stderr
-
-
-def test_a_closed_stdout_is_one_line():
-    command = [sys.executable, "-m", "experiments", "solve", "-K", "3"]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    shell = ["sh", "-c", '"$@" >&-', "sh", *command]
-    ran = subprocess.run(shell, env=env, cwd=ROOT, text=True, stderr=-1, check=False)
-    assert (ran.returncode, ran.stderr) == (
-        2,
-        "ufm: standard output is closed: redirect it to a file, or to /dev/null\n",
-    )
-
-
-@pytest.mark.parametrize("word", ["SystemExit", "SystemExit(0)", "GeneratorExit"])
-def test_leaving_from_inside_a_loss_is_no_success(ufm, tmp_path, word):
-    path = tmp_path / "own.py"
-    path.write_text(f"def loss(z, k):\n    raise {word}\n")
-    ran = ufm("solve -K 3 --loss", f"{path}:loss")
-    assert ran.code == 2
-    assert f"{path}:2" in ran.err
-
-
-def test_the_default_dimension_fits_the_classes(ufm):
-    for K, d in ((3, 6), (7, 7)):
-        assert ufm(f"spectrum -K {K} --json").json["inputs"]["d"] == d
-    assert ufm("spectrum --counts 2,2,2,2,2,2,2 --json").json["inputs"]["d"] == 7
-
-
-def test_exit_codes_are_listed(ufm):
-    help_text = " ".join(ufm("--help").out.split())
-    for code in ("0 fine", "1 a claim", "2 usage", "3 undecided", "70 a fault", "130 Ctrl-C"):
-        assert code in help_text

@@ -129,6 +129,16 @@ class Reduced:
     types: tuple[Indices, ...]
 
     @cached_property
+    def moved(self) -> float:
+        """How far the point lies from the one whose classes in a group are equal."""
+        W, H, b = self.space.point
+        squares = 0.0
+        for group in self.groups:
+            for rows in (W[group], H[:, group].T, *([] if b is None else [b[group]])):
+                squares += float(np.sum((rows - rows[:1]) ** 2))
+        return squares**0.5
+
+    @cached_property
     def couplings(self) -> Array:
         """Singular values of ``complement_gradient``: K - r of them, descending."""
         values = np.linalg.svd(complement_gradient(self), compute_uv=False)

@@ -64,13 +64,14 @@ def from_blocks(parts: Reduced) -> Structure:
     expected = predicted_nullity(model, rank, model.d, inner.W @ inner.H, inner.b)
     if parts.types_shrink or data.size <= MAX_DIAGONALISED:
         order = max(min(data.size, MAX_DIAGONALISED), model.num_classes)
-        return Structure(assembled(parts), expected, order, rank)
+        return Structure(assembled(parts), expected, order, rank, moved=parts.moved)
 
     def below(bound: float, expect_none: bool = False) -> int:
         return count_range_below(data, bound, expect_none=expect_none).below
 
     hidden = HiddenBlock(data.size, range_radius(data), sum(data.decays[:2]), below)
-    return Structure(Spectrum.of(outer_levels(parts)), expected, data.size, rank, hidden)
+    levels = Spectrum.of(outer_levels(parts))
+    return Structure(levels, expected, data.size, rank, hidden, parts.moved)
 
 
 def range_radius(data: GroupData) -> float:
