@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from proofs_check.claims.codes import bifurcation
-from proofs_check.claims.thresholds import MAJORITY, MINORITY, vanishing_point
+from proofs_check.claims.thresholds import vanishing_point
 from tests.helpers import merged_index
 from ufm import InputError
 from ufm.plain.laws import merged_bifurcation, vanishing_minority
 
 
 def test_the_vanishing_point_is_that_of_the_claim():
-    (k_A, n_A), (k_B, n_B) = MAJORITY, MINORITY
-    found = vanishing_minority(k_A, k_B, n_A / n_B) * np.sqrt(n_B)
-    assert found == pytest.approx(vanishing_point(), rel=1e-12)
+    for k_A, n_A, k_B, n_B in ((2, 9, 3, 2), (3, 7, 4, 5), (5, 40, 2, 3)):
+        found = vanishing_minority(k_A, k_B, n_A / n_B) * np.sqrt(n_B)
+        assert found == pytest.approx(vanishing_point(k_A, n_A, k_B, n_B), rel=1e-12)
     # From equal sizes on, and no overflow for many classes.
     assert vanishing_minority(3, 4, 1 + 1e-9) == pytest.approx(1.0, rel=1e-6)
     assert 1 < vanishing_minority(500, 500, 100.0) < 10
