@@ -15,7 +15,6 @@ from proofs_check.hypotheses import (
     BY_PROBABILITY,
     CONVEX,
     FOCAL_CONVEX_AT_CHANCE,
-    FRAME_FITS,
     NO_BIAS,
     SHIFT_INVARIANT,
 )
@@ -276,11 +275,6 @@ CENTRED = Claim(
 )
 
 
-def _searched_in_its_dimension(specimen: PlainSpecimen) -> bool:
-    """Not a point of a smaller model with zeros appended, whose rank says nothing."""
-    return specimen.note == f"searched in {specimen.model.d} dimensions"
-
-
 def _rank(specimen: PlainSpecimen) -> int:
     return frames(specimen).parts.space.rank
 
@@ -306,8 +300,8 @@ RANK = Claim(
     latex=r"\operatorname{rank} W = \operatorname{rank} H \le K - 1",
     source="after Shen & Gu (2024); here from the centred classifier",
     literature="proved",
-    hypotheses=(SHIFT_INVARIANT, FRAME_FITS),
-    region=where(critical_specimens, _searched_in_its_dimension),
+    hypotheses=(SHIFT_INVARIANT,),
+    region=critical_specimens,
     check=Law(largest_rank, _rank, error=_above),
     tier="T0",
     mutant=Mutant("K - 2 for K - 1", Law(_two_less, _rank, error=_above)),

@@ -389,7 +389,8 @@ def several_sizes(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     found: list[PlainSpecimen] = []
     for number, counts in enumerate(SIZES_OF_CLASSES[: 1 if quick else None]):
         K, N = len(counts), sum(counts)
-        for loss in (CrossEntropy(), LabelSmoothing(0.07), LabelSmoothing(0.16)):
+        smoothed = () if number else (LabelSmoothing(0.07), LabelSmoothing(0.16))
+        for loss in (CrossEntropy(), *smoothed):
             for i, m in enumerate(sorted(set(counts))):
                 for share in (1 - NEAR, 1 + NEAR):
                     plain = UFM(loss, d=K, counts=counts, lambda_W=1, lambda_H=1)

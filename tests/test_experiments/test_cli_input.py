@@ -13,6 +13,7 @@ import pytest
 
 from experiments.cli import main
 from experiments.cli.output import plain
+from tests.helpers import slow
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("jax", "numpy", "scipy", "matplotlib", "sympy", "ufm", "landscape", "proofs_check")
@@ -265,7 +266,7 @@ def test_a_loss_that_leaves_is_no_success(tmp_path, ufm, left_by):
 
 @pytest.mark.parametrize(
     ("sent", "code", "says"),
-    [(signal.SIGINT, 130, "ufm: interrupted"), (signal.SIGTERM, 143, "ufm: terminated")],
+    [(signal.SIGINT, 130, "ufm: interrupted"), slow(signal.SIGTERM, 143, "ufm: terminated")],
 )
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_ctrl_c_is_answered_inside_compiled_code(tmp_path, sent, code, says):
@@ -285,7 +286,9 @@ def test_ctrl_c_is_answered_inside_compiled_code(tmp_path, sent, code, says):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-@pytest.mark.parametrize("where", ["while True: pass", "def loss(z, k):\n    while True: pass"])
+@pytest.mark.parametrize(
+    "where", [slow("while True: pass"), slow("def loss(z, k):\n    while True: pass")]
+)
 def test_ctrl_c_ends_a_loss_that_never_ends(tmp_path, where):
     (tmp_path / "endless.py").write_text(where)
     program = (

@@ -31,6 +31,7 @@ def test_solve_takes_the_flags_of_a_foreign_model(ufm):
     assert told["rank"] is None
 
 
+@pytest.mark.slow
 def test_the_loss_of_a_foreign_model_is_chosen_like_that_of_the_plain_one(ufm):
     words = f"solve --model {FOREIGN}:TwoGraphs --loss ls --smoothing 0.2 --json"
     told = record(ufm(words))
@@ -56,6 +57,7 @@ def test_a_point_of_a_foreign_model_is_judged_again(ufm, tmp_path):
     assert other["objective"] != pytest.approx(told["objective"], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_the_spectrum_of_a_foreign_model_is_that_of_its_dense_hessian(ufm):
     told = record(ufm(f"spectrum --model {FOREIGN}:Spheres --json"))
     dense = np.linalg.eigvalsh(dense_hessian(Spheres(), solve(Spheres()).point))

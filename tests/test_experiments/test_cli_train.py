@@ -108,10 +108,10 @@ def test_bad_input_is_one_line(ufm, tmp_path, words, says):
     ("words", "says"),
     [
         ("--fixed-etf -d 10", "Theory: simplex ETF, lambda_H"),
-        ("--fixed-etf -d 32 --no-bias", "Theory: simplex ETF, lambda_H"),
-        ("-d 32 --no-bias", "Theory: simplex ETF, c = 0.2"),
-        ("--loss cosine-softmax -d 12", "No theory: cosine-softmax(0.05) is no function"),
-        ("--imbalance 3 --features relu -d 12", "No theory: no closed form"),
+        slow("--fixed-etf -d 32 --no-bias", "Theory: simplex ETF, lambda_H"),
+        slow("-d 32 --no-bias", "Theory: simplex ETF, c = 0.2"),
+        slow("--loss cosine-softmax -d 12", "No theory: cosine-softmax(0.05) is no function"),
+        slow("--imbalance 3 --features relu -d 12", "No theory: no closed form"),
     ],
 )
 def test_whatever_has_no_number_is_printed_all_the_same(ufm, tmp_path, words, says):
@@ -135,6 +135,7 @@ def test_a_training_that_diverges_keeps_its_records(ufm, tmp_path):
     assert kept["outcome"] == "NOT_FINITE"
 
 
+@pytest.mark.slow
 def test_objectives_side_by_side(compared):
     found = compared("--json").json
     assert [(r["loss"], r["width"], r["seed"]) for r in found["runs"]][:3] == [
@@ -159,6 +160,7 @@ def test_objectives_side_by_side(compared):
     )
 
 
+@pytest.mark.slow
 def test_verify_reports_what_networks_show(ufm, compared, place, tmp_path):
     compared()
     ran = ufm("verify --json --networks", place / "two", "--out", tmp_path / "report")

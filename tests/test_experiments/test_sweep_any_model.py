@@ -17,7 +17,7 @@ FOREIGN = "tests/foreign.py"
 SPHERES = {
     "task": "verdict",
     "model": f"{FOREIGN}:Spheres",
-    "axes": {"K": [3, 4], "d": 3, "tau": [1.0, 2.0, 4.0], "seed": [0, 1]},
+    "axes": {"K": [3, 4], "d": 3, "tau": [1.0, 2.0, 4.0], "seed": [1]},
 }
 
 
@@ -29,15 +29,16 @@ def spheres(tmp_path_factory):
 def test_cells_of_one_structure_run_as_one_program():
     cells = cells_of(make_spec(SPHERES))
     cut = batches(cells, 512)
-    assert len(cells) == 12
-    assert [len(batch.indices) for batch in cut] == [6, 6]  # one a K: it is structure, tau is not
+    assert len(cells) == 6
+    assert [len(batch.indices) for batch in cut] == [3, 3]  # one a K: it is structure, tau is not
     assert len({batch.shape for batch in cut}) == 2
-    assert cells.model(0).tau != cells.model(2).tau
+    assert cells.model(0).tau != cells.model(1).tau
 
 
+@pytest.mark.slow
 def test_every_cell_is_what_a_single_solve_finds(spheres):
     order = np.argsort(spheres["cell"])
-    assert spheres["cell"][order].tolist() == list(range(12))
+    assert spheres["cell"][order].tolist() == list(range(6))
     for i in order:
         model = Spheres(int(spheres["K"][i]), 3, float(spheres["tau"][i]))
         alone = solve(model, key=jax.random.key(int(spheres["seed"][i])))
@@ -51,6 +52,7 @@ def test_every_cell_is_what_a_single_solve_finds(spheres):
         assert np.isnan(spheres["theory"][i])
 
 
+@pytest.mark.slow
 def test_a_registered_model_is_held_against_its_closed_form(tmp_path):
     axes = {"num_classes": 3, "lambda_H": [0.05, 0.2], "loss": ["ce", {"name": "ls"}]}
     store = run(
@@ -63,6 +65,7 @@ def test_a_registered_model_is_held_against_its_closed_form(tmp_path):
     assert len(set(np.round(table["theory"], 6))) == 4
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_where_it_was_left(tmp_path):
     spec = make_spec({**SPHERES, "task": "minimise", "axes": {"tau": [1.0, 2.0], "d": 3}})
     first = run(spec, tmp_path / "a").table(None)
@@ -92,7 +95,7 @@ BAD = [
     ({"axes": {"temperature": 1.0}}, "axis of the model"),
     ({"axes": {"tau": [[1, 2]]}}, "tau"),
     ({"axes": {}}, r"table \[axes\]"),
-    ({"axes": {"tau": {"from": 0.1, "to": 1, "num": 10_000_000}, "K": [3, 4]}}, "cells"),
+    ({"axes": {"K": {"from": 2, "to": 4000}, "d": {"from": 1, "to": 4000}}}, "cells"),
 ]
 
 

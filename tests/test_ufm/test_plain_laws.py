@@ -11,7 +11,7 @@ from ufm.plain.laws import merged_bifurcation, vanishing_minority
 
 
 def test_the_vanishing_point_is_that_of_the_claim():
-    for k_A, n_A, k_B, n_B in ((2, 9, 3, 2), (4, 5, 3, 2), (3, 11, 1, 7)):
+    for k_A, n_A, k_B, n_B in ((2, 9, 3, 2), (3, 7, 4, 5), (5, 40, 2, 3)):
         found = vanishing_minority(k_A, k_B, n_A / n_B) * np.sqrt(n_B)
         assert found == pytest.approx(vanishing_point(k_A, n_A, k_B, n_B), rel=1e-12)
     # From equal sizes on, and no overflow for many classes.
