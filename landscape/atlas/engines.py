@@ -23,7 +23,7 @@ from landscape.atlas.eliminated import (
     State,
     Whole,
 )
-from landscape.atlas.search import TOLERANCE, Failure, Harvest, sorted_out, together
+from landscape.atlas.search import TOLERANCE, Failure, Harvest, sorted_out
 from ufm.plain.model import UFM
 from ufm.point import Point
 
@@ -88,22 +88,19 @@ def _united(parts: Sequence[Harvest]) -> Harvest:
     return Harvest(found, failures, sum(part.starts for part in parts))
 
 
-def descents(model: UFM, saddles: Sequence[Point], rng: np.random.Generator) -> Harvest:
-    """Critical points below saddles: leave each in an unstable direction, both ways, and fall.
+def below(model: UFM, saddles: Sequence[Point], rng: np.random.Generator) -> list[Point]:
+    """Points far below saddles: leave each in an unstable direction, both ways, and fall.
 
-    Steps are Newton's with |eigenvalues|, taken only where the reduced function falls, so every end
-    lies below its saddle. Sources of flows that end outside a list show that it is incomplete.
+    Steps are Newton's with |eigenvalues|, taken only where the reduced function falls. A search
+    from here that ends outside a list shows that it is incomplete.
 
     Args:
         model: a merged UFM in the dimension of the stratum.
-        saddles: points W (K, r), H (r, K), b; of lower rank in the first coordinates, displaced.
-        rng: random numbers, for mixtures of the directions.
+        saddles: points W (K, r), H (r, K), b.
+        rng: random numbers, which mix the unstable directions.
     """
-    starts = [x for saddle in saddles for x in _aside(model, saddle, rng)]
-    if not starts:
-        return Harvest((), Counter(), 0)
-    parts = [_fallen(model, part) for part in _pieces(stacked(starts))]
-    return eliminated_search(model, together(parts))
+    aside = [x for part in _pieces(saddles) for x in _aside(model, part, rng)]
+    return [x for part in _pieces(aside) for x in unstacked(_fallen(model, part))]
 
 
 def stacked(points: Sequence[Point]) -> Point:
@@ -111,29 +108,38 @@ def stacked(points: Sequence[Point]) -> Point:
     return Point(*(None if x[0] is None else np.stack(x) for x in zip(*points, strict=True)))
 
 
-def _pieces(starts: Point) -> list[Point]:
-    cuts = range(0, len(starts.W), TOGETHER)
-    return [Point(*(None if x is None else x[i : i + TOGETHER] for x in starts)) for i in cuts]
+def unstacked(batch: Point) -> list[Point]:
+    """A batch as points."""
+    W, H, b = batch
+    return [Point(W[i], H[i], None if b is None else b[i]) for i in range(len(W))]
 
 
-def _aside(model: UFM, saddle: Point, rng: np.random.Generator) -> list[Point]:
-    """Points a little off a saddle on both sides, along a mixture of its unstable directions."""
-    problem = Eliminated(model)
-    state = problem.state(Point(*(None if x is None else np.asarray(x)[None] for x in saddle)))
-    values, vectors = np.linalg.eigh(state.hessian[0])
-    unstable = vectors[:, values < -UNSTABLE * np.abs(values).max()]
-    move = unstable @ rng.normal(size=unstable.shape[1])
-    move = move / max(float(np.linalg.norm(move)), 1e-300)
-    size = ASIDE * float(np.linalg.norm(saddle.W))
-    K, r = saddle.W.shape
-    return [
-        Point(
-            saddle.W + sign * size * move[: K * r].reshape(K, r),
-            saddle.H,
-            None if saddle.b is None else saddle.b + sign * size * move[K * r :],
-        )
-        for sign in ((-1.0, 1.0) if unstable.size else ())
-    ]
+def _pieces(starts: Point | Sequence[Point]) -> list[Point]:
+    """Batches of no more than go together."""
+    points = starts if isinstance(starts, list) else unstacked(starts)
+    cuts = range(0, len(points), TOGETHER)
+    return [stacked(points[i : i + TOGETHER]) for i in cuts]
+
+
+def _aside(model: UFM, saddles: Point, rng: np.random.Generator) -> list[Point]:
+    """Points a little off saddles on both sides, along a mixture of their unstable directions."""
+    state = Eliminated(model).state(saddles)
+    found, (K, r) = list[Point](), saddles.W.shape[1:]
+    for i, saddle in enumerate(unstacked(saddles)):
+        values, vectors = np.linalg.eigh(state.hessian[i])
+        unstable = vectors[:, values < -UNSTABLE * np.abs(values).max()]
+        if not unstable.size:
+            continue
+        move = unstable @ rng.normal(size=unstable.shape[1])
+        move *= ASIDE * float(np.linalg.norm(saddle.W)) / float(np.linalg.norm(move))
+        W, b = move[: K * r].reshape(K, r), move[K * r :]
+        found += [
+            saddle._replace(
+                W=saddle.W + sign * W, b=None if saddle.b is None else saddle.b + sign * b
+            )
+            for sign in (-1.0, 1.0)
+        ]
+    return found
 
 
 def _searched(problem: Eliminated, starts: Point, tolerance: float) -> Harvest:

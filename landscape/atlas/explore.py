@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.atlas.engines import descents, eliminated_search, joint_search, stacked
+from landscape.atlas.engines import below, eliminated_search, joint_search, stacked
 from landscape.atlas.record import Atlas, Round, Status, gathered, whole
 from landscape.atlas.search import MAX_ITERATIONS, TOLERANCE, Found, Harvest, together
 from landscape.atlas.squared import squared_error_atlas
@@ -169,7 +169,8 @@ def _searched(made: Atlas, rank: int, batch: int, rng: np.random.Generator) -> A
     made = _taken(made, model, eliminated_search(model, start), eliminated=True)
     lowest = made.headless.get(rank)
     if lowest is not None and lowest.rank == rank:
-        made = _taken(made, model, descents(model, [lowest.point], rng), blind=0)
+        start = stacked(below(model, [lowest.point], rng))
+        made = _taken(made, model, eliminated_search(model, start), blind=0)
     return made
 
 
@@ -197,8 +198,7 @@ def _confirmed(made: Atlas, rng: np.random.Generator) -> Atlas:
     before, K = len(made.orbits), made.model.num_classes
     for rank in range(1, made.model.d + 1):
         model = made.model.with_dimension(rank)
-        made = _taken(made, model, descents(model, _saddles(made, rank), rng), blind=0)
-        ends = list[Point]()
+        ends = below(model, _saddles(made, rank), rng)
         for factor in BESIDE:
             decays = factor * float(model.lambda_W), factor * float(model.lambda_H)
             start = _with_bias(model, _blind(rng, ACROSS, K, rank), rng)
@@ -225,7 +225,8 @@ def _saddles(made: Atlas, rank: int) -> list[Point]:
 
 def _blind(rng: np.random.Generator, count: int, classes: int, rank: int) -> Point:
     """Half random starts, then aligned and symmetric ones: some orbits are met from these only."""
-    half, few = count // 2, count // 8
+    # Beyond K / 2 groups, few of the latter keep the rank.
+    half, few = count // 2, count // 8 if 2 * rank <= classes else 0
     parts = [
         blind_starts(rng, half, classes, rank),
         aligned_starts(rng, count - half - few, classes, rank),
@@ -249,18 +250,18 @@ def _starts(made: Atlas, rank: int, batch: int, rng: np.random.Generator) -> tup
     (or more symmetric starts); then known points disturbed.
     """
     K = made.model.num_classes
-    below = _unstable(made, rank - 1)
+    lower = _unstable(made, rank - 1)
     known = [orbit.point for orbit in made.orbits if orbit.rank == rank]
     share = batch // 16
     near = 2 * share if known else 0
-    risen = 3 * share if below else 0
+    risen = 3 * share if lower else 0
     parts = [
         blind_starts(rng, 3 * share, K, rank),
-        aligned_starts(rng, 6 * share, K, rank),
-        partition_starts(rng, batch - 9 * share - near - risen, K, rank),
+        aligned_starts(rng, batch - (7 if 2 * rank <= K else 3) * share - near - risen, K, rank),
+        partition_starts(rng, 4 * share if 2 * rank <= K else 0, K, rank),
     ]
     if risen:
-        parts.append(risen_starts(rng, risen, below, rank))
+        parts.append(risen_starts(rng, risen, lower, rank))
     if near:
         parts.append(neighbouring_starts(rng, near, known, rank))
     return batch - near, _with_bias(made.model, together(parts), rng)

@@ -255,9 +255,14 @@ def _aligned(
     unit = resolution(tol, old, old_bias, new, bias)
     sides = []
     for Z, b in ((old, old_bias), (new, bias)):
-        fields = [np.diagonal(Z), np.linalg.norm(Z, axis=1), np.linalg.norm(Z, axis=0)]
         # Coarse, so that rounding seldom orders equal values; where it does, the search decides.
-        order = np.lexsort([*(np.round(field / (100 * unit)) for field in fields), counts])
+        coarse = np.round(Z / (100 * unit))
+        fields = [coarse.diagonal(), (coarse**2).sum(axis=1), (coarse**2).sum(axis=0), counts]
+        # Symmetric classes agree in all of these: tell them by how they stand to the first two.
+        for i in (0, 1):
+            place = np.lexsort(fields)[i]
+            fields = [coarse[place], coarse[:, place], *fields]
+        order = np.lexsort(fields)
         sides.append((Z[np.ix_(order, order)], None if b is None else b[order]))
     (first, one), (second, other) = sides
     close = bool(np.abs(first - second).max() <= unit)

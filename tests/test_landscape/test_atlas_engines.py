@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from landscape.atlas.eliminated import FIRST, TOGETHER, Eliminated, Whole
-from landscape.atlas.engines import descents, eliminated_search, joint_search
+from landscape.atlas.engines import below, eliminated_search, joint_search, stacked
 from landscape.atlas.record import whole
 from landscape.atlas.search import Failure, search
 from landscape.atlas.starts import aligned_starts, blind_starts
@@ -93,10 +93,12 @@ def test_descents_end_below_their_saddles(four):
     saddles = [o for o in four.orbits if o.rank == 2 and o.range_index]
     model, rng = four.model.with_dimension(2), np.random.default_rng(0)
     for saddle in saddles:
-        harvest = descents(model, [saddle.point], rng)
-        assert harvest.starts == 2
-        for found in harvest.found:
-            assert found.objective < saddle.objective - 1e-6
-    assert descents(model, [], rng).starts == 0
+        points = below(model, [saddle.point], rng)
+        assert len(points) == 2
+        for point in points:
+            assert float(model.objective(point)) < saddle.objective - 1e-6
+            assert eliminated_search(model, stacked([point])).starts == 1
+    assert len(below(model, [saddle.point for saddle in saddles], rng)) == 2 * len(saddles)
+    assert below(model, [], rng) == []
     best = four.orbits[0]
-    assert descents(four.model.with_dimension(3), [best.point], rng).starts == 0  # a minimum
+    assert below(four.model.with_dimension(3), [best.point], rng) == []  # a minimum
