@@ -306,7 +306,7 @@ def missing_mass_bound(hits: Iterable[int]) -> float:
     counts = [require_count(h, "hits", 0, "count the runs of each orbit") for h in hits]
     if sum(counts) == 0:
         return 1.0
-    # chi2_{0.95}(2 a) / 2 by the incomplete gamma function: SciPy's statistics take a second to load.
+    # chi2_{0.95}(2 a) / 2 by the incomplete gamma function: SciPy's statistics load slowly.
     return min(1.0, float(gammaincinv(counts.count(1) + 1, 0.95)) / sum(counts))
 
 

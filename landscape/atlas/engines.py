@@ -116,7 +116,7 @@ def unstacked(batch: Point) -> list[Point]:
 
 def _pieces(starts: Point | Sequence[Point]) -> list[Point]:
     """Batches of no more than go together."""
-    points = starts if isinstance(starts, list) else unstacked(starts)
+    points = unstacked(starts) if isinstance(starts, Point) else starts
     cuts = range(0, len(points), TOGETHER)
     return [stacked(points[i : i + TOGETHER]) for i in cuts]
 
