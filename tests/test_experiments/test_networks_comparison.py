@@ -18,6 +18,7 @@ from experiments.networks.comparison import (
 )
 from experiments.networks.comparison.claims import network_claims
 from experiments.networks.comparison.curves import curves
+from experiments.networks.comparison.execute import _held as accepting
 from experiments.networks.comparison.likeness import likeness
 from experiments.networks.comparison.page import write_page, write_theory_page
 from experiments.networks.comparison.table import holm, matrix, statement
@@ -39,6 +40,16 @@ from ufm import InputError
 # One process performs the runs that most of these tests look at.
 pytestmark = pytest.mark.xdist_group("comparison")
 
+# Imported by a worker process it ends it.
+KILLER = """
+import os, sys
+if os.path.basename(sys.argv[0]) == "pool.py":
+    os._exit(0)
+import jax
+
+def hot(z, k):
+    return jax.nn.logsumexp(z) - z[k]
+"""
 DATA = DataRequest(per_class=6)
 SETTINGS = TrainSettings(
     architecture=Architecture("mlp", width=1.0, depth=1),
@@ -102,9 +113,51 @@ def test_a_failure_is_told_and_stops_nobody(tmp_path):
     assert "batch_size" in failures[0].message
     assert list(runs) == [cells[1]]
     with pytest.raises(InputError, match="Need runs that can be performed"):
-        execute(cells[:1], tmp_path)
+        execute(cells[:1], tmp_path / "alone")
     with pytest.raises(InputError, match="data set"):
         execute(Plan(DataRequest("digitz")).cells, tmp_path)
+
+
+def test_a_folder_is_that_of_one_comparison(performed, tmp_path):
+    folder, cells, runs = performed
+    more = Plan(DATA, SETTINGS, (*LOSSES, LossSpec("focal")), (1 / 2,), (7,)).cells
+    with accepting(folder, more):  # other objectives, widths and seeds may be added
+        pass
+    fewer, epochs = DataRequest(per_class=5), dataclasses.replace(SETTINGS, epochs=9)
+    for plan, says in (
+        (Plan(fewer, SETTINGS), "another data"),
+        (Plan(DATA, epochs), "another epochs"),
+        (Plan(DATA, SETTINGS, measure_every=3), "another measure_every"),
+    ):
+        before = sorted(folder.iterdir())
+        with pytest.raises(InputError, match=says):
+            execute(plan.cells, folder)
+        assert sorted(folder.iterdir()) == before
+    assert read_run(folder / cells[0].folder).final == runs[cells[0]].final
+
+
+def test_two_comparisons_do_not_share_a_folder(tmp_path):
+    """The second is refused before it has written anything."""
+    with accepting(tmp_path, PLAN.cells):
+        before = sorted(tmp_path.iterdir())
+        with pytest.raises(InputError, match="Only one comparison at a time"):
+            execute(PLAN.cells, tmp_path)
+        assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.slow
+def test_a_run_that_kills_its_process_is_told_and_stops_nobody(tmp_path):
+    """As running out of memory would; and the same command goes on from there."""
+    file = tmp_path / "killer.py"
+    file.write_text(KILLER)
+    losses = (LossSpec("ce"), LossSpec(f"{file}:hot"), LossSpec("mse"))
+    cells = Plan(DATA, SETTINGS, losses, (1 / 8,)).cells
+    runs, failures = execute(cells, tmp_path / "c", workers=2)
+    assert [cell.loss.name for cell in runs] == ["ce", "mse"]
+    assert [failure.cell for failure in failures] == [cells[1]]
+    assert "exit code 0" in failures[0].message
+    runs, failures = execute(cells, tmp_path / "c")
+    assert (len(runs), failures) == (3, ())
 
 
 @pytest.mark.slow
