@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from experiments.files import accessible, read_whole
+from experiments.nearest import unknown
 
 # Parameters of each loss and their defaults. Smoothing 0.1 and gamma 2 are those of the papers
 # (Guo et al. 2024; Lin et al. 2017); kappa 5 and target 2 only make the two weights visible.
@@ -21,7 +25,8 @@ PARAMETERS: Mapping[str, Mapping[str, float]] = {
     "mse": {},
     "rescaled-mse": {"kappa": 5.0, "target": 2.0},
 }
-CHOICES = f"{', '.join(PARAMETERS)}, FILE.py:NAME or MODULE:NAME"
+# Parameters beyond this are finite, and their squares are not.
+MOST_PARAMETER = 1e100
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,20 @@ class LossChoice:
         return self.spec not in PARAMETERS
 
     def __str__(self) -> str:
-        numbers = ", ".join(f"{name} {value:g}" for name, value in self.parameters.items())
-        return f"{self.spec} ({numbers})" if numbers else self.spec
+        return loss_label(self.spec, self.parameters.values())
+
+    def record(self) -> dict[str, Any]:
+        """The loss as JSON and the files of points have it."""
+        return {"loss": self.spec, **self.parameters}
+
+    def source(self) -> str:
+        """The text of a user's own code, which stands for what it computes; else empty."""
+        place = self.spec.rpartition(":")[0]
+        if place.endswith(".py"):
+            rule = "Need the file of the loss"
+            with accessible(Path(place), rule, "check the path"):
+                return read_whole(Path(place)).decode(errors="surrogateescape")
+        return _module_source(self.build()) if self.own else ""
 
     def build(self) -> Any:
         """The loss itself."""
@@ -52,6 +69,17 @@ class LossChoice:
             "rescaled-mse": RescaledMSE,
         }
         return load_loss(self.spec) if self.own else made[self.spec](*self.parameters.values())
+
+
+def loss_label(spec: str, numbers: Iterable[float]) -> str:
+    """A loss as people read it, as its own ``name`` is; of a user's file without the folders.
+
+    Example:
+        >>> loss_label("rescaled-mse", [5.0, 2.5]), loss_label("lib/own.py:hot", [])
+        ('rescaled-mse(5,2.5)', 'own.py:hot')
+    """
+    written = ",".join(f"{value:g}" for value in numbers)
+    return f"{spec.rsplit('/', 1)[-1]}({written})" if written else spec.rsplit("/", 1)[-1]
 
 
 def choose_loss(
@@ -78,7 +106,7 @@ def choose_loss(
     stored = LossChoice("ce", {}) if stored is None else stored
     spec = stored.spec if spec is None else spec
     if spec not in PARAMETERS and ":" not in spec:
-        raise InputError("Unknown loss", repr(spec), f"use one of {CHOICES}")
+        raise unknown(spec, (*PARAMETERS, "FILE.py:NAME", "MODULE:NAME"), "loss")
     parameters = dict(PARAMETERS.get(spec, {}))
     if spec == stored.spec:
         parameters.update(stored.parameters)
@@ -89,8 +117,20 @@ def choose_loss(
             owners = [loss for loss, names in PARAMETERS.items() if name in names]
             rule = f"--{name} belongs to --loss {' or '.join(owners)}"
             raise InputError(rule, f"--loss {spec}", f"drop --{name}, or change the loss")
+        if not abs(value) <= MOST_PARAMETER and value == value and abs(value) != math.inf:
+            rule = f"Need --{name} up to {MOST_PARAMETER:g}: floats hold its square"
+            raise InputError(rule, f"{value:g}", "use a smaller one")
         parameters[name] = value
     return LossChoice(spec, parameters)
+
+
+def _module_source(loss: Any) -> str:
+    """Of the whole module, since a loss may call its neighbours."""
+    module = inspect.getmodule(loss)
+    try:
+        return inspect.getsource(loss if module is None else module)
+    except (OSError, TypeError):  # compiled, or a functools.partial
+        return repr(getattr(loss, "__qualname__", type(loss)))
 
 
 def load_loss(spec: str) -> Any:
@@ -136,10 +176,13 @@ def load_module(place: str) -> ModuleType:
     sys.path.insert(0, folder)
     try:
         return _executed(path, path.read_bytes()) if is_file else importlib.import_module(place)
-    except (Exception, SystemExit) as error:
-        message = f"{type(error).__name__}: {error}".rstrip(". ")
+    except (Exception, SystemExit, GeneratorExit) as error:
+        from proofs_check import source
+        from ufm.losses.program import described
+
         rule = f"Need {place} to import without an error"
-        raise InputError(rule, message, "run it with python to see where") from error
+        got = described(error, __file__, source.__file__)
+        raise InputError(rule, got, "run it with python to see where") from error
     finally:
         sys.path.remove(folder)
 

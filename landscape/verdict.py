@@ -12,17 +12,32 @@ import numpy as np
 
 from landscape.curvature.count import CurvatureCount, count_curvature
 from landscape.curvature.escape import Escape, escape_direction
-from landscape.curvature.operators import require_x64
 from landscape.solvers.solve import solve
 from ufm.answers import Certificate
 from ufm.model import Model, norm
 from ufm.point import length
+from ufm.precision import require_x64
+from ufm.tolerance import EPSILON, NEAR_NULL
 
 # A point is critical when |g| <= this times (typical curvature) max(1, |x|): a Newton step then
 # moves it by about 1e-6 of its size, and blocks at the point are blocks at the solution.
 CRITICAL = 1e-6
-# Relative size of f: a gap below it is rounding in the dual bound, whose value is of size |f|.
-GLOBAL_GAP = 1e-9
+# A minimum is judged where Newton's method would go: by less than this of max(1, |x|), measured by
+# the smallest curvature that symmetry does not explain. f is then within its square of the end.
+NEWTON_STEP = 1e-3
+# A gap is nothing below this share of f, to which a dual bound is computed near a minimum (it is
+# first order in the distance), and some roundings of the losses, which are of size one.
+GLOBAL_GAP, LOSS_ROUNDINGS = 1e-9, 64
+
+
+def global_slack(value: Any) -> Any:
+    """What an objective may exceed the global minimum by and still be it: relative to f.
+
+    Example:
+        >>> round(global_slack(2.0), 12), global_slack(0.0) < 1e-13
+        (2e-09, True)
+    """
+    return GLOBAL_GAP * abs(value) + LOSS_ROUNDINGS * EPSILON
 
 
 class Curvature(Enum):
@@ -162,6 +177,11 @@ def judge_curvature(
     expected = count.predicted_nullity
     if expected is None:
         return Curvature.UNDECIDED, "the dimension of the symmetry orbit is not known", None
+    gap = count.smallest_positive or NEAR_NULL * count.radius
+    newton = gradient_norm / gap
+    if newton > NEWTON_STEP * max(1.0, length(point)):
+        reason = f"a Newton step would be {newton:.1e} long: polish the point"
+        return Curvature.UNDECIDED, reason, None
     if count.nullity == expected:
         reason = f"index 0, nullity {expected} = dimension of the symmetry orbit"
         return Curvature.MORSE_BOTT_MINIMUM, reason, count.smallest_positive
@@ -184,15 +204,13 @@ def _globality(
     restarts: int,
     key: Any,
 ) -> tuple[Globality, str, Any, float | None]:
-    slack = GLOBAL_GAP * (1 + abs(value))
+    slack = global_slack(value)
     saddle = curvature is Curvature.STRICT_SADDLE  # never global, however small its gap
     if not saddle and certificate.applies and (certificate.gap or 0.0) <= slack:
-        return (
-            Globality.GLOBAL,
-            f"duality gap {certificate.gap:.2e} ({certificate.reason})",
-            None,
-            None,
-        )
+        told = f"duality gap {certificate.gap:.2e} ({certificate.reason})"
+        if certificate.evidence != "proved":
+            told = f"as far as probes of the loss tell: {told}"
+        return Globality.GLOBAL, told, None, None
     known = model.minimiser()
     proved = known is not None and known.evidence == "proved"
     if known is not None and known.value < value - slack:

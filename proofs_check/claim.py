@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
-from proofs_check.specimens import Region, Specimen, minimiser_specimens
+from proofs_check.instance import Region, Specimen
 from ufm.errors import InputError, require_positive
 
-Check = Callable[[Specimen], float]
+Check = Callable[[Any], float]
 
 
 class Status(Enum):
@@ -20,15 +20,28 @@ class Status(Enum):
     NO_COUNTEREXAMPLE = "a search found no counterexample"
     COUNTEREXAMPLE = "fails on at least one specimen that satisfies its hypotheses"
     NOT_APPLICABLE = "no specimen satisfies its hypotheses"
+    NOT_RUN = "the filters leave none of its specimens"
     UNDECIDED = "passes, but its mutant passes too, so the check has no teeth here"
+    BROKEN = "could not be run: its code raised an error, or gave no number"
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A condition of a theorem, in words and as a predicate on a specimen."""
+    """A condition of a theorem, in words and as a predicate on an instance."""
 
     text: str
-    holds: Callable[[Specimen], bool]
+    holds: Callable[[Any], bool]
+
+
+class Tolerance(NamedTuple):
+    """What an error may be, and why."""
+
+    value: float
+    reason: str
+
+
+# Errors in an index, a rank or a yes-or-no answer are 1 or more: 200 tolerances.
+COUNTING = Tolerance(0.005, "an integer: the error is 0 or at least 1")
 
 
 @dataclass(frozen=True)
@@ -50,7 +63,8 @@ class Mutant:
 class Claim:
     """A statement of the theory as an object that can be run.
 
-    The check returns an error; the claim holds on a specimen when error <= tolerance.
+    The check returns an error; the claim holds on an instance when error <= tolerance. Where it is
+    a ``Law``, a program alters every number of its formula as well (``mutants``).
 
     Attributes:
         id: words joined by dashes, e.g. "balancedness".
@@ -62,8 +76,7 @@ class Claim:
         hypotheses: predicates on specimens; those outside are counted, not judged.
         region: the specimens (quick: fewer).
         check: error on one specimen.
-        tolerance: what the error may be, with its derivation in ``tolerance_source``.
-        tolerance_source: why that tolerance.
+        tolerance: what the error may be, and why.
         tier: "T0" one float64 number, "T1" two independent routes that agree, "S" a symbolic
             identity, "E" what was seen in experiments, never mixed with the others.
         mutant: what must fail.
@@ -77,17 +90,16 @@ class Claim:
     statement: str
     latex: str
     source: str
-    literature: str
-    hypotheses: tuple[Hypothesis, ...]
     region: Region
     check: Check
-    tolerance: float
-    tolerance_source: str
-    tier: str
+    tolerance: Tolerance
     mutant: Mutant
+    subject: str
+    hypotheses: tuple[Hypothesis, ...] = ()
+    literature: str = "derived here"
+    tier: str = "T1"
     holds: bool = True
     search: bool = False
-    subject: str = "general"
 
 
 @dataclass(frozen=True)
@@ -108,6 +120,10 @@ class Outcome:
         counterexample: the smallest specimen that fails, in words, else None.
         evidence: "proved properties", or that the loss's properties were probed.
         losses: loss names that were run.
+        left_out: specimens that ``loss`` or ``model`` filtered out.
+        alterations: how many mutants the program made of the claim's formula.
+        survivors: those of them that no instance tells from the claim: what it cannot see.
+        reason: why it is BROKEN, else "".
         seconds: wall time.
     """
 
@@ -124,6 +140,10 @@ class Outcome:
     counterexample: str | None
     evidence: str
     losses: tuple[str, ...] = ()
+    left_out: int = 0
+    alterations: int = 0
+    survivors: tuple[str, ...] = ()
+    reason: str = ""
     seconds: float = field(default=0.0, compare=False)
 
     @property
@@ -133,8 +153,14 @@ class Outcome:
 
     @property
     def expected(self) -> bool:
-        """Whether the claim came out as it should: true ones hold, refuted ones fail."""
-        if self.status is Status.NOT_APPLICABLE:
+        """Whether the claim came out as it should: true ones hold, refuted ones fail.
+
+        A claim without an instance has shown nothing, unless a filter was asked to leave it out, or
+        it is about what a user's own networks did (tier E), which are what they are.
+        """
+        if self.status is Status.NOT_RUN:
+            return True
+        if self.status is Status.NOT_APPLICABLE and self.claim.tier == "E":
             return True
         held = self.status in (Status.VERIFIED, Status.NO_COUNTEREXAMPLE)
         return held if self.claim.holds else self.status is Status.COUNTEREXAMPLE
@@ -147,6 +173,7 @@ def claim(
     latex: str = "",
     source: str = "your own",
     tolerance: float = 1e-9,
+    models: Iterable[Any] = (),
     region: Region | None = None,
     hypotheses: Iterable[tuple[str, Callable[[Any, Any], bool]]] = (),
     mutant: Callable[[Any, Any], float] | None = None,
@@ -154,8 +181,9 @@ def claim(
     """Turn a function of (model, point) into a Claim: a user's theorem in a few lines.
 
     The function returns an error, which must be at most ``tolerance`` at every specimen (by
-    default: global minimisers of all losses, balanced and not, several lambdas). Without a mutant
-    of your own, the claim must fail at random points that are no minimisers.
+    default: global minimisers of all losses, balanced and not, with and without bias, several
+    dimensions and lambdas). Without a mutant of your own, the claim must fail at random points that
+    are no minimisers.
 
     Args:
         id: words joined by dashes.
@@ -163,12 +191,14 @@ def claim(
         latex: the formula for the report.
         source: where it comes from.
         tolerance: largest admissible error.
-        region: quick flag -> specimens.
+        models: models that the claim is about, of any kind: it is checked at minima that descent
+            finds from several random starts.
+        region: quick flag -> specimens, where neither suits.
         hypotheses: pairs (text, predicate on (model, point)).
         mutant: an altered check that must fail.
 
     Raises:
-        InputError: a tolerance that is not positive.
+        InputError: a tolerance that is not positive, or models and a region.
 
     Example:
         >>> import numpy as np
@@ -182,8 +212,13 @@ def claim(
     require_positive(tolerance, "tolerance", "use a value such as 1e-9")
     if not id.replace("-", "").isalnum():
         raise InputError("A claim id is words joined by dashes", id, "rename it, e.g. my-theorem")
+    chosen = tuple(models)
+    if chosen and region is not None:
+        raise InputError("Give models or a region, not both", id, "drop one of them")
 
     def build(check: Callable[[Any, Any], float]) -> Claim:
+        from proofs_check.specimens import minima_of, minimiser_specimens
+
         altered = None if mutant is None else on_point(mutant)
         text = "measured at random points" if mutant is None else "the conclusion as altered"
         return Claim(
@@ -197,10 +232,9 @@ def claim(
                 Hypothesis(text, lambda s, p=predicate: bool(p(s.model, s.point)))  # type: ignore[misc]
                 for text, predicate in hypotheses
             ),
-            region=region or minimiser_specimens,
+            region=region or (minima_of(*chosen) if chosen else minimiser_specimens),
             check=on_point(check),
-            tolerance=tolerance,
-            tolerance_source="given with the claim",
+            tolerance=Tolerance(tolerance, "given with the claim"),
             tier="T0",
             mutant=Mutant(text, altered),
             subject="your claims",
@@ -211,4 +245,8 @@ def claim(
 
 def on_point(check: Callable[[Any, Any], float]) -> Check:
     """A function of (model, point) as a check on specimens."""
-    return lambda specimen: float(check(specimen.model, specimen.point))
+
+    def at(specimen: Specimen[Any, Any]) -> float:
+        return check(specimen.model, specimen.point)
+
+    return at

@@ -7,18 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from landscape.atlas import Atlas, Status, atlas
-from proofs_check.specimens import Specimen, built_on, embed
+from landscape.atlas import Atlas
+from landscape.atlas.explore import origins
+from landscape.atlas.record import gathered, whole
+from landscape.atlas.search import search, together
+from landscape.atlas.starts import aligned_starts, gaussian_starts, partition_starts
+from proofs_check.instance import Specimen
+from proofs_check.specimens import PlainSpecimen, built_on, embed
 from ufm.losses import CrossEntropy, Focal
 from ufm.plain.model import UFM
 
-# Seconds for one landscape: those here are done in 3 at most, but for a busy machine.
-BUDGET = 60.0
-
 
 @cache
-def landscapes(quick: bool = False) -> tuple[Specimen, ...]:
-    """One specimen for each landscape, at its origin; ``landscape_of`` has the atlas.
+def landscapes(quick: bool = False) -> tuple[PlainSpecimen, ...]:
+    """One specimen for each landscape, at its origin; ``landscape_of`` has the list.
 
     K = 3, 4, 5 balanced; unequal classes with unequal decays.
     """
@@ -40,26 +42,49 @@ def landscapes(quick: bool = False) -> tuple[Specimen, ...]:
     return tuple(found)
 
 
-def landscape_of(specimen: Specimen) -> Atlas:
-    """The atlas of a specimen's model, searched once."""
+# Searches of every rank, none of which knows a checksum or how many orbits there are.
+SEARCHES = 432
+
+
+def landscape_of(specimen: PlainSpecimen) -> Atlas:
+    """Orbits of a specimen's model in its dimension, by a fixed number of blind searches."""
     model = specimen.model
     decays = (float(model.lambda_W), float(model.lambda_H))
-    return _searched(model.loss, model.counts_tuple, decays)
+    return _listed(model.loss, model.counts_tuple, decays, min(model.d, model.num_classes - 1))
 
 
 @cache
-def _searched(loss: Any, counts: tuple[int, ...], decays: tuple[float, float]) -> Atlas:
-    lambda_W, lambda_H = decays
-    model = UFM(loss, d=len(counts), counts=counts, lambda_W=lambda_W, lambda_H=lambda_H)
-    return atlas(model, budget=BUDGET)
+def _listed(loss: Any, counts: tuple[int, ...], decays: tuple[float, float], ranks: int) -> Atlas:
+    """The orbits of rank 0, ..., ``ranks``."""
+    K, (lambda_W, lambda_H) = len(counts), decays
+    model = whole(UFM(loss, d=K, counts=counts, lambda_W=lambda_W, lambda_H=lambda_H))
+    rng = np.random.default_rng((K, ranks))
+    if not ranks:
+        return Atlas(model, gathered((), model.with_dimension(1), origins(model, rng)))
+    inside = model.with_dimension(ranks)
+    kinds = (gaussian_starts, aligned_starts, partition_starts)
+    orbits = _listed(loss, counts, decays, ranks - 1).orbits
+    # Classes of different sizes have fewer relabellings, so that each orbit is met less often.
+    for _ in range(len(set(counts))):
+        starts = together([kind(rng, SEARCHES // 3, K, ranks) for kind in kinds])
+        orbits = gathered(orbits, inside, search(inside, starts).found)
+    return Atlas(model, orbits)
 
 
-def is_complete(specimen: Specimen) -> bool:
-    """Whether every check of completeness holds for the landscape of a model."""
-    return landscape_of(specimen).status in (Status.SATURATED, Status.COMPLETE)
+def is_well_seen(specimen: PlainSpecimen) -> bool:
+    """Whether blind searches met every orbit of their list twice or more."""
+    return all(orbit.hits > 1 for orbit in landscape_of(specimen).orbits if orbit.rank)
 
 
-def orbits_in(shift: int, quick: bool = False) -> tuple[Specimen, ...]:
+def is_complete(specimen: PlainSpecimen) -> bool:
+    """Whether every check of completeness holds for the list, up to the specimen's dimension."""
+    found, model = landscape_of(specimen), specimen.model
+    ds = range(1, min(model.d, model.num_classes) + 1)
+    checked = all(found.checksum[d] == 1 and found.inequalities[d] for d in ds)
+    return checked and is_well_seen(specimen) and all(o.morse_bott for o in found.orbits)
+
+
+def orbits_in(shift: int, quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Every orbit of the balanced landscapes K = 3, 4, 5 in dimension d = K + shift."""
     found = []
     for landscape in landscapes(quick):
@@ -76,27 +101,27 @@ def orbits_in(shift: int, quick: bool = False) -> tuple[Specimen, ...]:
 
 
 @built_on(landscapes)
-def orbits_at_and_above(quick: bool = False) -> tuple[Specimen, ...]:
+def orbits_at_and_above(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Every orbit at K = 3, 4, 5 for d = K - 1, K and K + 1."""
     return tuple(s for shift in (-1, 0, 1) for s in orbits_in(shift, quick))
 
 
 @built_on(landscapes)
-def orbits_below(quick: bool = False) -> tuple[Specimen, ...]:
+def orbits_below(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Every orbit at K = 3, 4, 5 in dimension d = K - 2."""
     return orbits_in(-2, quick)
 
 
 @built_on(landscapes)
 @cache
-def low_dimensional(quick: bool = False) -> tuple[Specimen, ...]:
+def low_dimensional(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Every orbit for d < K - 1 where spurious minima are known, and at K = 3, where none is."""
     settings = [(3, 1e-3, 1), (3, 0.02, 1), (4, 5e-4, 1), (5, 0.1, 2)]
     found = []
     for K, decay, d in settings[: 3 if quick else None]:
-        whole = _searched(CrossEntropy(), (1,) * K, (decay, decay))
         model = UFM(CrossEntropy(), K, d, lambda_W=decay, lambda_H=decay)
-        for orbit in whole.orbits:
+        listed = landscape_of(Specimen(model, None, "landscape"))
+        for orbit in listed.orbits:
             if orbit.rank <= d:
                 found.append(Specimen(model, embed(orbit.point, d), "critical", note=orbit.label))
     return tuple(found)
@@ -104,26 +129,26 @@ def low_dimensional(quick: bool = False) -> tuple[Specimen, ...]:
 
 @built_on(landscapes)
 @cache
-def focal_orbits(quick: bool = False) -> tuple[Specimen, ...]:
+def focal_orbits(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Every collapsed orbit of focal loss at K = 3 for d = K - 1 and K, balanced and not."""
     found = []
     settings = [(2.0, (1, 1, 1), 0.05), (3.0, (2, 1, 1), 0.02)]
     for gamma, counts, decay in settings[: 1 if quick else None]:
-        whole = _searched(Focal(gamma), counts, (decay, decay))
+        listed = _listed(Focal(gamma), counts, (decay, decay), len(counts) - 1)
         for d in (len(counts) - 1, len(counts)):
             model = UFM(Focal(gamma), d=d, counts=counts, lambda_W=decay, lambda_H=decay)
-            for orbit in whole.orbits:
-                kind = "minimiser" if orbit is whole.orbits[0] else "critical"
+            for orbit in listed.orbits:
+                kind = "minimiser" if orbit is listed.orbits[0] else "critical"
                 found.append(Specimen(model, embed(orbit.point, d), kind, note=orbit.label))
     return tuple(found)
 
 
-def lowest(specimen: Specimen) -> float:
+def lowest(specimen: PlainSpecimen) -> float:
     """The lowest objective of the landscape in the dimension of a specimen."""
-    whole = landscape_of(specimen)
-    return min(orbit.objective for orbit in whole.orbits if orbit.rank <= specimen.model.d)
+    orbits = landscape_of(specimen).orbits
+    return min(orbit.objective for orbit in orbits if orbit.rank <= specimen.model.d)
 
 
-def height(specimen: Specimen) -> float:
+def height(specimen: PlainSpecimen) -> float:
     """The objective at a specimen."""
     return float(np.asarray(specimen.merged.value_and_gradient(specimen.point)[0]))

@@ -25,6 +25,7 @@ def check_in_lanes(
     *,
     quick: bool = False,
     loss: str | None = None,
+    model: str | None = None,
     started: Callable[[str], None] | None = None,
     finished: Callable[[Outcome], None] | None = None,
 ) -> list[Outcome]:
@@ -35,6 +36,7 @@ def check_in_lanes(
         lanes: executors of one process each, best with ``quick_compilation``.
         quick: smaller regions.
         loss: only specimens of this loss.
+        model: only specimens of this model.
         started: called with the id of a claim when it is taken up.
         finished: called with each outcome.
 
@@ -55,7 +57,7 @@ def check_in_lanes(
                 claim = mine[lane].popleft()
                 if started is not None:
                     started(claim.id)
-                running[process.submit(_check, claim.id, quick, loss)] = lane
+                running[process.submit(_check, claim.id, quick, loss, model)] = lane
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             del running[future]
             record = future.result()
@@ -88,9 +90,9 @@ def _families(claims: Sequence[Claim]) -> deque[list[Claim]]:
     return deque(sorted(families.values(), key=len, reverse=True))
 
 
-def _check(name: str, quick: bool, loss: str | None) -> dict[str, Any]:
+def _check(name: str, quick: bool, loss: str | None, model: str | None) -> dict[str, Any]:
     """An outcome without its claim, whose functions do not travel between processes."""
     claim = next(claim for claim in core_claims() if claim.id == name)
-    outcome = check_claim(claim, quick=quick, loss=loss)
+    outcome = check_claim(claim, quick=quick, loss=loss, model=model)
     record = {f.name: getattr(outcome, f.name) for f in fields(outcome) if f.name != "claim"}
     return {"id": name, **record}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from proofs_check import source
 from proofs_check.claim import Claim
 from proofs_check.source import execute
 from ufm.errors import InputError
+from ufm.losses.program import described
 
 
 def core_claims() -> tuple[Claim, ...]:
@@ -34,9 +36,11 @@ def load_claims(path: str | Path) -> tuple[Claim, ...]:
         raise InputError("Need a Python file of claims", str(path), "name it something.py")
     try:
         module = execute(file, file.read_bytes(), f"claims_{file.stem}")
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise InputError(f"{file.name} must run without error", reason, "fix it") from error
+    # sys.exit() in a file would otherwise end the command as if all were well.
+    except (Exception, SystemExit, GeneratorExit) as error:
+        rule = f"{file.name} must run without error"
+        got = described(error, __file__, source.__file__)
+        raise InputError(rule, got, "fix it") from error
     claims = tuple(value for value in vars(module).values() if isinstance(value, Claim))
     if not claims:
         remedy = "decorate a function of (model, point) with proofs_check.claim"

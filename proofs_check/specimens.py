@@ -6,85 +6,25 @@ parameters, so specimens vary the latter freely and the former sparingly.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import cache, cached_property
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
-from landscape.curvature.hessian import dense_hessian
 from landscape.solvers.solve import solve
-from landscape.verdict import Verdict, verdict
+from proofs_check.instance import Instance, Region, Specimen
 from ufm.losses import MSE, CrossEntropy, Focal, LabelSmoothing, Loss, RescaledMSE
+from ufm.model import Model
+from ufm.plain.minimisers import thresholds
 from ufm.plain.model import UFM
-from ufm.plain.reduce import lift
 from ufm.point import Point
 
-Array = NDArray[np.float64]
-Region = Callable[[bool], "Iterable[Specimen]"]
+__all__ = ["Instance", "Region", "Specimen"]
 
-
-@dataclass(frozen=True)
-class Specimen:
-    """A model and a point of it (merged columns), with what was computed about it once.
-
-    Attributes:
-        model: the model in its full dimension and counts.
-        point: merged columns, d-dimensional.
-        kind: "minimiser", "critical", "closed form" or "random".
-        converged: whether the solver reached its tolerance (closed forms: True).
-        note: how it was obtained.
-    """
-
-    model: Any
-    point: Any
-    kind: str
-    converged: bool = True
-    note: str = ""
-
-    @property
-    def size(self) -> tuple[int, int, int]:
-        """(K, d, N): counterexamples are reported smallest first."""
-        if not isinstance(self.model, UFM):
-            return (0, self.model.d, 0)
-        return (self.model.num_classes, self.model.d, self.model.num_samples)
-
-    @property
-    def label(self) -> str:
-        """The specimen in words."""
-        model = self.model
-        if not isinstance(model, UFM):
-            return f"{type(model).__name__.lower()} d={model.d}, {self.kind}"
-        bias = "" if model.lambda_b is None else f" lb={float(model.lambda_b):.3g}"
-        counts = model.counts_tuple
-        sizes = f"n={counts[0]}" if model.balanced else f"counts={','.join(map(str, counts))}"
-        lambdas = f"lw={float(model.lambda_W):.3g} lh={float(model.lambda_H):.3g}{bias}"
-        return f"{model.loss.name} K={model.num_classes} d={model.d} {sizes} {lambdas}, {self.kind}"
-
-    @cached_property
-    def merged(self) -> Any:
-        """The merged model."""
-        return self.model.as_merged(self.point)[0]
-
-    @cached_property
-    def full_point(self) -> Point:
-        """The point with one column per sample."""
-        whole = self.point.H.shape[1] == self.model.num_columns
-        return self.point if whole else lift(self.model, self.point)
-
-    @cached_property
-    def verdict(self) -> Verdict:
-        """The verdict on the point, in full dimension and counts."""
-        return verdict(self.model, self.point)
-
-    @cached_property
-    def dense_eigenvalues(self) -> Array:
-        """Eigenvalues of the dense full-problem Hessian: the witness that knows no reduction."""
-        point = self.full_point if isinstance(self.model, UFM) else self.point
-        return np.asarray(np.linalg.eigvalsh(dense_hessian(self.model, point)))
+# A specimen of the plain model, which most claims are about; its loss has parameters of its own.
+PlainSpecimen = Specimen[Any, Any]
 
 
 def losses() -> tuple[Loss, ...]:
@@ -132,12 +72,12 @@ def lambdas(rng: np.random.Generator) -> tuple[float, float]:
 
 
 @cache
-def critical_specimens(quick: bool = False) -> tuple[Specimen, ...]:
+def critical_specimens(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Critical points of every index, all losses, balanced and imbalanced, three bias settings.
 
     Where a minimiser is known in closed form it is one of them: a search may miss it.
     """
-    found: list[Specimen] = []
+    found: list[PlainSpecimen] = []
     shapes = _SHAPES[:4] if quick else _SHAPES
     for number, (K, counts, rank, d, lambda_b) in enumerate(shapes):
         for loss in losses():
@@ -169,35 +109,76 @@ def critical_specimens(quick: bool = False) -> tuple[Specimen, ...]:
     return tuple(specimen for specimen in found if specimen.converged)
 
 
+# (K, counts, d, bias, share of the collapse value of c, or None for random decays).
+_MINIMA: tuple[tuple[int, tuple[int, ...], int, float | None, float | None], ...] = (
+    (3, (2, 2, 2), 5, None, None),
+    (2, (3, 3), 4, None, None),
+    (3, (2, 2, 2), 4, None, 1.2),
+    (3, (3, 2, 1), 5, None, None),
+    (4, (2, 2, 2, 2), 6, 0.0, None),
+    (4, (3, 3, 3, 3), 3, None, None),
+    (4, (1, 1, 1, 1), 2, None, None),
+    (3, (2, 2, 2), 3, 0.04, None),
+)
+
+
 @cache
-def minimiser_specimens(quick: bool = False) -> tuple[Specimen, ...]:
-    """Minima reached by descent from random starts, d >= K."""
-    found: list[Specimen] = []
-    shapes = [(3, (2, 2, 2), 5, None), (3, (3, 2, 1), 5, None), (4, (2, 2, 2, 2), 6, 0.0)]
-    for number, (K, counts, d, lambda_b) in enumerate(shapes[: 1 if quick else 3]):
+def minimiser_specimens(quick: bool = False) -> tuple[PlainSpecimen, ...]:
+    """Minima reached by descent from random starts: the default region of a user's claim.
+
+    K = 2 to 4, d above, at and below K, equal classes and not, all three biases, and decays beyond
+    which everything collapses to zero.
+    """
+    found: list[PlainSpecimen] = []
+    for number, (_, counts, d, lambda_b, share) in enumerate(_MINIMA[: 3 if quick else None]):
         for loss in losses():
             for seed in range(2):
                 rng = np.random.default_rng((7, number, seed))
                 lambda_W, lambda_H = lambdas(rng)
                 model = UFM(
                     loss,
-                    K,
-                    d,
+                    d=d,
                     counts=counts,
                     lambda_W=lambda_W,
                     lambda_H=lambda_H,
                     lambda_b=lambda_b,
                 )
+                if share is not None:
+                    model = with_c(model, share * thresholds(model).collapse, 1.5 - seed)
                 run = solve(model, key=jax.random.key(seed), reduction=True)
-                point = Point(*(None if x is None else np.asarray(x) for x in run.point))
+                point = run.point.to_numpy()
                 found.append(Specimen(model, point, "minimiser", bool(run.result), run.reduction))
     return tuple(found)
 
 
+def minima_of(*models: Model[Any]) -> Region:
+    """Minima of any models, by descent from random starts of two sizes.
+
+    Example:
+        >>> from ufm import Regression
+        >>> model = Regression(np.array([[1.0, -1.0]]), 2, lambda_W=0.1, lambda_H=0.1)
+        >>> len(minima_of(model)(True))
+        2
+    """
+
+    @cache
+    def region(quick: bool = False) -> tuple[Specimen[Any, Any], ...]:
+        found = []
+        for model in models:
+            for seed in range(2 if quick else 5):
+                start = model.random_point(jax.random.key(seed), SCALES[seed % len(SCALES)])
+                run = solve(model, start)
+                point = jax.tree.map(np.asarray, run.point)
+                found.append(Specimen(model, point, "minimiser", bool(run.result), run.reduction))
+        return tuple(specimen for specimen in found if specimen.converged)
+
+    return region
+
+
 @cache
-def full_critical_specimens(quick: bool = False) -> tuple[Specimen, ...]:
+def full_critical_specimens(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Critical points of the problem with a feature per sample: nothing merged, N columns."""
-    found: list[Specimen] = []
+    found: list[PlainSpecimen] = []
     for number, counts in enumerate(((2, 2, 2), (3, 2, 1))):
         for loss in losses():
             for seed in range(2 if quick else 5):
@@ -212,66 +193,62 @@ def full_critical_specimens(quick: bool = False) -> tuple[Specimen, ...]:
     return tuple(specimen for specimen in found if specimen.converged)
 
 
-def collapse_constant(loss: Loss, num_classes: int, biased: bool) -> float:
-    """The value of c at which the origin takes over, written out per loss (CE-1 to MSE-4).
+# (K, d, n, biases, losses): a descent on all N columns is compiled per (loss, K, N, bias or none),
+# which takes two seconds, while further decays, parameters and d cost next to nothing. A bias has
+# a part in the solution of squared losses alone.
+_EVERY = ("ce", "ls", "focal", "mse", "rescaled-mse")
+_DESCENTS: tuple[tuple[int, int, int, tuple[float | None, ...], tuple[str, ...]], ...] = (
+    (3, 4, 2, (None,), _EVERY),
+    (3, 5, 2, (0.0, 0.5), ("ce", "mse", "rescaled-mse")),
+    (4, 3, 3, (None,), _EVERY),
+    (5, 7, 2, (None,), ("ce", "ls", "focal", "mse")),
+    (4, 6, 3, (0.0, 0.8), ("mse", "rescaled-mse")),
+    (5, 6, 2, (0.0, 2.3), ("mse", "rescaled-mse")),
+)
+# c as a fraction of its collapse value: deep inside, moderate, and next to the threshold.
+NEAR = 9e-4
+FRACTIONS = (0.1, 0.47, 1 - NEAR, 1 + NEAR)
+
+
+def parametrised(K: int) -> tuple[Loss, ...]:
+    """Losses with several values of every parameter, none of them a size of the region.
 
     Example:
-        >>> collapse_constant(LabelSmoothing(0.1), 4, False)
-        0.9
+        >>> [loss.name for loss in parametrised(5)][:3]
+        ['ce', 'ls(0.07)', 'ls(0.16)']
     """
-    K = num_classes
-    match loss:
-        case LabelSmoothing(delta=delta):
-            return 1 - float(delta)
-        case Focal(gamma=gamma):
-            rest, gamma = 1 - 1 / K, float(gamma)
-            return float(rest**gamma + gamma * rest ** (gamma - 1) * np.log(K) / K)
-        case RescaledMSE(kappa=kappa, M=M):
-            factor = K * kappa / (kappa + K - 1) if biased else kappa
-            return float(factor * M)
-        case _:
-            return 1.0
+    found: tuple[Loss, ...] = (CrossEntropy(), LabelSmoothing(0.07), LabelSmoothing(0.16))
+    found += (Focal(2.0), Focal(1.3)) if K > 3 else (Focal(2.0), Focal(2.7))
+    return (*found, MSE(), RescaledMSE(2.6, 1.7), RescaledMSE(0.7, 2.2))
 
 
-# (K, d, counts, biases): a descent on all N columns is compiled per (loss, K, d, N, bias or none).
-_DESCENTS: tuple[tuple[int, int, tuple[int, ...], tuple[float | None, ...]], ...] = (
-    (3, 3, (2, 2, 2), (None,)),
-    (3, 3, (2, 2, 2), (0.0, 0.5)),
-    (4, 3, (1, 1, 1, 1), (None,)),
-)
-# c as a fraction of its collapse value: deep inside, moderate, and on both sides of the threshold.
-FRACTIONS = (0.1, 0.5, 0.96, 1.04)
+def with_c(model: UFM, c: float, ratio: float) -> UFM:
+    """A model with given c and lambda_W / lambda_H = ratio^2.
+
+    Example:
+        >>> model = UFM(CrossEntropy(), 3, 2, lambda_W=0.1, lambda_H=0.1)
+        >>> round(with_c(model, 0.3, 2.0).c, 12)
+        0.3
+    """
+    sigma = c / np.sqrt(model.num_classes * float(model.num_samples))
+    return model.with_decays(float(sigma * ratio), float(sigma / ratio))
 
 
 @cache
-def descended_specimens(quick: bool = False) -> tuple[Specimen, ...]:
+def descended_specimens(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Minima of the problem with all samples, c on both sides of its collapse value.
 
-    No reduction, no closed form: random starts and Newton descent on W, all N features and b.
+    No reduction, no closed form: random starts and Newton descent on W, all N features and b. The
+    library's threshold says only where to look.
     """
-    found: list[Specimen] = []
-    for number, (K, d, counts, biases) in enumerate(_DESCENTS[: 2 if quick else 3]):
-        for loss in losses() if K == 3 else (CrossEntropy(), Focal(2.0), MSE()):
-            cases = [
-                (counts, lambda_b, share * collapse_constant(loss, K, lambda_b is not None))
-                for lambda_b in biases
-                for share in FRACTIONS
-            ]
-            if max(counts) > 1:
-                cases += [((3, 2, 1), lambda_b, 0.3) for lambda_b in biases]
-            if 0.5 in biases and isinstance(loss, MSE):
-                # lb/(1 + lb) = 1/3 is where the all-ones direction is switched off (MSE-2).
-                cases += [(counts, 0.5, 0.96 / 3), (counts, 0.5, 1.04 / 3)]
-            for i, (sizes, lambda_b, c) in enumerate(cases):
-                sigma, ratio = c / np.sqrt(K * sum(sizes)), (0.3, 3.0)[(i + number) % 2]
-                model = UFM(
-                    loss,
-                    d=d,
-                    counts=sizes,
-                    lambda_W=sigma * ratio,
-                    lambda_H=sigma / ratio,
-                    lambda_b=lambda_b,
-                )
+    found: list[PlainSpecimen] = []
+    for number, (K, d, n, biases, families) in enumerate(_DESCENTS[: 2 if quick else None]):
+        for loss in parametrised(K):
+            if loss.name.split("(")[0] not in families:
+                continue
+            for i, (counts, lambda_b, c) in enumerate(_descents(loss, K, n, biases)):
+                plain = UFM(loss, d=d, counts=counts, lambda_W=1, lambda_H=1, lambda_b=lambda_b)
+                model = with_c(plain, c, (0.3, 3.0, 1.7)[(i + number) % 3])
                 run = solve(model, key=jax.random.key(100 * number + i), reduction=False)
                 found.append(
                     Specimen(model, run.point.to_numpy(), "minimiser", bool(run.result), "full")
@@ -279,10 +256,27 @@ def descended_specimens(quick: bool = False) -> tuple[Specimen, ...]:
     return tuple(specimen for specimen in found if specimen.converged)
 
 
+def _descents(
+    loss: Loss, K: int, n: int, biases: tuple[float | None, ...]
+) -> list[tuple[tuple[int, ...], float | None, float]]:
+    """(counts, lambda_b, c) of the descents of a shape: collapse values, and where ranks switch."""
+    even, cases = (n,) * K, []
+    for lambda_b in biases:
+        model = UFM(loss, K, K, n, lambda_W=1, lambda_H=1, lambda_b=lambda_b)
+        cases += [(even, lambda_b, share * thresholds(model).collapse) for share in FRACTIONS]
+        if K < 5:
+            cases.append(((n + 1, *even[1:-1], n - 1), lambda_b, 0.31))
+        if lambda_b and loss.name == "mse":
+            # lb/(1 + lb) is where the all-ones direction is switched off (MSE-2).
+            switch = lambda_b / (1 + lambda_b)
+            cases += [(even, lambda_b, switch * share) for share in (0.4, 1 - NEAR, 1 + NEAR)]
+    return cases
+
+
 @cache
-def many_critical_specimens(quick: bool = False) -> tuple[Specimen, ...]:
+def many_critical_specimens(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Distinct critical points of CE and LS from many starts, in their lowest dimension K - 1."""
-    found: list[Specimen] = []
+    found: list[PlainSpecimen] = []
     shapes: list[tuple[Loss, tuple[int, ...]]] = [
         (CrossEntropy(), (2, 2, 2)),
         (LabelSmoothing(0.1), (3, 2, 1)),
@@ -306,11 +300,11 @@ def many_critical_specimens(quick: bool = False) -> tuple[Specimen, ...]:
     return tuple(found)
 
 
-def where(region: Region, keep: Callable[[Specimen], bool]) -> Region:
+def where(region: Region, keep: Callable[[Any], bool]) -> Region:
     """A region restricted to the specimens a claim talks about."""
 
     @built_on(region)
-    def restricted(quick: bool = False) -> tuple[Specimen, ...]:
+    def restricted(quick: bool = False) -> tuple[Instance, ...]:
         return tuple(specimen for specimen in region(quick) if keep(specimen))
 
     return restricted
@@ -339,7 +333,7 @@ def source(region: Any) -> object:
     return getattr(region, "source", region)
 
 
-def random_twin(specimen: Specimen) -> Specimen:
+def random_twin(specimen: PlainSpecimen) -> PlainSpecimen:
     """The same model at a random point of the same size: where claims about solutions must fail."""
     rng = np.random.default_rng(5)
     twin = jax.tree.map(

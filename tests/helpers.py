@@ -10,6 +10,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, logsumexp, softmax
 
 from ufm import MSE, CrossEntropy, Focal, LabelSmoothing, Point, RescaledMSE, UserLoss
+from ufm.frames import merged_code
 
 Naive = Callable[[np.ndarray, int], tuple[float, np.ndarray, np.ndarray]]
 
@@ -238,3 +239,16 @@ def focal_slope(v, gamma):
         return expit(-x) ** gamma * np.logaddexp(0.0, -x)
 
     return (loss(v - step) - loss(v + step)) / (2 * step)
+
+
+def merged_index(G, delta, d, c, lambda_b=None):
+    """Negative eigenvalues of the dense Hessian at 2 G classes in G groups, by NumPy alone."""
+    K, n, ratio = 2 * G, 2, 1.7
+    lambda_W, lambda_H = (c / (K * np.sqrt(n)) * x for x in (ratio, 1 / ratio))
+    problem = Problem.of(naive_cross_entropy(delta), (n,) * K, d, lambda_W, lambda_H, lambda_b)
+    size = np.sqrt(np.log(G / (c + delta) - G + 1) * np.sqrt(n))
+    Q = size * merged_code([2] * G, d)
+    H = np.repeat(Q.T * (lambda_W / lambda_H) ** 0.25, n, axis=1) / np.sqrt(n)
+    point = Point(Q * (lambda_H / lambda_W) ** 0.25, H, None if lambda_b is None else np.zeros(K))
+    assert np.abs(problem.value_and_gradient(problem.pack(point))[1]).max() < 1e-12
+    return int(np.sum(problem.spectrum(point) < -1e-9))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
 
+import networkx as nx
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,6 +34,8 @@ FOREIGN = {
 
 # The floors of experiments/networks: what each folder may import of the others.
 NETWORKS = "experiments.networks"
+# The options of a run: every folder reads them, they read nothing.
+BASEMENT = {"options"}
 GROUND = {"architectures", "data", "measures"}
 FLOORS = {
     **{folder: {folder} for folder in GROUND},
@@ -98,8 +101,31 @@ def floors(path: PurePosixPath, source: str) -> Iterator[str]:
     folder = path.parts[2]
     for line, module in imported_modules(path, source):
         words = module.split(".")
-        if words[:2] == inside and len(words) > 2 and words[2] not in FLOORS.get(folder, set()):
+        if words[:2] != inside or len(words) < 3 or words[2] in BASEMENT:
+            continue
+        if words[2] not in FLOORS.get(folder, set()):
             yield f"{path}:{line} imports {module}: {folder} must not import {words[2]}"
+
+
+# Upper rooms ask, the model answers; losses answer by properties.
+ASKED = {
+    *("Model", "UFM", "Regression", "Symmetric", "FixedClassifier", "Nonnegative", "ByRows"),
+    *("Loss", "CrossEntropy", "LabelSmoothing", "Focal", "MSE", "RescaledMSE", "UserLoss"),
+    "TracedLoss",
+}
+
+
+def asks_no_model(path: PurePosixPath, source: str) -> Iterator[str]:
+    """No isinstance on a model or a loss outside ufm."""
+    if path.parts[0] == "ufm":
+        return
+    for node in ast.walk(parse(source)):
+        match node:
+            case ast.Call(func=ast.Name(id="isinstance" | "issubclass"), args=[_, kinds]):
+                words = {x.id for x in ast.walk(kinds) if isinstance(x, ast.Name)}
+                words |= {x.attr for x in ast.walk(kinds) if isinstance(x, ast.Attribute)}
+                for name in sorted(words & ASKED):
+                    yield f"{path}:{node.lineno} asks whether something is a {name}"
 
 
 def no_assert(path: PurePosixPath, source: str) -> Iterator[str]:
@@ -168,7 +194,7 @@ def no_machine_path(path: PurePosixPath, source: str) -> Iterator[str]:
             yield f"{path}:{number} has the machine path {match[0]}"
 
 
-SHIPPED_RULES: tuple[Rule, ...] = (arrows, floors, no_assert, docstrings)
+SHIPPED_RULES: tuple[Rule, ...] = (arrows, asks_no_model, floors, no_assert, docstrings)
 PYTHON_RULES: tuple[Rule, ...] = (length, telling_name)
 TEXT_RULES: tuple[Rule, ...] = (no_machine_path,)
 
@@ -221,6 +247,51 @@ def test_no_file_names_a_machine() -> None:
     assert complaints(TEXT_RULES, files) == []
 
 
+def circles(sources: dict[str, str], *, later: bool) -> list[list[str]]:
+    """Modules that import each other in a circle; with ``later`` also inside functions."""
+    graph: nx.DiGraph[str] = nx.DiGraph()
+
+    def visit(name: str, body: list[ast.stmt]) -> None:
+        for node in body:
+            match node:
+                case ast.If(test=ast.Name(id="TYPE_CHECKING")) if not later:
+                    continue
+                case ast.FunctionDef() if not later:
+                    continue
+                case ast.Import(names=names):
+                    found = [alias.name for alias in names]
+                case ast.ImportFrom(module=str(module), names=names, level=0):
+                    found = [f"{module}.{a.name}" for a in names]
+                    found = [x if x in sources else module for x in found]
+                case _:
+                    for part in ("body", "orelse", "finalbody", "handlers"):
+                        visit(name, getattr(node, part, []))
+                    continue
+            graph.add_edges_from((name, x) for x in found if x in sources and x != name)
+
+    for name, source in sources.items():
+        visit(name, parse(source).body)
+    return [sorted(c) for c in nx.strongly_connected_components(graph) if len(c) > 1]
+
+
+def test_no_modules_import_each_other_in_a_circle_but_those_of_the_plain_model() -> None:
+    shipped = [p for p in project_files() if p.suffix == ".py" and p.parts[0] in ARROWS]
+    sources = {
+        ".".join(p.with_suffix("").parts).removesuffix(".__init__"): (ROOT / p).read_text()
+        for p in shipped
+    }
+    assert circles(sources, later=False) == []
+    for circle in circles(sources, later=True):
+        assert all(name.startswith("ufm.plain.") for name in circle), circle
+
+
+def test_a_circle_is_seen() -> None:
+    both = {"a.b": "from a.c import x", "a.c": "def f():\n    import a.b", "a.d": "import a.b"}
+    assert circles(both, later=True) == [["a.b", "a.c"]]
+    assert circles(both, later=False) == []
+    assert circles({**both, "a.c": "from a import b"}, later=False) == [["a.b", "a.c"]]
+
+
 DOC = '"""Said."""\n'
 
 BROKEN = [
@@ -237,6 +308,8 @@ BROKEN = [
     (floors, "experiments/networks/runs/a.py", "from ..comparison import b", "import comparison"),
     (floors, "experiments/networks/theory/a.py", f"import {NETWORKS}.training", "import training"),
     (floors, "experiments/networks/new/a.py", f"from {NETWORKS}.data import b", "new must not"),
+    (asks_no_model, "landscape/a.py", "isinstance(x, UFM)", "a.py:1 asks whether"),
+    (asks_no_model, "experiments/a.py", "isinstance(x, int | ufm.Loss)", "is a Loss"),
     (no_assert, "ufm/a.py", "def f(x):\n    assert x", "ufm/a.py:2 asserts"),
     (docstrings, "ufm/a.py", "x = 1", "ufm/a.py:1 has no docstring"),
     (docstrings, "ufm/a.py", DOC + "def f(): ...", "f has no docstring"),
@@ -257,6 +330,8 @@ KEPT = [
     (arrows, "experiments/a.py", "import ufm, landscape, proofs_check, jinja2, time"),
     (floors, "experiments/networks/runs/a.py", f"from {NETWORKS}.theory import b\nimport jax"),
     (floors, "experiments/cli/a.py", f"from {NETWORKS}.comparison import b"),
+    (asks_no_model, "ufm/a.py", "isinstance(x, UFM)"),
+    (asks_no_model, "landscape/a.py", "isinstance(x, Point)"),
     (no_assert, "ufm/a.py", "def f(x):\n    if not x:\n        raise ValueError('assert')"),
     (docstrings, "ufm/a.py", DOC + "def _f(): ..."),
     (docstrings, "ufm/a.py", DOC + f"class A(B):\n    {DOC}\n    def f(self): ..."),

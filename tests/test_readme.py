@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import doctest
+import re
 from pathlib import Path
 
 import pytest
 
+from experiments.models import named_model
+from landscape import solve
 from proofs_check.registry import load_claims
 from proofs_check.run import check_claim
 
@@ -36,3 +39,16 @@ def test_the_true_theorem_is_verified_and_the_wrong_one_refuted():
     assert wrong.status.name == "COUNTEREXAMPLE"
     assert wrong.counterexample is not None
     assert "counts=3,2,1" in wrong.counterexample
+
+
+def test_the_model_of_contributing_is_one(tmp_path):
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    file = tmp_path / "wells.py"
+    file.write_text(code, encoding="utf-8")
+    declared = named_model(f"{file}:Wells")
+    assert [parameter.name for parameter in declared.parameters] == ["d", "depth", "coupling"]
+    assert all(parameter.help for parameter in declared.parameters)
+    found = solve(declared.build({"d": 3, "depth": 2.0, "coupling": 0.1}))
+    # x = +-y with |x|^2 = t: (t - 2)^2 / 2 - t^2 / 10 is least at t = 2.5.
+    assert found.objective == pytest.approx(-0.5, abs=1e-12)

@@ -72,6 +72,7 @@ class Structure:
         order: order of the largest block that was diagonalised: what rounding grows with.
         rank: rank of W H, None where that has no meaning.
         hidden: a block that is known by counting only, else None.
+        moved: how far the point was moved to make equal what is nearly equal.
     """
 
     levels: Spectrum
@@ -79,6 +80,7 @@ class Structure:
     order: int
     rank: int | None = None
     hidden: HiddenBlock | None = None
+    moved: float = 0.0
 
 
 class Direction(NamedTuple):
@@ -144,6 +146,7 @@ class Certificate:
         bound: the dual value D(v); None if not applicable.
         spectral_ratio: |G|_2 / sigma; 1 at every non-zero global minimiser with d >= rank.
         reason: why it does not apply, or what it rests on.
+        evidence: "proved", or "probed" when it rests on probed properties of a user's loss.
 
     Example:
         >>> Certificate.does_not_apply("focal loss is not convex").gap is None
@@ -155,6 +158,7 @@ class Certificate:
     bound: float | None
     spectral_ratio: float | None
     reason: str
+    evidence: str = "proved"
 
     @staticmethod
     def does_not_apply(reason: str) -> Certificate:

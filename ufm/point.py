@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufm.answers import Restriction
+from ufm.errors import InputError
 
 Array = NDArray[np.float64]
 # A point of any model; a tangent vector has the same type.
@@ -185,7 +186,10 @@ def gaussian(key: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
     """
     sizes = [math.prod(shape) for shape in shapes]
     total = max(SMALLEST_DRAW, 1 << (sum(sizes) - 1).bit_length())
-    draw: Any = jax.random.normal(key, (total,))
+    try:
+        draw: Any = jax.random.normal(key, (total,))
+    except TypeError as error:
+        raise InputError("Need a random key", repr(key), "use jax.random.key(0)") from error
     if not isinstance(draw, jax.core.Tracer):
         draw = np.asarray(draw)
     ends = np.cumsum(sizes)

@@ -63,6 +63,11 @@ class Registered:
     summary: str
     formula: str
 
+    @property
+    def loss(self) -> str | None:
+        """The parameter that takes a loss, None where there is none."""
+        return next((p.name for p in self.parameters if issubclass(p.kind, Loss)), None)
+
     def build(self, values: Mapping[str, Any]) -> Model[Any]:
         """The model with these values, defaults for the rest.
 
@@ -90,16 +95,16 @@ class Registered:
         return model
 
 
-def declared(name: str, constructor: Callable[..., Model[Any]]) -> Registered:
+def declared(name: str, constructor: Callable[..., Model[Any]] | Model[Any]) -> Registered:
     """The declaration of a model from its constructor: signature and docstring.
 
     Args:
         name: the model's.
-        constructor: a class or a function whose parameters are int, float, str, bool or Loss, by
-            annotation or by default; ``X | None`` counts as X.
+        constructor: a model as it is, or a class or a function whose parameters are int, float,
+            str, bool or Loss, by annotation or by default; ``X | None`` counts as X.
 
     Raises:
-        InputError: a parameter of no such kind and without a default.
+        InputError: no constructor, or a parameter of no such kind and without a default.
 
     Example:
         >>> def double_well(depth: float = 1.0) -> Model:
@@ -111,6 +116,14 @@ def declared(name: str, constructor: Callable[..., Model[Any]]) -> Registered:
         >>> [(p.name, p.kind.__name__, p.help) for p in declared("wells", double_well).parameters]
         [('depth', 'float', 'of both wells')]
     """
+    if isinstance(constructor, Model):
+        model = constructor
+        told = type(model).__doc__ or ""
+        constructor = lambda: model  # noqa: E731
+        constructor.__doc__ = told
+    if not callable(constructor):
+        rule = f"Need {name} to be a Model, or a function that returns one"
+        raise InputError(rule, f"a {type(constructor).__name__}", "return a ufm.Model")
     text = inspect.getdoc(constructor) or ""
     helps, hints = _arguments(text), _hints(constructor)
     parameters = []

@@ -18,12 +18,13 @@ SEPARATION = 10.0
 
 
 def zero_tolerance(
-    size: int, radius: float, gradient_norm: float, gap: float, length: float
+    size: int, radius: float, gradient_norm: float, gap: float, length: float, moved: float = 0.0
 ) -> tuple[float, str]:
     """What counts as a zero eigenvalue, and why.
 
     Rounding: 8 size eps radius. Residual: a gradient g leaves the point within |g| / gap of the
-    critical point, which moves the Hessian by about that relative distance times its radius.
+    critical point, which moves the Hessian by about that relative distance times its radius, and
+    so does a move of the point to make equal what is nearly equal.
     Source: backward stability of symmetric eigensolvers; first-order perturbation (derived here).
 
     Args:
@@ -32,6 +33,7 @@ def zero_tolerance(
         gradient_norm: |g| at the point.
         gap: smallest absolute eigenvalue not explained by symmetry.
         length: |x| of the point.
+        moved: how far the point was moved before its Hessian was taken.
 
     Example:
         >>> zero_tolerance(10, 1.0, 0.0, 0.1, 1.0)[1]
@@ -39,13 +41,16 @@ def zero_tolerance(
     """
     rounding = ROUNDING_FACTOR * max(size, 10) * EPSILON * radius
     residual = radius * gradient_norm / (gap * max(1.0, length)) if gap > 0 else np.inf
-    if residual > rounding:
+    shifted = radius * moved / max(1.0, length)
+    if residual > max(rounding, shifted):
         return float(residual), f"residual, radius |g| / (gap |x|) with |g| = {gradient_norm:.1e}"
+    if shifted > rounding:
+        return float(shifted), f"classes made equal, radius |move| / |x| with |move| = {moved:.1e}"
     return float(rounding), "rounding, 8 size eps radius"
 
 
 def consistent_tolerance(
-    values: Array, size: int, gradient_norm: float, length: float
+    values: Array, size: int, gradient_norm: float, length: float, moved: float = 0.0
 ) -> tuple[float, str]:
     """The tolerance of the smallest gap that it separates clearly from zero.
 
@@ -54,10 +59,10 @@ def consistent_tolerance(
     """
     radius = float(np.abs(values).max())
     for gap in np.sort(np.abs(values)):
-        tolerance, source = zero_tolerance(size, radius, gradient_norm, float(gap), length)
+        tolerance, source = zero_tolerance(size, radius, gradient_norm, float(gap), length, moved)
         if gap > SEPARATION * tolerance:
             return tolerance, source
-    return zero_tolerance(size, radius, 0.0, 1.0, length)
+    return zero_tolerance(size, radius, 0.0, 1.0, length, moved)
 
 
 def generator_rank(rows: Array) -> int:

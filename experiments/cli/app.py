@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import Annotated, Any
 
@@ -16,6 +18,7 @@ from experiments.cli import (
     bench,
     compare,
     measure,
+    models,
     solve,
     spectrum,
     sweep,
@@ -23,7 +26,10 @@ from experiments.cli import (
     verdict,
     verify,
 )
+from experiments.cli.model import asked_model, command_of
+from experiments.cli.options import DecayFlags, LossFlags, SizeFlags, resolve
 from experiments.cli.output import ABANDONED
+from experiments.cli.points import PlainFlags
 from experiments.cli.signals import interruptible
 
 GOOD, CLAIM_FAILED, BAD_INPUT, UNDECIDED, UNEXPECTED = 0, 1, 2, 3, 70
@@ -32,34 +38,53 @@ INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 CODES = (
     "Exit codes: 0 fine, 1 a claim failed, 2 usage or bad input, 3 undecided or not converged, "
-    "130 Ctrl-C, 143 SIGTERM. UFM_DEBUG=1 shows the traceback of an error."
+    "70 a fault of the lab (please report it), 130 Ctrl-C, 143 SIGTERM. UFM_DEBUG=1 shows the "
+    "traceback of an error."
 )
 
 # typer carries its own click from some version on; both have these classes.
 _UsageError: Any = typer.BadParameter.__bases__[0]
 _ClickException: Any = _UsageError.__bases__[0]
 
-app = typer.Typer(
-    name="ufm",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
-
-@app.callback(epilog=CODES)
 def ufm(
     version: Annotated[bool, typer.Option("--version", help="Show the version and stop.")] = False,
 ) -> None:
     """Neural-collapse theorems on unconstrained feature models, verified numerically."""
 
 
-for _command in (solve, verdict, spectrum, measure, atlas, verify, train, compare, bench):
-    app.command(epilog="\n\n".join(f"Example: {line}" for line in _command.EXAMPLES))(
-        getattr(_command, _command.__name__.rpartition(".")[2])
+# Commands on any model: the groups of flags of the plain one, and what they resolve to.
+GROUPS = (SizeFlags, LossFlags, DecayFlags)
+ON_MODELS: dict[Any, Any] = {
+    solve: resolve,
+    verdict: PlainFlags,
+    spectrum: resolve,
+    atlas: atlas.whole,
+}
+
+
+NAMES = {module.__name__.rpartition(".")[2] for module in ON_MODELS}
+
+
+def commands(model: str | None = None) -> typer.Typer:
+    """The program, with the flags of the model that ``--model`` names."""
+    app = typer.Typer(
+        name="ufm",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
-app.add_typer(sweep.app, name="sweep")
+    app.callback(epilog=CODES)(ufm)
+    for module in (
+        solve, verdict, spectrum, measure, atlas, verify, train, compare, models, bench
+    ):  # fmt: skip
+        core = getattr(module, module.__name__.rpartition(".")[2])
+        if module in ON_MODELS:
+            core = command_of(core, ON_MODELS[module], GROUPS, model)
+        app.command(epilog="\n\n".join(f"Example: {line}" for line in module.EXAMPLES))(core)
+    app.add_typer(sweep.app, name="sweep")
+    return app
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,11 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         2
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] == ["--version"]:
-        from ufm.version import __version__
-
-        print(f"ufm-lab {__version__}")
-        return GOOD
+    if sys.stdout is None:  # it was closed before we began
+        _say("standard output is closed: redirect it to a file, or to /dev/null")
+        return BAD_INPUT
     with interruptible() as came:
         code = _run(words)
     if code != INTERRUPTED:
@@ -92,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     try:
-        code = typer.main.get_command(app).main(words, prog_name="ufm", standalone_mode=False)
+        code = _performed(words)
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
@@ -105,9 +128,18 @@ def _run(words: list[str]) -> int:
     except BaseException as error:
         if isinstance(error.__context__, BrokenPipeError):  # how click leaves then
             return _reader_left()
-        # Somebody's sys.exit(0) in our middle is no success.
-        return _failed(RuntimeError(f"left by {type(error).__name__}({error})"))
+        return _ended_by_user_code(error)
     return code if isinstance(code, int) else GOOD
+
+
+def _performed(words: list[str]) -> Any:
+    if words[:1] == ["--version"]:
+        from ufm.version import __version__
+
+        print(f"ufm-lab {__version__}")
+        return GOOD
+    app = commands(asked_model(words) if words[:1] and words[0] in NAMES else None)
+    return typer.main.get_command(app).main(words, prog_name="ufm", standalone_mode=False)
 
 
 def _leave(code: int) -> None:
@@ -121,8 +153,11 @@ def _leave(code: int) -> None:
 
 
 def _say(message: str) -> None:
-    sys.stdout.flush()
-    print(f"ufm: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    with suppress(OSError, ValueError, AttributeError):  # full, or closed
+        sys.stdout.flush()
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            print(f"ufm: {' '.join(message.split())}", file=sys.stderr, flush=True)
 
 
 def _usage(error: Any, words: list[str]) -> int:
@@ -144,7 +179,14 @@ def _failed(error: Exception) -> int:
     if isinstance(error, OSError) and error.filename is not None:
         _say(f"{error.strerror or type(error).__name__}: {error.filename}")
         return BAD_INPUT
-    if isinstance(error, ValueError | OSError | _ClickException):
+    if isinstance(error, OSError):  # of a stream: the disk behind standard output is full, say
+        _drop_output()
+        _say(f"cannot write the output: {error.strerror or error}")
+        return BAD_INPUT
+    if isinstance(error, MemoryError):
+        _say(f"not enough memory: {error}. Use smaller sizes")
+        return BAD_INPUT
+    if isinstance(error, ValueError | _ClickException):
         _say(str(error) or type(error).__name__)
         return BAD_INPUT
     first = (str(error).splitlines() or [""])[0]
@@ -157,5 +199,23 @@ def _failed(error: Exception) -> int:
 
 def _reader_left() -> int:
     """The rest of the output has no reader (`ufm ... | head`), which is no error of ours."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _drop_output()
     return GOOD
+
+
+def _drop_output() -> None:
+    """Whatever is still to be written goes nowhere, so that leaving does not fail as well."""
+    with suppress(OSError, ValueError):  # a stream that is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _ended_by_user_code(error: BaseException) -> int:
+    """sys.exit() and the like in a loss or a file of claims never look like success."""
+    if os.environ.get("UFM_DEBUG", "0") not in ("", "0"):
+        raise error
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    _say(
+        f"{type(error).__name__} at {last.filename}:{last.lineno} ended the command. A loss or a "
+        "claim must return or raise an Exception"
+    )
+    return BAD_INPUT

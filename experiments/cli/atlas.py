@@ -18,10 +18,10 @@ from experiments.cli.options import (
     DecayFlags,
     Json,
     LossFlags,
+    ModelInputs,
     Seed,
     SizeFlags,
     Width,
-    expand_flags,
     resolve,
 )
 from experiments.cli.output import (
@@ -55,11 +55,14 @@ class Engine(StrEnum):
     ALL = "all"
 
 
-@expand_flags
+def whole(size: SizeFlags, loss: LossFlags, decay: DecayFlags) -> ModelInputs:
+    """The inputs of an atlas, which holds for every d: without -d the table shows d = K."""
+    inputs = resolve(size, loss, decay)
+    return inputs if size.d is not None else replace(inputs, d=inputs.build().num_classes)
+
+
 def atlas(
-    size: SizeFlags,
-    loss: LossFlags,
-    decay: DecayFlags,
+    inputs: Any,
     budget: Annotated[
         float, typer.Option("--budget", min=0.0, help="Seconds after which no new round begins.")
     ] = BUDGET,
@@ -108,14 +111,11 @@ def atlas(
     or a point is degenerate.
     """
     prepare()
-    inputs = resolve(size, loss, decay)
-    model = inputs.build()
-    if size.d is None:  # an atlas holds for every d, so any will do for the table
-        inputs = replace(inputs, d=model.num_classes)
-        model = inputs.build()
     from experiments.cli.atlas_folder import read_points, require_folder, write_points
+    from landscape.atlas.explore import as_plain
     from ufm.errors import InputError
 
+    model = as_plain(inputs.build())
     if max_groups is not None and engine is Engine.SEARCH:
         rule = "--max-groups goes with --engine symmetric or all"
         raise InputError(rule, "--engine search", "drop it or change the engine")

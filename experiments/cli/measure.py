@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -50,10 +51,6 @@ REST = (
     ("accuracy of the classifier", "classifier_accuracy"),
     ("accuracy of the nearest centre", "nc4_cls"),
 )
-# A numerical minimiser of an imbalanced model takes seconds up to this many classes.
-MOST_CLASSES = 300
-# Gradient norm of that minimiser: the table shows six digits, and the duality gap speaks for it.
-NORM = 1e-9
 
 
 @expand_flags
@@ -62,7 +59,8 @@ def measure(
         Path,
         typer.Argument(
             metavar="FILE.npz",
-            help="features (N, d) and labels (N,); optional classifier (K, d) and bias (K,).",
+            help="features (N, d) and labels (N,); optional classifier (K, d) and bias (K,). "
+            "The same as H (d, N), W and b, with labels or counts, will do.",
         ),
     ],
     loss: LossFlags,
@@ -81,14 +79,14 @@ def measure(
     """
     prepare()
     require_writable(out, "--out")
-    from experiments.arrays import read_arrays
+    from experiments.cli.points import read_features
     from ufm.collapse import collapse
     from ufm.collapse.record import CONVENTIONS
 
     choice = loss.choice()
     lambda_w, lambda_h = decay.given()
     _require_lambda_w(loss, decay, lambda_w)
-    arrays = read_arrays(file, ("features", "labels"), ("classifier", "bias"))
+    arrays = read_features(file, transposed)
     record = patiently(
         "measuring ...",
         lambda: collapse(
@@ -96,7 +94,6 @@ def measure(
             arrays["labels"],
             classifier=arrays.get("classifier"),
             bias=arrays.get("bias"),
-            transposed=transposed,
             lambda_W=lambda_w,
         ),
     )
@@ -110,7 +107,7 @@ def measure(
         decays = (lambda_w, lambda_h, decay.lambda_b)
         theory = patiently(
             "computing the theory ...",
-            lambda: compare(arrays, record, choice, decays, transposed),
+            lambda: compare(arrays, record, choice, decays),
         )
     inputs.update({"lambda_W": lambda_w, "lambda_H": lambda_h, "lambda_b": decay.lambda_b})
     document = {"metrics": metrics, "conventions": conventions, "theory": theory}
@@ -141,7 +138,6 @@ def compare(
     record: Any,
     choice: Any,
     decays: tuple[float, float | None, float | None],
-    transposed: bool,
 ) -> dict[str, Any]:
     """Theory beside measurement: the global minimiser at these lambdas and counts.
 
@@ -150,9 +146,17 @@ def compare(
     """
     import numpy as np
 
+    from experiments.networks.theory import (
+        NoTheory,
+        compare,
+        measured,
+        predict_free,
+        predict_nonnegative,
+    )
     from ufm.errors import InputError
 
     lambda_w, lambda_h, lambda_b = decays
+    features, bias = arrays["features"], arrays.get("bias")
     notes = []
     if lambda_h is None:
         lambda_h = record.lambda_H_hat
@@ -160,33 +164,26 @@ def compare(
         if not (np.isfinite(lambda_h) and lambda_h > 0):
             rule = "Need non-zero W and features to estimate lambda_H"
             raise InputError(rule, lambda_h, "add --lambda-h")
-    if "bias" in arrays and lambda_b is None:
+    if bias is not None and lambda_b is None:
         lambda_b = 0.0
         notes.append("bias taken as unregularised (--lambda-b)")
+    nonnegative = bool(np.min(features) >= 0)
+    if nonnegative:
+        notes.append("features are non-negative, as after a ReLU: theory of such features")
     counts = tuple(int(count) for count in np.bincount(arrays["labels"]))
-    balanced = len(set(counts)) == 1
-    inputs = ModelInputs(
-        choice,
-        record.num_features,
-        lambda_w,
-        lambda_h,
-        lambda_b,
-        len(counts),
-        counts[0] if balanced else None,
-        None if balanced else counts,
-    )
+    n = counts[0] if len(set(counts)) == 1 else None
+    sizes = (len(counts), n, None if n else counts)
+    inputs = ModelInputs(choice, record.num_features, lambda_w, lambda_h, lambda_b, *sizes)
     model = inputs.build()
-    measured = _measured(arrays, transposed, model)
-    predicted, source = _predicted(model)
-    rows = [
-        {
-            "quantity": name,
-            "theory": predicted.get(name),
-            "measured": measured[name],
-            "ratio": _ratio(measured[name], predicted.get(name)),
-        }
-        for name in measured
-    ]
+    prediction = (predict_nonnegative if nonnegative else predict_free)(model)
+    found = measured(model.loss, features, arrays["classifier"], bias, arrays["labels"])
+    if isinstance(prediction, NoTheory):
+        rows = _rows(found, found.objective(lambda_w, lambda_h, lambda_b), lambda_b)
+        source = prediction.reason
+    else:
+        beside = compare(found, prediction)
+        rows = _rows(beside, beside.objective, lambda_b)
+        source = prediction.evidence
     return {
         "lambda_W": lambda_w,
         "lambda_H": lambda_h,
@@ -200,86 +197,31 @@ def compare(
     }
 
 
-def _ratio(measured: float, predicted: float | None) -> float | None:
-    return measured / predicted if predicted else None
+def _rows(found: Any, objective: Any, lambda_b: float | None) -> list[dict[str, Any]]:
+    """Numbers measured, or pairs of those and the theory's; norms where squares are known."""
+    from experiments.networks.theory import Quantity
 
-
-def _measured(arrays: Mapping[str, Any], transposed: bool, model: Any) -> dict[str, float]:
-    """Mean logit gap, norms, mean loss and objective of the features themselves."""
-    import jax
-    import numpy as np
-
-    features = arrays["features"].T if transposed else arrays["features"]
-    labels, W = arrays["labels"], np.asarray(arrays["classifier"], dtype=np.float64)
-    bias = np.asarray(arrays.get("bias", np.zeros(len(W))), dtype=np.float64)
-    loss = jax.jit(lambda Z, y: jax.vmap(model.loss)(Z, y).sum())
-    gap = value = square_H = 0.0
-    block = 65_536  # samples at a time: float64 copies stay small
-    for start in range(0, len(labels), block):
-        H = np.asarray(features[start : start + block], dtype=np.float64)
-        y = labels[start : start + block]
-        Z = H @ W.T + bias
-        gap += _gaps(Z, y).sum()
-        value += float(loss(Z, y))
-        square_H += float(np.sum(H**2))
-    return _quantities(
-        model, gap / len(labels), float(np.sum(W**2)), square_H, value / len(labels), bias
-    )
-
-
-def _gaps(Z: Any, labels: Any) -> Any:
-    """z_y minus the mean of the other logits, for rows of logits."""
-    own = Z[range(len(Z)), labels]
-    return own - (Z.sum(axis=1) - own) / (Z.shape[1] - 1)
-
-
-def _quantities(
-    model: Any, gap: float, square_W: float, square_H: float, loss: float, bias: Any
-) -> dict[str, float]:
-    decay = 0.5 * (model.lambda_W * square_W + model.lambda_H * square_H)
-    if model.lambda_b is not None:
-        decay += 0.5 * model.lambda_b * float((bias**2).sum())
-    found = {
-        "logit gap": float(gap),
-        "|W|": square_W**0.5,
-        "|H|": square_H**0.5,
-        "mean loss": float(loss),
-        "objective": float(loss + decay),
+    values = {
+        "logit gap": found.gap,
+        "|W|": found.W_squared,
+        "|H|": found.H_squared,
+        "mean loss": found.loss,
+        "objective": objective,
     }
-    if model.lambda_b is not None:
-        found["|b|"] = float((bias**2).sum() ** 0.5)
-    return found
+    if lambda_b is not None:
+        values["|b|"] = found.b_squared
+    rows = []
+    for name, value in values.items():
+        pair = value if isinstance(value, Quantity) else Quantity(value, math.nan)
+        if name in ("|W|", "|H|", "|b|"):
+            pair = pair.root
+        row = {"theory": pair.predicted, "measured": pair.measured, "ratio": pair.ratio}
+        rows.append({"quantity": name, **{key: _known(number) for key, number in row.items()}})
+    return rows
 
 
-def _predicted(model: Any) -> tuple[dict[str, float], str]:
-    """The same numbers at the global minimiser: in closed form, else by descent."""
-    import numpy as np
-
-    known = model.minimiser()
-    if known is not None:
-        point, source = known.point, f"closed form ({known.evidence}): {known.source}"
-    elif model.num_classes > MOST_CLASSES:
-        return {}, f"no closed form, and more than {MOST_CLASSES} classes: see `ufm solve`"
-    else:
-        from landscape.solvers.solve import solve
-
-        found = solve(model, reduction=True, tolerance=NORM)
-        gap = model.certificate(found.point).gap
-        known_gap = "no certificate" if gap is None else f"duality gap {gap:.1e}"
-        point = found.point.to_numpy()
-        source = f"no closed form; descent among collapsed points, {found.result.name}, {known_gap}"
-    merged, point = model.as_merged(point)
-    counts = np.asarray(model.counts)
-    Z = (point.W @ point.H / np.sqrt(counts)).T
-    bias = np.zeros(len(counts)) if point.b is None else point.b
-    gap_mean = float(_gaps(Z + bias, np.arange(len(counts))) @ counts / counts.sum())
-    square_W, square_H = float(np.sum(point.W**2)), float(np.sum(point.H**2))
-    objective = float(merged.objective(point))
-    quantities = _quantities(model, gap_mean, square_W, square_H, 0.0, bias)
-    # The objective is the loss plus the decays, so the loss is what is left of it.
-    quantities["mean loss"] = objective - quantities["objective"]
-    quantities["objective"] = objective
-    return quantities, source
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _convention_table(conventions: Mapping[str, Mapping[str, float | None]]) -> Any:

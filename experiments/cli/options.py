@@ -11,9 +11,14 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from experiments.losses import CHOICES, LossChoice, choose_loss
+from experiments.losses import PARAMETERS, LossChoice, choose_loss
+from experiments.memory import require_memory
 
 NUM_CLASSES, DIMENSION, SAMPLES, DECAY = 4, 6, 1, 0.02
+# What a seed and a number of steps may be, as the compiled code takes them.
+MOST_SEED, MOST_STEPS = 2**63 - 1, 2**31 - 1
+# Copies of labels, point, gradient and logits that any command makes at least.
+COPIES = 4
 MODEL_PANEL = "Model"
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
@@ -26,7 +31,9 @@ COLUMN = 3.4
 Width = Annotated[
     float, typer.Option("--width", min=2.5, max=20.0, help="Inches of a figure: 3.4 is a column.")
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of everything random.")
+]
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,7 @@ class SizeFlags:
             "-d",
             metavar="INT",
             help="Feature dimension.",
-            show_default=str(DIMENSION),
+            show_default=f"{DIMENSION}, or K if that is more",
             rich_help_panel=MODEL_PANEL,
         ),
     ] = None
@@ -103,7 +110,8 @@ class LossFlags:
         typer.Option(
             "--loss",
             metavar="LOSS",
-            help=f"One of {CHOICES}, a differentiable function of (logits, label).",
+            help=f"One of {', '.join(PARAMETERS)}, FILE.py:NAME or MODULE:NAME, a differentiable "
+            "function of (logits, label).",
             show_default="ce",
             rich_help_panel=MODEL_PANEL,
         ),
@@ -228,10 +236,15 @@ class ModelInputs:
     counts: tuple[int, ...] | None = None
     notes: tuple[str, ...] = field(default=())
 
-    def build(self) -> Any:
-        """The UFM; its own validation speaks for every value out of range."""
+    def build(self, *, merged: bool = True) -> Any:
+        """The UFM; its own validation speaks for every value out of range.
+
+        Raises:
+            InputError: a value out of range, or a model that this machine has no memory for.
+        """
         from ufm import UFM
 
+        self._require_size(merged)
         return UFM(
             self.loss.build(),
             self.classes,
@@ -243,6 +256,14 @@ class ModelInputs:
             lambda_b=self.lambda_b,
         )
 
+    def _require_size(self, merged: bool) -> None:
+        """Before anything is allocated: labels of all samples, columns of classes or samples."""
+        K = len(self.counts) if self.counts is not None else self.classes or 0
+        N = sum(self.counts) if self.counts is not None else K * (self.n or 0)
+        columns = K if merged else N
+        size = 8 * COPIES * (N + K * self.d + self.d * columns + K * columns)
+        require_memory(size, f"K={K:,}, d={self.d:,} and N={N:,}", "use smaller sizes")
+
     def as_dict(self) -> dict[str, Any]:
         """The resolved inputs as they go into the JSON."""
         return {
@@ -250,8 +271,7 @@ class ModelInputs:
             "d": self.d,
             "n": self.n,
             "counts": self.counts,
-            "loss": self.loss.spec,
-            **self.loss.parameters,
+            **self.loss.record(),
             "lambda_W": self.lambda_w,
             "lambda_H": self.lambda_h,
             "lambda_b": self.lambda_b,
@@ -282,7 +302,7 @@ def resolve(size: SizeFlags, loss: LossFlags, decay: DecayFlags) -> ModelInputs:
     classes = NUM_CLASSES if size.classes is None and counts is None else size.classes
     return ModelInputs(
         loss.choice(),
-        DIMENSION if size.d is None else size.d,
+        max(DIMENSION, classes or len(counts or ())) if size.d is None else size.d,
         DECAY if lambda_w is None else lambda_w,
         DECAY if lambda_h is None else lambda_h,
         decay.lambda_b,

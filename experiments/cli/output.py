@@ -73,18 +73,20 @@ def show(*parts: Any) -> None:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can carry it: NaN and infinity become None, arrays lists, enums names.
+    """A value as JSON can carry it: NaN is None, infinity its name, arrays lists, enums names.
 
     Example:
-        >>> plain({"a": float("nan"), "b": (1, 2.5)})
-        {'a': None, 'b': [1, 2.5]}
+        >>> plain({"a": float("nan"), "b": (1, 2.5), "c": -math.inf})
+        {'a': None, 'b': [1, 2.5], 'c': '-Infinity'}
     """
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        if math.isinf(value):
+            return "Infinity" if value > 0 else "-Infinity"
+        return None if math.isnan(value) else value
     if hasattr(value, "tolist"):
         return plain(value.tolist())
     if isinstance(value, Iterable):
@@ -188,8 +190,11 @@ def stepwise(message: str, work: Callable[[Callable[[str], None]], T]) -> T:
 
 def prepare() -> None:
     """Turn on float64 and keep compiled programs between runs, before the first computation."""
-    import ufm  # noqa: F401  the import turns on float64
+    from ufm.precision import (
+        require_x64,  # importing ufm turns on float64, unless it was told not to
+    )
 
+    require_x64()
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     import jax

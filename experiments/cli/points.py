@@ -2,14 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.cli.model import SETTINGS, read_general, settings_of, stored_inputs
 from experiments.cli.options import DECAY, DecayFlags, LossFlags, ModelInputs, SizeFlags
 from experiments.losses import PARAMETERS, LossChoice
 
 POINT_SCHEMA = 1
+# What practice and theory call the same array.
+NAMES = {"features": "H", "classifier": "W", "bias": "b"}
+OTHER_NAMES = {**NAMES, **{theory: practice for practice, theory in NAMES.items()}}
+
+
+def read_named(path: Path, needed: Sequence[str], optional: Sequence[str]) -> dict[str, Any]:
+    """The named arrays of an .npz file, under the names of practice or of theory.
+
+    The same network is features (N, d), classifier and bias, or H (d, N), W and b. Where the file
+    lacks one name, the other is taken.
+
+    Raises:
+        InputError: as ``read_arrays``.
+    """
+    from experiments.arrays import read_arrays
+
+    wanted = (*needed, *optional)
+    there = read_arrays(path, (), {*wanted, *(OTHER_NAMES.get(name, name) for name in wanted)})
+    arrays = {}
+    for name in wanted:
+        other = OTHER_NAMES.get(name, name)
+        if name in there:
+            arrays[name] = there[name]
+        elif other in there:
+            arrays[name] = there[other].T if {name, other} == {"H", "features"} else there[other]
+        elif name in needed:
+            read_arrays(path, (name,))  # says what is missing
+    return arrays
+
+
+def read_features(path: Path, transposed: bool = False) -> dict[str, Any]:
+    """features (N, d), labels (N,), and where they are there classifier (K, d) and bias (K,).
+
+    A point as ``ufm solve --save`` writes it has counts instead of labels, and may have one column
+    sqrt(n_k) times the class mean for every class.
+
+    Args:
+        path: the .npz file.
+        transposed: whether features are stored as (d, N).
+
+    Raises:
+        InputError: as ``read_named``.
+    """
+    import numpy as np
+
+    from ufm.errors import InputError
+
+    optional = ("classifier", "bias", "labels", "counts", "merged")
+    arrays = read_named(path, ("features",), optional)
+    if transposed:
+        arrays["features"] = arrays["features"].T
+    counts, merged = arrays.pop("counts", None), arrays.pop("merged", None)
+    if "labels" in arrays:
+        return arrays
+    if counts is None:
+        return read_named(path, ("features", "labels"), optional)  # says that it is missing
+    counts = _integer_counts(counts)
+    if merged is not None and merged.ndim == 0 and bool(merged):
+        if len(arrays["features"]) != len(counts):
+            got = f"{len(arrays['features'])} columns and {len(counts)} counts"
+            raise InputError(f"Need one merged column per class in {path}", got, "save it again")
+        means = arrays["features"] / np.sqrt(np.array(counts))[:, None]
+        arrays["features"] = np.repeat(means, counts, axis=0)
+    return {**arrays, "labels": np.repeat(np.arange(len(counts)), counts)}
 
 
 def save_point(path: Path, found: Any, inputs: ModelInputs) -> None:
@@ -27,15 +93,33 @@ def save_point(path: Path, found: Any, inputs: ModelInputs) -> None:
         "H": point.H,
         "counts": np.array(model.counts_tuple, dtype=np.int64),
         "merged": np.array(bool(found.model.merged)),
-        "loss": np.array(inputs.loss.spec),
         "lambda_W": np.array(float(inputs.lambda_w)),
         "lambda_H": np.array(float(inputs.lambda_h)),
         "schema": np.array(POINT_SCHEMA),
     }
-    arrays.update({name: np.array(value) for name, value in inputs.loss.parameters.items()})
+    arrays.update({name: np.array(value) for name, value in inputs.loss.record().items()})
     if point.b is not None:
         arrays.update({"b": point.b, "lambda_b": np.array(float(inputs.lambda_b or 0.0))})
     write_arrays(path, arrays)
+
+
+@dataclass(frozen=True)
+class PlainFlags:
+    """The flags of the plain model, which complete what a file does not say."""
+
+    size: SizeFlags
+    loss: LossFlags
+    decay: DecayFlags
+
+
+def read_for(path: Path, inputs: Any) -> tuple[Any, Any, Any]:
+    """The point of a file, the inputs of its model, and the model."""
+    if isinstance(inputs, PlainFlags):
+        point, resolved = read_point(path, inputs.size, inputs.loss, inputs.decay)
+        return point, resolved, resolved.build()
+    completed = stored_inputs(path, inputs)
+    model = completed.build()
+    return read_general(path, model), completed, model
 
 
 def read_point(
@@ -50,19 +134,27 @@ def read_point(
     """
     import numpy as np
 
-    from experiments.arrays import read_arrays
     from ufm.errors import InputError
     from ufm.point import Point
 
     settings = {name for names in PARAMETERS.values() for name in names}
     scalars = ("loss", "lambda_W", "lambda_H", "lambda_b", *sorted(settings))
-    arrays = read_arrays(path, ("W", "H"), ("b", "labels", "counts", "merged", "schema", *scalars))
+    told = read_named(path, (), (SETTINGS,))
+    if SETTINGS in told:
+        name = settings_of(told).get("model", "NAME")
+        rule = "A point of another model than the plain one is judged with --model"
+        raise InputError(rule, f"a point of {name}", f"add --model {name}")
+    arrays = read_named(path, ("W", "H"), ("b", "labels", "counts", "merged", "schema", *scalars))
     for name in ("W", "H", "b"):
         if name in arrays:
             _require_float64(name, arrays[name], 1 if name == "b" else 2)
     for name in scalars:
-        if name in arrays and arrays[name].ndim:
-            raise InputError(f"Need one value in {name!r}", f"shape {arrays[name].shape}", "fix it")
+        if name in arrays:
+            kind, what = ("U", "name") if name == "loss" else ("iuf", "real number")
+            held = arrays[name]
+            if held.ndim or held.dtype.kind not in kind:
+                got = f"{held.dtype} of shape {held.shape}"
+                raise InputError(f"Need one {what} in {name!r}", got, "save it again")
     stored = {name: arrays[name].item() for name in scalars if name in arrays}
     W, H = arrays["W"], arrays["H"]
     notes: list[str] = []
@@ -155,10 +247,7 @@ def _counts_and_columns(
     if asked is not None:
         return asked, H
     if "counts" in arrays:
-        saved = arrays["counts"]
-        if saved.dtype.kind not in "iu" or saved.ndim != 1:
-            raise InputError("Need integer 'counts', one per class", f"{saved.dtype}", "fix them")
-        return tuple(int(count) for count in saved), H
+        return _integer_counts(arrays["counts"]), H
     if H.shape[1] != classes:
         raise InputError(
             f"Need labels, counts or -n for H with {H.shape[1]} columns and K={classes} classes",
@@ -167,3 +256,12 @@ def _counts_and_columns(
         )
     notes.append("one sample per class (assumed; -n, --counts)")
     return (1,) * classes, H
+
+
+def _integer_counts(saved: Any) -> tuple[int, ...]:
+    from ufm.errors import InputError
+
+    if saved.dtype.kind not in "iu" or saved.ndim != 1 or saved.min(initial=1) < 1:
+        got = f"{saved.dtype} of shape {saved.shape}"
+        raise InputError("Need positive integer 'counts', one per class", got, "fix them")
+    return tuple(int(count) for count in saved)

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 # Seconds until a signal whose KeyboardInterrupt was swallowed raises it again.
 AGAIN = 0.2
@@ -37,7 +38,7 @@ def interruptible() -> Iterator[list[int]]:
         if not (handled or _in_vain(frame)):
             raise KeyboardInterrupt
 
-    usual = {
+    usual: dict[int, Any] = {
         signal.SIGINT: signal.default_int_handler,
         signal.SIGTERM: signal.SIG_DFL,
         signal.SIGALRM: signal.SIG_DFL,

@@ -11,14 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from experiments.cli.options import (
-    DecayFlags,
+    MOST_STEPS,
     Json,
-    LossFlags,
     Out,
     Seed,
-    SizeFlags,
-    expand_flags,
-    resolve,
 )
 from experiments.cli.output import (
     deliver,
@@ -35,6 +31,7 @@ EXAMPLES = (
     "ufm solve -K 10 -d 512 -n 5000 --lambda-w 5e-4 --lambda-h 1e-5",
     "ufm solve --loss focal --gamma 3 --save point.npz && ufm verdict point.npz",
     "ufm solve --method critical --seed 7 --json",
+    "ufm solve --model regression -n 2 --lambda-w 0.3",
 )
 # Restarts look for a lower point where nothing else decides; cheap up to this many variables.
 CHEAP_SIZE, RESTARTS = 5000, 3
@@ -61,11 +58,8 @@ class Reduction(StrEnum):
     false = "false"
 
 
-@expand_flags
 def solve(
-    size: SizeFlags,
-    loss: LossFlags,
-    decay: DecayFlags,
+    inputs: Any,
     method: Annotated[
         Method, typer.Option("--method", help="'critical' finds saddles as readily as minima.")
     ] = Method.newton,
@@ -82,7 +76,11 @@ def solve(
     max_iterations: Annotated[
         int | None,
         typer.Option(
-            "--max-iterations", min=1, help="Iterations at most.", show_default="by method"
+            "--max-iterations",
+            min=1,
+            max=MOST_STEPS,
+            help="Iterations at most.",
+            show_default="by method",
         ),
     ] = None,
     learning_rate: Annotated[
@@ -97,12 +95,11 @@ def solve(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Find a minimum or a critical point from a random start, and judge it.
+    """Find a minimum or a critical point of a model from a random start, and judge it.
 
     Exit code 3 if the solver did not converge or the verdict is UNDECIDED.
     """
     prepare()
-    inputs = resolve(size, loss, decay)
     require_writable(save, "--save")
     require_writable(out, "--out")
     record, found, judged = run_solve(
@@ -135,10 +132,14 @@ def solve(
 
 
 def save_point_of(path: Path, found: Any, inputs: Any) -> None:
-    """Save the point of a solution."""
+    """Save the point of a solution, with what its model was built from."""
+    from experiments.cli.model import GeneralInputs, save_general
     from experiments.cli.points import save_point
 
-    save_point(path, found, inputs)
+    if isinstance(inputs, GeneralInputs):
+        save_general(path, found.original, found.full_point, inputs)
+    else:
+        save_point(path, found, inputs)
 
 
 def run_solve(
@@ -162,7 +163,7 @@ def run_solve(
     if learning_rate is not None and method not in ("gd", "momentum"):
         rule = "--learning-rate belongs to --method gd or momentum"
         raise InputError(rule, f"--method {method}", "drop --learning-rate")
-    model = inputs.build()
+    model = inputs.build(merged=reduction is not False)
     _warn_of_size(model, reduction)
     key, restart_key = jax.random.split(jax.random.key(seed))
     began = perf_counter()
@@ -181,9 +182,9 @@ def run_solve(
     seconds = perf_counter() - began
     judged = patiently(
         "judging ...",
-        lambda: judge(model, found.point.to_numpy(), restarts=restarts_for(found), key=restart_key),
+        lambda: judge(found.model, found.point, restarts=restarts_for(found), key=restart_key),
     )
-    rank = rank_of(model, found.point, judged)
+    rank = rank_of(judged)
     record = {
         "objective": found.objective,
         "gradient_norm": found.gradient_norm,
@@ -198,9 +199,9 @@ def run_solve(
         "lambda_min": judged.count.smallest,
         "gap": judged.certificate.gap,
         "rank": rank,
-        "distance_to_etf": distance_to_etf(found.point, rank),
+        "distance_to_etf": distance_to_etf(judged, found.point),
         "iterations": found.iterations,
-        "merged": bool(found.model.merged),
+        "merged": found.model is not model,
         "reduction": found.reduction,
         "seconds": seconds,
     }
@@ -212,19 +213,26 @@ def _warn_of_size(model: Any, reduction: str | bool) -> None:
     merge = model.merge()
     if reduction is True or merge is None or (reduction == "auto" and merge.lossless):
         return
-    if model.num_parameters > LARGE_SIZE:
+    variables = size_of(model)
+    if variables > LARGE_SIZE:
         print(
-            f"ufm: {number(model.num_parameters)} variables, because the samples of a class do not "
+            f"ufm: {number(variables)} variables, because the samples of a class do not "
             "merge; --reduction true looks among collapsed points only, and is quick",
             file=sys.stderr,
         )
 
 
+def size_of(model: Any) -> int:
+    """Number of variables of a model."""
+    import jax
+
+    pattern = jax.eval_shape(model.random_point, jax.random.key(0))
+    return sum(leaf.size for leaf in jax.tree.leaves(pattern))
+
+
 def restarts_for(found: Any) -> int:
     """Random restarts that are worth their time at the size that was solved."""
-    return (
-        RESTARTS if sum(leaf.size for leaf in found.point if leaf is not None) <= CHEAP_SIZE else 0
-    )
+    return RESTARTS if size_of(found.model) <= CHEAP_SIZE else 0
 
 
 def _table(record: dict[str, Any], found: Any, judged: Any) -> Any:
@@ -248,5 +256,6 @@ def _table(record: dict[str, Any], found: Any, judged: Any) -> Any:
         ("seconds", number(record["seconds"], 3), "compilation included"),
     ]
     for row in rows:
-        made.add_row(*row)
+        if row[1] != "-" or row[0] not in ("rank of W H", "distance to ETF"):
+            made.add_row(*row)
     return made

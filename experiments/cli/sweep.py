@@ -142,7 +142,7 @@ def run(
     # Read when NumPy loads: its threads would wait for the cores that the batches use.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     prepare()
-    from experiments.cli.sweep_output import require_package, status_record, status_table
+    from experiments.cli.sweep_status import require_package, status_record, status_table
     from experiments.sweep.run import run as compute
     from experiments.sweep.spec import read_spec
 
@@ -200,7 +200,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
 
     It only reads, so it may be asked while the sweep runs.
     """
-    from experiments.cli.sweep_output import open_store, status_record, status_table
+    from experiments.cli.sweep_status import open_store, status_record, status_table
 
     store = open_store(folder)
     record = status_record(store)
@@ -224,7 +224,7 @@ def export(
     ],
 ) -> None:
     """Write the whole table of a sweep to one file, for pandas, R, a spreadsheet or xarray."""
-    from experiments.cli.sweep_output import done_cells, open_store
+    from experiments.cli.sweep_status import done_cells, open_store
 
     store = open_store(folder)
     require_writable(file, "the table")
@@ -280,7 +280,7 @@ def figure(
         raise InputError(rule, file, "choose one of these endings")
     require_writable(file, "the figure")
     prepare()
-    from experiments.cli.sweep_output import done_cells, open_store
+    from experiments.cli.sweep_status import done_cells, open_store
 
     store = open_store(folder)
     rows = store.table()
@@ -291,7 +291,7 @@ def figure(
     if not any(asked.values()):
         asked = {name: store.manifest.get("figure", {}).get(name) for name in asked}
     chosen = asked.pop("kind")
-    drawn = draw_figure(rows, store.manifest["task"], file, chosen, asked, width)
+    drawn = draw_figure(rows, str(store.manifest.get("task", "")), file, chosen, asked, width)
     show(f"{file}: {drawn}, {done_cells(store)}.")
 
 

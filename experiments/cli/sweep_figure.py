@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from experiments.figures import blank_figure, save_figure
-from experiments.sweep.axes import closest
+from experiments.nearest import unknown
 from experiments.sweep.columns import Table, column, loss_names
 from experiments.sweep.drawing.figures import (
     FIGURES,
@@ -82,6 +82,8 @@ def draw_figure(
         InputError: an unknown column, one that the kind does not take, or a table that does not
             suit the kind.
     """
+    if task not in VALUES:
+        raise unknown(task, VALUES, "task")
     given = {name: value for name, value in columns.items() if value is not None}
     if "where" in given:
         table = select(table, given.pop("where"))
@@ -91,7 +93,7 @@ def draw_figure(
             column(table, name)
     kind = kind or _suited(table, task, given)
     if kind not in TAKES:
-        raise closest(kind, TAKES, "kind of figure")
+        raise unknown(kind, TAKES, "kind of figure")
     if kind in FIXED.values() and FIXED.get(task) != kind:
         needed = next(name for name, drawn in FIXED.items() if drawn == kind)
         rule = f"--kind {kind} draws a sweep of the task {needed}"
@@ -152,7 +154,8 @@ def _draw(
         escape_times(table, figure.subplots())
         return "times of escape"
     x, y = _axes(table, given, kind)
-    value, by = given.get("value", VALUES[task]), given.get("by", "loss")
+    value = given.get("value", VALUES[task] if VALUES[task] in table else "objective")
+    by = given.get("by", "loss" if "loss" in table else "model")
     if kind == "profile":
         values = _values(given) or [IN_NUMBERS.get(value, value)]
         if len(values) > 1:

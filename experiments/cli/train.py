@@ -26,7 +26,7 @@ from experiments.cli.network_output import (
     warn,
 )
 from experiments.cli.options import Json, Seed
-from experiments.cli.output import deliver, envelope, number, show, stepwise
+from experiments.cli.output import deliver, envelope, show, stepwise
 from experiments.networks.options import (
     ArchitectureOptions,
     AugmentationOptions,
@@ -146,9 +146,11 @@ def train(
         if isinstance(theory, NoTheory):
             show(f"No theory: {theory.reason}.")
         else:
+            # A fixed classifier has no c.
+            size = f"c = {theory.c:.4g}" if theory.c else f"lambda_H = {theory.lambda_H:.4g}"
             estimated = ", lambda_H estimated from the network" if theory.estimated else ""
             show(
-                f"Theory: {theory.prediction.frame}, c = {number(theory.c, 4)}{estimated}",
+                f"Theory: {theory.prediction.frame}, {size}{estimated}",
                 theory_table(theory),
             )
         show(f"Page: {page}" if page else f"Folder: {folder}")

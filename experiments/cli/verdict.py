@@ -8,13 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from experiments.cli.options import (
-    DecayFlags,
     Json,
-    LossFlags,
     Out,
     Seed,
-    SizeFlags,
-    expand_flags,
 )
 from experiments.cli.output import (
     deliver,
@@ -33,8 +29,8 @@ EXAMPLES = (
 )
 
 
-@expand_flags
 def verdict(
+    inputs: Any,
     file: Annotated[
         Path,
         typer.Argument(
@@ -43,9 +39,6 @@ def verdict(
             "optional labels (N,) or counts (K,).",
         ),
     ],
-    size: SizeFlags,
-    loss: LossFlags,
-    decay: DecayFlags,
     restarts: Annotated[
         int,
         typer.Option(
@@ -66,19 +59,19 @@ def verdict(
     """
     prepare()
     require_writable(out, "--out")
-    from experiments.cli.points import read_point
+    from experiments.cli.points import read_for
 
-    point, inputs = read_point(file, size, loss, decay)
-    model = inputs.build()
+    point, inputs, model = read_for(file, inputs)
     judged = patiently("judging ...", lambda: _judge(model, point, restarts, seed))
-    record = verdict_record(model, point, judged)
+    record = verdict_record(point, judged)
     settings = {"file": str(file), **inputs.as_dict(), "restarts": restarts, "seed": seed}
-    settings["assumed"] = inputs.notes
+    notes = getattr(inputs, "notes", ())
+    settings["assumed"] = notes
     deliver(envelope("verdict", settings, record), as_json=as_json, out=out)
     if not as_json:
         show(f"Verdict on {file}: {inputs.headline(model)}")
-        if inputs.notes:
-            show(f"Not in the file: {'; '.join(inputs.notes)}.")
+        if notes:
+            show(f"Not in the file: {'; '.join(notes)}.")
         show(*_tables(record))
     if judged.curvature.name == "UNDECIDED":
         raise typer.Exit(3)
@@ -92,31 +85,35 @@ def _judge(model: Any, point: Any, restarts: int, seed: int) -> Any:
     return judge(model, point, restarts=restarts, key=jax.random.key(seed))
 
 
-def rank_of(model: Any, point: Any, judged: Any) -> int | None:
-    """Rank of W H: of the structured count, else of the row space."""
+def rank_of(judged: Any) -> int | None:
+    """Rank of W H: of the exact structure, else of the row space; None where it has no meaning."""
     if judged.count.rank is not None:
         return int(judged.count.rank)
+    plain = judged.model.as_plain()
+    if plain is None:
+        return None
     from ufm.plain.reduce import row_space
 
-    return row_space(model, point).rank
+    return row_space(plain, judged.point).rank
 
 
-def distance_to_etf(point: Any, rank: int | None) -> float:
-    """| u(W W^T) - E |, the NC2 of Zhu et al. 2021; NaN at the origin (rank 0)."""
+def distance_to_etf(judged: Any, point: Any) -> float | None:
+    """| u(W W^T) - E |, the NC2 of Zhu et al. 2021; NaN at the origin, None without classes."""
     import numpy as np
 
     from ufm.collapse.geometry import etf_target, product_distance
 
+    if judged.model.as_plain() is None:
+        return None
     W = np.asarray(point.W)
-    if rank == 0:
+    if rank_of(judged) == 0:
         return float("nan")
     return product_distance(W, W, etf_target(len(W)))
 
 
-def verdict_record(model: Any, point: Any, judged: Any) -> dict[str, Any]:
+def verdict_record(point: Any, judged: Any) -> dict[str, Any]:
     """Every number of a verdict."""
     count, certificate, escape = judged.count, judged.certificate, judged.escape
-    rank = rank_of(model, point, judged)
     return {
         "curvature": judged.curvature.name,
         "curvature_reason": judged.reason,
@@ -138,8 +135,8 @@ def verdict_record(model: Any, point: Any, judged: Any) -> dict[str, Any]:
         "bound": certificate.bound,
         "spectral_ratio": certificate.spectral_ratio,
         "certificate": certificate.reason,
-        "rank": rank,
-        "distance_to_etf": distance_to_etf(point, rank),
+        "rank": rank_of(judged),
+        "distance_to_etf": distance_to_etf(judged, point),
         "escape_curvature": None if escape is None else escape.curvature,
         "escape_source": None if escape is None else escape.source,
         "lower_objective": judged.lower_objective,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +15,7 @@ import typer
 from experiments.cli.options import Json
 from experiments.cli.output import console, deliver, envelope, number, prepare, show, table
 from experiments.losses import PARAMETERS
+from experiments.nearest import unknown
 
 EXAMPLES = (
     "ufm verify --quick",
@@ -50,6 +50,10 @@ def verify(
         str | None,
         typer.Option("--loss", metavar="LOSS", help=f"Only this loss: {', '.join(PARAMETERS)}."),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="NAME", help="Only this model, e.g. plain or regression."),
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Smaller regions.")] = False,
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder of the report.")
@@ -64,8 +68,9 @@ def verify(
 ) -> None:
     """Verify the theorems, and write a page with pictures.
 
-    Exit code 1 if a claim that should hold fails (or a refuted one holds), 3 if one is undecided.
-    With --claims, --claim chooses among your claims and the lab's.
+    Exit code 1 if a claim that should hold fails (or a refuted one holds) or has no instance, 2 if
+    one could not be run, 3 if one is undecided. With --claims, --claim chooses among your claims
+    and the lab's. What --loss and --model leave out is counted.
     """
     prepare()
     from ufm.errors import InputError
@@ -77,7 +82,8 @@ def verify(
     if out.exists() and not out.is_dir():
         raise InputError("Need a folder for --out", f"the file {out}", "choose another name")
     if networks is not None:
-        given = {"--claim": claim, "--claims": claims, "--loss": loss, "--quick": quick}
+        given: dict[str, Any] = {"--claim": claim, "--claims": claims, "--loss": loss}
+        given.update({"--model": model, "--quick": quick})
         others = [flag for flag, value in given.items() if value]
         if others:
             rule = "--networks is about finished runs, which are never mixed with theorems"
@@ -89,7 +95,7 @@ def verify(
 
     began = perf_counter()
     with _pictures(figures and in_lanes(chosen, processes)) as drawn:
-        outcomes = run_claims(chosen, quick=quick, loss=loss, processes=processes)
+        outcomes = run_claims(chosen, quick=quick, loss=loss, model=model, processes=processes)
         seconds = perf_counter() - began
         with _steps() as step:
             page = write_report(outcomes, out, figures=figures, drawn=drawn, progress=step)
@@ -98,6 +104,7 @@ def verify(
         "claims": None if claims is None else str(claims),
         "networks": None if networks is None else str(networks),
         "loss": loss,
+        "model": model,
         "quick": quick,
         "figures": figures,
         "processes": processes,
@@ -106,12 +113,20 @@ def verify(
     record = {"claims": [claim_record(outcome) for outcome in outcomes], "report": str(page)}
     deliver(envelope("verify", inputs, record), as_json=as_json, out=None)
     if not as_json:
-        show(_table(outcomes), *_notes(outcomes), _summary(outcomes, seconds))
+        show(_table(outcomes), *_notes(outcomes), *_blind(outcomes), *_filtered(outcomes))
+        show(_summary(outcomes, seconds))
         show(f"Report: {page}")
-    wrong = [outcome for outcome in outcomes if not outcome.expected]
-    if wrong:
-        undecided = all(outcome.status.name == "UNDECIDED" for outcome in wrong)
-        raise typer.Exit(3 if undecided else 1)
+    code = exit_code(outcomes)
+    if code:
+        raise typer.Exit(code)
+
+
+def exit_code(outcomes: Sequence[Any]) -> int:
+    """1: a claim came out wrong; 2: one could not be run; 3: one is undecided; 0: none of these."""
+    wrong = {outcome.status.name for outcome in outcomes if not outcome.expected}
+    if wrong - {"BROKEN", "UNDECIDED"}:
+        return 1
+    return 2 if "BROKEN" in wrong else 3 if wrong else 0
 
 
 def choose_claims(ids: Sequence[str], file: Path | None) -> tuple[Any, ...]:
@@ -121,7 +136,6 @@ def choose_claims(ids: Sequence[str], file: Path | None) -> tuple[Any, ...]:
         InputError: an unknown id, or a bad file.
     """
     from proofs_check.registry import core_claims, load_claims
-    from ufm.errors import InputError
 
     own = () if file is None else load_claims(file)
     if not ids:
@@ -129,8 +143,7 @@ def choose_claims(ids: Sequence[str], file: Path | None) -> tuple[Any, ...]:
     known = {claim.id: claim for claim in (*core_claims(), *own)}
     for name in ids:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)[:3]
-            raise InputError("Unknown claim", repr(name), f"did you mean {' or '.join(near)}?")
+            raise unknown(name, known, "claim")
     return tuple(known[name] for name in dict.fromkeys(ids))
 
 
@@ -143,16 +156,17 @@ def _network_claims(folder: Path) -> tuple[Any, ...]:
 
 
 def run_claims(
-    claims: Sequence[Any], *, quick: bool, loss: str | None, processes: int = 1
+    claims: Sequence[Any],
+    *,
+    quick: bool,
+    loss: str | None,
+    model: str | None = None,
+    processes: int = 1,
 ) -> list[Any]:
-    """Run claims with live progress on stderr, many of the lab's own in two processes.
-
-    Raises:
-        InputError: a user's own claim raises an error.
-    """
+    """Run claims with live progress on stderr, many of the lab's own in two processes."""
     from proofs_check.run import check_claim
-    from ufm.errors import InputError
 
+    wanted: dict[str, Any] = {"quick": quick, "loss": loss, "model": model}
     outcomes: list[Any] = []
     with _progress(len(claims)) as (advance, finish):
         if in_lanes(claims, processes):
@@ -162,27 +176,16 @@ def run_claims(
             with ExitStack() as stack:
                 pools = (Pool(1, quick_compilation()) for _ in range(processes))
                 lanes = [stack.enter_context(pool) for pool in pools]
-                return check_in_lanes(
-                    claims, lanes, quick=quick, loss=loss, started=advance, finished=finish
-                )
+                return check_in_lanes(claims, lanes, started=advance, finished=finish, **wanted)
         for claim in claims:
             advance(claim.id)
-            try:
-                outcome = check_claim(
-                    claim,
-                    quick=quick,
-                    loss=loss,
-                    progress=lambda line, name=claim.id: advance(f"{name}: {line}"),  # type: ignore[misc]
-                )
-            except Exception as error:
-                if claim.literature != "yours":
-                    raise
-                got = f"{type(error).__name__}: {error}".rstrip(". ")
-                rule = f"Need the claim {claim.id} to run without an error"
-                raise InputError(rule, got, "set UFM_DEBUG=1 to see where") from error
-            outcomes.append(outcome)
-            finish(outcome)
+            outcomes.append(check_claim(claim, progress=_named(claim.id, advance), **wanted))
+            finish(outcomes[-1])
     return outcomes
+
+
+def _named(name: str, advance: Advance) -> Advance:
+    return lambda line: advance(f"{name}: {line}")
 
 
 def in_lanes(claims: Sequence[Any], processes: int) -> bool:
@@ -258,7 +261,12 @@ def claim_record(outcome: Any) -> dict[str, Any]:
         "instances": outcome.instances,
         "worst_margin": outcome.worst_margin,
         "mutant": outcome.mutant_rejected,
+        "alterations": outcome.alterations,
+        "survivors": list(outcome.survivors),
+        "outside": outcome.outside,
+        "left_out": outcome.left_out,
         "counterexample": outcome.counterexample,
+        "reason": outcome.reason or None,
         "seconds": outcome.seconds,
     }
 
@@ -271,7 +279,12 @@ def _verdict_text(outcome: Any) -> Any:
         return Text(f"{name} !", style="bold red" if name != "UNDECIDED" else "bold yellow")
     if name == "COUNTEREXAMPLE":
         return Text("COUNTEREXAMPLE\n(known)", style="cyan")
-    return Text(name, style="dim" if name == "NOT_APPLICABLE" else "green")
+    return Text(
+        name.replace("_", " ") if name == "NOT_RUN" else name, style=_STYLES.get(name, "green")
+    )
+
+
+_STYLES = {"NOT_RUN": "dim"}
 
 
 def _table(outcomes: Sequence[Any]) -> Any:
@@ -303,6 +316,13 @@ def _notes(outcomes: Sequence[Any]) -> list[str]:
     for outcome in outcomes:
         if outcome.counterexample is not None:
             notes.append(f"{outcome.claim.id}: smallest counterexample {outcome.counterexample}")
+        if outcome.reason:
+            notes.append(f"{outcome.claim.id}: could not be run: {outcome.reason}")
+        if outcome.status.name == "NOT_APPLICABLE":
+            notes.append(
+                f"{outcome.claim.id}: none of its {outcome.outside} specimens satisfies its "
+                "hypotheses, so it has shown nothing"
+            )
         if outcome.mutant_rejected is False:
             notes.append(
                 f"{outcome.claim.id}: the check does not see its mutant "
@@ -311,15 +331,40 @@ def _notes(outcomes: Sequence[Any]) -> list[str]:
     return notes
 
 
+def _blind(outcomes: Sequence[Any]) -> list[str]:
+    """What claims cannot see: alterations of their formulas that no instance tells from them."""
+    return [
+        f"{outcome.claim.id}: its instances do not see {text}"
+        for outcome in outcomes
+        for text in outcome.survivors
+    ]
+
+
+def _filtered(outcomes: Sequence[Any]) -> list[str]:
+    """What --loss and --model left out."""
+    specimens = sum(outcome.left_out for outcome in outcomes)
+    idle = [outcome.claim.id for outcome in outcomes if outcome.status.name == "NOT_RUN"]
+    if not specimens:
+        return []
+    line = f"Filtered out: {specimens} specimens"
+    if idle:
+        line += f", and with them {len(idle)} claims that were not run: {', '.join(idle)}"
+    return [line + "."]
+
+
 def _summary(outcomes: Sequence[Any], seconds: float) -> str:
     names = Counter(outcome.status.name for outcome in outcomes)
     counts = ", ".join(f"{count} {name}" for name, count in names.items())
     mutants = [
         outcome.mutant_rejected for outcome in outcomes if outcome.mutant_rejected is not None
     ]
+    altered = sum(outcome.alterations for outcome in outcomes)
+    blind = sum(len(outcome.survivors) for outcome in outcomes)
     wrong = sum(not outcome.expected for outcome in outcomes)
     end = "all as they should be" if not wrong else f"{wrong} NOT as they should be"
     return (
         f"{len(outcomes)} claim{'s' * (len(outcomes) != 1)} in {seconds:.0f} s: {counts}; "
-        f"{sum(mutants)} of {len(mutants)} mutants rejected; {end}."
+        f"{sum(mutants)} of {len(mutants)} mutants and "
+        f"{altered - blind} of {altered} altered "
+        f"formulas rejected; {end}."
     )

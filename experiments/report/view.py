@@ -38,6 +38,9 @@ FAILED = Verdict("failed", "✗", "Failed")
 SURVIVED = Verdict("failed", "✗", "Not refuted, but should be")
 UNDECIDED = Verdict("undecided", "?", "Undecided")
 OUTSIDE = Verdict("outside", "–", "Not applicable")
+NO_INSTANCE = Verdict("failed", "✗", "No instance")
+NOT_RUN = Verdict("outside", "–", "Not run")
+BROKEN = Verdict("failed", "✗", "Could not be run")
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ class Tally:
     outside: int
     mutants_rejected: int
     mutants: int
+    alterations: int
+    survivors: int
     instances: int
     seconds: float
 
@@ -91,7 +96,11 @@ def verdict_of(outcome: Outcome) -> Verdict:
     """
     status, holds = outcome.status, outcome.claim.holds
     if status is Status.NOT_APPLICABLE:
-        return OUTSIDE
+        return OUTSIDE if outcome.expected else NO_INSTANCE
+    if status is Status.NOT_RUN:
+        return NOT_RUN
+    if status is Status.BROKEN:
+        return BROKEN
     if status is Status.UNDECIDED:
         return UNDECIDED
     if status is Status.COUNTEREXAMPLE:
@@ -127,6 +136,8 @@ def tally(claims: Sequence[Card]) -> Tally:
         outside=keys.count("outside"),
         mutants_rejected=sum(mutant is True for mutant in mutants),
         mutants=sum(mutant is not None for mutant in mutants),
+        alterations=sum(card.outcome.alterations for card in claims),
+        survivors=sum(len(card.outcome.survivors) for card in claims),
         instances=sum(card.outcome.instances for card in claims),
         seconds=sum(card.outcome.seconds for card in claims),
     )

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from experiments.losses import PARAMETERS, LossChoice, choose_loss
+from experiments.nearest import shown, unknown
 from ufm.errors import InputError
 
 # Cells of one sweep: a table of 30 columns then takes 2.4 GB.
 MAX_CELLS = 10_000_000
 # Losses that one entry of the axis loss stands for; each is an object of its own.
 MAX_LOSSES = 10_000
-# Characters of a value in an error.
-MOST_SHOWN = 120
 # Axes in the order in which a table lists them; those in the second line derive the others.
 PLAIN = ("loss", "K", "d", "n", "counts", "lambda_W", "lambda_H", "lambda_b", "seed", "saddle")
 DERIVED = ("c", "decay", "decay_ratio", "imbalance", "majority")
@@ -31,33 +29,6 @@ MAX_SIZE = 1_000_000
 WHOLE = {"K": MAX_SIZE, "d": MAX_SIZE, "n": MAX_SIZE, "majority": MAX_SIZE, "seed": 2**63 - 1}
 # d = K - 1, "K+2", "2K": a size that follows the number of classes.
 _SIZE = re.compile(r"\s*(\d{0,7})\s*\*?\s*K\s*(?:([+-])\s*(\d{1,7}))?\s*", re.ASCII)
-
-
-def closest(name: str, known: Iterable[str], what: str) -> InputError:
-    """The error for an unknown name, with the known one that looks most like it.
-
-    Example:
-        >>> str(closest("lamda_W", AXES, "axis"))
-        "Unknown axis. Got 'lamda_W'. Remedy: write 'lambda_W'."
-    """
-    known = list(known)
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    remedy = f"write {near[0]!r}" if near else f"use one of {', '.join(known)}"
-    return InputError(f"Unknown {what}", shown(name), remedy)
-
-
-def shown(value: Any) -> str:
-    """A value as an error shows it: in a few words, whatever it is.
-
-    Example:
-        >>> shown([3, 4]), shown("a" * 1000)[-4:], shown(1 << 100_000)
-        ('[3, 4]', ' ...', 'a huge integer')
-    """
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # Python writes no more than 4300 digits
-        return "a huge integer" if isinstance(value, int) else f"a {type(value).__name__}"
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]} ..."
 
 
 def expand_axis(name: str, written: Any) -> tuple[Any, ...]:
@@ -102,7 +73,7 @@ def _losses(entry: Any) -> list[LossChoice]:
     known = PARAMETERS.get(name, {})
     for key in entry:
         if key != "name" and key not in known:
-            raise closest(key, ("name", *known), f"parameter of the loss {name}")
+            raise unknown(key, ("name", *known), f"parameter of the loss {name}")
     swept = [expand_axis(key, value) for key, value in entry.items() if key != "name"]
     keys = [key for key in entry if key != "name"]
     if math.prod(map(len, swept)) > MAX_LOSSES:
@@ -117,7 +88,7 @@ def _losses(entry: Any) -> list[LossChoice]:
 def _range(name: str, written: Mapping[str, Any]) -> tuple[Any, ...]:
     for key in written:
         if key not in RANGE:
-            raise closest(key, RANGE, f"key of the range {name}")
+            raise unknown(key, RANGE, f"key of the range {name}")
     if "from" not in written or "to" not in written:
         raise InputError(f"Need from and to in the range {name}", shown(dict(written)), "give both")
     low, high = (_number(f"{name}.{key}", written[key]) for key in ("from", "to"))

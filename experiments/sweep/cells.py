@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from experiments.losses import LossChoice
 from experiments.sweep.axes import MAX_SIZE, size_of
 from experiments.sweep.spec import Spec
-from ufm.errors import InputError
-from ufm.losses import Loss, UserLoss
+from ufm.errors import DECAYS, SOME_DECAY, InputError
+from ufm.losses import Loss, as_loss
 from ufm.plain.model import UFM
 
 Column = NDArray[Any]
-Shape = tuple[str, int, int, str]
+# Loss, K, width and kind of bias; of another model its name and structure.
+Shape = tuple[Any, ...]
 PARAMETER_COLUMNS = ("smoothing", "gamma", "kappa", "target")
 LEAST = {
     "K": (2, "give two classes or more"),
@@ -26,6 +27,7 @@ LEAST = {
     "d": (1, "use one dimension or more"),
     "seed": (0, "use 0 or more"),
 }
+BIASES = ("no bias", "free bias", "bias")
 # A start in K + K columns has a row space of at most 2 K dimensions, whatever d is.
 ROW_SPACE = 2
 
@@ -60,17 +62,26 @@ class Cells:
             return tuple(int(x) for x in written.split(","))
         return (int(self.columns["n"][i]),) * int(self.columns["K"][i])
 
+    def grouped(self) -> tuple[list[Shape], NDArray[np.int64]]:
+        """What fixes a program, each once, and which of these every cell has."""
+        kinds, which = np.unique(_shapes(self), axis=0, return_inverse=True)
+        names = self.columns["loss"].astype(str)
+        shapes: list[Shape] = []
+        for kind, (_, K, width, bias) in enumerate(kinds):
+            name = names[np.flatnonzero(which == kind)[0]]
+            shapes.append((str(name), int(K), int(width), BIASES[bias]))
+        return shapes, np.asarray(which, np.int64)
+
     @cached_property
-    def _built(self) -> dict[int, Loss]:
+    def _built(self) -> dict[tuple[int, int], Loss]:
         return {}
 
     def loss(self, i: int) -> Loss:
         """The loss of one cell; a user's own function as the loss that a model makes of it."""
-        which = int(self.which[i])
-        if which not in self._built:
-            built = self.losses[which].build()
-            self._built[which] = built if isinstance(built, Loss) else UserLoss(built)
-        return self._built[which]
+        which, K = int(self.which[i]), len(self.counts(i))
+        if (which, K) not in self._built:
+            self._built[which, K] = as_loss(self.losses[which].build()).at(K)
+        return self._built[which, K]
 
     def model(self, i: int) -> UFM:
         """The model of one cell, as ``ufm solve`` would build it."""
@@ -206,6 +217,13 @@ def _require_domain(cells: Cells) -> None:
     if len(bad):
         got = f"{column['lambda_b'][bad[0]]} in cell {bad[0]}"
         raise InputError("Need lambda_b >= 0, or none", got, 'use 0, or "none"')
+    low, high = DECAYS
+    for name in ("lambda_W", "lambda_H", "lambda_b"):
+        bad = np.flatnonzero((column[name] > 0) & ((column[name] < low) | (column[name] > high)))
+        if len(bad):
+            rule = f"Need {name} from {low:g} to {high:g} in every cell"
+            got = f"{column[name][bad[0]]} in cell {bad[0]}"
+            raise InputError(rule, got, SOME_DECAY)
     for i in np.unique(cells.which, return_index=True)[1]:
         cells.model(int(i))  # parameters outside their domain speak for themselves
 
@@ -226,7 +244,7 @@ class Batch:
     Attributes:
         number: place among the batches of the sweep.
         indices: its cells.
-        shape: what fixes the program: loss, K, width, kind of bias.
+        shape: what fixes the program.
         size: cells that the program takes; a short batch is filled up with its last cell.
     """
 
@@ -236,7 +254,7 @@ class Batch:
     size: int
 
 
-def batches(cells: Cells, size: int) -> list[Batch]:
+def batches(cells: Any, size: int) -> list[Batch]:
     """The batches of a whole sweep; they depend on the spec alone.
 
     Example:
@@ -246,19 +264,15 @@ def batches(cells: Cells, size: int) -> list[Batch]:
         >>> [(batch.shape[1:3], len(batch.indices)) for batch in cut]
         [((3, 2), 4), ((3, 5), 6), ((4, 2), 4), ((4, 5), 6)]
     """
-    shapes = _shapes(cells)
-    kinds, inverse = np.unique(shapes, axis=0, return_inverse=True)
+    kinds, which = cells.grouped()
     found: list[Batch] = []
-    for kind, (_, K, width, bias) in enumerate(kinds):
-        members = np.flatnonzero(inverse == kind)
+    for kind, shape in enumerate(kinds):
+        members = np.flatnonzero(which == kind)
         # Equal batches: one program per shape, and little of it idle.
         parts = -(-len(members) // size)
         length = -(-len(members) // parts)
         for start in range(0, len(members), length):
-            chosen = members[start : start + length]
-            name = cells.columns["loss"][chosen[0]]
-            label = ("no bias", "free bias", "bias")[bias]
-            found.append(Batch(len(found), chosen, (name, int(K), int(width), label), length))
+            found.append(Batch(len(found), members[start : start + length], shape, length))
     return found
 
 

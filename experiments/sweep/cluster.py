@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.sweep.run import Job, compute, failed, whole
-from experiments.sweep.work import Columns
+from experiments.sweep.tasks.registry import Columns
 from experiments.sweep.workers import processes
 from ufm.errors import InputError, require_count
 from ufm.version import __version__
@@ -285,13 +285,7 @@ def _computed(job: Job, wanted: str) -> Columns | str:
 
 def _portable(job: Job) -> Job:
     """The job as another process can read it: losses by their names, files by whole paths."""
-    cells = job.work.cells
-    losses = tuple(
-        replace(choice, spec=_absolute(choice.spec)) if choice.own else choice
-        for choice in cells.losses
-    )
-    # replace() leaves out what was kept of the losses, a user's own functions among them.
-    return replace(job, work=replace(job.work, cells=replace(cells, losses=losses)))
+    return replace(job, work=job.work.portable(_absolute))
 
 
 def _absolute(spec: str) -> str:

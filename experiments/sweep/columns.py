@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.losses import PARAMETERS
-from experiments.sweep.axes import closest
+from experiments.losses import PARAMETERS, loss_label
+from experiments.nearest import unknown
 from ufm.errors import InputError
 
 Table = Mapping[str, NDArray[Any]]
@@ -94,7 +94,7 @@ def column(table: Table, name: str) -> NDArray[Any]:
     if not table or not len(next(iter(table.values()))):
         raise InputError("Need a table with at least one row", "an empty one", "run the sweep")
     if name not in table:
-        raise closest(name, table, "column")
+        raise unknown(name, table, "column")
     return np.asarray(table[name])
 
 
@@ -163,16 +163,15 @@ def loss_names(table: Table) -> NDArray[Any]:
     Example:
         >>> rows = {"loss": np.array(["ls", "lib/own.py:hot"]), "smoothing": np.array([0.1, 0])}
         >>> loss_names(rows).tolist()
-        ['ls 0.1', 'own.py:hot']
+        ['ls(0.1)', 'own.py:hot']
     """
     specs = texts(table, "loss")
-    named = np.array([spec.rsplit("/", 1)[-1] for spec in specs], dtype=object)
+    named = np.empty(len(specs), dtype=object)
     for spec in set(specs.tolist()):
         here = specs == spec
         written = [numbers(table, key)[here] for key in PARAMETERS.get(spec, {})]
-        if written:
-            rows = zip(*written, strict=True)
-            named[here] = [f"{spec} " + ", ".join(f"{x:g}" for x in row) for row in rows]
+        rows = zip(*written, strict=True) if written else [()] * int(here.sum())
+        named[here] = [loss_label(spec, row) for row in rows]
     return named
 
 

@@ -85,6 +85,8 @@ class Forecast:
 
 
 def _size(shape: Shape) -> float:
-    """Relative cost of a cell."""
-    _, K, width, _ = shape
-    return float(K * K * width)
+    """Relative cost of a cell; of a model that nothing is known of, one."""
+    match shape:
+        case (_, int(K), int(width), _):
+            return float(K * K * width)
+    return 1.0

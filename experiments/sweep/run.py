@@ -14,13 +14,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from experiments.mappings import relieve
-from experiments.sweep.cells import Batch, Cells, batches, expand, missing
+from experiments.sweep.any_model import AnyCells, AnyWork, expand_any
+from experiments.sweep.cells import Batch, Cells, Shape, batches, expand, missing
 from experiments.sweep.progress import Forecast, Progress
 from experiments.sweep.spec import Spec
 from experiments.sweep.store import Store
 from experiments.sweep.strategies import SLOTS, Strategies
-from experiments.sweep.tasks import TASKS
-from experiments.sweep.work import Columns, Work
+from experiments.sweep.tasks.registry import Columns
+from experiments.sweep.work import Work
 from ufm.errors import InputError
 
 # Cells a batch holds at most: a second or two of work at K = 10, so that little is lost.
@@ -44,7 +45,7 @@ class Job:
     number: int
     count: int
     task: str
-    work: Work
+    work: Work | AnyWork
     program: tuple[Any, ...] = ()
 
 
@@ -86,7 +87,7 @@ def run(
         ...     store.table(["rank"])["rank"].tolist()
         [2, 0]
     """
-    cells = expand(spec)
+    cells = cells_of(spec)
     cut = batches(cells, BATCH)
     manifest = {
         "key": spec.key,
@@ -96,6 +97,7 @@ def run(
         "options": dict(spec.options),
         "figure": dict(spec.figure),
         "axes": {name: [str(value) for value in values] for name, values in spec.axes.items()},
+        **({"model": spec.model} if spec.model else {}),
         "num_cells": len(cells),
         "num_batches": len(cut),
         "provenance": dict(provenance or {}),
@@ -110,7 +112,7 @@ def run(
 
 def _compute(
     spec: Spec,
-    cells: Cells,
+    cells: Cells | AnyCells,
     cut: list[Batch],
     store: Store,
     executor: Executor,
@@ -144,7 +146,7 @@ def count_failures(store: Store) -> int:
 
 
 def jobs_of(
-    spec: Spec, cells: Cells, cut: list[Batch], todo: list[Batch], strategies: Strategies
+    spec: Spec, cells: Cells | AnyCells, cut: list[Batch], todo: list[Batch], strategies: Strategies
 ) -> Iterator[Job]:
     """The jobs of the batches to do, each with the strategy of its shape."""
     many: dict[Any, int] = {}
@@ -152,12 +154,24 @@ def jobs_of(
         many[batch.shape] = many.get(batch.shape, 0) + 1
     for batch in todo:
         filled = np.pad(batch.indices, (0, batch.size - len(batch.indices)), mode="edge")
-        work = Work(cells.take(filled), batch.shape[2], spec.options, SLOTS, False)
+        work = work_of(cells.take(filled), batch.shape, spec.options)
         job = Job(batch.number, len(batch.indices), spec.task, work, (*batch.shape, batch.size))
         slots, together = strategies.choose(
             batch.shape, batch.size, many[batch.shape], partial(_seconds, job)
         )
         yield replace(job, work=replace(work, slots=slots, together=together))
+
+
+def cells_of(spec: Spec) -> Cells | AnyCells:
+    """The table of cells of a sweep, over the plain model or any other."""
+    return expand_any(spec.model, spec.axes) if spec.model else expand(spec)
+
+
+def work_of(cells: Any, shape: Shape, options: Mapping[str, Any]) -> Work | AnyWork:
+    """Cells of one shape as a program takes them."""
+    if isinstance(cells, Cells):
+        return Work(cells, shape[2], options, SLOTS, False)
+    return AnyWork(cells, options, SLOTS, False)
 
 
 def compute(job: Job) -> Columns:
@@ -166,14 +180,14 @@ def compute(job: Job) -> Columns:
     Example:
         >>> from experiments.sweep.spec import make_spec
         >>> cells = expand(make_spec({"task": "minimise", "axes": {"K": 3, "c": 0.5}}))
-        >>> options = TASKS["minimise"].options
+        >>> options = {"tolerance": 1e-9, "max_iterations": 20_000}
         >>> job = Job(0, 1, "minimise", Work(cells, 3, options, 1, False))
         >>> compute(job)["result"].tolist()
         ['CONVERGED']
     """
     began = time.perf_counter()
     try:
-        found = TASKS[job.task].compute(job.work)
+        found = job.work.tasks[job.task].compute(job.work)
     except Exception as error:
         found = failed(job, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
     seconds = (time.perf_counter() - began) / job.count
@@ -183,7 +197,7 @@ def compute(job: Job) -> Columns:
 
 def failed(job: Job, reason: str) -> Columns:
     """The result columns of a batch that could not be computed."""
-    found = TASKS[job.task].blank(len(job.work.cells))
+    found = job.work.tasks[job.task].blank(len(job.work.cells))
     found["result"][:] = FAILED
     found["reason"][:] = reason
     return found

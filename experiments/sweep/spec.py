@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
+import math
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -16,8 +16,9 @@ from typing import Any
 
 from experiments.files import accessible
 from experiments.losses import LossChoice
-from experiments.sweep.axes import AXES, MAX_CELLS, closest, expand_axis, shown
-from experiments.sweep.tasks import TASKS
+from experiments.nearest import shown, unknown
+from experiments.sweep.axes import AXES, MAX_CELLS, expand_axis
+from experiments.sweep.tasks import ANY_TASKS, TASKS
 from ufm.errors import InputError
 
 # Changes whenever the same spec would give other numbers, or other columns.
@@ -25,7 +26,8 @@ SCHEMA = 2
 # Of an option.
 SMALLEST = sys.float_info.min
 LARGEST: Mapping[type, float] = {int: 2**31 - 1, float: sys.float_info.max}
-KEYS = ("name", "task", "note", "axes", "options", "figure")
+PLAIN = "plain"
+KEYS = ("name", "model", "task", "note", "axes", "options", "figure")
 # What `ufm sweep figure` takes for granted when it is asked for nothing else.
 FIGURE_KEYS = ("kind", "x", "y", "value", "by", "where")
 DEFAULTS: Mapping[str, Any] = {
@@ -46,6 +48,7 @@ class Spec:
         options: of the task, all of them.
         note: a sentence about the question it answers.
         figure: how its figure is drawn by default, by ``FIGURE_KEYS``; it is not part of the key.
+        model: another model than the plain one, as ``--model`` names it; "" for the plain one.
     """
 
     name: str
@@ -54,12 +57,17 @@ class Spec:
     options: Mapping[str, Any]
     note: str = ""
     figure: Mapping[str, str] = field(default_factory=dict)
+    model: str = ""
 
     @cached_property
     def key(self) -> str:
         """Content hash: of the task, the cells and the options, and of a user's own loss."""
         axes = {name: [_plain(value) for value in values] for name, values in self.axes.items()}
         content = {"schema": SCHEMA, "task": self.task, "axes": axes, "options": self.options}
+        if self.model:
+            from experiments.sweep.any_model import model_text
+
+            content["model"] = model_text(self.model)
         text = json.dumps(content, sort_keys=False, default=str)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -76,22 +84,7 @@ def _plain(value: Any) -> Any:
     """A value as it enters the hash; a user's loss enters with its source."""
     if not isinstance(value, LossChoice):
         return value
-    source = ""
-    if value.own:
-        loss = value.build()
-        place = value.spec.rpartition(":")[0]
-        whole = place.endswith(".py") and Path(place).is_file()
-        source = Path(place).read_text(encoding="utf-8") if whole else _source(loss)
-    return [value.spec, dict(value.parameters), source]
-
-
-def _source(loss: Any) -> str:
-    """Source of a loss from a module; that of the module, since a loss may call its neighbours."""
-    module = inspect.getmodule(loss)
-    try:
-        return inspect.getsource(loss if module is None else module)
-    except (OSError, TypeError):  # compiled, or a functools.partial
-        return repr(getattr(loss, "__qualname__", type(loss)))
+    return [value.spec, dict(value.parameters), value.source()]
 
 
 def make_spec(written: Mapping[str, Any]) -> Spec:
@@ -108,17 +101,26 @@ def make_spec(written: Mapping[str, Any]) -> Spec:
     """
     for key in written:
         if key not in KEYS:
-            raise closest(key, KEYS, "key of a sweep")
+            raise unknown(key, KEYS, "key of a sweep")
     task, axes = written.get("task"), written.get("axes")
-    if not isinstance(task, str) or task not in TASKS:
-        raise closest(str(task), TASKS, "task")
+    named = _text(written, "model", PLAIN)
+    model = "" if named == PLAIN else named
+    tasks = ANY_TASKS if model else TASKS
+    if not isinstance(task, str) or task not in tasks:
+        raise unknown(str(task), tasks, f"task of the model {model}" if model else "task")
     if not isinstance(axes, Mapping) or not axes:
         raise InputError(
             "Need a table [axes] in a sweep", shown(axes), "write for example K = [3, 4]"
         )
+    if model:
+        from experiments.sweep.any_model import axes_of
+
+        expanded = axes_of(model, axes)
+        _require_few(expanded)
+        return _made(written, task, expanded, model)
     for name in axes:
         if name not in AXES:
-            raise closest(name, AXES, "axis")
+            raise unknown(name, AXES, "axis")
     _require_consistent(axes, task)
     whole = {"loss": "ce", **axes}
     if "counts" in axes:
@@ -127,14 +129,27 @@ def make_spec(written: Mapping[str, Any]) -> Spec:
         whole.setdefault("n", DEFAULTS["n"])
     for name in ("d", "seed"):
         whole.setdefault(name, DEFAULTS[name])
+    return _made(written, task, _expanded(whole), "")
+
+
+def _made(
+    written: Mapping[str, Any], task: str, axes: Mapping[str, tuple[Any, ...]], model: str
+) -> Spec:
     return Spec(
         _text(written, "name", "sweep"),
         task,
-        _expanded(whole),
+        axes,
         _options(task, written.get("options", {})),
         _text(written, "note", ""),
         _figure(written.get("figure", {})),
+        model,
     )
+
+
+def _require_few(axes: Mapping[str, tuple[Any, ...]]) -> None:
+    size = math.prod(map(len, axes.values()))
+    if size > MAX_CELLS:
+        raise InputError(f"Need at most {MAX_CELLS:,} cells", f"{size:,}", "cut an axis")
 
 
 def _expanded(axes: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
@@ -156,7 +171,7 @@ def _figure(written: Any) -> dict[str, str]:
         raise InputError("Need a table [figure]", shown(written), 'write x = "c"')
     for key in written:
         if key not in FIGURE_KEYS:
-            raise closest(key, FIGURE_KEYS, "key of [figure]")
+            raise unknown(key, FIGURE_KEYS, "key of [figure]")
     return {key: _text(written, key, "") for key in written}
 
 
@@ -206,7 +221,7 @@ def _options(task: str, written: Any) -> dict[str, Any]:
     given = {}
     for name, value in written.items():
         if name not in defaults:
-            raise closest(name, defaults, f"option of the task {task}")
+            raise unknown(name, defaults, f"option of the task {task}")
         kind = type(defaults[name])
         good = isinstance(value, int if kind is int else int | float)
         # The comparison refuses infinity, NaN, and integers beyond what a program can hold.
@@ -255,7 +270,7 @@ def read_spec(place: str | Path) -> Spec:
         return make_spec({"name": path.stem, **_parse(text, str(path))})
     known = ready_made()
     if str(place) not in known:
-        raise closest(str(place), known, "ready-made sweep (or give a file ending in .toml)")
+        raise unknown(str(place), known, "ready-made sweep (or give a file ending in .toml)")
     item = resources.files("experiments.sweep") / "specs" / f"{place}.toml"
     return make_spec({"name": str(place), **_parse(item.read_text(), str(place))})
 

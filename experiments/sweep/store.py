@@ -11,7 +11,6 @@ off, altered, renamed or copied from another sweep is recognised by reading it, 
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import io
 import json
@@ -38,6 +37,7 @@ from experiments.files import (
     write_record,
     write_whole,
 )
+from experiments.nearest import unknown
 from ufm.errors import InputError, require_count
 
 # Of equal lengths; int64, float64 (NaN included), bool, or str as an object or <U array.
@@ -222,7 +222,9 @@ class Store:
                 types = {field.name: field.type for field in file.schema_arrow}
                 if not known:
                     known, asked = types, list(types if columns is None else columns)
-                    _require_known({*asked, *where}, list(known))
+                    for name in (*asked, *where):
+                        if name not in known:
+                            raise unknown(name, known, "column")
                 if types != known:
                     differ = ", ".join(sorted({name for name, _ in types.items() ^ known.items()}))
                     rule = "Need the same columns in all batches of a sweep"
@@ -299,13 +301,6 @@ def _require_columns(columns: Columns) -> dict[str, NDArray[Any]]:
     if set(lengths.values()) != {lengths[CELL] or 1}:
         raise InputError("Need columns of equal length >= 1", lengths, "give every cell a row")
     return made
-
-
-def _require_known(names: set[str], known: list[str]) -> None:
-    for name in sorted(names.difference(known)):
-        closest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-        remedy = f"did you mean {closest}? There are {', '.join(known)}"
-        raise InputError("Need a column of the sweep's table", name, remedy)
 
 
 def _kept(name: str, values: NDArray[Any], value: Any) -> NDArray[np.bool_]:

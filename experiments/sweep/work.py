@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.sweep.cells import Cells
+from experiments.sweep.tasks.registry import TASKS, Task
 from ufm.plain.model import UFM
 from ufm.point import SMALLEST_DRAW, Point
 
 Array = NDArray[np.float64]
-Columns = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,20 @@ class Work:
     options: Mapping[str, Any]
     slots: int
     together: bool
+
+    @property
+    def tasks(self) -> Mapping[str, Task]:
+        """The tasks of the plain model."""
+        return TASKS
+
+    def portable(self, absolute: Callable[[str], str]) -> Work:
+        """The same with a user's own losses by whole paths, as another process finds them."""
+        losses = tuple(
+            replace(choice, spec=absolute(choice.spec)) if choice.own else choice
+            for choice in self.cells.losses
+        )
+        # replace() leaves out what was kept of the losses, a user's own functions among them.
+        return replace(self, cells=replace(self.cells, losses=losses))
 
     @property
     def dimensions(self) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ from landscape.atlas.orbits import (
 )
 from landscape.atlas.search import Found
 from landscape.curvature.count import count_curvature
-from landscape.verdict import GLOBAL_GAP, Curvature
+from landscape.verdict import Curvature, global_slack
 from ufm.errors import InputError, require_count
 from ufm.losses.columns import column_hessians
 from ufm.plain.model import UFM
@@ -215,7 +215,7 @@ def _certified(model: UFM, found: Found, couplings: Array) -> bool:
     if couplings[:1].sum() > model.sigma * (1 + BIFURCATION):
         return False
     gap = model.certificate(found.point).gap
-    return gap is not None and gap <= GLOBAL_GAP * (1 + abs(found.objective))
+    return gap is not None and bool(gap <= global_slack(found.objective))
 
 
 def _range(

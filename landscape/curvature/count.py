@@ -98,7 +98,7 @@ def _from_spectrum(
     spectrum = known.levels
     values = np.array([level.value for level in spectrum])
     times = np.array([level.multiplicity for level in spectrum])
-    tolerance, source = consistent_tolerance(values, known.order, gradient_norm, size)
+    tolerance, source = consistent_tolerance(values, known.order, gradient_norm, size, known.moved)
     positive = values[values > tolerance]
     return CurvatureCount(
         index=spectrum.count_below(-tolerance),
@@ -122,7 +122,7 @@ def _by_inertia(
     rest = known.levels
     radius = max(rest.radius if rest.levels else 0.0, hidden.radius)
     gap = NEAR_NULL * radius
-    tolerance, source = zero_tolerance(hidden.size, radius, gradient_norm, gap, size)
+    tolerance, source = zero_tolerance(hidden.size, radius, gradient_norm, gap, size, known.moved)
     below = hidden.count_below(-tolerance, expect_none=True)
     null = hidden.count_below(tolerance) - below
     smallest = rest.smallest if rest.levels else tolerance

@@ -19,10 +19,10 @@ from landscape.curvature.operators import (
     probe_norm,
     product,
     products,
-    require_x64,
     rounding_floor,
 )
 from ufm.errors import InputError, require_count, require_positive
+from ufm.precision import require_x64
 
 # A default grid reaches this many widths beyond the nodes: a Gaussian has 6e-7 of its mass outside.
 GRID_WIDTHS = 5.0

@@ -9,9 +9,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 
-from landscape.curvature.operators import require_x64
 from ufm.errors import InputError
 from ufm.model import Model
+from ufm.precision import require_x64
 
 # 2 GiB, and about a minute of eigenvalues on two cores.
 MAX_DENSE_SIZE = 16_000
@@ -48,7 +48,7 @@ def dense_hessian(model: Model[Any], point: Any) -> NDArray[np.float64]:
         raise InputError(
             f"A dense Hessian holds at most {MAX_DENSE_SIZE:,} variables",
             f"{size:,} ({8 * size**2 / 2**30:,.1f} GiB)",
-            "use ufm.full_spectrum, landscape.inertia or landscape.lanczos",
+            "use ufm.full_spectrum, model.structure, or landscape.lanczos",
         )
     matrix = np.asarray(_dense(model, point))
     return 0.5 * (matrix + matrix.T)

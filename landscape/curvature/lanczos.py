@@ -25,9 +25,9 @@ from landscape.curvature.operators import (
     orthonormal_null_vectors,
     probe_norm,
     products,
-    require_x64,
 )
 from ufm.errors import InputError, require_count, require_positive
+from ufm.precision import require_x64
 
 
 class LanczosResult(Enum):

@@ -14,6 +14,7 @@ from jax.tree_util import Partial
 from numpy.typing import NDArray
 
 from ufm.errors import InputError
+from ufm.precision import FLOAT64_REMEDY, require_x64
 
 Array = NDArray[np.float64]
 
@@ -27,9 +28,6 @@ ASYMMETRY_FACTOR = 1e4
 # At a point with gradient g, a symmetry generator n has |A n| of order |g| |n|. Half the digits: an
 # error of this size moves a deflated eigenvalue by its square, that is by one rounding.
 NULL_TOLERANCE = EPSILON**0.5
-FLOAT64_REMEDY = (
-    "call jax.config.update('jax_enable_x64', True) or import ufm, and use float64 throughout"
-)
 
 
 @dataclass(frozen=True)
@@ -164,12 +162,6 @@ def as_operator(matrix: Any) -> Operator:
     matvec = getattr(matrix, "matvec", times)
     matmat = getattr(matrix, "matmat", by_column if hasattr(matrix, "matvec") else times)
     return Operator(int(shape[0]), matvec, matmat, lambda vector: vector)
-
-
-def require_x64() -> None:
-    """Raise InputError unless JAX computes in float64."""
-    if not jax.config.read("jax_enable_x64"):
-        raise InputError("Need float64", "jax_enable_x64 = False", FLOAT64_REMEDY)
 
 
 def rounding_floor(size: int) -> float:

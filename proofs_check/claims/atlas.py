@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from math import comb
+from typing import Any
 
 import numpy as np
 
-from landscape.atlas import Atlas, euler_sum, morse_bott
-from proofs_check.claim import Claim, Hypothesis, Mutant
-from proofs_check.claims.critical import COUNTING, COUNTING_SOURCE
+from landscape.atlas import Atlas, morse_bott
+from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
 from proofs_check.claims.focal import many_classes, spurious_height
+from proofs_check.hypotheses import FOCAL_CONVEX_AT_CHANCE
 from proofs_check.landscapes import (
     focal_orbits,
     height,
     is_complete,
+    is_well_seen,
     landscape_of,
     landscapes,
     low_dimensional,
@@ -23,8 +26,9 @@ from proofs_check.landscapes import (
     orbits_at_and_above,
     orbits_below,
 )
-from proofs_check.specimens import Specimen
-from ufm.losses.focal import focal_convexity_threshold
+from proofs_check.law import Law, miscount
+from proofs_check.mutants import formula
+from proofs_check.specimens import PlainSpecimen
 from ufm.plain.chain_rule import dense_derivatives
 
 SUBJECT = "whole landscapes"
@@ -35,18 +39,16 @@ _atlas_claim = partial(
     Claim,
     hypotheses=(COMPLETE,),
     tolerance=COUNTING,
-    tolerance_source=COUNTING_SOURCE,
-    tier="T1",
     subject=SUBJECT,
 )
 
 
-def _smallest(specimen: Specimen) -> float:
+def _smallest(specimen: PlainSpecimen) -> float:
     """The smallest eigenvalue of the dense Hessian, which knows nothing of A-2."""
     return float(np.linalg.eigvalsh(dense_derivatives(specimen.merged, specimen.point)[2])[0])
 
 
-def neither_saddle_nor_global(specimen: Specimen) -> float:
+def neither_saddle_nor_global(specimen: PlainSpecimen) -> float:
     """0 at strict saddles and at the lowest orbits, else 1."""
     if _smallest(specimen) < -NEGATIVE:
         return 0.0
@@ -67,33 +69,56 @@ STRICT = _atlas_claim(
 )
 
 
-def _few_classes(specimen: Specimen) -> bool:
-    model = specimen.model
-    return focal_convexity_threshold(float(model.loss.gamma)) * model.num_classes <= 1
-
-
-def _minimum_above_the_best(specimen: Specimen) -> float:
+def _minimum_above_the_best(specimen: PlainSpecimen) -> float:
     """1 at a minimum that lies above the collapsed solution, else 0."""
     return float(spurious_height(specimen) > NEGATIVE)
 
 
-def _sums(change: Callable[[Atlas], Atlas]) -> Callable[[Specimen], float]:
-    """Largest |signed count - 1| over d = 0, ..., K."""
-
-    def check(specimen: Specimen) -> float:
-        whole = change(landscape_of(specimen))
-        K = whole.model.num_classes
-        return float(max(abs(euler_sum(whole.strata, d) - 1) for d in range(K + 1)))
-
-    return check
+@formula
+def grassmannian(b: int, j: int) -> int:
+    """Euler characteristic of the j-planes of R^b."""
+    return 0 if b % 2 == 0 and j % 2 == 1 else comb(b // 2, j // 2)
 
 
-def _same(whole: Atlas) -> Atlas:
-    return whole
+@formula
+def sign(exponent: int) -> int:
+    """(-1)^exponent."""
+    return -1 if exponent % 2 else 1
 
 
-def _without_the_highest_saddle(whole: Atlas) -> Atlas:
-    return replace(whole, orbits=whole.orbits[:-2] + whole.orbits[-1:])
+@formula
+def overshoot(b: int, m: int) -> int:
+    """e(b, m) = sum_j (-1)^(j (j + 1)/2) chi(Gr_j(R^b))."""
+    terms = range(min(b, m) + 1)
+    return sum(sign(j * (j + 1) // 2) * grassmannian(b, j) for j in terms)
+
+
+def signed_counts(K: int, strata: Any) -> list[int]:
+    """For d = 0, ..., K: the sum of count (-1)^index e(b, d - r) over orbits of rank r <= d."""
+    return [
+        sum(
+            s.count * sign(s.index) * overshoot(s.overshoot, d - s.rank)
+            for s in strata
+            if s.rank <= d
+        )
+        for d in range(K + 1)
+    ]
+
+
+def _ones(specimen: PlainSpecimen) -> list[int]:
+    return [1] * (specimen.model.num_classes + 1)
+
+
+STRATA = {"strata": lambda s: np.array(landscape_of(s).strata, dtype=object)}
+WELL_SEEN = Hypothesis("blind searches met every orbit of their list again", is_well_seen)
+MORSE_BOTT = Hypothesis(
+    "the only zero modes are symmetries",
+    lambda s: all(orbit.morse_bott for orbit in landscape_of(s).orbits),
+)
+
+
+def _without_the_highest_saddle(K: int, strata: Any) -> list[int]:
+    return signed_counts(K, (*strata[:-2], strata[-1]))
 
 
 CHECKSUM = _atlas_claim(
@@ -104,15 +129,20 @@ CHECKSUM = _atlas_claim(
     source="AT-4; derived here (docs/atlas.md)",
     literature="derived here",
     region=landscapes,
-    check=_sums(_same),
-    mutant=Mutant("one orbit left out", _sums(_without_the_highest_saddle)),
+    hypotheses=(WELL_SEEN, MORSE_BOTT),
+    check=Law(signed_counts, _ones, STRATA, miscount),
+    mutant=Mutant("one orbit left out", Law(_without_the_highest_saddle, _ones, STRATA, miscount)),
 )
 
 
-def _violation(change: Callable[[Atlas], Atlas]) -> Callable[[Specimen], float]:
+def _same(whole: Atlas) -> Atlas:
+    return whole
+
+
+def _violation(change: Callable[[Atlas], Atlas]) -> Callable[[PlainSpecimen], float]:
     """The most negative coefficient of R in AT-5 over d = 1, ..., K, or 0."""
 
-    def check(specimen: Specimen) -> float:
+    def check(specimen: PlainSpecimen) -> float:
         whole = change(landscape_of(specimen))
         ds = range(1, whole.model.num_classes + 1)
         return float(max(0, *(-min(morse_bott(whole.strata, d).coefficients) for d in ds)))
@@ -133,19 +163,20 @@ INEQUALITIES = _atlas_claim(
     source="AT-5; derived here after Bott (1982)",
     literature="derived here",
     region=landscapes,
+    hypotheses=(WELL_SEEN, MORSE_BOTT),
     check=_violation(_same),
     mutant=Mutant("the global minimiser left out", _violation(_without_the_minimum)),
 )
 
 
-def _spurious_height(specimen: Specimen) -> float:
+def _spurious_height(specimen: PlainSpecimen) -> float:
     """Height above the lowest orbit of a point without negative curvature, else 0."""
     if _smallest(specimen) < -NEGATIVE:
         return 0.0
     return height(specimen) - lowest(specimen)
 
 
-def _height(specimen: Specimen) -> float:
+def _height(specimen: PlainSpecimen) -> float:
     return height(specimen) - lowest(specimen)
 
 
@@ -158,8 +189,7 @@ SPURIOUS = _atlas_claim(
     literature="refuted",
     region=low_dimensional,
     check=_spurious_height,
-    tolerance=1e-9,
-    tolerance_source="two values of one orbit agree to 1e-14",
+    tolerance=Tolerance(1e-9, "two values of one orbit agree to 1e-14"),
     mutant=Mutant("every orbit for every orbit of minima", _height),
     holds=False,
 )
@@ -186,7 +216,7 @@ FOCAL = _atlas_claim(
     r"\lambda_{\min}(\nabla^2 f) < 0 \text{ or } f = f^*",
     source="FL-4; derived here",
     literature="derived here",
-    hypotheses=(COMPLETE, Hypothesis("1/K >= u*(gamma)", _few_classes)),
+    hypotheses=(COMPLETE, FOCAL_CONVEX_AT_CHANCE),
     region=focal_orbits,
     check=neither_saddle_nor_global,
     mutant=Mutant("K >= 18 for K <= 17", _minimum_above_the_best, many_classes),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,9 +13,13 @@ from scipy.special import logsumexp, softmax
 
 from landscape.curvature.count import count_curvature
 from landscape.solvers.solve import solve
-from proofs_check.claim import Claim, Hypothesis, Mutant
-from proofs_check.claims.critical import COUNTING, COUNTING_SOURCE
-from proofs_check.specimens import Specimen, where
+from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
+from proofs_check.claims.minimisers import c_of
+from proofs_check.hypotheses import FOUR_CLASSES, IN_THE_PLANE
+from proofs_check.instance import Specimen
+from proofs_check.law import Law
+from proofs_check.mutants import formula
+from proofs_check.specimens import PlainSpecimen, where
 from ufm.frames import merged_code, polygon
 from ufm.losses import CrossEntropy, LabelSmoothing
 from ufm.plain.model import UFM
@@ -46,17 +50,13 @@ def value_and_slope(model: UFM, point: Point) -> tuple[float, float]:
     return value, float(np.sqrt(sum(np.sum(slope**2) for slope in slopes)))
 
 
-def index_error(predicted: Callable[[Specimen], float]) -> Callable[[Specimen], float]:
-    """|index - predicted|, by blocks and, where small, on the dense Hessian of all samples."""
-
-    def check(specimen: Specimen) -> float:
-        count = count_curvature(specimen.model, specimen.point, 0.0)
-        found = [float(count.index if count.index is not None else np.nan)]
-        if specimen.model.num_parameters <= DENSE_WITNESS:
-            found.append(float(np.sum(specimen.dense_eigenvalues < -1e-10)))
-        return max(abs(index - predicted(specimen)) for index in found)
-
-    return check
+def counted_index(specimen: PlainSpecimen) -> tuple[float, ...]:
+    """The index by blocks and, where small, on the dense Hessian of all samples."""
+    count = count_curvature(specimen.model, specimen.point, 0.0)
+    found = [float(count.index if count.index is not None else np.nan)]
+    if specimen.model.num_parameters <= DENSE_WITNESS:
+        found.append(float(np.sum(specimen.dense_eigenvalues < -1e-10)))
+    return tuple(found)
 
 
 def balanced_model(delta: float, K: int, d: int, n: int, c: float, ratio: float) -> UFM:
@@ -68,25 +68,38 @@ def balanced_model(delta: float, K: int, d: int, n: int, c: float, ratio: float)
 
 # ---- merged classes (CE-6)
 
+LOWEST = 1e-9
 
-def bifurcation(G: int, delta: float = 0.0, power: float = 2.0) -> float:
+
+@formula
+def merged_gap(G: int, c: float, delta: float) -> float:
+    """beta = log(G/(c + delta) - G + 1)."""
+    return float(np.log(G / (c + delta) - G + 1))
+
+
+@formula
+def excess(c: float, G: int, delta: float) -> float:
+    """Logarithm of the left side of the equation over its right side."""
+    u, beta = c + delta, merged_gap(G, c, delta)
+    P, rest = 1 - (G - 1) * u / G, u / G
+    first = 1 + u * beta / (G * c) * (1 + (P / rest - 1) * (G - 1) / G)
+    return float(np.log(first * (1 + u * beta * P / c) / ((1 - delta) / c) ** 2))
+
+
+@formula
+def bifurcation(G: int, delta: float) -> float:
     """The c at which the third within-group block turns positive; 0 when it always is, or never.
 
     Example:
-        >>> round(bifurcation(3), 10)
+        >>> round(bifurcation(3, 0.0), 10)
         0.1305506509
     """
-
-    def excess(c: float) -> float:
-        u = c + delta
-        beta = np.log(G / u - G + 1)
-        P, rest = 1 - (G - 1) * u / G, u / G
-        first = 1 + u * beta / (G * c) * (1 + (P / rest - 1) * (G - 1) / G)
-        return float(np.log(first * (1 + u * beta * P / c)) - power * np.log((1 - delta) / c))
-
-    if G < 3 or excess(1e-9) > 0:
+    if G < TRIANGLE or excess(LOWEST, G, delta) > 0:
         return 0.0
-    return float(brentq(excess, 1e-9, 0.7 * (1 - delta), xtol=1e-16))
+    return float(brentq(excess, 1e-9, 0.7 * (1 - delta), (G, delta), xtol=1e-16))
+
+
+TRIANGLE = 3
 
 
 def merged_point(model: UFM, G: int) -> Point:
@@ -99,36 +112,58 @@ def merged_point(model: UFM, G: int) -> Point:
     return Point(ratio * size * Q, (size / ratio * Q).T)
 
 
-def groups(specimen: Specimen) -> int:
+def groups(specimen: PlainSpecimen) -> int:
     """Number of groups of a merged specimen: rank + 1."""
     return int(np.linalg.matrix_rank(specimen.point.W, tol=1e-6)) + 1
 
 
+GROUPS = {"G": groups, "delta": lambda s: smoothing(s.model)}
+
+
 @cache
-def merged_specimens(quick: bool = False) -> tuple[Specimen, ...]:
+def merged_specimens(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Merged-class saddles with few and many groups, c far from and next to the bifurcation."""
-    found: list[Specimen] = []
+    found: list[PlainSpecimen] = []
     shapes = [(4, 2, 1, 1), (6, 3, 2, 1), (6, 3, 4, 2), (6, 2, 3, 1), (8, 4, 5, 3), (20, 5, 6, 2)]
     for number, (K, G, d, n) in enumerate(shapes[: 3 if quick else None]):
         for delta in (0.0, 0.05, 0.2):
             special = bifurcation(G, delta)
             values = [0.01 * (1 - delta), 0.6 * (1 - delta)]
             if special:
-                values += [special * (1 - 1e-3), special * (1 + 1e-3)]
+                values += [special * (1 - 9e-4), special * (1 + 9e-4)]
             for i, c in enumerate(values):
                 model = balanced_model(delta, K, d, n, c, (0.4, 1.0, 2.0)[(i + number) % 3])
                 found.append(Specimen(model, merged_point(model, G), "closed form"))
     return tuple(found)
 
 
-def _merged_slope(power: float) -> Callable[[Specimen], float]:
-    def check(specimen: Specimen) -> float:
-        model = specimen.model
-        scale = (float(model.lambda_H) / float(model.lambda_W)) ** (power - 0.25)
-        point = Point(specimen.point.W * scale, specimen.point.H / scale)
-        return value_and_slope(model, point)[1]
+def _patterns(specimen: PlainSpecimen) -> tuple[Any, ...]:
+    """The model and the unit code of the groups (K, d)."""
+    model = specimen.model
+    G = groups(specimen)
+    return model, merged_code([model.num_classes // G] * G, model.d)
 
-    return check
+
+def merged_sizes(
+    n: int, K: int, lambda_W: float, lambda_H: float, G: int, delta: float
+) -> tuple[float, float]:
+    """w and h of CE-6, on merged columns: w^2 = beta sqrt(n lh/lw), h^2 = beta sqrt(n lw/lh)."""
+    beta = merged_gap(G, c_of(K, n, lambda_W, lambda_H), delta)
+    w = np.sqrt(beta * np.sqrt(n)) * (lambda_H / lambda_W) ** (1 / 4)
+    h = np.sqrt(beta * np.sqrt(n)) * (lambda_W / lambda_H) ** (1 / 4)
+    return float(w), float(h)
+
+
+def _with_square_roots(
+    n: int, K: int, lambda_W: float, lambda_H: float, G: int, delta: float
+) -> tuple[float, float]:
+    w, h = merged_sizes(n, K, lambda_W, lambda_H, G, delta)
+    return w * (lambda_H / lambda_W) ** (1 / 4), h * (lambda_W / lambda_H) ** (1 / 4)
+
+
+def _slope_at(seen: tuple[Any, ...], sizes: tuple[float, float]) -> float:
+    model, Q = seen
+    return value_and_slope(model, Point(sizes[0] * Q, sizes[1] * Q.T))[1]
 
 
 MERGED = Claim(
@@ -138,25 +173,32 @@ MERGED = Claim(
     "for c < 1 - delta and any d >= G - 1.",
     latex=r"e^\beta = G/(c+\delta) - G + 1,\quad w_k = w\,q_{g(k)},\ h_k = h\,q_{g(k)}",
     source="CE-6; derived here",
-    literature="derived here",
-    hypotheses=(),
     region=merged_specimens,
-    check=_merged_slope(0.25),
-    tolerance=1e-13,
-    tolerance_source=ROUNDING_SOURCE,
+    check=Law(merged_sizes, _patterns, GROUPS, _slope_at),
     tier="T0",
-    mutant=Mutant("exponent 1/2 for 1/4 in the norms", _merged_slope(0.5)),
+    mutant=Mutant(
+        "exponent 1/2 for 1/4 in the norms", Law(_with_square_roots, _patterns, GROUPS, _slope_at)
+    ),
     subject=SUBJECT,
+    tolerance=Tolerance(1e-13, ROUNDING_SOURCE),
 )
 
 
-def _merged_index(after: int) -> Callable[[Specimen], float]:
-    def predicted(specimen: Specimen) -> float:
-        model, G = specimen.model, groups(specimen)
-        dropped = G >= 3 and model.c > bifurcation(G, smoothing(model))
-        return (model.num_classes - G) * (model.d - (after if dropped else 0))
+def merged_index(
+    K: int, d: int, n: int, lambda_W: float, lambda_H: float, G: int, delta: float
+) -> float:
+    """(K - G) d below the bifurcation and for G = 2, else (K - G)(d - 1)."""
+    dropped = G > 2 and c_of(K, n, lambda_W, lambda_H) > bifurcation(G, delta)
+    return (K - G) * (d - 1) if dropped else (K - G) * d
 
-    return predicted
+
+def _never_dropped(K: int, d: int, G: int) -> float:
+    return (K - G) * d
+
+
+def every_count(seen: tuple[float, ...], said: float) -> float:
+    """Largest error over the ways in which an index was counted."""
+    return max(abs(index - said) for index in seen)
 
 
 MERGED_INDEX = Claim(
@@ -166,15 +208,13 @@ MERGED_INDEX = Claim(
     "delta) and (K - G)(d - 1) above it; for G = 2 always (K - G) d.",
     latex=r"\operatorname{ind} = (K-G)\,d \ \ (c < c^*),\qquad (K-G)(d-1)\ \ (c > c^*)",
     source="CE-6; derived here",
-    literature="derived here",
-    hypotheses=(),
     region=merged_specimens,
-    check=index_error(_merged_index(1)),
-    tolerance=COUNTING,
-    tolerance_source=COUNTING_SOURCE + "; c is 0.1 % away from the bifurcation",
-    tier="T1",
-    mutant=Mutant("(K - G) d on both sides", index_error(_merged_index(0))),
+    check=Law(merged_index, counted_index, GROUPS, every_count),
+    mutant=Mutant(
+        "(K - G) d on both sides", Law(_never_dropped, counted_index, GROUPS, every_count)
+    ),
     subject=SUBJECT,
+    tolerance=COUNTING,
 )
 
 
@@ -191,18 +231,16 @@ def observed_bifurcation(G: int, delta: float) -> float:
     return low
 
 
-def _bifurcation_error(power: float) -> Callable[[Specimen], float]:
-    """The equation's root against bisection on the counted index."""
+def _observed(specimen: PlainSpecimen) -> float:
+    return observed_bifurcation(groups(specimen), smoothing(specimen.model))
 
-    def check(specimen: Specimen) -> float:
-        G, delta = groups(specimen), smoothing(specimen.model)
-        return abs(observed_bifurcation(G, delta) - bifurcation(G, delta, power))
 
-    return check
+def _one_per_cent_late(G: int, delta: float) -> float:
+    return 1.01 * bifurcation(G, delta)
 
 
 @cache
-def bifurcation_specimens(quick: bool = False) -> tuple[Specimen, ...]:
+def bifurcation_specimens(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Merged saddles well below their bifurcation, one per (G, delta)."""
     cases = ((3, 0.0), (4, 0.0), (5, 0.0), (6, 0.0), (3, 0.05), (4, 0.05))
     found = []
@@ -220,15 +258,12 @@ BIFURCATION = Claim(
     latex=r"\bigl[1+\tfrac{u\beta}{Gc}\bigl(1+(\tfrac{P}{P'}-1)\tfrac{G-1}{G}\bigr)\bigr]"
     r"\bigl[1+\tfrac{u\beta P}{c}\bigr] = \bigl(\tfrac{1-\delta}{c}\bigr)^2",
     source="CE-6; derived here",
-    literature="derived here",
     hypotheses=(Hypothesis("G >= 3 groups", lambda s: groups(s) >= 3),),
     region=bifurcation_specimens,
-    check=_bifurcation_error(2.0),
-    tolerance=1e-7,
-    tolerance_source="bisection to 1e-8",
-    tier="T1",
-    mutant=Mutant("exponent 1.9 for 2 on the right", _bifurcation_error(1.9)),
+    check=Law(bifurcation, _observed, GROUPS),
+    mutant=Mutant("the root one per cent higher", Law(_one_per_cent_late, _observed, GROUPS)),
     subject=SUBJECT,
+    tolerance=Tolerance(1e-7, "bisection to 1e-8"),
 )
 
 
@@ -242,9 +277,9 @@ def polygon_amplitude(K: int, c: float) -> float:
 
 
 @cache
-def polygon_specimens(quick: bool = False) -> tuple[Specimen, ...]:
+def polygon_specimens(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """K-gons in the plane and padded to d > 2."""
-    found: list[Specimen] = []
+    found: list[PlainSpecimen] = []
     shapes = [(4, 2, 1), (4, 4, 1), (5, 6, 1), (5, 2, 1), (6, 6, 2), (7, 8, 3), (12, 3, 1)]
     for number, (K, d, n) in enumerate(shapes[: 3 if quick else None]):
         for i, c in enumerate((0.01, 0.2, 0.8)):
@@ -256,16 +291,41 @@ def polygon_specimens(quick: bool = False) -> tuple[Specimen, ...]:
     return tuple(found)
 
 
-def _polygon_error(share: float) -> Callable[[Specimen], float]:
-    def check(specimen: Specimen) -> float:
-        model = specimen.model
-        K, a = model.num_classes, polygon_amplitude(model.num_classes, model.c)
-        cosines = np.cos(2 * np.pi * np.arange(K) / K)
-        said = float(logsumexp(a * (cosines - 1))) + share * model.c * a
-        value, slope = value_and_slope(model, specimen.point)
-        return max(abs(value - said), slope)
+def _polygon(specimen: PlainSpecimen) -> tuple[Any, Array]:
+    """The model and the unit polygon (K, d)."""
+    return specimen.model, polygon(specimen.model.num_classes, specimen.model.d)
 
-    return check
+
+def polygon_of(K: int, n: int, lambda_W: float, lambda_H: float) -> tuple[float, float, float]:
+    """w and h on merged columns, and f = log sum_j exp(a (cos_j - 1)) + c a."""
+    c = c_of(K, n, lambda_W, lambda_H)
+    cosines = np.cos(2 * np.pi * np.arange(K) / K)
+    a = float(brentq(mean_cosine, *AMPLITUDES, (cosines, 1 - c), xtol=1e-15))
+    value = float(logsumexp(a * (cosines - 1)) + c * a)
+    size, ratio = np.sqrt(a * np.sqrt(n)), (lambda_H / lambda_W) ** (1 / 4)
+    return ratio * size, size / ratio, value
+
+
+AMPLITUDES = (0.0, 1e6)
+
+
+@formula
+def mean_cosine(a: float, cosines: Array, wanted: float) -> float:
+    """Softmax average of the cosines minus what it should be."""
+    return float(softmax(a * cosines) @ cosines - wanted)
+
+
+def _half_the_price(K: int, n: int, lambda_W: float, lambda_H: float) -> tuple[float, float, float]:
+    w, h, value = polygon_of(K, n, lambda_W, lambda_H)
+    return w, h, value - c_of(K, n, lambda_W, lambda_H) / 100
+
+
+def _polygon_error(seen: tuple[Any, Array], said: tuple[float, float, float]) -> float:
+    """Gradient at the code of this size, and its value against what is said."""
+    model, Q = seen
+    w, h, expected = said
+    value, slope = value_and_slope(model, Point(w * Q, h * Q.T))
+    return max(abs(value - expected), slope)
 
 
 POLYGON = Claim(
@@ -275,16 +335,25 @@ POLYGON = Claim(
     "for every d >= 2, with objective log sum_j exp(a (cos_j - 1)) + c a.",
     latex=r"\sum_j p_j\cos\tfrac{2\pi j}{K} = 1 - c,\quad p_j \propto e^{a\cos(2\pi j/K)}",
     source="CE-7; derived here",
-    literature="derived here",
-    hypotheses=(),
     region=polygon_specimens,
-    check=_polygon_error(1.0),
-    tolerance=1e-12,
-    tolerance_source=ROUNDING_SOURCE + "; the amplitude reaches 1e3",
+    check=Law(polygon_of, _polygon, error=_polygon_error),
     tier="T0",
-    mutant=Mutant("c a / 2 for c a in the objective", _polygon_error(0.5)),
+    mutant=Mutant(
+        "c/100 less in the objective", Law(_half_the_price, _polygon, error=_polygon_error)
+    ),
     subject=SUBJECT,
+    tolerance=Tolerance(1e-12, ROUNDING_SOURCE + "; the amplitude reaches 1e3"),
 )
+
+
+def polygon_index(K: int, d: int) -> float:
+    """(K - 3)(d - 2)."""
+    return (K - 3) * (d - 2)
+
+
+def _two_less(K: int, d: int) -> float:
+    return (K - 2) * (d - 2)
+
 
 POLYGON_INDEX = Claim(
     id="polygon-index",
@@ -293,21 +362,16 @@ POLYGON_INDEX = Claim(
     "dimension.",
     latex=r"\operatorname{ind} = (K-3)(d-2)",
     source="CE-7; the formula is derived here",
-    literature="derived here",
-    hypotheses=(Hypothesis("K >= 4", lambda s: s.model.num_classes >= 4),),
+    hypotheses=(FOUR_CLASSES,),
     region=polygon_specimens,
-    check=index_error(lambda s: (s.model.num_classes - 3) * (s.model.d - 2)),
-    tolerance=COUNTING,
-    tolerance_source=COUNTING_SOURCE,
-    tier="T1",
-    mutant=Mutant(
-        "K - 2 for K - 3", index_error(lambda s: (s.model.num_classes - 2) * (s.model.d - 2))
-    ),
+    check=Law(polygon_index, counted_index, error=every_count),
+    mutant=Mutant("K - 2 for K - 3", Law(_two_less, counted_index, error=every_count)),
     subject=SUBJECT,
+    tolerance=COUNTING,
 )
 
 
-def _best_in_the_plane(specimen: Specimen) -> float:
+def _best_in_the_plane(specimen: PlainSpecimen) -> float:
     """f(K-gon) - lowest of a few descents in d = 2."""
     model = specimen.model
     small = model.as_merged(specimen.point)[0]
@@ -323,17 +387,16 @@ POLYGON_BEST = Claim(
     latex=r"d = 2:\quad f^* = \log\sum_j e^{a(\cos\frac{2\pi j}{K}-1)} + c\,a",
     source="CE-7; after Jiang et al. (2023) for the softmax code",
     literature="open",
-    hypotheses=(Hypothesis("d = 2", lambda s: s.model.d == 2),),
+    hypotheses=(IN_THE_PLANE,),
     region=where(polygon_specimens, lambda s: s.model.d <= 4 and s.model.num_classes <= 5),
     check=_best_in_the_plane,
-    tolerance=1e-10,
-    tolerance_source="two values of one minimum agree to 1e-13",
     tier="T0",
     mutant=Mutant(
         "d = 4 for d = 2", region=where(polygon_specimens, lambda s: s.size[:2] == (4, 4))
     ),
     search=True,
     subject=SUBJECT,
+    tolerance=Tolerance(1e-10, "two values of one minimum agree to 1e-13"),
 )
 
 CLAIMS = (MERGED, MERGED_INDEX, BIFURCATION, POLYGON, POLYGON_INDEX, POLYGON_BEST)

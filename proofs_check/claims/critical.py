@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -11,37 +10,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.solvers.solve import solve
-from proofs_check.claim import Claim, Hypothesis, Mutant
+from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
+from proofs_check.hypotheses import (
+    BY_PROBABILITY,
+    CONVEX,
+    FOCAL_CONVEX_AT_CHANCE,
+    NO_BIAS,
+    SHIFT_INVARIANT,
+)
+from proofs_check.instance import Specimen
+from proofs_check.law import Law
 from proofs_check.specimens import (
-    Specimen,
+    PlainSpecimen,
     critical_specimens,
     full_critical_specimens,
     where,
 )
-from ufm.losses import CrossEntropy, Focal, UserLoss
+from ufm.losses import UserLoss
 from ufm.plain.model import UFM
 from ufm.plain.reduce import Reduced, reduced
 from ufm.point import Point
 
 Array = NDArray[np.float64]
 SUBJECT = "every critical point"
-# Errors of this size in an index, a rank or a yes-or-no answer are 1 or more: 200 tolerances.
-COUNTING = 0.005
-COUNTING_SOURCE = "an integer: the error is 0 or at least 1"
+# Gradient norm 1e-12, divided by the smallest decay of the region, 4e-3, and 4.
 RESIDUAL_SOURCE = "gradient norm 1e-12, divided by the smallest decay of the region, 4e-3, and 4"
-
-
-def properties(specimen: Specimen) -> Any:
-    """The properties of the specimen's loss at its K."""
-    return specimen.model.loss.properties(specimen.model.num_classes)
-
-
-CONVEX = Hypothesis("the loss is convex in the logits", lambda s: bool(properties(s).convex))
-SHIFT_INVARIANT = Hypothesis(
-    "the loss ignores a common shift of the logits",
-    lambda s: bool(properties(s).shift_invariant),
+NOT_THE_ORIGIN = Hypothesis(
+    "the point is not the origin", lambda s: float(np.abs(s.point.W).max()) > 1e-6
 )
-NO_BIAS = Hypothesis("no bias", lambda s: s.model.lambda_b is None)
 
 
 @dataclass(frozen=True)
@@ -61,8 +57,12 @@ class Frames:
     G: Array
 
 
-def frames(specimen: Specimen) -> Frames:
-    """The singular frames of a critical point (computed afresh: cheap)."""
+def frames(specimen: PlainSpecimen) -> Frames:
+    """The singular frames of a critical point."""
+    return specimen.once(_frames)
+
+
+def _frames(specimen: PlainSpecimen) -> Frames:
     parts = reduced(specimen.model, specimen.point)
     inner = parts.space.point
     U, values, Vt = np.linalg.svd(inner.W @ inner.H)
@@ -73,18 +73,32 @@ def frames(specimen: Specimen) -> Frames:
 # ---- balancedness
 
 
-def balancedness(specimen: Specimen) -> float:
+def factors(specimen: PlainSpecimen) -> tuple[Array, Array, float]:
+    """W^T W and H H^T, and what to divide by: lambda_W (1 + |W|^2)."""
+    W, H = specimen.point.W, specimen.point.H
+    return W.T @ W, H @ H.T, float(specimen.model.lambda_W) * (1 + float(np.sum(W**2)))
+
+
+def balanced_weights(lambda_W: float, lambda_H: float) -> tuple[float, float]:
+    """The weights that make W^T W and H H^T equal."""
+    return lambda_W, lambda_H
+
+
+def _imbalance(seen: tuple[Array, Array, float], weights: tuple[float, float]) -> float:
+    return float(np.linalg.norm(weights[0] * seen[0] - weights[1] * seen[1])) / seen[2]
+
+
+BALANCEDNESS = Law(balanced_weights, factors, error=_imbalance)
+
+
+def balancedness(specimen: PlainSpecimen) -> float:
     """|lw W^T W - lh H H^T| relative to lw |W|^2."""
-    W, H = specimen.point.W, specimen.point.H
-    lw, lh = float(specimen.model.lambda_W), float(specimen.model.lambda_H)
-    size = lw * float(np.sum(W**2)) + lw
-    return float(np.linalg.norm(lw * W.T @ W - lh * H @ H.T)) / size
+    return BALANCEDNESS(specimen)
 
 
-def _unequal_decay(specimen: Specimen) -> float:
-    W, H = specimen.point.W, specimen.point.H
+def _unequal_decay(specimen: PlainSpecimen) -> float:
     lw, lh = float(specimen.model.lambda_W), float(specimen.model.lambda_H)
-    return float(np.linalg.norm(lh * W.T @ W - lw * H @ H.T)) / (lw * float(np.sum(W**2)) + lw)
+    return BALANCEDNESS.compare(specimen, (lh, lw))
 
 
 BALANCED = Claim(
@@ -94,21 +108,19 @@ BALANCED = Claim(
     latex=r"\lambda_W W^\top W = \lambda_H H H^\top",
     source="CE-3; after Zhu et al. (2021)",
     literature="proved",
-    hypotheses=(),
     region=critical_specimens,
-    check=balancedness,
-    tolerance=1e-9,
-    tolerance_source="gradient norm 1e-12 times |x| / lambda",
+    check=BALANCEDNESS,
     tier="T0",
     mutant=Mutant("lambda_W and lambda_H exchanged", _unequal_decay),
     subject=SUBJECT,
+    tolerance=Tolerance(1e-9, "gradient norm 1e-12 times |x| / lambda"),
 )
 
 
 # ---- collapse within classes
 
 
-def _columns_of_classes(specimen: Specimen) -> list[Array]:
+def _columns_of_classes(specimen: PlainSpecimen) -> list[Array]:
     ends = np.cumsum(specimen.model.counts_tuple)[:-1]
     return np.split(np.asarray(specimen.point.H), ends, axis=1)
 
@@ -117,7 +129,7 @@ def _spread(columns: Array) -> float:
     return float(np.abs(columns - columns.mean(axis=1, keepdims=True)).max())
 
 
-def within_class_spread(specimen: Specimen) -> float:
+def within_class_spread(specimen: PlainSpecimen) -> float:
     """Largest distance of a feature from its class mean, relative to the largest feature."""
     size = 1 + float(np.abs(specimen.point.H).max())
     return max(_spread(columns) for columns in _columns_of_classes(specimen)) / size
@@ -132,7 +144,7 @@ def narrow_well(z: Any, k: Any) -> Any:
 
 
 @cache
-def not_convex_specimens(quick: bool = False) -> tuple[Specimen, ...]:
+def not_convex_specimens(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """A minimum of a non-convex loss that leaves the first sample of class 0 at the origin."""
     del quick
     model = UFM(UserLoss(narrow_well), 3, 3, 2, lambda_W=0.02, lambda_H=0.02)
@@ -150,21 +162,14 @@ COLLAPSE = Claim(
     "point, saddles included.",
     latex=r"\nabla f = 0 \;\Rightarrow\; h_{k,i} = \bar h_k \quad \forall i",
     source="A-1; derived here",
-    literature="derived here",
     hypotheses=(CONVEX,),
     region=full_critical_specimens,
     check=within_class_spread,
-    tolerance=1e-9,
-    tolerance_source=RESIDUAL_SOURCE + ", times N = 6",
     tier="T0",
     mutant=Mutant("convexity dropped: a narrow well", region=not_convex_specimens),
     subject=SUBJECT,
+    tolerance=Tolerance(1e-9, RESIDUAL_SOURCE + ", times N = 6"),
 )
-
-
-def _chance_in_convex_region(specimen: Specimen) -> bool:
-    loss = specimen.model.loss
-    return isinstance(loss, Focal) and bool(properties(specimen).contrastive)
 
 
 COLLAPSE_FOCAL = Claim(
@@ -174,36 +179,45 @@ COLLAPSE_FOCAL = Claim(
     "1/K >= u*(gamma): there every sample lies where the loss is convex.",
     latex=r"\tfrac1K \ge u^*(\gamma),\; \nabla f = 0 \;\Rightarrow\; h_{k,i} = \bar h_k",
     source="derived here from FL-2 and the claim correct-class-beats-chance",
-    literature="derived here",
     hypotheses=(
-        Hypothesis("focal loss with 1/K >= u*(gamma)", _chance_in_convex_region),
+        FOCAL_CONVEX_AT_CHANCE,
         NO_BIAS,
     ),
     region=full_critical_specimens,
     check=within_class_spread,
-    tolerance=1e-9,
-    tolerance_source=COLLAPSE.tolerance_source,
     tier="T0",
     mutant=Mutant(
         "one feature for all samples, whatever their class",
         lambda s: _spread(s.point.H) / (1 + float(np.abs(s.point.H).max())),
     ),
     subject=SUBJECT,
+    tolerance=COLLAPSE.tolerance,
 )
 
 
 # ---- no sample below chance
 
 
-def _chance_deficit(level: Callable[[int], float]) -> Callable[[Specimen], float]:
-    def check(specimen: Specimen) -> float:
-        Z = specimen.point.W @ specimen.point.H
-        labels = np.asarray(specimen.model.labels)
-        Z = Z - Z.max(axis=0)
-        own = np.exp(Z[labels, np.arange(len(labels))]) / np.exp(Z).sum(axis=0)
-        return max(0.0, float(np.max(level(specimen.model.num_classes) - own)))
+def least_probability(specimen: PlainSpecimen) -> float:
+    """The smallest softmax probability of a true class over all samples."""
+    Z = specimen.point.W @ specimen.point.H
+    labels = np.asarray(specimen.model.labels)
+    Z = Z - Z.max(axis=0)
+    own = np.exp(Z[labels, np.arange(len(labels))]) / np.exp(Z).sum(axis=0)
+    return float(own.min())
 
-    return check
+
+def chance(K: int) -> float:
+    """1/K."""
+    return 1 / K
+
+
+def _deficit(seen: float, level: float) -> float:
+    return max(0.0, level - seen)
+
+
+def _wrong_chance(K: int) -> float:
+    return 1 / (K - 1)
 
 
 BEATS_CHANCE = Claim(
@@ -213,28 +227,25 @@ BEATS_CHANCE = Claim(
     "at least 1/K, for cross entropy and focal loss and for every sample.",
     latex=r"\nabla f = 0 \;\Rightarrow\; p_{k,i} \ge \tfrac1K",
     source="derived here: <e_k - p, W h> is a positive multiple of |W^T (e_k - p)|^2",
-    literature="derived here",
     hypotheses=(
-        Hypothesis(
-            "the loss is a decreasing function of the true-class probability",
-            lambda s: isinstance(s.model.loss, CrossEntropy | Focal),
-        ),
+        BY_PROBABILITY,
         NO_BIAS,
     ),
     region=full_critical_specimens,
-    check=_chance_deficit(lambda K: 1 / K),
-    tolerance=1e-9,
-    tolerance_source="derivative of softmax <= 1/4 times the error of the logits, below 1e-9",
+    check=Law(chance, least_probability, error=_deficit),
     tier="T0",
-    mutant=Mutant("1/(K-1) for 1/K", _chance_deficit(lambda K: 1 / (K - 1))),
+    mutant=Mutant("1/(K-1) for 1/K", Law(_wrong_chance, least_probability, error=_deficit)),
     subject=SUBJECT,
+    tolerance=Tolerance(
+        1e-9, "derivative of softmax <= 1/4 times the error of the logits, below 1e-9"
+    ),
 )
 
 
 # ---- centring and rank
 
 
-def column_sums(specimen: Specimen) -> float:
+def column_sums(specimen: PlainSpecimen) -> float:
     """|1^T W| relative to 1 + |W|."""
     W = specimen.point.W
     return float(np.linalg.norm(W.sum(axis=0))) / (1 + float(np.linalg.norm(W)))
@@ -251,8 +262,6 @@ CENTRED = Claim(
     hypotheses=(SHIFT_INVARIANT,),
     region=critical_specimens,
     check=column_sums,
-    tolerance=1e-9,
-    tolerance_source=RESIDUAL_SOURCE + ": 1^T grad_W f = lambda_W 1^T W",
     tier="T0",
     mutant=Mutant(
         "shift invariance dropped: squared losses without bias",
@@ -262,20 +271,25 @@ CENTRED = Claim(
         ),
     ),
     subject=SUBJECT,
+    tolerance=Tolerance(1e-9, RESIDUAL_SOURCE + ": 1^T grad_W f = lambda_W 1^T W"),
 )
 
 
-def _searched_in_its_dimension(specimen: Specimen) -> bool:
-    """Not a point of a smaller model with zeros appended, whose rank says nothing."""
-    return specimen.note == f"searched in {specimen.model.d} dimensions"
+def _rank(specimen: PlainSpecimen) -> int:
+    return frames(specimen).parts.space.rank
 
 
-def _rank_excess(limit: int) -> Callable[[Specimen], float]:
-    def check(specimen: Specimen) -> float:
-        rank = reduced(specimen.model, specimen.point).space.rank
-        return float(max(0, rank - (specimen.model.num_classes - limit)))
+def largest_rank(K: int) -> float:
+    """K - 1."""
+    return K - 1
 
-    return check
+
+def _two_less(K: int) -> float:
+    return K - 2
+
+
+def _above(seen: float, bound: float) -> float:
+    return max(0.0, seen - bound)
 
 
 RANK = Claim(
@@ -286,25 +300,36 @@ RANK = Claim(
     latex=r"\operatorname{rank} W = \operatorname{rank} H \le K - 1",
     source="after Shen & Gu (2024); here from the centred classifier",
     literature="proved",
-    hypotheses=(SHIFT_INVARIANT, Hypothesis("d >= K", lambda s: s.model.d >= s.model.num_classes)),
-    region=where(critical_specimens, _searched_in_its_dimension),
-    check=_rank_excess(1),
-    tolerance=COUNTING,
-    tolerance_source=COUNTING_SOURCE,
+    hypotheses=(SHIFT_INVARIANT,),
+    region=critical_specimens,
+    check=Law(largest_rank, _rank, error=_above),
     tier="T0",
-    mutant=Mutant("K - 2 for K - 1", _rank_excess(2)),
+    mutant=Mutant("K - 2 for K - 1", Law(_two_less, _rank, error=_above)),
     subject=SUBJECT,
+    tolerance=COUNTING,
 )
 
 
 # ---- the gradient on the support
 
 
-def gradient_on_support(specimen: Specimen, size: Callable[[Any], float] | None = None) -> float:
-    """|G V + sigma U| relative to sigma, over the singular triples of W Hbar."""
+def _on_support(specimen: PlainSpecimen) -> tuple[Array, Array]:
     found = frames(specimen)
-    sigma = specimen.model.sigma if size is None else size(specimen.model)
-    return float(np.linalg.norm(found.G @ found.V + sigma * found.U)) / sigma
+    return found.G @ found.V, found.U
+
+
+def sigma(lambda_W: float, lambda_H: float) -> float:
+    """sqrt(lambda_W lambda_H)."""
+    return float(np.sqrt(lambda_W * lambda_H))
+
+
+def _arithmetic_mean(lambda_W: float, lambda_H: float) -> float:
+    return (lambda_W + lambda_H) / 2
+
+
+def _off_support(seen: tuple[Array, Array], size: float) -> float:
+    """|G V + sigma U| relative to sigma, over the singular triples of W Hbar."""
+    return float(np.linalg.norm(seen[0] + size * seen[1])) / size
 
 
 ON_SUPPORT = Claim(
@@ -315,21 +340,17 @@ ON_SUPPORT = Claim(
     latex=r"\nabla g\, V = -\sqrt{\lambda_W \lambda_H}\, U,\qquad |\nabla g|_2 \ge \sigma",
     source="CE-2; after Zhu et al. (2021)",
     literature="proved",
-    hypotheses=(
-        Hypothesis("the point is not the origin", lambda s: float(np.abs(s.point.W).max()) > 1e-6),
-    ),
+    hypotheses=(NOT_THE_ORIGIN,),
     region=critical_specimens,
-    check=gradient_on_support,
-    tolerance=1e-7,
-    tolerance_source="gradient norm 1e-12 over sigma 4e-3 times the smallest factor, above 0.01",
-    tier="T1",
+    check=Law(sigma, _on_support, error=_off_support),
     mutant=Mutant(
         "arithmetic for geometric mean of the decays",
-        lambda s: gradient_on_support(
-            s, lambda model: 0.5 * (float(model.lambda_W) + float(model.lambda_H))
-        ),
+        Law(_arithmetic_mean, _on_support, error=_off_support),
     ),
     subject=SUBJECT,
+    tolerance=Tolerance(
+        1e-7, "gradient norm 1e-12 over sigma 4e-3 times the smallest factor, above 0.01"
+    ),
 )
 
 CLAIMS = (

@@ -7,91 +7,120 @@ W W^T = sqrt(n lambda_H / lambda_W) (|a| P + |s| J / K); each claim states its (
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from proofs_check.claim import Claim, Hypothesis, Mutant
-from proofs_check.claims.critical import NO_BIAS
-from proofs_check.specimens import Region, Specimen, descended_specimens, where
-from ufm.losses import MSE, CrossEntropy, Focal, LabelSmoothing, RescaledMSE
+from proofs_check.claim import Claim, Mutant, Tolerance
+from proofs_check.hypotheses import (
+    BALANCED,
+    ETF_FITS,
+    FOCAL_CONVEX_AT_CHANCE,
+    FRAME_FITS,
+    FRAME_FITS_OR_BALANCED,
+    NO_BIAS,
+    NO_REGULARISED_BIAS,
+    WITH_BIAS,
+)
+from proofs_check.instance import Region
+from proofs_check.law import Law, discrepancy
+from proofs_check.mutants import formula
+from proofs_check.specimens import PlainSpecimen, descended_specimens, where
 
 Array = NDArray[np.float64]
 SUBJECT = "global minimisers"
-TOLERANCE = 1e-8
-TOLERANCE_SOURCE = "gradient norm 1e-12 over the smallest curvature of the region, above 1e-3"
-
-BALANCED = Hypothesis("equal class sizes", lambda s: bool(s.model.balanced))
-ETF_FITS = Hypothesis("d >= K - 1", lambda s: s.model.d >= s.model.num_classes - 1)
-FRAME_FITS = Hypothesis("d >= K", lambda s: s.model.d >= s.model.num_classes)
-FREE_BIAS = Hypothesis("an unregularised bias", lambda s: s.model.lambda_b == 0)
-NO_SQUARED_BIAS = Hypothesis("bias none or unregularised", lambda s: not s.model.lambda_b)
+DESCENT = Tolerance(
+    1e-8, "gradient norm 1e-12 over the smallest curvature of the region, above 1e-4"
+)
+MAX_GAP = 1 - 1e-12
 
 
-class Solution(NamedTuple):
-    """What a closed form says: logit gap a, weight s of the ones direction, bias, minimum f*."""
+def reached(specimen: PlainSpecimen) -> tuple[Any, ...]:
+    """What descent found: f, W W^T, the logits of every class, equal for all its samples, the bias.
 
-    a: float
-    s: float
-    bias: float
-    value: float
-
-
-Formula = Callable[[Any], Solution]
-
-
-def disagreement(formula: Formula) -> Callable[[Specimen], float]:
-    """Largest error of a formula: value, Gram matrix W W^T, logits of every sample, bias."""
-
-    def check(specimen: Specimen) -> float:
-        model, point = specimen.model, specimen.point
-        said = formula(model)
-        K, n = model.num_classes, model.n
-        J = np.full((K, K), 1 / K)
-        gram = np.sqrt(n * float(model.lambda_H) / float(model.lambda_W)) * (
-            abs(said.a) * (np.eye(K) - J) + abs(said.s) * J
-        )
-        logits = np.repeat(said.a * (np.eye(K) - J) + said.s * J, n, axis=1)
-        errors = [
-            abs(float(model.objective(point)) - said.value),
-            float(np.abs(point.W @ point.W.T - gram).max()) / max(1.0, float(np.abs(gram).max())),
-            float(np.abs(point.W @ point.H - logits).max()) / max(1.0, abs(said.a)),
-        ]
-        if point.b is not None:
-            invariant = bool(model.loss.properties(K).shift_invariant)
-            free = invariant and model.lambda_b == 0  # then the mean of b is arbitrary
-            bias = point.b - point.b.mean() if free else point.b - said.bias
-            errors.append(float(np.abs(bias).max()))
-        return max(errors)
-
-    return check
+    The mean of an unregularised bias is arbitrary where the loss ignores it, and left out.
+    """
+    model, point = specimen.model, specimen.point
+    Z = point.W @ point.H
+    means = Z.reshape(model.num_classes, model.num_classes, model.n)
+    spread = float(np.abs(means - means.mean(axis=2, keepdims=True)).max())
+    found = (float(model.objective(point)), point.W @ point.W.T, means.mean(axis=2), spread)
+    if point.b is None:
+        return found
+    free = bool(model.loss.properties(model.num_classes).shift_invariant) and model.lambda_b == 0
+    return (*found, point.b - point.b.mean() if free else point.b)
 
 
-def descents(*kinds: type) -> Region:
+@formula
+def c_of(K: int, n: int, lambda_W: float, lambda_H: float) -> float:
+    """c = K sqrt(n lambda_W lambda_H)."""
+    return float(K * np.sqrt(n * lambda_W * lambda_H))
+
+
+@formula
+def code(K: int, n: int, lambda_W: float, lambda_H: float, a: float, s: float) -> Any:
+    """W W^T, class-mean logits and their spread for Zbar = a P + (s/K) J."""
+    J = np.ones((K, K)) / K
+    P = np.eye(K) - J
+    weight = np.sqrt(n * lambda_H / lambda_W)
+    return weight * (np.abs(a) * P + np.abs(s) * J), a * P + s * J, 0.0
+
+
+def descents(*families: str) -> Region:
     """Minima found by descent on all samples, for some losses."""
-    return where(descended_specimens, lambda s: isinstance(s.model.loss, kinds))
+    return where(descended_specimens, lambda s: s.family in families)
 
 
 # ---- cross entropy and label smoothing
 
 
-def _smoothed(delta: float, shift: float = 1.0, spread: float = 1.0) -> Formula:
-    """Label smoothing: u = c + delta, alpha = log(K/u - K + 1)."""
-
-    def formula(model: Any) -> Solution:
-        K, c = model.num_classes, model.c
-        u = c + spread * delta
-        alpha = float(np.log(max(K / u - K + shift, 1.0)))
-        value = np.log(np.exp(alpha) + K - 1) - alpha * (1 - delta + delta / K)
-        return Solution(alpha, 0.0, 0.0, float(value + (K - 1) / K * c * alpha))
-
-    return formula
+@formula
+def smoothed_value(K: int, c: float, delta: float, alpha: float) -> float:
+    """f at the simplex of logit gap alpha."""
+    own = 1 - delta + delta / K
+    return float(np.log(np.exp(alpha) + K - 1) - alpha * own + (K - 1) / K * c * alpha)
 
 
-def _label_smoothing(spread: Callable[[int], float]) -> Formula:
-    return lambda model: _smoothed(float(model.loss.delta), spread=spread(model.num_classes))(model)
+def cross_entropy(K: int, n: int, lambda_W: float, lambda_H: float) -> tuple[Any, ...]:
+    """alpha = log(K/c - K + 1)_{>= 1}."""
+    c = c_of(K, n, lambda_W, lambda_H)
+    alpha = float(np.log(max(K / c - K + 1, 1.0)))
+    return (smoothed_value(K, c, 0.0, alpha), *code(K, n, lambda_W, lambda_H, alpha, 0.0))
+
+
+def _without_one(K: int, n: int, lambda_W: float, lambda_H: float) -> tuple[Any, ...]:
+    c = c_of(K, n, lambda_W, lambda_H)
+    alpha = float(np.log(max(K / c - K, 1.0)))
+    return (smoothed_value(K, c, 0.0, alpha), *code(K, n, lambda_W, lambda_H, alpha, 0.0))
+
+
+def label_smoothing(
+    K: int, n: int, lambda_W: float, lambda_H: float, delta: float
+) -> tuple[Any, ...]:
+    """alpha = log(K/(c + delta) - K + 1)_{>= 1}."""
+    c = c_of(K, n, lambda_W, lambda_H)
+    alpha = float(np.log(max(K / (c + delta) - K + 1, 1.0)))
+    return (smoothed_value(K, c, delta, alpha), *code(K, n, lambda_W, lambda_H, alpha, 0.0))
+
+
+def _spread_over_the_others(
+    K: int, n: int, lambda_W: float, lambda_H: float, delta: float
+) -> tuple[Any, ...]:
+    c = c_of(K, n, lambda_W, lambda_H)
+    alpha = float(np.log(max(K / (c + delta * K / (K - 1)) - K + 1, 1.0)))
+    return (smoothed_value(K, c, delta, alpha), *code(K, n, lambda_W, lambda_H, alpha, 0.0))
+
+
+def _biasless(law: Callable[..., tuple[Any, ...]]) -> Law:
+    """A law whose bias is zero wherever there is one."""
+    return Law(law, reached, error=_with_zero_bias)
+
+
+def _with_zero_bias(seen: tuple[Any, ...], said: tuple[Any, ...]) -> float:
+    bias = float(np.abs(seen[4]).max()) if len(seen) > 4 else 0.0
+    return max(discrepancy(seen[:4], said), bias)
 
 
 CROSS_ENTROPY = Claim(
@@ -103,13 +132,11 @@ CROSS_ENTROPY = Claim(
     source="CE-1; Hong & Ling (2024), after Zhu et al. (2021)",
     literature="proved",
     hypotheses=(BALANCED, ETF_FITS),
-    region=descents(CrossEntropy),
-    check=disagreement(_smoothed(0.0)),
-    tolerance=TOLERANCE,
-    tolerance_source=TOLERANCE_SOURCE,
-    tier="T1",
-    mutant=Mutant("log(K/c - K) for log(K/c - K + 1)", disagreement(_smoothed(0.0, shift=0.0))),
+    region=descents("ce"),
+    check=_biasless(cross_entropy),
+    mutant=Mutant("log(K/c - K) for log(K/c - K + 1)", _biasless(_without_one)),
     subject=SUBJECT,
+    tolerance=DESCENT,
 )
 
 LABEL_SMOOTHING = Claim(
@@ -121,40 +148,49 @@ LABEL_SMOOTHING = Claim(
     source="LS-1; after Guo et al. (2024)",
     literature="recalled",
     hypotheses=(BALANCED, ETF_FITS),
-    region=descents(LabelSmoothing),
-    check=disagreement(_label_smoothing(lambda K: 1.0)),
-    tolerance=TOLERANCE,
-    tolerance_source=TOLERANCE_SOURCE,
-    tier="T1",
+    region=descents("ls"),
+    check=_biasless(label_smoothing),
     mutant=Mutant(
         "delta spread over the K - 1 other classes",
-        disagreement(_label_smoothing(lambda K: K / (K - 1))),
+        _biasless(_spread_over_the_others),
     ),
     subject=SUBJECT,
+    tolerance=DESCENT,
 )
 
 
 # ---- focal loss
 
 
-def _focal(extra: float) -> Formula:
-    """Scale equation (1-u)^gamma ((1-u) - gamma u log u) = c (K-1)/K; ``extra`` alters gamma u."""
+@formula
+def scale(u: float, gamma: float) -> float:
+    """(1-u)^gamma (1 - u - gamma u log u), which decreases in u where focal loss is convex."""
+    return float((1 - u) ** gamma * (1 - u - gamma * u * np.log(u)))
 
-    def formula(model: Any) -> Solution:
-        K, c, gamma = model.num_classes, model.c, float(model.loss.gamma)
-        price = c * (K - 1) / K
 
-        def excess(u: float) -> float:
-            inner = (1 - u) - extra * gamma * u * np.log(u)
-            return float((1 - u) ** gamma * inner - price)
+def focal(K: int, n: int, lambda_W: float, lambda_H: float, gamma: float) -> tuple[Any, ...]:
+    """The true-class probability u solves scale(u) = c (K-1)/K."""
+    c = c_of(K, n, lambda_W, lambda_H)
+    price = c * (K - 1) / K
+    u = 1 / K
+    if scale(u, gamma) > price:
+        u = float(brentq(lambda x: scale(x, gamma) - price, u, MAX_GAP, xtol=1e-16))
+    alpha = float(np.log(u * (K - 1) / (1 - u)))
+    value = float(-((1 - u) ** gamma) * np.log(u) + price * alpha)
+    return (value, *code(K, n, lambda_W, lambda_H, alpha, 0.0))
 
-        u = 1 / K
-        if excess(u) > 0:
-            u = float(brentq(excess, u, 1 - 1e-12, xtol=1e-16))
-        alpha = float(np.log(u * (K - 1) / (1 - u)))
-        return Solution(alpha, 0.0, 0.0, float(-((1 - u) ** gamma) * np.log(u) + price * alpha))
 
-    return formula
+def _focal_without_gamma(
+    K: int, n: int, lambda_W: float, lambda_H: float, gamma: float
+) -> tuple[Any, ...]:
+    c = c_of(K, n, lambda_W, lambda_H)
+    price, u = c * (K - 1) / K, 1 / K
+    excess = lambda x: (1 - x) ** gamma * (1 - x - x * np.log(x)) - price  # noqa: E731
+    if excess(u) > 0:
+        u = float(brentq(excess, u, MAX_GAP, xtol=1e-16))
+    alpha = float(np.log(u * (K - 1) / (1 - u)))
+    value = float(-((1 - u) ** gamma) * np.log(u) + price * alpha)
+    return (value, *code(K, n, lambda_W, lambda_H, alpha, 0.0))
 
 
 FOCAL = Claim(
@@ -168,45 +204,43 @@ FOCAL = Claim(
     hypotheses=(
         BALANCED,
         ETF_FITS,
-        Hypothesis(
-            "1/K >= u*(gamma)",
-            lambda s: bool(s.model.loss.properties(s.model.num_classes).contrastive),
-        ),
+        FOCAL_CONVEX_AT_CHANCE,
     ),
-    region=descents(Focal),
-    check=disagreement(_focal(1.0)),
-    tolerance=TOLERANCE,
-    tolerance_source=TOLERANCE_SOURCE,
-    tier="T1",
-    mutant=Mutant("the factor gamma dropped from gamma u log u", disagreement(_focal(0.5))),
+    region=descents("focal"),
+    check=_biasless(focal),
+    mutant=Mutant("the factor gamma dropped from gamma u log u", _biasless(_focal_without_gamma)),
     subject=SUBJECT,
+    tolerance=DESCENT,
 )
 
 
 # ---- squared losses
 
 
-def _orthogonal_frame(exponent: float) -> Callable[[Specimen], float]:
+def frame_reached(specimen: PlainSpecimen) -> tuple[float, Array]:
+    """f, and W W^T; where d < K only the singular values are determined."""
+    model, W = specimen.model, specimen.point.W
+    value = float(model.objective(specimen.point))
+    narrow = model.d < model.num_classes
+    return value, np.linalg.svd(W, compute_uv=False) ** 2 if narrow else W @ W.T
+
+
+def orthogonal_frame(
+    counts: Array, d: int, lambda_W: float, lambda_H: float
+) -> tuple[float, Array]:
     """MSE without bias: soft thresholding, any counts for d >= K, equal counts below."""
+    N = counts.sum()
+    roots, cut = np.sqrt(counts), N * np.sqrt(lambda_W * lambda_H)
+    kept = np.sort(np.maximum(roots - cut, 0.0))[::-1][:d]
+    value = 1 / 2 - float(np.sum(kept**2)) / (2 * N)
+    norms = np.maximum(roots * np.sqrt(lambda_H / lambda_W) - N * lambda_H, 0.0)
+    return value, norms[:d] if d < len(counts) else np.diag(norms)
 
-    def check(specimen: Specimen) -> float:
-        model, point = specimen.model, specimen.point
-        K, N, counts = model.num_classes, model.num_samples, np.asarray(model.counts)
-        lw, lh = float(model.lambda_W), float(model.lambda_H)
-        sizes = counts**exponent
-        kept = np.sort(np.maximum(sizes - N * model.sigma, 0.0))[::-1][: model.d]
-        value = 0.5 - float(np.sum(kept**2)) / (2 * N)
-        errors = [abs(float(model.objective(point)) - value)]
-        if model.d >= K:
-            norms = np.maximum(sizes * np.sqrt(lh / lw) - N * lh, 0.0)
-            gram, expected = point.W @ point.W.T, np.diag(norms)
-        else:  # any subspace: only the singular values are determined
-            gram = np.linalg.svd(point.W, compute_uv=False) ** 2
-            expected = kept * np.sqrt(lh / lw)
-        errors.append(float(np.abs(gram - expected).max()) / max(1.0, float(expected.max())))
-        return max(errors)
 
-    return check
+def _decays_exchanged(
+    counts: Array, d: int, lambda_W: float, lambda_H: float
+) -> tuple[float, Array]:
+    return orthogonal_frame(counts, d, lambda_H, lambda_W)
 
 
 MSE_FRAME = Claim(
@@ -219,35 +253,43 @@ MSE_FRAME = Claim(
     literature="recalled",
     hypotheses=(
         NO_BIAS,
-        Hypothesis(
-            "d >= K or equal class sizes",
-            lambda s: bool(s.model.d >= s.model.num_classes or s.model.balanced),
-        ),
+        FRAME_FITS_OR_BALANCED,
     ),
-    region=descents(MSE),
-    check=_orthogonal_frame(0.5),
-    tolerance=TOLERANCE,
-    tolerance_source=TOLERANCE_SOURCE,
-    tier="T1",
-    mutant=Mutant("n_k for sqrt(n_k)", _orthogonal_frame(1.0)),
+    region=descents("mse"),
+    check=Law(orthogonal_frame, frame_reached),
+    mutant=Mutant("lambda_W and lambda_H exchanged", Law(_decays_exchanged, frame_reached)),
     subject=SUBJECT,
+    tolerance=DESCENT,
 )
 
 
-def _mse_with_bias(ones: float) -> Formula:
-    """s = (1 - c - c/lb)_+; b = c/(K lb) while s > 0, else 1/(K (1 + lb)); lb = 0: s = 0."""
+@formula
+def ones_weight(c: float, lambda_b: float) -> float:
+    """s = (1 - c - c/lambda_b)_+, and 0 for an unregularised bias."""
+    return max(1 - c - c / lambda_b, 0.0) if lambda_b else 0.0
 
-    def formula(model: Any) -> Solution:
-        K, c, lb = model.num_classes, model.c, float(model.lambda_b)
-        a = max(1 - c, 0.0)
-        s = max(1 - c - ones * c / lb, 0.0) if lb else 0.0
-        bias = c / (K * lb) if s else 1 / (K * (1 + lb))
-        mean = s / K + bias - 1 / K  # mean logit minus mean target
-        loss = 0.5 * ((K - 1) / K * (1 - a) ** 2 + K * mean**2)
-        value = loss + c / K * ((K - 1) * a + s) + 0.5 * lb * K * bias**2
-        return Solution(a, s, bias, value)
 
-    return formula
+def mse_with_bias(
+    K: int, n: int, lambda_W: float, lambda_H: float, lambda_b: float
+) -> tuple[Any, ...]:
+    """a = (1 - c)_+; b = c/(K lb) while s > 0, else 1/(K (1 + lb))."""
+    c = c_of(K, n, lambda_W, lambda_H)
+    a, s = max(1 - c, 0.0), ones_weight(c, lambda_b)
+    bias = c / (K * lambda_b) if s else 1 / (K * (1 + lambda_b))
+    mean = s / K + bias - 1 / K
+    loss = ((K - 1) / K * (1 - a) ** 2 + K * abs(mean) ** 2) / 2
+    value = loss + c / K * ((K - 1) * a + s) + lambda_b * K * bias**2 / 2
+    return (value, *code(K, n, lambda_W, lambda_H, a, s), np.full(K, bias))
+
+
+def _without_the_bias_decay(
+    K: int, n: int, lambda_W: float, lambda_H: float, lambda_b: float
+) -> tuple[Any, ...]:
+    """1 - c for 1 - c - c/lambda_b, for all lambda_b > 0."""
+    c = c_of(K, n, lambda_W, lambda_H)
+    value, _, _, _, bias = mse_with_bias(K, n, lambda_W, lambda_H, lambda_b)
+    a = max(1 - c, 0.0)
+    return (value, *code(K, n, lambda_W, lambda_H, a, a if lambda_b else 0.0), bias)
 
 
 MSE_BIAS = Claim(
@@ -257,44 +299,47 @@ MSE_BIAS = Claim(
     "(1 - c - c/lambda_b)_+, which is zero for an unregularised bias.",
     latex=r"\bar Z = (1-c)_+ P + \bigl(1-c-c/\lambda_b\bigr)_+ J/K",
     source="MSE-2; derived here, after Zhou et al. (2022)",
-    literature="derived here",
     hypotheses=(
         BALANCED,
-        Hypothesis("a bias", lambda s: s.model.lambda_b is not None),
+        WITH_BIAS,
         FRAME_FITS,
     ),
-    region=descents(MSE),
-    check=disagreement(_mse_with_bias(1.0)),
-    tolerance=TOLERANCE,
-    tolerance_source=TOLERANCE_SOURCE,
-    tier="T1",
-    mutant=Mutant("1 - c for 1 - c - c/lambda_b", disagreement(_mse_with_bias(0.0))),
+    region=descents("mse"),
+    check=Law(mse_with_bias, reached),
+    mutant=Mutant("1 - c for 1 - c - c/lambda_b", Law(_without_the_bias_decay, reached)),
     subject=SUBJECT,
+    tolerance=DESCENT,
 )
 
 
-def _rescaled(power: float) -> Formula:
+def rescaled(
+    K: int, n: int, lambda_W: float, lambda_H: float, kappa: float, M: float, free_bias: bool
+) -> tuple[Any, ...]:
     """No bias: a = s = (M - c/kappa)_+.
 
     lb = 0: a = (M - (c/K)(1 + (K-1)/kappa))_+, b = (a + c)/K, at zero M kappa/(kappa + K - 1).
     """
-
-    def formula(model: Any) -> Solution:
-        K, c = model.num_classes, model.c
-        kappa, M = float(model.loss.kappa) ** power, float(model.loss.M)
-        if model.lambda_b is None:
-            a = s = max(M - c / kappa, 0.0)
-            bias, own, other = 0.0, a, 0.0
-        else:
-            a, s = max(M - c / K * (1 + (K - 1) / kappa), 0.0), 0.0
-            bias = (a + c) / K if a else kappa * M / (kappa + K - 1)
-            own, other = a * (K - 1) / K + bias, bias - a / K
-        loss = 0.5 * (float(model.loss.kappa) * (own - M) ** 2 + (K - 1) * other**2)
-        return Solution(a, s, bias, loss + c / K * ((K - 1) * a + s))
-
-    return formula
+    c = c_of(K, n, lambda_W, lambda_H)
+    if free_bias:
+        a, s = max(M - c / K * (1 + (K - 1) / kappa), 0.0), 0.0
+        bias = (a + c) / K if a else kappa * M / (kappa + K - 1)
+        own, other = a * (K - 1) / K + bias, bias - a / K
+    else:
+        a = s = max(M - c / kappa, 0.0)
+        bias, own, other = 0.0, a, 0.0
+    loss = (kappa * (own - M) ** 2 + (K - 1) * other**2) / 2
+    value = loss + c / K * ((K - 1) * a + s)
+    said = (value, *code(K, n, lambda_W, lambda_H, a, s))
+    return (*said, np.full(K, bias)) if free_bias else said
 
 
+def _kappa_squared(
+    K: int, n: int, lambda_W: float, lambda_H: float, kappa: float, M: float, free_bias: bool
+) -> tuple[Any, ...]:
+    return rescaled(K, n, lambda_W, lambda_H, kappa**2, M, free_bias)
+
+
+WITH_FREE_BIAS = {"free_bias": lambda s: np.array([s.model.lambda_b is not None])}
 RESCALED = Claim(
     id="minimiser-rescaled-mse",
     title="Global minimiser of rescaled MSE",
@@ -303,15 +348,12 @@ RESCALED = Claim(
     latex=r"\bar Z = (M - c/\kappa)_+ I,\qquad \bar Z = \bigl(M - \tfrac cK(1+\tfrac{K-1}"
     r"{\kappa})\bigr)_+ P",
     source="MSE-4; derived here, loss of Zhou et al. (2022)",
-    literature="derived here",
-    hypotheses=(BALANCED, NO_SQUARED_BIAS, FRAME_FITS),
-    region=descents(RescaledMSE),
-    check=disagreement(_rescaled(1.0)),
-    tolerance=TOLERANCE,
-    tolerance_source=TOLERANCE_SOURCE,
-    tier="T1",
-    mutant=Mutant("kappa squared for kappa", disagreement(_rescaled(2.0))),
+    hypotheses=(BALANCED, NO_REGULARISED_BIAS, FRAME_FITS),
+    region=descents("rescaled-mse"),
+    check=Law(rescaled, reached, WITH_FREE_BIAS),
+    mutant=Mutant("kappa squared for kappa", Law(_kappa_squared, reached, WITH_FREE_BIAS)),
     subject=SUBJECT,
+    tolerance=DESCENT,
 )
 
 CLAIMS = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
@@ -11,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.curvature.hessian import dense_hessian
-from proofs_check.claim import Claim, Hypothesis, Mutant
-from proofs_check.claims.mse import INTEGER, INTEGER_SOURCE, product, rank, signs
-from proofs_check.claims.spectra import loss_is, table_error
-from proofs_check.specimens import Region, Specimen, built_on, critical_specimens, losses
+from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
+from proofs_check.claims.mse import index_of, nullity_of, product, rank, rotations, signs
+from proofs_check.claims.spectra import table_error
+from proofs_check.hypotheses import CONVEX, SYMMETRIC
+from proofs_check.instance import Specimen
+from proofs_check.law import Law, miscount
+from proofs_check.specimens import PlainSpecimen, built_on, critical_specimens, losses, with_c
 from ufm.frames import merged_code
-from ufm.losses import MSE, CrossEntropy, Focal, LabelSmoothing
+from ufm.losses import MSE, CrossEntropy, LabelSmoothing
 from ufm.model import norm, value_and_gradient
 from ufm.plain.blocks import group_block, within_group_block
 from ufm.plain.inertia import count_negative, count_range_below
@@ -30,24 +32,19 @@ SUBJECT = "exact reductions"
 # Signs at critical points are taken outside this band around zero (see mse.ZERO).
 BAND = 1e-8
 
-CONVEX = Hypothesis(
-    "the loss is convex in the logits",
-    lambda s: bool(s.model.loss.properties(s.model.num_classes).convex),
-)
 MERGED = Hypothesis("two classes or more share w and h", lambda s: _largest_group(s) > 1)
-SYMMETRIC = loss_is("the loss is CE, LS, focal or MSE", CrossEntropy, LabelSmoothing, Focal, MSE)
 
 
-def _largest_group(specimen: Specimen) -> int:
+def _largest_group(specimen: PlainSpecimen) -> int:
     return max(len(group) for group in reduced(specimen.model, specimen.point).groups)
 
 
-def _spectrum(specimen: Specimen, merge_classes: bool) -> float:
+def _spectrum(specimen: PlainSpecimen, merge_classes: bool) -> float:
     levels = full_spectrum(specimen.model, specimen.point, merge_classes=merge_classes)
     return table_error([(value, times) for value, times, _ in levels], specimen)
 
 
-def _wrong_decay(specimen: Specimen) -> float:
+def _wrong_decay(specimen: PlainSpecimen) -> float:
     """lambda_W where within-class differences outside row(W) have lambda_H."""
     levels = full_spectrum(specimen.model, specimen.point, merge_classes=False)
     wrong = float(specimen.model.lambda_W)
@@ -55,7 +52,7 @@ def _wrong_decay(specimen: Specimen) -> float:
     return table_error(rows, specimen)
 
 
-def _without_gradient(specimen: Specimen) -> float:
+def _without_gradient(specimen: PlainSpecimen) -> float:
     """The within-group blocks of A-5 with the bilinear term left out."""
     parts = reduced(specimen.model, specimen.point)
     S, G, groups, W, H, counts = parts.data.classes
@@ -70,7 +67,7 @@ def _without_gradient(specimen: Specimen) -> float:
 
 
 @cache
-def merged_saddles(quick: bool = False) -> tuple[Specimen, ...]:
+def merged_saddles(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Closed-form saddles in which the classes are merged into G equal groups (CE-6)."""
     found = []
     cases = [(4, 1, 6, 2), (4, 1, 6, 1), (3, 2, 5, 1)]
@@ -89,7 +86,7 @@ def merged_saddles(quick: bool = False) -> tuple[Specimen, ...]:
     return tuple(found)
 
 
-def polished(specimen: Specimen) -> Specimen:
+def polished(specimen: PlainSpecimen) -> PlainSpecimen:
     """A critical point after one more Newton step on its range block, without its null space.
 
     The solver stops at a gradient of 1e-12, which moves eigenvalues by about as much.
@@ -111,40 +108,83 @@ def polished(specimen: Specimen) -> Specimen:
     return replace(specimen, point=Point(W, H, b))
 
 
+def next_to_the_threshold() -> tuple[PlainSpecimen, ...]:
+    """Origins with sigma_i(G) = sigma (1 + 1/2000) and sigma (1 - 1/2000), for all i in use."""
+    found = []
+    for loss, K, d, n, ratio in ((CrossEntropy(), 3, 4, 2, 0.7), (MSE(), 4, 3, 1, 1.9)):
+        for c in (1 / (1 + 5e-4), 1 / (1 - 5e-4)):
+            model = with_c(UFM(loss, K, d, n, lambda_W=1, lambda_H=1), c, ratio)
+            origin = model.as_merged(model.origin())[1]
+            found.append(Specimen(model, origin, "origin", note="next to the threshold"))
+    return tuple(found)
+
+
 @built_on(critical_specimens)
 @cache
-def critical_points(quick: bool = False) -> tuple[Specimen, ...]:
+def critical_points(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """The critical points that solvers found, polished, and closed-form merged saddles."""
-    return tuple(polished(s) for s in critical_specimens(quick)) + merged_saddles(quick)
+    found = tuple(polished(s) for s in critical_specimens(quick))
+    return found + merged_saddles(quick) + next_to_the_threshold()
 
 
-def _nullity(specimen: Specimen, inner: bool = True) -> float:
-    """Predicted minus observed nullity; ``inner`` counts the rotations inside the row space."""
+def _family(specimen: PlainSpecimen) -> int:
+    """s + m: the free shift of the bias and class rotations, by the rank of their generators."""
     model, r = specimen.model, rank(specimen)
-    bias = specimen.point.b
-    expected = predicted_nullity(model, r, model.d, product(specimen), bias)
-    if expected is None:
-        return float("nan")
-    expected -= 0 if inner else r * (r - 1) // 2
-    return float(abs(signs(specimen)[1] - expected))
+    found = predicted_nullity(model, r, model.d, product(specimen), specimen.point.b)
+    if found is None:
+        return 0
+    return int(found - rotations(model.d, r))
 
 
-def _index(specimen: Specimen, copies: int | None = None) -> float:
-    """Index by A-2 and A-4: LDL^T on the range block, couplings outside, within-class blocks."""
-    model = specimen.model
-    parts: Reduced = reduced(model, specimen.point, merge_classes=False)
-    copies = model.d - parts.space.rank if copies is None else copies
-    below = count_range_below(parts.data, -BAND).below
-    outside = int(np.sum(parts.couplings > model.sigma * (1 + BAND)))
-    within = sum(
+def zero_modes(d: int, r: int, extra: int) -> float:
+    """r (r - 1)/2 + r (d - r) + s + m."""
+    return rotations(d, r) + extra
+
+
+def _without_inner_rotations(d: int, r: int, extra: int) -> float:
+    return r * (d - r) + extra
+
+
+ZERO_MODES = {"r": rank, "extra": _family}
+
+
+def _range_index(specimen: PlainSpecimen) -> int:
+    """Index of the rank-r problem and of within-class differences, without the dense Hessian."""
+    parts = _parts(specimen)
+    below = int(count_range_below(parts.data, -BAND).below)
+    return below + sum(
         int(np.sum(np.linalg.eigvalsh(block) < -BAND)) * (int(n) - 1)
-        for block, n in zip(parts.within, np.asarray(model.counts), strict=True)
+        for block, n in zip(parts.within, np.asarray(specimen.model.counts), strict=True)
     )
-    return float(abs(signs(specimen)[0] - below - copies * outside - within))
+
+
+def _parts(specimen: PlainSpecimen) -> Reduced:
+    return reduced(specimen.model, specimen.point, merge_classes=False)
+
+
+def index(
+    d: int, lambda_W: float, lambda_H: float, r: int, range_index: int, couplings: Array
+) -> float:
+    """The index for r dimensions, and d - r copies of card{sigma_i(G) > sigma}."""
+    outside = np.sum(couplings > np.sqrt(lambda_W * lambda_H) + BAND)
+    return float(range_index + (d - r) * outside)
+
+
+def _all_dimensions(
+    d: int, lambda_W: float, lambda_H: float, range_index: int, couplings: Array
+) -> float:
+    return float(range_index + d * np.sum(couplings > np.sqrt(lambda_W * lambda_H) + BAND))
+
+
+REDUCED = {
+    "r": lambda s: _parts(s).space.rank,
+    "range_index": _range_index,
+    "couplings": lambda s: np.asarray(_parts(s).couplings),
+}
 
 
 @cache
-def random_points(quick: bool = False) -> tuple[Specimen, ...]:
+def random_points(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Random points with all samples, no two alike: no critical points, no collapse."""
     shapes: list[tuple[tuple[int, ...], int, float | None]] = [((2, 2, 2), 5, None)]
     shapes += [((3, 2, 1), 4, None)]
@@ -161,7 +201,7 @@ def random_points(quick: bool = False) -> tuple[Specimen, ...]:
     return tuple(found)
 
 
-def _haynsworth(specimen: Specimen, eliminated: bool = True) -> float:
+def _haynsworth(specimen: PlainSpecimen, eliminated: bool = True) -> float:
     """Index of the dense Hessian against that of its Schur complement on (W, b).
 
     Infinite unless the feature block is block diagonal over samples and positive definite.
@@ -183,20 +223,28 @@ def _haynsworth(specimen: Specimen, eliminated: bool = True) -> float:
     return float(abs(index - count_negative(0.5 * (complement + complement.T))))
 
 
-def _gram(specimen: Specimen, exchanged: bool = False) -> float:
-    """The Gram matrix of the rows of W and the columns of H, rebuilt from Z alone."""
-    model = specimen.model
+def _stacked(specimen: PlainSpecimen) -> Array:
+    """Gram matrix of the rows of W and the columns of H."""
     W, H, _ = specimen.merged.as_merged(specimen.point)[1].to_numpy()
-    lw, lh = float(model.lambda_W), float(model.lambda_H)
-    ratio = np.sqrt(lw / lh if exchanged else lh / lw)
-    U, s, Vt = np.linalg.svd(W @ H)
-    factors = np.concatenate([np.sqrt(ratio * s) * U, np.sqrt(s / ratio) * Vt.T])
     stack = np.concatenate([W, H.T])
-    return float(np.linalg.norm(stack @ stack.T - factors @ factors.T))
+    return np.asarray(stack @ stack.T)
+
+
+def gram(Z: Array, lambda_W: float, lambda_H: float) -> Array:
+    """The same from Z = U s V^T: rows (lh/lw)^(1/4) sqrt(s) U and (lw/lh)^(1/4) sqrt(s) V."""
+    U, s, Vt = np.linalg.svd(Z)
+    rows = (lambda_H / lambda_W) ** (1 / 4) * np.sqrt(s) * U
+    columns = (lambda_W / lambda_H) ** (1 / 4) * np.sqrt(s) * Vt.T
+    factors = np.concatenate([rows, columns])
+    return np.asarray(factors @ factors.T)
+
+
+def _gram_exchanged(Z: Array, lambda_W: float, lambda_H: float) -> Array:
+    return gram(Z, lambda_H, lambda_W)
 
 
 @cache
-def mirror_pairs(quick: bool = False) -> tuple[Specimen, ...]:
+def mirror_pairs(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """CE with K = 4: the rank-one critical point along (1, -1, 0, 0)/sqrt 2."""
     found = []
     for lw, lh in ((3e-2, 1.2e-2), (0.1, 0.12))[: 1 if quick else 2]:
@@ -217,7 +265,7 @@ def _rank_one(model: UFM, pattern: tuple[int, ...]) -> Point:
     return Point(W, H)
 
 
-def _same_index(specimen: Specimen, ranks: bool = False) -> float:
+def _same_index(specimen: PlainSpecimen, ranks: bool = False) -> float:
     """Difference of index of two critical points that agree in f and in sigma(Z), else 0."""
     model = specimen.model
     twin = Specimen(model, _rank_one(model, (1, 1, -1, -1)), "closed form")
@@ -232,147 +280,153 @@ def _same_index(specimen: Specimen, ranks: bool = False) -> float:
     return float(abs(signs(specimen)[0] - signs(twin)[0]))
 
 
-def _slope(specimen: Specimen) -> float:
+def _slope(specimen: PlainSpecimen) -> float:
     gradient = value_and_gradient(specimen.model, specimen.full_point)[1]
     return float(norm(gradient.to_numpy()))
 
 
-def _claim(
-    id: str,
-    title: str,
-    statement: str,
-    latex: str,
-    source: str,
-    hypotheses: tuple[Hypothesis, ...],
-    region: Region,
-    check: Callable[[Specimen], float],
-    mutant: Mutant,
-    tolerance: tuple[float, str] = (INTEGER, INTEGER_SOURCE),
-    literature: str = "derived here",
-    holds: bool = True,
-) -> Claim:
-    return Claim(
-        id=id,
-        title=title,
-        statement=statement,
-        latex=latex,
-        source=source,
-        literature=literature,
-        hypotheses=hypotheses,
-        region=region,
-        check=check,
-        tolerance=tolerance[0],
-        tolerance_source=tolerance[1],
-        tier="T1",
-        mutant=mutant,
-        holds=holds,
-        subject=SUBJECT,
-    )
-
-
-_SPECTRAL = (
+_SPECTRAL = Tolerance(
     1e-12,
     "size eps max|eigenvalue| of two dense eigensolvers (P <= 84), with room for the rounding of "
     "automatic differentiation; relative to max|eigenvalue|",
 )
 
 CLAIMS = (
-    _claim(
-        "reduced-spectrum",
-        "Full spectrum from the reduced problem",
-        "At every collapsed critical point the full Hessian spectrum consists of the range block "
-        "of one column per class and rank(Z) dimensions, d - r copies of 2 x 2 blocks, and n_k - 1 "
-        "copies of each within-class block.",
-        r"\nabla^2f\simeq\nabla^2f_{r}\oplus(d-r)\begin{pmatrix}\lambda_WI&G\\G^\top&\lambda_HI"
-        r"\end{pmatrix}\oplus\bigoplus_k(n_k-1)A_k,\quad A_k=W^\top S_kW/N+\lambda_HI",
-        "A-1, A-2; derived here",
-        (),
-        critical_points,
-        lambda s: _spectrum(s, False),
-        Mutant("lambda_W for within-class differences outside row(W)", _wrong_decay),
-        _SPECTRAL,
+    Claim(
+        id="reduced-spectrum",
+        title="Full spectrum from the reduced problem",
+        statement=(
+            "At every collapsed critical point the full Hessian spectrum consists of the range "
+            "block of one column per class and rank(Z) dimensions, d - r copies of 2 x 2 blocks, "
+            "and n_k - 1 copies of each within-class block."
+        ),
+        latex=(
+            r"\nabla^2f\simeq\nabla^2f_{r}\oplus(d-"
+            r"r)\begin{pmatrix}\lambda_WI&G\\G^\top&\lambda_HI\end{pmatrix}\oplus\bigoplus_k(n_k-"
+            r"1)A_k,\quad A_k=W^\top S_kW/N+\lambda_HI"
+        ),
+        source="A-1, A-2; derived here",
+        region=critical_points,
+        check=lambda s: _spectrum(s, False),
+        tolerance=_SPECTRAL,
+        mutant=Mutant("lambda_W for within-class differences outside row(W)", _wrong_decay),
+        subject=SUBJECT,
     ),
-    _claim(
-        "merged-classes-spectrum",
-        "Full spectrum with merged classes",
-        "Where classes share w and h, the range block splits into one block on groups and, for "
-        "each group of m classes, one 2r x 2r block repeated m - 1 times.",
-        r"\mathrm{range}\simeq B_{groups}\oplus\bigoplus_g(m_g-1)\,B_g",
-        "A-5; derived here",
-        (MERGED,),
-        critical_points,
-        lambda s: _spectrum(s, True),
-        Mutant("within-group blocks without the bilinear term <G, AB>", _without_gradient),
-        _SPECTRAL,
+    Claim(
+        id="merged-classes-spectrum",
+        title="Full spectrum with merged classes",
+        statement=(
+            "Where classes share w and h, the range block splits into one block on groups and, "
+            "for each group of m classes, one 2r x 2r block repeated m - 1 times."
+        ),
+        latex=r"\mathrm{range}\simeq B_{groups}\oplus\bigoplus_g(m_g-1)\,B_g",
+        source="A-5; derived here",
+        hypotheses=(MERGED,),
+        region=critical_points,
+        check=lambda s: _spectrum(s, True),
+        tolerance=_SPECTRAL,
+        mutant=Mutant("within-group blocks without the bilinear term <G, AB>", _without_gradient),
+        subject=SUBJECT,
     ),
-    _claim(
-        "predicted-nullity",
-        "Zero modes are symmetry and nothing else",
-        "For CE, LS, focal and MSE the nullity of the full Hessian at a critical point is the "
-        "dimension of its symmetry orbit: rotations, the free bias shift of a shift-invariant "
-        "loss, class rotations of MSE. (Rescaled MSE has more, see rescaled-mse-zero-modes.)",
-        r"\mathrm{nullity}=\tfrac{r(r-1)}2+r(d-r)+s+m",
-        "A-2, AT-3; derived here",
-        (SYMMETRIC,),
-        critical_points,
-        _nullity,
-        Mutant("rotations inside the row space left out", lambda s: _nullity(s, False)),
+    Claim(
+        id="predicted-nullity",
+        title="Zero modes are symmetry and nothing else",
+        statement=(
+            "For CE, LS, focal and MSE the nullity of the full Hessian at a critical point is the"
+            " dimension of its symmetry orbit: rotations, the free bias shift of a shift-"
+            "invariant loss, class rotations of MSE. (Rescaled MSE has more, see rescaled-mse-"
+            "zero-modes.)"
+        ),
+        latex=r"\mathrm{nullity}=\tfrac{r(r-1)}2+r(d-r)+s+m",
+        source="A-2, AT-3; derived here",
+        hypotheses=(SYMMETRIC,),
+        region=critical_points,
+        check=Law(zero_modes, nullity_of, ZERO_MODES, miscount),
+        tolerance=COUNTING,
+        mutant=Mutant(
+            "rotations inside the row space left out",
+            Law(_without_inner_rotations, nullity_of, ZERO_MODES, miscount),
+        ),
+        subject=SUBJECT,
     ),
-    _claim(
-        "reduced-index",
-        "Index from the range block and the singular values of G",
-        "The index in dimension d is that of the rank-r problem, counted by factorisation of its "
-        "Schur complement, plus d - r times the number of singular values of the gradient above "
-        "sigma, plus within-class negative curvature (none for convex losses).",
-        r"\mathrm{index}(d)=\mathrm{index}(r)+(d-r)\,\#\{i:\sigma_i(G)>\sqrt{\lambda_W\lambda_H}\}",
-        "A-2, A-4; derived here",
-        (),
-        critical_points,
-        _index,
-        Mutant("d copies instead of d - r", lambda s: _index(s, s.model.d)),
+    Claim(
+        id="reduced-index",
+        title="Index from the range block and the singular values of G",
+        statement=(
+            "The index in dimension d is that of the rank-r problem, counted by factorisation of "
+            "its Schur complement, plus d - r times the number of singular values of the gradient"
+            " above sigma, plus within-class negative curvature (none for convex losses)."
+        ),
+        latex=(
+            r"\mathrm{index}(d)=\mathrm{index}(r)+(d-r)\,"
+            r"\#\{i:\sigma_i(G)>\sqrt{\lambda_W\lambda_H}\}"
+        ),
+        source="A-2, A-4; derived here",
+        region=critical_points,
+        check=Law(index, index_of, REDUCED, miscount),
+        tolerance=COUNTING,
+        mutant=Mutant(
+            "d copies instead of d - r", Law(_all_dimensions, index_of, REDUCED, miscount)
+        ),
+        subject=SUBJECT,
     ),
-    _claim(
-        "schur-inertia",
-        "Index by Schur complement, at any point",
-        "For a convex loss the feature block is block diagonal over samples and positive definite, "
-        "so the Hessian has as many negative eigenvalues as its Schur complement on the "
-        "classifier, at any point and any N.",
-        r"\mathrm{In}(\nabla^2f)=\mathrm{In}(\nabla^2_{HH})+"
+    Claim(
+        id="schur-inertia",
+        title="Index by Schur complement, at any point",
+        statement=(
+            "For a convex loss the feature block is block diagonal over samples and positive "
+            "definite, so the Hessian has as many negative eigenvalues as its Schur complement on"
+            " the classifier, at any point and any N."
+        ),
+        latex=r"\mathrm{In}(\nabla^2f)=\mathrm{In}(\nabla^2_{HH})+"
         r"\mathrm{In}(\nabla^2_{WW}-\nabla^2_{WH}(\nabla^2_{HH})^{-1}\nabla^2_{HW})",
-        "A-4; Haynsworth (1968)",
-        (CONVEX,),
-        random_points,
-        _haynsworth,
-        Mutant("the classifier block alone", lambda s: _haynsworth(s, False)),
+        source="A-4; Haynsworth (1968)",
         literature="proved",
+        hypotheses=(CONVEX,),
+        region=random_points,
+        check=_haynsworth,
+        tolerance=COUNTING,
+        mutant=Mutant("the classifier block alone", lambda s: _haynsworth(s, False)),
+        subject=SUBJECT,
     ),
-    _claim(
-        "complete-invariant",
-        "Z = WH determines a critical point up to rotation",
-        "The Gram matrix of classifiers and features at a critical point is a function of Z alone, "
-        "so two critical points with the same Z differ by a rotation of the feature space.",
-        r"WW^\top=\sqrt{\lambda_H/\lambda_W}\,(ZZ^\top)^{1/2},\quad"
+    Claim(
+        id="complete-invariant",
+        title="Z = WH determines a critical point up to rotation",
+        statement=(
+            "The Gram matrix of classifiers and features at a critical point is a function of Z "
+            "alone, so two critical points with the same Z differ by a rotation of the feature "
+            "space."
+        ),
+        latex=r"WW^\top=\sqrt{\lambda_H/\lambda_W}\,(ZZ^\top)^{1/2},\quad"
         r"H^\top H=\sqrt{\lambda_W/\lambda_H}\,(Z^\top Z)^{1/2}",
-        "A-3; derived here",
-        (),
-        critical_points,
-        _gram,
-        Mutant("lambda_W and lambda_H exchanged", lambda s: _gram(s, True)),
-        (1e-8, "gradient norm 1e-12 over the smallest decay 4e-3 and times |x|, factor ten"),
+        source="A-3; derived here",
+        region=critical_points,
+        check=Law(gram, _stacked, {"Z": product}),
+        tolerance=Tolerance(
+            1e-8,
+            "gradient norm 1e-12 over the smallest decay 4e-3 and times |x|, factor ten",
+        ),
+        mutant=Mutant(
+            "lambda_W and lambda_H exchanged", Law(_gram_exchanged, _stacked, {"Z": product})
+        ),
+        subject=SUBJECT,
     ),
-    _claim(
-        "singular-values-invariant",
-        "Refuted: objective and singular values identify a critical point",
-        "FALSE: critical points with the same objective and the same singular values of Z have the "
-        "same index. Cross entropy with K = 4 has two of rank one, along (1,-1,0,0) and "
-        "(1,1,-1,-1), whose range indices are 1 and 2 for 0.0512 < c < 1.",
-        r"(f,\sigma(Z))=(f',\sigma(Z'))\Rightarrow\mathrm{index}=\mathrm{index}'",
-        "A-3; derived here",
-        (),
-        mirror_pairs,
-        _same_index,
-        Mutant("the rank added to what must agree", lambda s: _same_index(s, True)),
+    Claim(
+        id="singular-values-invariant",
+        title="Refuted: objective and singular values identify a critical point",
+        statement=(
+            "FALSE: critical points with the same objective and the same singular values of Z "
+            "have the same index. Cross entropy with K = 4 has two of rank one, along (1,-1,0,0) "
+            "and (1,1,-1,-1), whose range indices are 1 and 2 for 0.0512 < c < 1."
+        ),
+        latex=r"(f,\sigma(Z))=(f',\sigma(Z'))\Rightarrow\mathrm{index}=\mathrm{index}'",
+        source="A-3; derived here",
         literature="refuted",
+        region=mirror_pairs,
+        check=_same_index,
+        tolerance=COUNTING,
+        mutant=Mutant("the rank added to what must agree", lambda s: _same_index(s, True)),
         holds=False,
+        subject=SUBJECT,
     ),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from itertools import chain, combinations
 
@@ -11,8 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.solvers.solve import solve
-from proofs_check.claim import Claim, Hypothesis, Mutant
-from proofs_check.specimens import Region, Specimen
+from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
+from proofs_check.claims.imbalanced import split
+from proofs_check.claims.mse import RANK
+from proofs_check.instance import Specimen
+from proofs_check.law import Law, miscount
+from proofs_check.specimens import PlainSpecimen
 from ufm.models.regression import Regression
 from ufm.point import Point
 
@@ -43,10 +46,10 @@ def _variances(model: Regression) -> Array:
     return np.linalg.eigvalsh(Y @ Y.T / Y.shape[1])[::-1]
 
 
-def _model(lambda_W: float, lambda_H: float, d: int = WIDTH) -> Regression:
-    """Twelve targets in R^3 whose covariance has eigenvalues near 2, 0.5 and 0.1."""
+def _model(lambda_W: float, lambda_H: float, d: int = WIDTH, samples: int = SAMPLES) -> Regression:
+    """Targets in R^3 whose covariance has eigenvalues near 2, 0.5 and 0.1."""
     rng = np.random.default_rng(4)
-    Y = np.diag(np.sqrt([2.0, 0.5, 0.1])) @ rng.normal(size=(TARGETS, SAMPLES))
+    Y = np.diag(np.sqrt([2.0, 0.5, 0.1])) @ rng.normal(size=(TARGETS, samples))
     mix = np.linalg.qr(rng.normal(size=(TARGETS, TARGETS)))[0]
     return Regression(mix @ Y + 1.5, d, lambda_W, lambda_H)
 
@@ -56,109 +59,163 @@ _DECAYS = ((0.05, 0.2), (0.02, 0.9), (0.3, 0.9), (0.5, 1.6), (1.5, 4.0))
 
 
 @cache
-def minima(quick: bool = False) -> tuple[Specimen, ...]:
+def minima(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Minima by descent from random starts, in all regimes of lambda_W lambda_H, d = 4 and 2."""
     found = []
-    for d in (WIDTH,) if quick else (WIDTH, 2):
+    for d, samples in ((WIDTH, SAMPLES),) if quick else ((WIDTH, SAMPLES), (2, SAMPLES), (5, 7)):
         for seed, (lw, lh) in enumerate(_DECAYS):
-            model = _model(lw, lh, d)
+            model = _model(lw, lh, d, samples)
             found.append(_run(model, seed, "newton", "minimiser"))
     return tuple(s for s in found if s.converged)
 
 
-def _run(model: Regression, seed: int, method: str, kind: str) -> Specimen:
+def _run(model: Regression, seed: int, method: str, kind: str) -> PlainSpecimen:
     run = solve(model, key=jax.random.key(seed), method=method)
     return Specimen(model, run.point.to_numpy(), kind, bool(run.result))
 
 
 @cache
-def critical_points(quick: bool = False) -> tuple[Specimen, ...]:
+def critical_points(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Every subset of kept directions in closed form, and critical points found from random starts.
 
     The second kind does not know the closed form.
     """
     found = []
-    for lw, lh in _DECAYS[: 2 if quick else 4]:
-        model = _model(lw, lh)
+    for i, (lw, lh) in enumerate(_DECAYS[: 2 if quick else 4]):
+        model = _model(lw, lh, WIDTH + i % 2, SAMPLES - i)
         U, t, Vt = np.linalg.svd(_centred(model), full_matrices=False)
-        cut = np.sqrt(SAMPLES * _product(model))
+        cut = np.sqrt((SAMPLES - i) * _product(model))
         kept = [j for j in range(TARGETS) if t[j] > cut]
         for S in chain.from_iterable(combinations(kept, r) for r in range(len(kept) + 1)):
             found.append(Specimen(model, _subset_point(model, S, U, t, Vt), "closed form"))
         found += [_run(model, seed, "critical", "critical") for seed in range(1 if quick else 4)]
+    variance = _variances(_model(1.0, 1.0))[1]
+    for share in (1 - 9e-4, 1 + 9e-4):  # a direction that is just kept, or just not
+        model = _model(float(share * variance / 0.9), 0.9)
+        U, t, Vt = np.linalg.svd(_centred(model), full_matrices=False)
+        for S in ((), (0,)):
+            found.append(Specimen(model, _subset_point(model, S, U, t, Vt), "closed form"))
     return tuple(s for s in found if s.converged)
 
 
 def _subset_point(model: Regression, kept: tuple[int, ...], U: Array, t: Array, Vt: Array) -> Point:
-    S = list(kept)
-    size = np.sqrt(t[S] - np.sqrt(SAMPLES * _product(model)))
-    ratio = (float(model.lambda_H) / (SAMPLES * float(model.lambda_W))) ** 0.25
+    S, M = list(kept), model.targets.shape[1]
+    size = np.sqrt(t[S] - np.sqrt(M * _product(model)))
+    ratio = (float(model.lambda_H) / (M * float(model.lambda_W))) ** 0.25
     W = np.pad(ratio * U[:, S] * size, ((0, 0), (0, model.d - len(S))))
     H = np.pad((Vt[S].T * size / ratio).T, ((0, model.d - len(S)), (0, 0)))
     return Point(W, H, np.asarray(model.targets).mean(axis=1))
 
 
-def _root(model: Regression, power: float) -> tuple[Array, float]:
-    """Covariance to a power, and lambda_W lambda_H."""
-    Y = _centred(model)
-    values, vectors = np.linalg.eigh(Y @ Y.T / Y.shape[1])
-    return (vectors * values**power) @ vectors.T, _product(model)
+def covariance(specimen: PlainSpecimen) -> Array:
+    """Covariance of the targets (1/M)."""
+    Y = _centred(specimen.model)
+    return np.asarray(Y @ Y.T / Y.shape[1])
 
 
-def _minimiser(specimen: Specimen, power: float = 0.5) -> float:
-    """W W^T, H and b against the paper's formulas, relative to their sizes."""
+def power(matrix: Array, exponent: float) -> Array:
+    """A power of a symmetric matrix."""
+    values, vectors = np.linalg.eigh(matrix)
+    return np.asarray((vectors * values**exponent) @ vectors.T)
+
+
+def _reached(specimen: PlainSpecimen) -> tuple[Array, Array, Array]:
+    """W W^T, what W^T and the targets make of H, and b."""
+    W, H, b = specimen.point
+    return W @ W.T, H, b
+
+
+def minimiser(
+    lambda_W: float, lambda_H: float, Sigma: Array, Y: Array, W: Array, mean: Array
+) -> tuple[Array, Array, Array]:
+    """W W^T, H and b of the paper."""
+    c = lambda_W * lambda_H
+    ratio = np.sqrt(lambda_H / lambda_W)
+    gram = ratio * (power(Sigma, 1 / 2) - np.sqrt(c) * np.eye(len(Sigma)))
+    return gram, W.T @ power(Sigma, -1 / 2) @ Y / ratio, mean
+
+
+def _minimiser_without_root(
+    lambda_W: float, lambda_H: float, Sigma: Array, Y: Array, W: Array, mean: Array
+) -> tuple[Array, Array, Array]:
+    gram, features, _ = minimiser(lambda_W, lambda_H, Sigma, Y, W, mean)
+    c, ratio = lambda_W * lambda_H, np.sqrt(lambda_H / lambda_W)
+    return gram + ratio * (np.sqrt(c) - c) * np.eye(len(Sigma)), features, mean
+
+
+TARGET = {
+    "Sigma": covariance,
+    "Y": lambda s: _centred(s.model),
+    "W": lambda s: s.point.W,
+    "mean": lambda s: np.asarray(s.model.targets).mean(axis=1),
+}
+
+
+def _residual(specimen: PlainSpecimen) -> tuple[Array, float]:
     model, (W, H, b) = specimen.model, specimen.point
-    half, c = _root(model, 0.5)
-    ratio = np.sqrt(float(model.lambda_H) / float(model.lambda_W))
-    gram = ratio * (half - c**power * np.eye(len(half)))
-    features = W.T @ _root(model, -0.5)[0] @ _centred(model) / ratio
-    mean = np.asarray(model.targets).mean(axis=1)
-    errors = [np.linalg.norm(W @ W.T - gram), np.linalg.norm(H - features)]
-    return float(max(*errors, np.linalg.norm(b - mean)))
-
-
-def _residual(specimen: Specimen, power: float = -0.5) -> float:
-    """Residual and objective: -sqrt c Sigma^(-1/2) (Y - mean), n c/2 + sqrt c tr(...)."""
-    model, (W, H, b) = specimen.model, specimen.point
-    half, c = _root(model, 0.5)
     residual = W @ H + b[:, None] - np.asarray(model.targets)
-    expected = -np.sqrt(c) * _root(model, power)[0] @ _centred(model)
-    n = len(half)
-    value = n * c / 2 + np.sqrt(c) * float(np.trace(half) - n * np.sqrt(c))
-    height = abs(float(model.objective(specimen.point)) - value)
-    return max(float(np.linalg.norm(residual - expected)), height)
+    return residual, float(model.objective(specimen.point))
 
 
-def _dropped(specimen: Specimen, factor: float = 1.0) -> float:
-    """Singular values of W H: sqrt(M)(sqrt(lambda_j) - sqrt c)_+, the d largest only."""
-    model = specimen.model
-    cut = factor * np.sqrt(_product(model))
-    expected = np.sqrt(SAMPLES) * np.maximum(np.sqrt(_variances(model)) - cut, 0.0)
-    expected[model.d :] = 0.0
-    found = np.linalg.svd(specimen.point.W @ specimen.point.H, compute_uv=False)[:TARGETS]
-    return float(np.abs(found - expected).max())
+def residual(lambda_W: float, lambda_H: float, Sigma: Array, Y: Array) -> tuple[Array, float]:
+    """-sqrt c Sigma^(-1/2) (Y - mean), and n c/2 + sqrt c tr(Sigma^(1/2) - sqrt c I)."""
+    c, n = lambda_W * lambda_H, len(Sigma)
+    value = n * c / 2 + np.sqrt(c) * (np.trace(power(Sigma, 1 / 2)) - n * np.sqrt(c))
+    return -np.sqrt(c) * power(Sigma, -1 / 2) @ Y, float(value)
 
 
-def _index(specimen: Specimen, exchanges: bool = True) -> float:
-    """Index from which directions are kept, against the dense Hessian.
+def _not_whitened(lambda_W: float, lambda_H: float, Sigma: Array, Y: Array) -> tuple[Array, float]:
+    whole = residual(lambda_W, lambda_H, Sigma, Y)
+    return -np.sqrt(lambda_W * lambda_H) * Y, whole[1]
 
-    A global minimum has index zero; every other critical point is then a strict saddle.
-    """
-    model = specimen.model
+
+def _singular_values(specimen: PlainSpecimen) -> Array:
+    return np.linalg.svd(specimen.point.W @ specimen.point.H, compute_uv=False)[:TARGETS]
+
+
+def dropped(lambda_W: float, lambda_H: float, d: int, M: int, variances: Array) -> Array:
+    """sqrt(M)(sqrt(lambda_j) - sqrt c)_+, the d largest only."""
+    cut = np.sqrt(lambda_W * lambda_H)
+    kept = np.arange(len(variances)) < d
+    return kept * np.sqrt(M) * np.maximum(np.sqrt(variances) - cut, 0.0)
+
+
+def _half_the_cut(lambda_W: float, lambda_H: float, d: int, M: int, variances: Array) -> Array:
+    return dropped(lambda_W / 2, lambda_H / 2, d, M, variances)
+
+
+VARIANCES = {
+    "variances": lambda s: _variances(s.model),
+    "M": lambda s: s.model.targets.shape[1],
+    "values": lambda s: _singular_values(s),
+}
+
+
+def _observed_index(specimen: PlainSpecimen) -> int:
+    """Negative eigenvalues of the dense Hessian."""
     values = specimen.dense_eigenvalues
-    observed = int(np.sum(values < -ZERO * np.abs(values).max()))
-    t = list(np.sqrt(SAMPLES * _variances(model)))
-    cut, kept = np.sqrt(SAMPLES * _product(model)), []
-    for size in np.linalg.svd(specimen.point.W @ specimen.point.H, compute_uv=False):
-        if size > 1e-6:
-            kept.append(t.pop(int(np.argmin(np.abs(np.asarray(t) - cut - size)))))
-    index = (model.d - len(kept)) * sum(x > cut for x in t)
-    if exchanges:
-        index += sum(x > y for y in kept for x in t)
-    return float(abs(observed - index))
+    return int(np.sum(values < -ZERO * np.abs(values).max()))
 
 
-def _strict(specimen: Specimen, lowest: bool = False) -> float:
+def index(
+    lambda_W: float, lambda_H: float, d: int, M: int, variances: Array, values: Array
+) -> float:
+    """Index from which directions are kept: zero only at a global minimum."""
+    cut = np.sqrt(M * lambda_W * lambda_H)
+    kept, free = split(np.sqrt(M * variances), values[values > RANK], cut)
+    exchanges = sum(x > y for y in kept for x in free)
+    return (d - len(kept)) * sum(x > cut for x in free) + exchanges
+
+
+def _without_exchanges(
+    lambda_W: float, lambda_H: float, d: int, M: int, variances: Array, values: Array
+) -> float:
+    cut = np.sqrt(M * lambda_W * lambda_H)
+    kept, free = split(np.sqrt(M * variances), values[values > RANK], cut)
+    return (d - len(kept)) * sum(x > cut for x in free)
+
+
+def _strict(specimen: PlainSpecimen, lowest: bool = False) -> float:
     """Distance in f to the closed-form minimum where the dense Hessian shows no descent."""
     values = specimen.dense_eigenvalues
     if values[0] < -ZERO * np.abs(values).max() and not lowest:
@@ -167,100 +224,98 @@ def _strict(specimen: Specimen, lowest: bool = False) -> float:
     return max(0.0, float(specimen.model.objective(specimen.point)) - best.value)
 
 
-def _claim(
-    id: str,
-    title: str,
-    statement: str,
-    latex: str,
-    hypotheses: tuple[Hypothesis, ...],
-    region: Region,
-    check: Callable[[Specimen], float],
-    mutant: Mutant,
-    tolerance: tuple[float, str],
-    literature: str = "proved",
-) -> Claim:
-    return Claim(
-        id=id,
-        title=title,
-        statement=statement,
-        latex=latex,
-        source="X-11; after Andriopoulos et al. (2024)",
-        literature=literature,
-        hypotheses=hypotheses,
-        region=region,
-        check=check,
-        tolerance=tolerance[0],
-        tolerance_source=tolerance[1],
-        tier="T1",
-        mutant=mutant,
-        subject=SUBJECT,
-    )
-
-
-_POINT = (1e-8, "gradient norm 1e-12 over the smallest curvature, lambda_H / M > 1e-2; factor 100")
+_POINT = Tolerance(
+    1e-8, "gradient norm 1e-12 over the smallest curvature, lambda_H / M > 1e-2; factor 100"
+)
 
 CLAIMS = (
-    _claim(
-        "regression-minimiser",
-        "Regression: the minimiser",
-        "With c = lambda_W lambda_H below every variance of the targets, the classifier's Gram "
-        "matrix is a shifted square root of the target covariance, the features are whitened "
-        "targets seen through W, and the bias is the mean target.",
-        r"WW^\top=\sqrt{\lambda_H/\lambda_W}\,(\Sigma^{1/2}-\sqrt c\,I),\quad "
+    Claim(
+        id="regression-minimiser",
+        title="Regression: the minimiser",
+        statement=(
+            "With c = lambda_W lambda_H below every variance of the targets, the classifier's "
+            "Gram matrix is a shifted square root of the target covariance, the features are "
+            "whitened targets seen through W, and the bias is the mean target."
+        ),
+        latex=r"WW^\top=\sqrt{\lambda_H/\lambda_W}\,(\Sigma^{1/2}-\sqrt c\,I),\quad "
         r"H=\sqrt{\lambda_W/\lambda_H}\,W^\top\Sigma^{-1/2}(Y-\bar Y),\quad b=\bar y",
-        (REGULAR, WIDE),
-        minima,
-        _minimiser,
-        Mutant("c instead of sqrt c", lambda s: _minimiser(s, 1.0)),
-        _POINT,
+        source="X-11; after Andriopoulos et al. (2024)",
+        literature="proved",
+        hypotheses=(REGULAR, WIDE),
+        region=minima,
+        check=Law(minimiser, _reached, TARGET),
+        tolerance=_POINT,
+        mutant=Mutant("c instead of sqrt c", Law(_minimiser_without_root, _reached, TARGET)),
+        subject=SUBJECT,
     ),
-    _claim(
-        "regression-residual",
-        "Regression: residual and minimum value",
-        "The residual at the minimum is a whitened copy of the targets, of size sqrt c, and the "
-        "value of the objective follows.",
-        r"WH+b\mathbf 1^\top-Y=-\sqrt c\,\Sigma^{-1/2}(Y-\bar Y),\quad "
+    Claim(
+        id="regression-residual",
+        title="Regression: residual and minimum value",
+        statement=(
+            "The residual at the minimum is a whitened copy of the targets, of size sqrt c, and "
+            "the value of the objective follows."
+        ),
+        latex=r"WH+b\mathbf 1^\top-Y=-\sqrt c\,\Sigma^{-1/2}(Y-\bar Y),\quad "
         r"f^*=\tfrac{nc}2+\sqrt c\,\mathrm{tr}(\Sigma^{1/2}-\sqrt c\,I)",
-        (REGULAR, WIDE),
-        minima,
-        _residual,
-        Mutant("the residual not whitened", lambda s: _residual(s, 0.0)),
-        _POINT,
+        source="X-11; after Andriopoulos et al. (2024)",
+        literature="proved",
+        hypotheses=(REGULAR, WIDE),
+        region=minima,
+        check=Law(residual, _residual, TARGET),
+        tolerance=_POINT,
+        mutant=Mutant("the residual not whitened", Law(_not_whitened, _residual, TARGET)),
+        subject=SUBJECT,
     ),
-    _claim(
-        "regression-dropped-directions",
-        "Regression: directions of small variance are dropped",
-        "At minima, directions of target variance at most lambda_W lambda_H are dropped, all of "
-        "them above the largest variance; d < n keeps the d largest.",
-        r"\sigma_j(WH)=\sqrt M\,(\sqrt{\lambda_j}-\sqrt{\lambda_W\lambda_H})_+",
-        (),
-        minima,
-        _dropped,
-        Mutant("half the threshold", lambda s: _dropped(s, 0.5)),
-        _POINT,
+    Claim(
+        id="regression-dropped-directions",
+        title="Regression: directions of small variance are dropped",
+        statement=(
+            "At minima, directions of target variance at most lambda_W lambda_H are dropped, all "
+            "of them above the largest variance; d < n keeps the d largest."
+        ),
+        latex=r"\sigma_j(WH)=\sqrt M\,(\sqrt{\lambda_j}-\sqrt{\lambda_W\lambda_H})_+",
+        source="X-11; after Andriopoulos et al. (2024)",
+        literature="proved",
+        region=minima,
+        check=Law(dropped, _singular_values, VARIANCES),
+        tolerance=_POINT,
+        mutant=Mutant("half the threshold", Law(_half_the_cut, _singular_values, VARIANCES)),
+        subject=SUBJECT,
     ),
-    _claim(
-        "regression-index",
-        "Regression: index of every critical point",
-        "A critical point that keeps a set S of r principal directions of the targets has an index "
-        "counted by the directions above the threshold left out: zero only at global minima.",
-        r"(d-r)\,\#\{j\notin S:\lambda_j>c\}+\#\{(i,j):i\in S,j\notin S,\lambda_j>\lambda_i\}",
-        (),
-        critical_points,
-        _index,
-        Mutant("the exchanges i, j left out", lambda s: _index(s, False)),
-        (0.005, "an integer: a miss by one is 200 tolerances"),
-        "derived here",
+    Claim(
+        id="regression-index",
+        title="Regression: index of every critical point",
+        statement=(
+            "A critical point that keeps a set S of r principal directions of the targets has an "
+            "index counted by the directions above the threshold left out: zero only at global "
+            "minima."
+        ),
+        latex=(
+            r"(d-r)\,\#\{j\notin S:\lambda_j>c\}+\#\{(i,j):i\in S,j\notin S,\lambda_j>\lambda_i\}"
+        ),
+        source="X-11; after Andriopoulos et al. (2024)",
+        region=critical_points,
+        check=Law(index, _observed_index, VARIANCES, miscount),
+        tolerance=COUNTING,
+        mutant=Mutant(
+            "the exchanges i, j left out",
+            Law(_without_exchanges, _observed_index, VARIANCES, miscount),
+        ),
+        subject=SUBJECT,
     ),
-    _claim(
-        "regression-strict-saddle",
-        "Regression: every critical point is a global minimum or a strict saddle",
-        "Critical points without negative curvature have the value of the global minimum.",
-        r"\nabla f=0,\ \nabla^2f\succeq0\Rightarrow f=f^*",
-        (),
-        critical_points,
-        _strict,
-        Mutant("negative curvature ignored", lambda s: _strict(s, True)),
-        (1e-11, "values of order one, second order in the residual 1e-12"),
+    Claim(
+        id="regression-strict-saddle",
+        title="Regression: every critical point is a global minimum or a strict saddle",
+        statement=(
+            "Critical points without negative curvature have the value of the global minimum."
+        ),
+        latex=r"\nabla f=0,\ \nabla^2f\succeq0\Rightarrow f=f^*",
+        source="X-11; after Andriopoulos et al. (2024)",
+        literature="proved",
+        region=critical_points,
+        check=_strict,
+        tolerance=Tolerance(1e-11, "values of order one, second order in the residual 1e-12"),
+        mutant=Mutant("negative curvature ignored", lambda s: _strict(s, True)),
+        subject=SUBJECT,
     ),
 )

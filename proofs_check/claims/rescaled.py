@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from proofs_check.claim import Claim, Hypothesis, Mutant
-from proofs_check.claims.mse import INTEGER, INTEGER_SOURCE, product, rank, signs
-from proofs_check.claims.spectra import BIAS_FREE, loss_is
-from proofs_check.specimens import Specimen, built_on, critical_specimens
+from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
+from proofs_check.claims.minimisers import c_of
+from proofs_check.claims.mse import nullity_of, product, rank, rotations
+from proofs_check.hypotheses import NO_BIAS, RESCALED
+from proofs_check.instance import Specimen
+from proofs_check.law import Law, miscount
+from proofs_check.mutants import formula
+from proofs_check.specimens import PlainSpecimen, built_on, critical_specimens
 from ufm.losses import RescaledMSE
 from ufm.plain.model import UFM
 from ufm.point import Point
@@ -20,14 +25,13 @@ SUBJECT = "rescaled MSE"
 # Effective targets of two classes agree to the residual or differ by O(1).
 EQUAL = 1e-6
 
-RESCALED = loss_is("the loss is rescaled MSE", RescaledMSE)
 CONNECTED = Hypothesis(
     "classes with equal effective target do not split into orthogonal parts",
     lambda s: not _splits(s),
 )
 
 
-def effective_targets(specimen: Specimen) -> Array:
+def effective_targets(specimen: PlainSpecimen) -> Array:
     """D_k = kappa M sqrt(n_k) - (kappa - 1) Z_kk: Z is the soft thresholding of diag(D)."""
     loss, Z = specimen.model.loss, product(specimen)
     kappa, M = float(loss.kappa), float(loss.M)
@@ -35,7 +39,7 @@ def effective_targets(specimen: Specimen) -> Array:
     return np.asarray(kappa * M * roots - (kappa - 1) * np.diag(Z))
 
 
-def _groups(specimen: Specimen) -> list[Array]:
+def _groups(specimen: PlainSpecimen) -> list[Array]:
     """Classes with equal effective target."""
     D = effective_targets(specimen)
     left, found = list(range(len(D))), []
@@ -46,7 +50,7 @@ def _groups(specimen: Specimen) -> list[Array]:
     return found
 
 
-def _splits(specimen: Specimen) -> bool:
+def _splits(specimen: PlainSpecimen) -> bool:
     """Whether some group's block of Z is a direct sum of two blocks that both matter."""
     Z = product(specimen)
     for group in _groups(specimen):
@@ -58,23 +62,30 @@ def _splits(specimen: Specimen) -> bool:
     return False
 
 
-def _family_dimension(specimen: Specimen) -> int:
-    """Projectors with a given diagonal: r_g (m_g - r_g) - (m_g - 1) for each group in use."""
-    Z, total = product(specimen), 0
+def group_sizes(specimen: PlainSpecimen) -> Array:
+    """(m, r) of every group of equal effective target: classes, and dimensions in use."""
+    Z, found = product(specimen), []
     for group in _groups(specimen):
-        m, r = len(group), int(np.linalg.matrix_rank(Z[np.ix_(group, group)], tol=EQUAL))
-        total += r * (m - r) - (m - 1) if 0 < r < m else 0
-    return total
+        found.append((len(group), np.linalg.matrix_rank(Z[np.ix_(group, group)], tol=EQUAL)))
+    return np.array(found)
 
 
-def _rotations(specimen: Specimen) -> int:
-    r = rank(specimen)
-    return r * (r - 1) // 2 + r * (specimen.model.d - r)
+def nullity(d: int, r: int, groups: Array) -> float:
+    """Rotations, and the projectors with a given diagonal of each group in use."""
+    return rotations(d, r) + sum(projectors(m, s) for m, s in groups if 0 < s < m)
 
 
-def _nullity(specimen: Specimen, family: bool = True) -> float:
-    expected = _rotations(specimen) + (_family_dimension(specimen) if family else 0)
-    return float(abs(signs(specimen)[1] - expected))
+@formula
+def projectors(m: int, r: int) -> float:
+    """r (m - r) - (m - 1)."""
+    return r * (m - r) - (m - 1)
+
+
+def _doubled(d: int, r: int, groups: Array) -> float:
+    return 2 * nullity(d, r, groups) - rotations(d, r)
+
+
+GROUPS = {"r": rank, "groups": group_sizes}
 
 
 def frame_point(model: UFM, projector: Array) -> Point:
@@ -105,12 +116,12 @@ def turned_projector(angle: float) -> Array:
 
 
 @cache
-def families(quick: bool = False) -> tuple[Specimen, ...]:
+def families(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Points of the continua: K = 4 at several angles (d = 6 and d = 2), the pentagon at K = 5."""
     found = []
     for kappa, M in ((3.0, 2.0), (0.5, 1.5))[: 1 if quick else 2]:
-        for d in (6,) if quick else (6, 2):
-            model = UFM(RescaledMSE(kappa, M), 4, d, lambda_W=8e-3, lambda_H=5e-3)
+        for d, n in ((6, 1),) if quick else ((6, 1), (2, 3)):
+            model = UFM(RescaledMSE(kappa, M), 4, d, n, lambda_W=8e-3, lambda_H=5e-3)
             for angle in (0.3, 0.7, 1.1):
                 point = frame_point(model, turned_projector(angle))
                 found.append(Specimen(model, point, "closed form", note=f"angle {angle}"))
@@ -119,28 +130,52 @@ def families(quick: bool = False) -> tuple[Specimen, ...]:
         turn = 2 * np.pi * np.arange(5) / 5
         Pi = 0.4 * np.cos(turn[:, None] - turn[None, :])
         found.append(Specimen(model, frame_point(model, Pi), "closed form", note="pentagon"))
+        model = UFM(RescaledMSE(1.7, 2.4), 6, 4, 3, lambda_W=4e-3, lambda_H=9e-3)
+        Pi = np.kron(np.eye(3), np.full((2, 2), 0.5))
+        found.append(Specimen(model, frame_point(model, Pi), "closed form", note="three pairs"))
     return tuple(found)
 
 
 @built_on(critical_specimens)
-def _points(quick: bool) -> tuple[Specimen, ...]:
+def _points(quick: bool) -> tuple[PlainSpecimen, ...]:
     return families(quick) + critical_specimens(quick)
 
 
-def _critical(specimen: Specimen, shrunk: bool = True) -> float:
-    """Gradient of the merged objective by hand, at the point or with a set for r = K."""
-    model = specimen.model
+def _factors(specimen: PlainSpecimen) -> tuple[Array, Array, int]:
+    """W, Hbar and the rank, with the model's own scale taken out: W Hbar is a projector."""
     W, H, _ = specimen.merged.as_merged(specimen.point)[1].to_numpy()
-    if not shrunk:
-        K, kappa = model.num_classes, float(model.loss.kappa)
-        scale = np.sqrt((1 + (kappa - 1) * rank(specimen) / K) / kappa)
-        W, H = W * scale, H * scale
-    Z, loss = W @ H, model.loss
-    roots = np.sqrt(np.asarray(model.counts, dtype=float))
-    kappa, M = float(loss.kappa), float(loss.M)
-    G = (Z + np.diag((kappa - 1) * np.diag(Z) - kappa * M * roots)) / model.num_samples
-    gradients = G @ H.T + float(model.lambda_W) * W, W.T @ G + float(model.lambda_H) * H
+    r = rank(specimen)
+    scale = np.sqrt(np.trace(W @ H) / r)
+    return W / scale, H / scale, r
+
+
+def scale_of(
+    K: int, n: int, lambda_W: float, lambda_H: float, kappa: float, M: float, r: int
+) -> float:
+    """sqrt(n) (kappa M - c) / (1 + (kappa - 1) r / K)."""
+    c = c_of(K, n, lambda_W, lambda_H)
+    return float(np.sqrt(n) * (kappa * M - c) / (1 + (kappa - 1) * r / K))
+
+
+def _scale_of_full_rank(n: int, c: float, kappa: float, M: float) -> float:
+    return float(np.sqrt(n) * (kappa * M - c) / kappa)
+
+
+def _gradient_at(seen: tuple[Any, ...], scale: float) -> float:
+    """Gradient of the merged objective by hand, with the projector scaled as said."""
+    W, H, _, lw, lh, kappa, M, roots = seen
+    W, H = W * np.sqrt(scale), H * np.sqrt(scale)
+    Z = W @ H
+    G = (Z + np.diag((kappa - 1) * np.diag(Z) - kappa * M * roots)) / np.sum(roots**2)
+    gradients = G @ H.T + lw * W, W.T @ G + lh * H
     return float(sum(np.linalg.norm(x) for x in gradients))
+
+
+def _seen(specimen: PlainSpecimen) -> tuple[Any, ...]:
+    model = specimen.model
+    decays = float(model.lambda_W), float(model.lambda_H)
+    roots = np.sqrt(np.asarray(model.counts, dtype=float))
+    return (*_factors(specimen), *decays, float(model.loss.kappa), float(model.loss.M), roots)
 
 
 CLAIMS = (
@@ -153,15 +188,13 @@ CLAIMS = (
         latex=r"\bar Z=\frac{\kappa M-c}{1+(\kappa-1)r/K}\,\Pi,\quad\Pi=\Pi^\top=\Pi^2,\ "
         r"\Pi_{kk}=\tfrac rK",
         source="derived here",
-        literature="derived here",
-        hypotheses=(RESCALED, BIAS_FREE),
+        hypotheses=(RESCALED, NO_BIAS),
         region=families,
-        check=_critical,
-        tolerance=1e-13,
-        tolerance_source="rounding of products of matrices with entries of order one",
+        check=Law(scale_of, _seen, {"r": rank}, _gradient_at),
         tier="T0",
-        mutant=Mutant("the scale of rank K", lambda s: _critical(s, False)),
+        mutant=Mutant("the scale of rank K", Law(_scale_of_full_rank, _seen, error=_gradient_at)),
         subject=SUBJECT,
+        tolerance=Tolerance(1e-13, "rounding of products of matrices with entries of order one"),
     ),
     Claim(
         id="rescaled-mse-nullity",
@@ -172,15 +205,12 @@ CLAIMS = (
         latex=r"\mathrm{nullity}=\tfrac{r(r-1)}2+r(d-r)+\sum_{g:0<r_g<m_g}"
         r"\bigl[r_g(m_g-r_g)-(m_g-1)\bigr],\quad D_k=\kappa M\sqrt{n_k}-(\kappa-1)Z_{kk}",
         source="derived here",
-        literature="derived here",
-        hypotheses=(RESCALED, BIAS_FREE, CONNECTED),
+        hypotheses=(RESCALED, NO_BIAS, CONNECTED),
         region=_points,
-        check=_nullity,
-        tolerance=INTEGER,
-        tolerance_source=INTEGER_SOURCE,
-        tier="T1",
-        mutant=Mutant("rotations alone", lambda s: _nullity(s, False)),
+        check=Law(nullity, nullity_of, GROUPS, miscount),
+        mutant=Mutant("rotations alone", Law(rotations, nullity_of, GROUPS, miscount)),
         subject=SUBJECT,
+        tolerance=COUNTING,
     ),
     Claim(
         id="rescaled-mse-zero-modes",
@@ -191,14 +221,12 @@ CLAIMS = (
         latex=r"\mathrm{nullity}=\tfrac{r(r-1)}2+r(d-r)",
         source="A-2 with m = 0; derived here",
         literature="refuted",
-        hypotheses=(RESCALED, BIAS_FREE),
+        hypotheses=(RESCALED, NO_BIAS),
         region=_points,
-        check=lambda s: _nullity(s, False),
-        tolerance=INTEGER,
-        tolerance_source=INTEGER_SOURCE,
-        tier="T1",
-        mutant=Mutant("balanced classes only", lambda s: _nullity(s, False), families),
+        check=Law(rotations, nullity_of, GROUPS, miscount),
+        mutant=Mutant("the family doubled", Law(_doubled, nullity_of, GROUPS, miscount)),
         holds=False,
         subject=SUBJECT,
+        tolerance=COUNTING,
     ),
 )

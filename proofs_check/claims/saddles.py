@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,18 +12,13 @@ from numpy.typing import NDArray
 
 from landscape.solvers.solve import solve
 from landscape.verdict import Curvature, Globality
-from proofs_check.claim import Claim, Hypothesis, Mutant
-from proofs_check.claims.critical import (
-    CONVEX,
-    COUNTING,
-    COUNTING_SOURCE,
-    SHIFT_INVARIANT,
-    Frames,
-    frames,
-)
+from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
+from proofs_check.claims.critical import Frames, frames
+from proofs_check.hypotheses import CONVEX, SHIFT_INVARIANT, TOO_NARROW
+from proofs_check.instance import Region, Specimen
+from proofs_check.law import Law
 from proofs_check.specimens import (
-    Region,
-    Specimen,
+    PlainSpecimen,
     built_on,
     critical_specimens,
     embed,
@@ -52,13 +48,13 @@ def _outside(found: Frames, d: int) -> Array:
     return np.asarray(np.linalg.svd(basis, full_matrices=True)[0][:, found.parts.space.rank])[:d]
 
 
-def _image(specimen: Specimen, move: Point) -> Point:
+def _image(specimen: PlainSpecimen, move: Point) -> Point:
     """Hessian of the merged problem times a direction, by automatic differentiation."""
     point = specimen.model.as_merged(specimen.point)[1]
     return hessian_vector_product(specimen.merged, point, move).to_numpy()
 
 
-def _has_escape(specimen: Specimen) -> bool:
+def _has_escape(specimen: PlainSpecimen) -> bool:
     found = frames(specimen)
     outside = specimen.model.d > found.parts.space.rank
     return outside and _top_pair(found)[1] > specimen.model.sigma * (1 + 1e-6)
@@ -69,22 +65,41 @@ WIDE = where(critical_specimens, lambda s: s.model.d >= 5)
 ESCAPES = Hypothesis("d > rank and |grad g|_2 > sigma", _has_escape)
 
 
-def _form_error(power: float) -> Callable[[Specimen], float]:
-    """Quadratic form along Zhu's direction against -2 (|G| - sigma)."""
+def _form(specimen: PlainSpecimen) -> tuple[Any, ...]:
+    """|W part|, |H part| and cross term of the Hessian along (u a^T, -a v^T), and |G|."""
+    model, found = specimen.model, frames(specimen)
+    u, size, v = _top_pair(found)
+    a = _outside(found, model.d)
+    bias = None if specimen.point.b is None else np.zeros(model.num_classes)
+    zero_W, zero_H = np.zeros_like(specimen.point.W), np.zeros((model.d, model.num_classes))
+    first = Point(np.outer(u, a), zero_H, bias)
+    second = Point(zero_W, -np.outer(a, v), bias)
+    images = [_image(specimen, move) for move in (first, second)]
+    quadratic = float(np.sum(first.W * images[0].W)), float(np.sum(second.H * images[1].H))
+    return (*quadratic, float(np.sum(second.H * images[0].H)), size)
 
-    def check(specimen: Specimen) -> float:
-        model, found = specimen.model, frames(specimen)
-        u, size, v = _top_pair(found)
-        a = _outside(found, model.d)
-        ratio = (float(model.lambda_H) / float(model.lambda_W)) ** power
-        bias = None if specimen.point.b is None else np.zeros(model.num_classes)
-        move = Point(ratio * np.outer(u, a), -np.outer(a, v) / ratio, bias)
-        image = _image(specimen, move)
-        form = float(np.sum(move.W * image.W) + np.sum(move.H * image.H))
-        expected = -2 * (size - model.sigma)
-        return abs(form - expected) / abs(size)
 
-    return check
+def zhu_direction(lambda_W: float, lambda_H: float, size: float) -> tuple[float, float, float]:
+    """Scales of both parts, and the curvature -2 (|G| - sigma) along them."""
+    ratio = (lambda_H / lambda_W) ** (1 / 4)
+    return ratio, 1 / ratio, -2 * (size - np.sqrt(lambda_W * lambda_H))
+
+
+def _root_for_fourth_root(
+    lambda_W: float, lambda_H: float, size: float
+) -> tuple[float, float, float]:
+    ratio = np.sqrt(lambda_H / lambda_W)
+    return ratio, 1 / ratio, -2 * (size - np.sqrt(lambda_W * lambda_H))
+
+
+def _form_error(seen: tuple[Any, ...], said: tuple[float, float, float]) -> float:
+    """Quadratic form along the scaled direction against what is said, relative to |G|."""
+    first, second, cross, size = seen
+    x, y, expected = said
+    return float(abs(x**2 * first + y**2 * second + 2 * x * y * cross - expected) / size)
+
+
+TOP = {"size": lambda s: _top_pair(frames(s))[1]}
 
 
 NEGATIVE_FORM = Claim(
@@ -98,36 +113,49 @@ NEGATIVE_FORM = Claim(
     literature="proved",
     hypotheses=(ESCAPES,),
     region=WIDE,
-    check=_form_error(0.25),
-    tolerance=1e-9,
-    tolerance_source="gradient norm 1e-12 over sigma 4e-3, and a rank cut of 1e-6 never reached",
-    tier="T1",
-    mutant=Mutant("exponent 1/2 for 1/4", _form_error(0.5)),
+    check=Law(zhu_direction, _form, TOP, _form_error),
+    mutant=Mutant("exponent 1/2 for 1/4", Law(_root_for_fourth_root, _form, TOP, _form_error)),
     subject=SUBJECT,
+    tolerance=Tolerance(
+        1e-9, "gradient norm 1e-12 over sigma 4e-3, and a rank cut of 1e-6 never reached"
+    ),
 )
 
 
-def _eigenpair_error(factor: float) -> Callable[[Specimen], float]:
-    """|H x - mu x| for the better scaling, mu = (lw + lh - sqrt((lw - lh)^2 + 4 |G|^2)) / 2."""
+def _pair_images(specimen: PlainSpecimen) -> tuple[Any, ...]:
+    """The Hessian on (|G| u a^T, 0) and (0, a v^T): both moves and images, flat."""
+    model, found = specimen.model, frames(specimen)
+    u, _, v = _top_pair(found)
+    a = _outside(found, model.d)
+    bias = None if specimen.point.b is None else np.zeros(model.num_classes)
+    zero_W, zero_H = np.zeros_like(specimen.point.W), np.zeros((model.d, model.num_classes))
+    moves = Point(np.outer(u, a), zero_H, bias), Point(zero_W, np.outer(a, v), bias)
+    return tuple(_flat(p) for move in moves for p in (move, _image(specimen, move)))
 
-    def check(specimen: Specimen) -> float:
-        model, found = specimen.model, frames(specimen)
-        u, size, v = _top_pair(found)
-        a = _outside(found, model.d)
-        lw, lh = float(model.lambda_W), float(model.lambda_H)
-        value = 0.5 * (lw + lh - np.sqrt((lw - lh) ** 2 + factor * size**2))
-        exact = 0.5 * (lw + lh - np.sqrt((lw - lh) ** 2 + 4 * size**2))
-        x, y = size, exact - lw
-        bias = None if specimen.point.b is None else np.zeros(model.num_classes)
-        move = Point(x * np.outer(u, a), y * np.outer(a, v), bias)
-        image = _image(specimen, move)
-        pairs = [(image.W, move.W), (image.H, move.H)]
-        if bias is not None:
-            pairs.append((image.b, bias))
-        residual = np.sqrt(sum(float(np.sum((p - value * q) ** 2)) for p, q in pairs))
-        return float(residual) / (size * float(np.hypot(x, y)))
 
-    return check
+def _flat(point: Point) -> Array:
+    return np.concatenate([np.ravel(x) for x in point if x is not None])
+
+
+def escape_pair(lambda_W: float, lambda_H: float, size: float) -> tuple[float, float, float]:
+    """(x, y, value): x u a^T, y a v^T is an eigenvector for the value."""
+    root = np.sqrt((lambda_W - lambda_H) ** 2 + 4 * size**2)
+    value = (lambda_W + lambda_H - root) / 2
+    return size, value - lambda_W, value
+
+
+def _two_for_four(lambda_W: float, lambda_H: float, size: float) -> tuple[float, float, float]:
+    root = np.sqrt((lambda_W - lambda_H) ** 2 + 2 * size**2)
+    x, y, _ = escape_pair(lambda_W, lambda_H, size)
+    return x, y, (lambda_W + lambda_H - root) / 2
+
+
+def _eigenpair_error(seen: tuple[Any, ...], said: tuple[float, float, float]) -> float:
+    """|H x - value x| relative to |G| |x|."""
+    W, image_W, H, image_H = seen
+    x, y, value = said
+    residual = x * image_W + y * image_H - value * (x * W + y * H)
+    return float(np.linalg.norm(residual) / (np.hypot(x, y) * np.linalg.norm(image_W)))
 
 
 EIGENVECTOR = Claim(
@@ -137,15 +165,14 @@ EIGENVECTOR = Claim(
     latex=r"\lambda_- = \tfrac12\bigl(\lambda_W+\lambda_H-\sqrt{(\lambda_W-\lambda_H)^2"
     r"+4|\nabla g|_2^2}\bigr)",
     source="CE-4; derived here",
-    literature="derived here",
     hypotheses=(ESCAPES,),
     region=WIDE,
-    check=_eigenpair_error(4.0),
-    tolerance=1e-8,
-    tolerance_source="singular vectors of G to 1e-11 over the gap of its singular values",
-    tier="T1",
-    mutant=Mutant("2 for 4 under the root", _eigenpair_error(2.0)),
+    check=Law(escape_pair, _pair_images, TOP, _eigenpair_error),
+    mutant=Mutant(
+        "2 for 4 under the root", Law(_two_for_four, _pair_images, TOP, _eigenpair_error)
+    ),
     subject=SUBJECT,
+    tolerance=Tolerance(1e-8, "singular vectors of G to 1e-11 over the gap of its singular values"),
 )
 
 
@@ -157,7 +184,7 @@ def embedded(extra: Callable[[int], int]) -> Region:
 
     @built_on(many_critical_specimens)
     @cache
-    def region(quick: bool = False) -> tuple[Specimen, ...]:
+    def region(quick: bool = False) -> tuple[PlainSpecimen, ...]:
         found = []
         for specimen in many_critical_specimens(quick):
             d = extra(specimen.model.num_classes)
@@ -168,7 +195,7 @@ def embedded(extra: Callable[[int], int]) -> Region:
     return region
 
 
-def not_strict(specimen: Specimen) -> float:
+def not_strict(specimen: PlainSpecimen) -> float:
     """0 at strict saddles and at global minimisers of index 0, else 1."""
     verdict = specimen.verdict
     if verdict.curvature is Curvature.STRICT_SADDLE and verdict.escape is not None:
@@ -178,9 +205,9 @@ def not_strict(specimen: Specimen) -> float:
 
 
 @cache
-def low_dimension_minima(quick: bool = False) -> tuple[Specimen, ...]:
+def low_dimension_minima(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Distinct local minima of cross entropy for d < K - 1 from many descents, and the origins."""
-    found: list[Specimen] = []
+    found: list[PlainSpecimen] = []
     shapes: list[tuple[tuple[int, ...], int, float, int]] = [
         ((2, 1, 1), 1, 5e-3, 12),
         ((1, 1, 1, 1), 1, 2e-3, 60),
@@ -212,11 +239,9 @@ def _strict(slug: str, words: str, extra: Callable[[int], int], source: str, tag
         hypotheses=(CONVEX, SHIFT_INVARIANT),
         region=embedded(extra),
         check=not_strict,
-        tolerance=COUNTING,
-        tolerance_source=COUNTING_SOURCE + "; the verdict names its own zero tolerance",
-        tier="T1",
         mutant=Mutant("the dimension lowered to d < K - 1", region=low_dimension_minima),
         subject=SUBJECT,
+        tolerance=COUNTING,
     )
 
 
@@ -233,10 +258,10 @@ AT_K_MINUS_ONE = _strict(
 )
 
 
-def _excess_of_minimum(every_critical: bool) -> Callable[[Specimen], float]:
+def _excess_of_minimum(every_critical: bool) -> Callable[[PlainSpecimen], float]:
     """How far a local minimum lies above the best one found in the same model."""
 
-    def check(specimen: Specimen) -> float:
+    def check(specimen: PlainSpecimen) -> float:
         if not every_critical and specimen.verdict.curvature is not Curvature.MORSE_BOTT_MINIMUM:
             return 0.0
         value = float(specimen.merged.objective(specimen.point))
@@ -259,17 +284,17 @@ SPURIOUS = Claim(
     literature="refuted",
     hypotheses=(
         CONVEX,
-        Hypothesis("d < K - 1", lambda s: bool(s.model.d < s.model.num_classes - 1)),
+        TOO_NARROW,
     ),
     region=low_dimension_minima,
     check=_excess_of_minimum(False),
-    tolerance=1e-7,
-    tolerance_source="two values of one minimum agree to 1e-14; different minima differ by 4e-5",
-    tier="T1",
     mutant=Mutant("every critical point for every local minimum", _excess_of_minimum(True)),
     holds=False,
     search=True,
     subject=SUBJECT,
+    tolerance=Tolerance(
+        1e-7, "two values of one minimum agree to 1e-14; different minima differ by 4e-5"
+    ),
 )
 
 CLAIMS = (NEGATIVE_FORM, EIGENVECTOR, ABOVE_K, AT_K, AT_K_MINUS_ONE, SPURIOUS)

@@ -2,51 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from proofs_check.claim import Claim, Hypothesis, Mutant
-from proofs_check.specimens import Region, Specimen
-from ufm.losses import MSE, CrossEntropy, Focal, LabelSmoothing, Loss, RescaledMSE
+from proofs_check.claim import Claim, Mutant, Tolerance
+from proofs_check.claims.minimisers import c_of
+from proofs_check.claims.tables import (
+    Rows,
+    bias_table,
+    centred_rows,
+    focal_curvatures,
+    frame_rows,
+    free_bias_table,
+    logit_rows,
+    logit_table,
+    mse_table,
+    origin_table,
+    rescaled_table,
+    smoothed_curvatures,
+    standard_block,
+)
+from proofs_check.claims.thresholds import focal_constant
+from proofs_check.hypotheses import (
+    BALANCED,
+    BELOW,
+    FRAME_FITS,
+    FREE_BIAS,
+    LOGIT_LOSSES,
+    NO_BIAS,
+    RESCALED,
+    SQUARED,
+    SYMMETRIC,
+    WITH_BIAS,
+)
+from proofs_check.instance import Specimen
+from proofs_check.law import Formula, Law
+from proofs_check.specimens import PlainSpecimen, parametrised
+from ufm.losses import MSE, CrossEntropy, Focal, LabelSmoothing, RescaledMSE
 from ufm.plain.minimisers import thresholds
 from ufm.plain.model import UFM
 from ufm.plain.spectra import symmetric_spectrum
 from ufm.point import Point
-from ufm.spectrum import pair
 
 Array = NDArray[np.float64]
-Rows = list[tuple[float, int]]
 SUBJECT = "Hessian spectra"
 
-
-def loss_is(words: str, *kinds: type[Loss]) -> Hypothesis:
-    """The hypothesis that the loss is one of some kinds.
-
-    Example:
-        >>> loss_is("the loss is MSE", MSE).text
-        'the loss is MSE'
-    """
-    return Hypothesis(words, lambda s: isinstance(s.model.loss, kinds))
-
-
-EQUAL_COUNTS = Hypothesis("the classes have equal size", lambda s: bool(s.model.balanced))
-BIAS_FREE = Hypothesis("there is no bias", lambda s: s.model.lambda_b is None)
-WITH_BIAS = Hypothesis("there is a bias", lambda s: s.model.lambda_b is not None)
-FREE_BIAS = Hypothesis("the bias is unregularised", lambda s: s.model.lambda_b == 0)
-BELOW = Hypothesis("c is below the collapse threshold", lambda s: s.note == "below threshold")
-CROSS_ENTROPIES = loss_is("the loss is CE or label smoothing", CrossEntropy, LabelSmoothing)
-LOGIT_LOSSES = loss_is("the loss is CE, LS or focal", CrossEntropy, LabelSmoothing, Focal)
-SQUARED = loss_is("the loss is MSE", MSE)
-FULL_FRAME = Hypothesis("d >= K", lambda s: s.model.d >= s.model.num_classes)
 
 # (lambda_W, lambda_H): far below the thresholds, nearer to them, and above all of them.
 DECAYS = ((8e-3, 5e-3), (2e-2, 4.5e-2), (0.9, 0.6))
 
 
-def closed_form(model: UFM) -> Specimen | None:
+def closed_form(model: UFM) -> PlainSpecimen | None:
     """The closed-form symmetric minimiser of a model as a specimen, None where there is none."""
     found = model.minimiser()
     if found is None or found.code is None:
@@ -57,15 +67,14 @@ def closed_form(model: UFM) -> Specimen | None:
 
 
 @cache
-def closed_forms(quick: bool = False) -> tuple[Specimen, ...]:
-    """Closed-form minimisers of eight losses: four shapes, three pairs of decays, three biases."""
-    losses: tuple[Loss, ...] = (CrossEntropy(), LabelSmoothing(0.1), LabelSmoothing(0.25))
-    losses += (Focal(2.0), Focal(1.0), MSE(), RescaledMSE(3.0, 2.0), RescaledMSE(0.5, 1.5))
+def closed_forms(quick: bool = False) -> tuple[PlainSpecimen, ...]:
+    """Closed-form minimisers of all losses: K = 3 to 5, three pairs of decays, three biases."""
     shapes = [(3, 5, 2, (None,)), (4, 5, 2, (0.0, 0.03))]
-    shapes += [(4, 6, 1, (None,)), (5, 4, 2, (None,))]
+    shapes += [(4, 7, 1, (None,)), (5, 4, 2, (None,)), (3, 4, 3, (0.0, 0.11))]
     found = []
-    for K, d, n, biases in shapes[: 2 if quick else 4]:
-        for loss in losses if K < 5 else (CrossEntropy(), MSE()):
+    for K, d, n, biases in shapes[: 2 if quick else None]:
+        losses = (*parametrised(K), RescaledMSE(2.6, 2.2), LabelSmoothing(0.25))
+        for loss in losses if K < 5 else (CrossEntropy(), Focal(1.3), MSE()):
             for lambda_b in biases:
                 for lw, lh in DECAYS:
                     model = UFM(loss, K, d, n, lambda_W=lw, lambda_H=lh, lambda_b=lambda_b)
@@ -73,188 +82,117 @@ def closed_forms(quick: bool = False) -> tuple[Specimen, ...]:
     return tuple(specimen for specimen in found if specimen is not None)
 
 
-def table_error(rows: Iterable[tuple[float, int]], specimen: Specimen) -> float:
+def table_error(rows: Iterable[tuple[float, float]], specimen: PlainSpecimen) -> float:
     """Largest difference between a table (value, multiplicity) and the dense eigenvalues.
 
     Relative to the largest |eigenvalue|; infinite when the multiplicities do not add up.
     """
+    return against_dense(dense(specimen), list(rows))
+
+
+def dense(specimen: PlainSpecimen) -> Array:
+    """Eigenvalues of the dense Hessian of the full problem."""
+    return specimen.dense_eigenvalues
+
+
+def against_dense(seen: Array, rows: Rows) -> float:
+    """The error of a table of (value, multiplicity)."""
     kept = [(value, times) for value, times in rows if times]
-    if any(times < 0 for _, times in kept):
+    if any(times < 0 or times != int(times) for _, times in kept):
         return float("inf")
-    table = np.sort(np.repeat([v for v, _ in kept], [m for _, m in kept]))
-    dense = specimen.dense_eigenvalues
-    if table.shape != dense.shape:
+    table = np.sort(np.repeat([v for v, _ in kept], [int(m) for _, m in kept]))
+    if table.shape != seen.shape:
         return float("inf")
-    return float(np.abs(table - dense).max() / np.abs(dense).max())
+    return float(np.abs(table - seen).max() / np.abs(seen).max())
 
 
-def theta_and_ratio(model: UFM) -> tuple[float, float]:
-    """(theta, R) = (alpha s2 / c, s1 / s2) of THEORY 7.0, by hand for each loss."""
-    K, c, loss = model.num_classes, model.c, model.loss
-    if isinstance(loss, RescaledMSE):
-        return float(loss.M) / c - 1 / float(loss.kappa), float(loss.kappa)
-    if isinstance(loss, MSE):
-        return (1 - c) / c, 1.0
-    if isinstance(loss, Focal):
-        found = model.minimiser()
-        alpha = found.code.a if found is not None and found.code is not None else np.nan
-        g = float(loss.gamma)
-        u = 1 / (1 + (K - 1) * np.exp(-alpha))
-        rest, log_u = 1 - u, np.log(u)
-        first = g * rest ** (g - 1) * log_u - rest**g / u
-        second = -g * (g - 1) * rest ** (g - 2) * log_u + 2 * g * rest ** (g - 1) / u
-        second += rest**g / u**2
-        s2 = -first * u * rest / (K - 1)
-        s1 = (second * u * rest + first * (1 - 2 * u)) * u * rest * K / (K - 1)
-        return float(alpha * s2 / c), float(s1 / s2)
-    u = c + float(getattr(loss, "delta", 0.0))
-    return float(np.log(K / u - K + 1) * u / (K * c)), float(K - (K - 1) * u)
+def _saturated(
+    K: int, d: int, n: int, lambda_W: float, lambda_H: float, delta: float, gamma: float
+) -> Rows:
+    c = c_of(K, n, lambda_W, lambda_H)
+    found = focal_curvatures(K, c, gamma) if gamma else smoothed_curvatures(K, c, delta)
+    theta = found[0] * found[2] / c
+    block = np.linalg.eigvalsh(standard_block(K, lambda_W, lambda_H, theta, K))
+    rows = logit_rows(K, d, n, lambda_W, lambda_H, theta, K)
+    return rows + [(float(x), K - 1) for x in block]
 
 
-def _pair(model: UFM, g: float) -> tuple[float, float]:
-    """Roots of x^2 - (lw + lh)(1 + g) x + 4 g lw lh, for g = theta or R theta."""
-    lw, lh = float(model.lambda_W), float(model.lambda_H)
-    trace = (lw + lh) * (1 + g)
-    large = 0.5 * (trace + np.sqrt(trace**2 - 16 * g * lw * lh))
-    return float(4 * g * lw * lh / large), float(large)
+def _uncoupled(
+    K: int,
+    d: int,
+    n: int,
+    lambda_W: float,
+    lambda_H: float,
+    lambda_b: float,
+    delta: float,
+    gamma: float,
+) -> Rows:
+    rows = logit_table(K, d, n, lambda_W, lambda_H, delta, gamma)
+    c = c_of(K, n, lambda_W, lambda_H)
+    found = focal_curvatures(K, c, gamma) if gamma else smoothed_curvatures(K, c, delta)
+    _, s1, s2 = found
+    corner = lambda_b + s2 * (1 + (s1 / s2 - 1) / (K - 1))
+    return [*rows, (lambda_b, 1), (corner, K - 1)]
 
 
-def _logit_rows(specimen: Specimen, theta: float, R: float, coupled: bool = True) -> Rows:
-    """Table 7.1, with the fourth row and column of 7.2 where there is a bias."""
-    model = specimen.model
-    K, d, n = model.num_classes, model.d, model.n
-    lw, lh = float(model.lambda_W), float(model.lambda_H)
-    out, turns = d - K + 1, (K - 1) * (K - 2) // 2
-    rows = [
-        (lh, K * (n - 1) * out),
-        (lh * (1 + theta), K * (n - 1) * (K - 2)),
-        (lh * (1 + R * theta), K * (n - 1)),
-        (0.0, (K - 1) * out + turns),
-        (lw + lh, (K - 1) * out),
-        (lw, out + K - 1),
-        (lh, out),
-        ((lw + lh) * (1 + theta), turns),
-    ]
-    rows += [(x, 1) for x in _pair(model, R * theta)]
-    rows += [(x, K * (K - 3) // 2) for x in _pair(model, theta)]
-    q = (R - 1) / (K - 1)
-    a, b, e = 1 + q * (K - 2), q * np.sqrt(K - 2), 1 + q
-    form = np.array([[1 + a * theta, a * theta - 1], [a * theta - 1, 1 + a * theta]])
-    form = np.block([[form, np.full((2, 1), b * theta)], [np.full((1, 2), b * theta), 1.0]])
-    form[2, 2] += e * theta
-    form *= np.outer(np.sqrt([lw, lh, lh]), np.sqrt([lw, lh, lh]))
-    if model.lambda_b is not None:
-        lb, s2 = float(model.lambda_b), _other_curvature(model, theta)
-        edge = np.sqrt(theta * s2) * np.array([b * np.sqrt(lw), b * np.sqrt(lh), e * np.sqrt(lh)])
-        edge = edge[:, None] if coupled else np.zeros((3, 1))
-        form = np.block([[form, edge], [edge.T, np.array([[lb + s2 * e]])]])
-        rows.append((lb, 1))
-    return rows + [(float(x), K - 1) for x in np.linalg.eigvalsh(form)]
+LOGIT = {
+    "delta": lambda s: float(getattr(s.model.loss, "delta", 0.0)),
+    "gamma": lambda s: float(getattr(s.model.loss, "gamma", 0.0)),
+}
 
 
-def _other_curvature(model: UFM, theta: float) -> float:
-    """s2 = theta c / alpha, with alpha from the minimiser."""
-    found = model.minimiser()
-    alpha = found.code.a if found is not None and found.code is not None else np.nan
-    return float(theta * model.c / alpha)
+def _mse_without_shrinkage(K: int, d: int, n: int, lambda_W: float, lambda_H: float) -> Rows:
+    theta = 1 / c_of(K, n, lambda_W, lambda_H)
+    return frame_rows(K, d, n, lambda_W, lambda_H, theta, 1.0)
 
 
-def _logit_table(specimen: Specimen) -> float:
-    return table_error(_logit_rows(specimen, *theta_and_ratio(specimen.model)), specimen)
+def _rescaled_without_shrinkage(
+    K: int, d: int, n: int, lambda_W: float, lambda_H: float, kappa: float, M: float
+) -> Rows:
+    theta = M / c_of(K, n, lambda_W, lambda_H)
+    return frame_rows(K, d, n, lambda_W, lambda_H, theta, kappa)
 
 
-def _saturated(specimen: Specimen) -> float:
-    theta, _ = theta_and_ratio(specimen.model)
-    return table_error(_logit_rows(specimen, theta, specimen.model.num_classes), specimen)
+def _shifts_as_for_cross_entropy(K: int, d: int, n: int, lambda_W: float, lambda_H: float) -> Rows:
+    c = c_of(K, n, lambda_W, lambda_H)
+    return centred_rows(K, d, n, lambda_W, lambda_H, (1 - c) / c, lambda_W)
 
 
-def _uncoupled(specimen: Specimen) -> float:
-    rows = _logit_rows(specimen, *theta_and_ratio(specimen.model), coupled=False)
-    return table_error(rows, specimen)
+def _table(predicted: Formula) -> Law:
+    return Law(predicted, dense, {name: LOGIT[name] for name in LOGIT}, against_dense)
 
 
-def _frame_rows(specimen: Specimen, theta: float, kappa: float) -> Rows:
-    """Tables 7.3 (kappa = 1) and 7.5: an orthogonal frame, bias-free, d >= K."""
-    model = specimen.model
-    K, d, n = model.num_classes, model.d, model.n
-    lw, lh = float(model.lambda_W), float(model.lambda_H)
-    rows = [
-        (lh * (1 + theta), K * (n - 1) * (K - 1)),
-        (lh * (1 + kappa * theta), K * (n - 1)),
-        (lh, K * (n - 1) * (d - K)),
-        (0.0, K * (d - K) + K * (K - 1) // 2),
-        (lw + lh, K * (d - K)),
-        ((lw + lh) * (1 + theta), K * (K - 1) // 2),
-    ]
-    rows += [(x, K * (K - 1) // 2) for x in _pair(model, theta)]
-    return rows + [(x, K) for x in _pair(model, kappa * theta)]
-
-
-def _frame_table(specimen: Specimen) -> float:
-    theta, kappa = theta_and_ratio(specimen.model)
-    return table_error(_frame_rows(specimen, theta, kappa), specimen)
-
-
-def _frame_without_shrinkage(specimen: Specimen) -> float:
-    theta, kappa = theta_and_ratio(specimen.model)
-    return table_error(_frame_rows(specimen, theta + 1 / kappa, kappa), specimen)
-
-
-def _centred_rows(specimen: Specimen, standard: float = 1.0) -> Rows:
-    """Table 7.4: MSE with an unregularised bias, a simplex ETF, d >= K - 1."""
-    model = specimen.model
-    K, d, n = model.num_classes, model.d, model.n
-    lw, lh = float(model.lambda_W), float(model.lambda_H)
-    theta, out, turns = (1 - model.c) / model.c, d - K + 1, (K - 1) * (K - 2) // 2
-    edge = np.sqrt(lh * theta)
-    bias = np.linalg.eigvalsh(np.array([[lh * (1 + theta), edge], [edge, 1.0]]))
-    rows = [
-        (lh * (1 + theta), K * (n - 1) * (K - 1)),
-        (lh, K * (n - 1) * out + out),
-        (0.0, (K - 1) * out + turns),
-        (lw + lh, (K - 1) * out),
-        (lw, out),
-        (lw * (1 + standard * theta), K - 1),
-        ((lw + lh) * (1 + theta), turns),
-        (1.0, 1),
-    ]
-    rows += [(x, K * (K - 1) // 2) for x in _pair(model, theta)]
-    return rows + [(float(x), K - 1) for x in bias]
-
-
-def _origin(specimen: Specimen) -> Specimen:
+def _origin(specimen: PlainSpecimen) -> PlainSpecimen:
     model = specimen.model
     return Specimen(model, model.as_merged(model.origin())[1], "origin")
 
 
 @cache
-def _origins(quick: bool = False) -> tuple[Specimen, ...]:
+def _origins(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     return tuple(_origin(s) for s in closed_forms(quick) if s.model.lambda_b is None)
 
 
-def _origin_rows(specimen: Specimen, power: float = 0.5) -> Rows:
-    """CE-5: pairs with s = |gradient| at the origin, r0 = K - 1 (K for bias-free MSE)."""
-    model = specimen.model
-    K, d, N, loss = model.num_classes, model.d, model.num_samples, model.loss
-    lw, lh = float(model.lambda_W), float(model.lambda_H)
-    s, rank = 1.0, K - 1
-    if isinstance(loss, LabelSmoothing):
-        s = 1 - float(loss.delta)
-    elif isinstance(loss, Focal):
-        g, rest = float(loss.gamma), 1 - 1 / K
-        s = rest**g + g * rest ** (g - 1) * np.log(K) / K
-    elif isinstance(loss, MSE):
-        rank = K
-    small, large = pair(lw, lh, s / (K * model.n**power))
-    return [
-        (small, rank * d),
-        (large, rank * d),
-        (lw, (K - rank) * d),
-        (lh, (N - rank) * d),
-    ]
+def _without_the_root(
+    K: int, d: int, n: int, lambda_W: float, lambda_H: float, slope: float, rank: Any
+) -> Rows:
+    return origin_table(K, d, n, lambda_W, lambda_H, slope / np.sqrt(n), rank)
 
 
-def _library(specimen: Specimen) -> float:
+def _slope(specimen: PlainSpecimen) -> float:
+    """1, 1 - delta for label smoothing, the constant of FL-3 for focal loss."""
+    loss, K = specimen.model.loss, specimen.model.num_classes
+    if specimen.family == "focal":
+        return focal_constant(K, float(loss.gamma))
+    return 1 - LOGIT["delta"](specimen)
+
+
+AT_ORIGIN = {
+    "slope": _slope,
+    "rank": lambda s: np.array([s.model.num_classes - (s.family != "mse")]),
+}
+
+
+def _library(specimen: PlainSpecimen) -> float:
     """The library's general table at a symmetric solution, whatever the loss and the bias."""
     found = specimen.model.minimiser()
     if found is None or found.code is None:
@@ -263,7 +201,7 @@ def _library(specimen: Specimen) -> float:
     return table_error([(x, times) for x, times, _ in levels], specimen)
 
 
-def _library_halved(specimen: Specimen) -> float:
+def _library_halved(specimen: PlainSpecimen) -> float:
     found = specimen.model.minimiser()
     if found is None or found.code is None:
         return float("nan")
@@ -272,123 +210,164 @@ def _library_halved(specimen: Specimen) -> float:
     return table_error(rows, specimen)
 
 
-def _claim(
-    id: str,
-    title: str,
-    statement: str,
-    latex: str,
-    source: str,
-    hypotheses: tuple[Hypothesis, ...],
-    check: Callable[[Specimen], float],
-    mutant: Mutant,
-    region: Region = closed_forms,
-) -> Claim:
-    return Claim(
-        id=id,
-        title=title,
-        statement=statement,
-        latex=latex,
-        source=f"{source}; derived here",
-        literature="derived here",
-        hypotheses=hypotheses,
-        region=region,
-        check=check,
-        tolerance=1e-12,
-        tolerance_source="size eps max|eigenvalue| of a dense symmetric eigensolver (P <= 80), "
-        "with room for the rounding of automatic differentiation; relative to max|eigenvalue|",
-        tier="T1",
-        mutant=mutant,
-        subject=SUBJECT,
-    )
-
-
 CLAIMS = (
-    _claim(
-        "spectrum-logit-losses",
-        "Spectrum at the minimiser: CE, LS, focal",
-        "Without bias the Hessian at the simplex minimiser of CE, label smoothing and focal loss "
-        "has the dozen eigenvalues of the (theta, R) table, with its multiplicities.",
-        r"\theta=\frac{\alpha s_2}{c},\ R=\frac{s_1}{s_2};\quad x^2-(\lambda_W+\lambda_H)"
+    Claim(
+        id="spectrum-logit-losses",
+        title="Spectrum at the minimiser: CE, LS, focal",
+        statement=(
+            "Without bias the Hessian at the simplex minimiser of CE, label smoothing and focal "
+            "loss has the dozen eigenvalues of the (theta, R) table, with its multiplicities."
+        ),
+        latex=r"\theta=\frac{\alpha s_2}{c},\ R=\frac{s_1}{s_2};\quad x^2-(\lambda_W+\lambda_H)"
         r"(1+g\theta)x+4g\theta\lambda_W\lambda_H=0",
-        "THEORY 7.1",
-        (LOGIT_LOSSES, BIAS_FREE, BELOW),
-        _logit_table,
-        Mutant("R = K, as if every sample were fitted perfectly", _saturated),
-    ),
-    _claim(
-        "spectrum-with-bias",
-        "Spectrum at the minimiser with bias: CE, LS, focal",
-        "A bias adds the eigenvalue lambda_b once and a fourth row and column, coupled to unequal "
-        "norms and common feature shifts, to the block of the standard representation.",
-        r"\sqrt N\,(G_{12}\sqrt{\lambda_W\theta g_2},\,G_{12}\sqrt{\lambda_H\theta g_2},\,"
-        r"G_{22}\sqrt{\lambda_H\theta g_2}),\quad \lambda_b+N g_2G_{22},\ g_2=s_2/N",
-        "THEORY 7.2",
-        (LOGIT_LOSSES, WITH_BIAS, BELOW),
-        _logit_table,
-        Mutant("the bias decoupled from W and H", _uncoupled),
-    ),
-    _claim(
-        "spectrum-mse",
-        "Spectrum at the minimiser: MSE without bias",
-        "Bias-free MSE, d >= K: six eigenvalues; the frame contributes lambda/c and the roots of "
-        "one quadratic.",
-        r"\theta=\frac{1-c}{c}:\ \lambda_H/c,\ \lambda_H,\ 0,\ \lambda_W+\lambda_H,\ "
-        r"(\lambda_W+\lambda_H)/c,\ \mathrm{pair}(1)",
-        "THEORY 7.3",
-        (SQUARED, BIAS_FREE, FULL_FRAME, BELOW),
-        _frame_table,
-        Mutant("theta = 1/c instead of (1 - c)/c", _frame_without_shrinkage),
-    ),
-    _claim(
-        "spectrum-mse-free-bias",
-        "Spectrum at the minimiser: MSE with unregularised bias",
-        "MSE with lambda_b = 0, d >= K - 1: the bias couples to common shifts of the class means "
-        "in a 2 x 2 block, and common shifts of W cost lambda_W / c.",
-        r"\begin{pmatrix}\lambda_H(1+\theta)&\sqrt{\lambda_H\theta}\\"
-        r"\sqrt{\lambda_H\theta}&1\end{pmatrix}\times(K-1),\ \lambda_W(1+\theta)\times(K-1)",
-        "THEORY 7.4",
-        (SQUARED, FREE_BIAS, BELOW),
-        lambda s: table_error(_centred_rows(s), s),
-        Mutant(
-            "common shifts of W cost lambda_W, as for cross entropy",
-            lambda s: table_error(_centred_rows(s, standard=0.0), s),
+        source="THEORY 7.1; derived here",
+        hypotheses=(LOGIT_LOSSES, NO_BIAS, BELOW),
+        region=closed_forms,
+        check=_table(logit_table),
+        mutant=Mutant("R = K, as if every sample were fitted perfectly", _table(_saturated)),
+        subject=SUBJECT,
+        tolerance=Tolerance(
+            1e-12,
+            "size eps max|eigenvalue| of a dense symmetric eigensolver (P <= 80), "
+            "with room for the rounding of automatic differentiation; relative to max|eigenvalue|",
         ),
     ),
-    _claim(
-        "spectrum-rescaled-mse",
-        "Spectrum at the minimiser: rescaled MSE",
-        "Bias-free rescaled MSE, d >= K: the table of MSE with theta = M/c - 1/kappa, and the K "
-        "own-class pairs at kappa theta.",
-        r"\theta=\frac Mc-\frac1\kappa:\ \mathrm{pair}(1)\times\tbinom K2,\ "
+    Claim(
+        id="spectrum-with-bias",
+        title="Spectrum at the minimiser with bias: CE, LS, focal",
+        statement=(
+            "A bias adds the eigenvalue lambda_b once and a fourth row and column, coupled to "
+            "unequal norms and common feature shifts, to the block of the standard "
+            "representation."
+        ),
+        latex=r"\sqrt N\,(G_{12}\sqrt{\lambda_W\theta g_2},\,G_{12}\sqrt{\lambda_H\theta g_2},\,"
+        r"G_{22}\sqrt{\lambda_H\theta g_2}),\quad \lambda_b+N g_2G_{22},\ g_2=s_2/N",
+        source="THEORY 7.2; derived here",
+        hypotheses=(LOGIT_LOSSES, WITH_BIAS, BELOW),
+        region=closed_forms,
+        check=_table(bias_table),
+        mutant=Mutant("the bias decoupled from W and H", _table(_uncoupled)),
+        subject=SUBJECT,
+        tolerance=Tolerance(
+            1e-12,
+            "size eps max|eigenvalue| of a dense symmetric eigensolver (P <= 80), "
+            "with room for the rounding of automatic differentiation; relative to max|eigenvalue|",
+        ),
+    ),
+    Claim(
+        id="spectrum-mse",
+        title="Spectrum at the minimiser: MSE without bias",
+        statement=(
+            "Bias-free MSE, d >= K: six eigenvalues; the frame contributes lambda/c and the roots"
+            " of one quadratic."
+        ),
+        latex=r"\theta=\frac{1-c}{c}:\ \lambda_H/c,\ \lambda_H,\ 0,\ \lambda_W+\lambda_H,\ "
+        r"(\lambda_W+\lambda_H)/c,\ \mathrm{pair}(1)",
+        source="THEORY 7.3; derived here",
+        hypotheses=(SQUARED, NO_BIAS, FRAME_FITS, BELOW),
+        region=closed_forms,
+        check=Law(mse_table, dense, error=against_dense),
+        mutant=Mutant(
+            "theta = 1/c instead of (1 - c)/c",
+            Law(_mse_without_shrinkage, dense, error=against_dense),
+        ),
+        subject=SUBJECT,
+        tolerance=Tolerance(
+            1e-12,
+            "size eps max|eigenvalue| of a dense symmetric eigensolver (P <= 80), "
+            "with room for the rounding of automatic differentiation; relative to max|eigenvalue|",
+        ),
+    ),
+    Claim(
+        id="spectrum-mse-free-bias",
+        title="Spectrum at the minimiser: MSE with unregularised bias",
+        statement=(
+            "MSE with lambda_b = 0, d >= K - 1: the bias couples to common shifts of the class "
+            "means in a 2 x 2 block, and common shifts of W cost lambda_W / c."
+        ),
+        latex=r"\begin{pmatrix}\lambda_H(1+\theta)&\sqrt{\lambda_H\theta}\\"
+        r"\sqrt{\lambda_H\theta}&1\end{pmatrix}\times(K-1),\ \lambda_W(1+\theta)\times(K-1)",
+        source="THEORY 7.4; derived here",
+        hypotheses=(SQUARED, FREE_BIAS, BELOW),
+        region=closed_forms,
+        check=Law(free_bias_table, dense, error=against_dense),
+        mutant=Mutant(
+            "common shifts of W cost lambda_W, as for cross entropy",
+            Law(_shifts_as_for_cross_entropy, dense, error=against_dense),
+        ),
+        subject=SUBJECT,
+        tolerance=Tolerance(
+            1e-12,
+            "size eps max|eigenvalue| of a dense symmetric eigensolver (P <= 80), "
+            "with room for the rounding of automatic differentiation; relative to max|eigenvalue|",
+        ),
+    ),
+    Claim(
+        id="spectrum-rescaled-mse",
+        title="Spectrum at the minimiser: rescaled MSE",
+        statement=(
+            "Bias-free rescaled MSE, d >= K: the table of MSE with theta = M/c - 1/kappa, and the"
+            " K own-class pairs at kappa theta."
+        ),
+        latex=r"\theta=\frac Mc-\frac1\kappa:\ \mathrm{pair}(1)\times\tbinom K2,\ "
         r"\mathrm{pair}(\kappa)\times K",
-        "THEORY 7.5",
-        (loss_is("the loss is rescaled MSE", RescaledMSE), BIAS_FREE, FULL_FRAME, BELOW),
-        _frame_table,
-        Mutant("theta = M/c, without the shrinkage 1/kappa", _frame_without_shrinkage),
+        source="THEORY 7.5; derived here",
+        hypotheses=(RESCALED, NO_BIAS, FRAME_FITS, BELOW),
+        region=closed_forms,
+        check=Law(rescaled_table, dense, error=against_dense),
+        mutant=Mutant(
+            "theta = M/c, without the shrinkage 1/kappa",
+            Law(_rescaled_without_shrinkage, dense, error=against_dense),
+        ),
+        subject=SUBJECT,
+        tolerance=Tolerance(
+            1e-12,
+            "size eps max|eigenvalue| of a dense symmetric eigensolver (P <= 80), "
+            "with room for the rounding of automatic differentiation; relative to max|eigenvalue|",
+        ),
     ),
-    _claim(
-        "spectrum-origin",
-        "Spectrum at the origin",
-        "At W = H = 0 the Hessian has two eigenvalues for each of r0 d directions, r0 = K - 1 (K "
-        "for MSE), and the decays elsewhere.",
-        r"\tfrac12\bigl(\lambda_W+\lambda_H\pm\sqrt{(\lambda_W-\lambda_H)^2+4s^2}\bigr)"
+    Claim(
+        id="spectrum-origin",
+        title="Spectrum at the origin",
+        statement=(
+            "At W = H = 0 the Hessian has two eigenvalues for each of r0 d directions, r0 = K - 1"
+            " (K for MSE), and the decays elsewhere."
+        ),
+        latex=r"\tfrac12\bigl(\lambda_W+\lambda_H\pm\sqrt{(\lambda_W-\lambda_H)^2+4s^2}\bigr)"
         r"\times r_0d,\quad s=\frac{1-\delta}{K\sqrt n}",
-        "CE-5",
-        (loss_is("the loss is CE, LS, focal or MSE", CrossEntropy, LabelSmoothing, Focal, MSE),),
-        lambda s: table_error(_origin_rows(s), s),
-        Mutant("s = (1 - delta)/(K n)", lambda s: table_error(_origin_rows(s, 1.0), s)),
-        _origins,
+        source="CE-5; derived here",
+        hypotheses=(SYMMETRIC,),
+        region=_origins,
+        check=Law(origin_table, dense, AT_ORIGIN, against_dense),
+        mutant=Mutant(
+            "s = (1 - delta)/(K n)", Law(_without_the_root, dense, AT_ORIGIN, against_dense)
+        ),
+        subject=SUBJECT,
+        tolerance=Tolerance(
+            1e-12,
+            "size eps max|eigenvalue| of a dense symmetric eigensolver (P <= 80), "
+            "with room for the rounding of automatic differentiation; relative to max|eigenvalue|",
+        ),
     ),
-    _claim(
-        "spectrum-by-representations",
-        "Spectrum at any symmetric minimiser, by isotypic blocks",
-        "The blocks of the class permutations' irreducible representations, computed by automatic "
-        "differentiation of the loss alone, give the full spectrum: all losses, all biases, above "
-        "and below the threshold.",
-        r"\mathbb R^{K\times K}=2\cdot\mathbf 1\oplus 3V\oplus S^{(K-2,2)}\oplus\Lambda^2V",
-        "THEORY 7.0",
-        (EQUAL_COUNTS,),
-        _library,
-        Mutant("own-class within-class curvature halved", _library_halved),
+    Claim(
+        id="spectrum-by-representations",
+        title="Spectrum at any symmetric minimiser, by isotypic blocks",
+        statement=(
+            "The blocks of the class permutations' irreducible representations, computed by "
+            "automatic differentiation of the loss alone, give the full spectrum: all losses, all"
+            " biases, above and below the threshold."
+        ),
+        latex=r"\mathbb R^{K\times K}=2\cdot\mathbf 1\oplus 3V\oplus S^{(K-2,2)}\oplus\Lambda^2V",
+        source="THEORY 7.0; derived here",
+        hypotheses=(BALANCED,),
+        region=closed_forms,
+        check=_library,
+        mutant=Mutant("own-class within-class curvature halved", _library_halved),
+        subject=SUBJECT,
+        tolerance=Tolerance(
+            1e-12,
+            "size eps max|eigenvalue| of a dense symmetric eigensolver (P <= 80), "
+            "with room for the rounding of automatic differentiation; relative to max|eigenvalue|",
+        ),
     ),
 )

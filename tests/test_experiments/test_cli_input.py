@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from experiments.cli import main
 from experiments.cli.output import plain
+from tests.helpers import slow
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("jax", "numpy", "scipy", "matplotlib", "sympy", "ufm", "landscape", "proofs_check")
@@ -22,6 +24,19 @@ NUMBER = 3
 def vector(logits, label): return logits
 def nan(logits, label): return jnp.nan * logits[label]
 def raising(logits, label): raise RuntimeError("first line\\nsecond line")
+def leaving(logits, label): raise SystemExit
+def closing(logits, label): raise GeneratorExit
+class Silent(Exception):
+    def __str__(self): raise RuntimeError
+def silent(logits, label): raise Silent
+def whole(logits, label): return label
+def complex_(logits, label): return logits[label] + 0j
+def numpy(logits, label):
+    import numpy as np
+    return np.exp(logits).sum() - logits[label]
+def narrow(logits, label): return jnp.sum(logits.astype("float32")) - logits[label]
+def one_hot(logits, label): return -jnp.sum(label * logits)
+def hinge(logits, label): return jnp.sum(jnp.maximum(0, 1 + logits - logits[label]))
 """
 
 
@@ -56,6 +71,8 @@ def folder(tmp_path, monkeypatch):
     np.savez("float_labels.npz", features=features, labels=labels / 2)
     np.savez("gap.npz", features=features, labels=labels * 2)
     np.savez("classifier.npz", features=features, labels=labels, classifier=np.ones((3, 4)))
+    Path("exits.py").write_text("import sys\nsys.exit()")
+    Path("closes.py").write_text("raise GeneratorExit")
     Path("raises.py").write_text("1 / 0")
     Path("empty.py").write_text("")
 
@@ -87,12 +104,26 @@ BAD = [
     ("solve --loss absent.py:loss", "existing Python file. Got absent.py"),
     ("solve --loss absent_module:loss", "absent_module to import"),
     ("solve --loss broken.py:loss", "SyntaxError"),
-    ("solve --loss losses.py:absent", "no such name. Remedy: use one of nan, raising, vector"),
+    ("solve --loss losses.py:absent", "no such name. Remedy: use one of .*nan, .*vector"),
     ("solve --loss losses.py:", "add the name"),
     ("solve --loss losses.py:NUMBER", "function of .logits, label.. Got a int"),
-    ("solve --loss losses.py:vector", "finite scalar.*Got shape .3,"),
+    ("solve --loss losses.py:vector", "finite scalar.*Got shape .4,"),
     ("solve --loss losses.py:nan", "finite scalar.*Got nan"),
-    ("solve --loss losses.py:raising", "RuntimeError: first line. Remedy"),
+    ("solve --loss losses.py:raising", r"RuntimeError: first line \(losses.py:6\)"),
+    ("solve --loss losses.py:leaving", r"SystemExit \(losses.py:7\)"),
+    ("solve --loss losses.py:closing", r"GeneratorExit \(losses.py:8\)"),
+    ("solve --loss losses.py:silent", r"Silent: .*cannot be shown\) \(losses.py:11\)"),
+    ("solve --loss losses.py:whole", "Got a value of type int64"),
+    ("solve --loss losses.py:complex_", "Got a value of type complex128"),
+    ("solve --loss losses.py:numpy", r"Got TracerArray.*\(losses.py:16\). Remedy: use jnp"),
+    ("solve --loss losses.py:narrow", r"float64.*Got float32 in .*\(losses.py:17\)"),
+    ("solve --loss losses.py:one_hot", "depends on the logit of its label"),
+    ("spectrum --loss losses.py:hinge", "without kinks.*softplus"),
+    ("solve --loss exits.py:loss", r"SystemExit \(exits.py:2\)"),
+    ("solve --loss closes.py:loss", r"GeneratorExit \(closes.py:1\)"),
+    ("solve --lambda 1e155", "lambda_W from 1e-100 to 1e.100"),
+    ("solve --lambda 1e-200", "lambda_W from"),
+    ("atlas --lambda 1e-200", "lambda_W from"),
     ("solve --tolerance 0", "tolerance > 0"),
     ("solve --method annealing", "annealing"),
     ("solve --learning-rate 0.1", "--learning-rate belongs to"),
@@ -125,7 +156,7 @@ BAD = [
     ("spectrum -K 5 -d 2", "d=2, K=5.*ufm solve"),
     ("spectrum --counts 3,2,1", "Got --counts 3,2,1.*ufm solve"),
     ("spectrum --at saddle", "saddle"),
-    ("measure good.npz", "named 'features'"),
+    ("measure good.npz", "named 'labels'"),
     ("measure nan_features.npz", "finite features"),
     ("measure float_labels.npz", "integer labels"),
     ("measure gap.npz", "no sample of class 1"),
@@ -153,6 +184,33 @@ def test_bad_input_is_one_line_and_exit_code_2(ufm, words, says):
     (line,) = ran.err.splitlines()
     assert line.startswith("ufm: ")
     assert re.search(says, line), line
+
+
+COMMANDS = (
+    "solve -K 3",
+    "spectrum -K 3",
+    "verdict good.npz",
+    "measure features.npz",
+    "atlas -K 3",
+    "models",
+    "verify",
+    "train",
+    "compare",
+    "bench",
+    "sweep run decay-cloud",
+)
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("words", COMMANDS)
+def test_every_command_refuses_float32(ufm, words):
+    jax.config.update("jax_enable_x64", False)
+    try:
+        ran = ufm(words)
+    finally:
+        jax.config.update("jax_enable_x64", True)
+    assert (ran.code, ran.out) == (2, "")
+    assert re.match("ufm: Need float64. Got jax_enable_x64 = False.", ran.err), ran.err
 
 
 def test_an_unexpected_error_is_one_line_and_names_the_way_to_the_traceback(ufm, monkeypatch):
@@ -208,12 +266,12 @@ def test_a_loss_that_leaves_is_no_success(tmp_path, ufm, left_by):
 
 @pytest.mark.parametrize(
     ("sent", "code", "says"),
-    [(signal.SIGINT, 130, "ufm: interrupted"), (signal.SIGTERM, 143, "ufm: terminated")],
+    [(signal.SIGINT, 130, "ufm: interrupted"), slow(signal.SIGTERM, 143, "ufm: terminated")],
 )
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_ctrl_c_is_answered_inside_compiled_code(tmp_path, sent, code, says):
     program = (
-        "import os, signal, sys, threading, ufm, landscape.solvers.solve\n"
+        "import os, signal, sys, threading, ufm, landscape\n"
         "from experiments.cli import main\n"
         # A shell that starts the tests in the background has them ignore SIGINT, and so this.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -227,9 +285,27 @@ def test_ctrl_c_is_answered_inside_compiled_code(tmp_path, sent, code, says):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize(
+    "where", [slow("while True: pass"), slow("def loss(z, k):\n    while True: pass")]
+)
+def test_ctrl_c_ends_a_loss_that_never_ends(tmp_path, where):
+    (tmp_path / "endless.py").write_text(where)
+    program = (
+        "import os, signal, sys, threading, ufm\n"
+        "from experiments.cli import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"interrupt = lambda: os.kill(os.getpid(), {int(signal.SIGINT)})\n"
+        "threading.Timer(3.0, interrupt).start()\n"
+        f"sys.exit(main(['solve', '--loss', {str(tmp_path / 'endless.py')!r} + ':loss']))"
+    )
+    ran = python("-c", program)
+    assert (ran.returncode, ran.stderr.strip(), ran.stdout) == (130, "ufm: interrupted", "")
+
+
 def test_what_json_cannot_carry_becomes_null_or_plain():
     values = {"a": float("inf"), "b": np.array([1.0, np.nan]), "c": np.int64(3), "d": Path("x")}
-    assert plain(values) == {"a": None, "b": [1.0, None], "c": 3, "d": "x"}
+    assert plain(values) == {"a": "Infinity", "b": [1.0, None], "c": 3, "d": "x"}
 
 
 def test_every_command_has_help_with_an_example(ufm):

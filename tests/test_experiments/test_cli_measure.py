@@ -7,7 +7,8 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
 
-from ufm import UFM, CrossEntropy, LabelSmoothing, collapse, lift
+from ufm import MSE, UFM, CrossEntropy, LabelSmoothing, collapse, lift
+from ufm.models.nonnegative import nonnegative_minimiser
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +55,16 @@ def test_the_table_groups_by_convention(ufm, digits):
     assert max(len(line) for line in ran.out.splitlines()) <= 100
 
 
-@pytest.mark.slow
-def test_theory_stands_beside_a_network(ufm, digits):
-    ran = ufm("measure --lambda-w 1e-4 --json", digits[0])
+def test_theory_stands_beside_a_network(ufm, digits, tmp_path):
+    whole, arrays = digits
+    unequal = ufm("measure --lambda-w 1e-4 --json", whole).json["theory"]
+    assert "non-negative features of unequal counts" in unequal["source"]
+    # The first 174 of every class.
+    y = arrays["labels"]
+    places = np.array([np.sum(y[:i] == y[i]) for i in range(len(y))])
+    path = tmp_path / "equal.npz"
+    np.savez(path, **{n: v[places < 174] if len(v) == len(y) else v for n, v in arrays.items()})
+    ran = ufm("measure --lambda-w 1e-4 --json", path)
     theory = ran.json["theory"]
     rows = {row["quantity"]: row for row in theory["rows"]}
     assert ran.code == 0
@@ -65,7 +73,7 @@ def test_theory_stands_beside_a_network(ufm, digits):
     assert set(rows) == {"logit gap", "|W|", "|H|", "|b|", "mean loss", "objective"}
     # The theory is a global minimum, and a network that was hardly trained is far above it.
     assert rows["objective"]["theory"] < rows["objective"]["measured"]
-    table = ufm("measure --lambda-w 1e-4", digits[0]).out
+    table = ufm("measure --lambda-w 1e-4", path).out
     assert "measured/theory" in table
     assert "from balancedness" in table
 
@@ -115,3 +123,66 @@ def test_out_gets_the_json_and_one_decay_serves_both(ufm, digits, tmp_path):
     assert (tmp_path / "m.json").read_text() == ran.out
     assert (ran.json["inputs"]["lambda_W"], ran.json["inputs"]["lambda_H"]) == (1e-3, 1e-3)
     assert ran.json["theory"]["lambda_H"] == 1e-3
+
+
+@pytest.mark.parametrize("loss", [(CrossEntropy(), "ce"), (MSE(), "mse")])
+def test_features_that_leave_a_relu_have_a_theory_of_their_own(ufm, tmp_path, loss):
+    """The exact optimum with H >= 0; as if signs were free, it would be off by per cents."""
+    model = UFM(loss[0], 3, 5, 4, lambda_W=0.03, lambda_H=0.007)
+    best = lift(model, nonnegative_minimiser(model).point)
+    arrays = {"features": best.H.T, "labels": np.repeat(np.arange(3), 4), "classifier": best.W}
+    np.savez(tmp_path / "relu.npz", **arrays)
+    words = f"measure --lambda-w 0.03 --loss {loss[1]} --json"
+    theory = ufm(words, tmp_path / "relu.npz").json["theory"]
+    assert [row["ratio"] for row in theory["rows"]] == pytest.approx([1] * 5, abs=1e-9)
+    assert "non-negative" in " ".join(theory["notes"])
+    # One entry below zero, and signs are free: the simplex is lower, where it is another frame.
+    arrays["features"] = np.array(best.H.T)
+    arrays["features"][0, -1] = -1e-12
+    np.savez(tmp_path / "free.npz", **arrays)
+    free = ufm(words, tmp_path / "free.npz").json["theory"]
+    assert "non-negative" not in " ".join(free["notes"])
+    apart = max(abs(row["ratio"] - 1) for row in free["rows"])
+    assert apart > 0.01 if loss[1] == "ce" else apart < 1e-9
+    # Unequal counts have no closed form, and then nothing is called theory.
+    cut = {name: value[1:] if len(value) == 12 else value for name, value in arrays.items()}
+    cut["features"] = np.maximum(cut["features"], 0)
+    np.savez(tmp_path / "cut.npz", **cut)
+    none = ufm(words, tmp_path / "cut.npz").json["theory"]
+    assert "no closed form" in none["source"]
+    assert {row["theory"] for row in none["rows"]} == {None}
+    assert all(row["measured"] is not None for row in none["rows"])
+    assert (
+        "no closed form"
+        in ufm(f"measure --lambda-w 0.03 --loss {loss[1]}", tmp_path / "cut.npz").out
+    )
+
+
+def test_measure_and_verdict_take_the_names_of_practice_and_of_theory(ufm, tmp_path):
+    model = UFM(CrossEntropy(), 3, 5, 4, lambda_W=0.03, lambda_H=0.007, lambda_b=0.1)
+    W, H, b = lift(model, model.minimiser().point)
+    y = np.repeat(np.arange(3), 4)
+    np.savez(tmp_path / "practice.npz", features=H.T, classifier=W, bias=b, labels=y)
+    np.savez(tmp_path / "theory.npz", H=H, W=W, b=b, labels=y)
+    np.savez(tmp_path / "counts.npz", H=H, W=W, b=b, counts=np.array([4, 4, 4]))
+    decays = "--lambda-w 0.03 --lambda-h 0.007 --lambda-b 0.1 --json"
+    for command, part in (("measure", "theory"), ("verdict", "curvature")):
+        found = [
+            ufm(f"{command} {decays}", tmp_path / f"{name}.npz").json
+            for name in ("practice", "theory", "counts")
+        ]
+        assert found[0][part] == found[1][part] == found[2][part]
+    assert found[0]["curvature"] == "MORSE_BOTT_MINIMUM"
+
+
+def test_a_point_that_solve_saved_is_measured(ufm, tmp_path):
+    """One merged column per class, sqrt(n_k) times the mean; unequal counts."""
+    saved = tmp_path / "point.npz"
+    words = "-d 4 --counts 4,2,1 --lambda-w 0.03 --lambda-h 0.007"
+    assert ufm(f"solve {words} --save", saved).code == 0
+    theory = ufm("measure --lambda-w 0.03 --lambda-h 0.007 --json", saved).json["theory"]
+    assert [row["ratio"] for row in theory["rows"]] == pytest.approx([1] * 5, abs=1e-6)
+    bad = dict(np.load(saved))
+    np.savez(saved, **{**bad, "counts": np.array([4, 2])})
+    ran = ufm("measure", saved)
+    assert (ran.code, "one merged column per class" in ran.err) == (2, True)

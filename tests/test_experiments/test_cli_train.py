@@ -73,9 +73,9 @@ def test_one_network_from_images_to_a_page(ufm, place):
         ("--data digitz", "write 'digits'"),
         ("--data fashion-mnist:nowhere", "dataset-fashion-mnist"),
         ("--data digits:here", "leave the folder out"),
-        ("--loss foclal", "did you mean focal"),
+        ("--loss foclal", "write 'focal'"),
         ("--loss nothing.py:f", "nothing.py"),
-        ("--network mpl", "did you mean mlp"),
+        ("--network mpl", "write 'mlp'"),
         ("--features tanh", "linear or relu"),
         ("--decay both", "ufm or all"),
         ("--decay all --c 0.1", "--c: only with --decay ufm"),
@@ -102,6 +102,28 @@ def test_bad_input_is_one_line(ufm, tmp_path, words, says):
     assert says in ran.err
     assert len(ran.err.splitlines()) == 1
     assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--fixed-etf -d 10", "Theory: simplex ETF, lambda_H"),
+        slow("--fixed-etf -d 32 --no-bias", "Theory: simplex ETF, lambda_H"),
+        slow("-d 32 --no-bias", "Theory: simplex ETF, c = 0.2"),
+        slow("--loss cosine-softmax -d 12", "No theory: cosine-softmax(0.05) is no function"),
+        slow("--imbalance 3 --features relu -d 12", "No theory: no closed form"),
+    ],
+)
+def test_whatever_has_no_number_is_printed_all_the_same(ufm, tmp_path, words, says):
+    """A fixed classifier has no c and no lambda_W, others no theory, no bias, no spectrum."""
+    short = "--per-class 6 --depth 1 --width 0.125 --batch-size 20 --epochs 2"
+    ran = ufm(f"train {short} {words} --out", tmp_path / "run")
+    assert ran.code == 0, ran.err
+    assert says in ran.out
+    assert not {"None", "nan"} & set(ran.out.split())
+    page = (tmp_path / "run" / "index.html").read_text()
+    assert "trained in float32" in page
+    assert ("exponential imbalance 3" in page) == ("imbalance" in words)
 
 
 def test_a_training_that_diverges_keeps_its_records(ufm, tmp_path):

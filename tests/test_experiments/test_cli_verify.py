@@ -12,7 +12,7 @@ from experiments.losses import PARAMETERS
 THEOREMS = """
 import numpy as np
 from proofs_check import claim
-from proofs_check.specimens import Specimen
+from proofs_check.instance import Specimen
 from ufm import MSE, UFM, CrossEntropy
 
 def few(quick):
@@ -88,11 +88,57 @@ def test_a_check_without_teeth_is_undecided_and_exits_with_3(ufm):
     assert "does not see its mutant" in ran.out
 
 
-def test_a_theorem_that_raises_is_one_line(ufm, reports):
-    ran = ufm("verify --claims mine.py --claim mine-broken --json")
+def test_a_theorem_that_raises_fails_alone_with_its_reason(ufm, reports):
+    ran = ufm("verify --claims mine.py --claim mine-broken --claim mine-true --json")
+    assert ran.code == 2
+    broken, true = ran.json["claims"]
+    assert (broken["status"], broken["expected"]) == ("BROKEN", False)
+    assert "ZeroDivisionError" in broken["reason"]
+    assert "mine.py:" in broken["reason"]
+    assert (true["status"], true["reason"]) == ("VERIFIED", None)
+    assert reports == [(["mine-broken", "mine-true"], Path("report"))]
+    text = ufm("verify --claims mine.py --claim mine-broken").out
+    assert "mine-broken: could not be run: ZeroDivisionError" in " ".join(text.split())
+    # A theorem that fails weighs more than one that could not be run.
+    assert ufm("verify --claims mine.py --claim mine-broken --claim mine-false").code == 1
+
+
+@pytest.mark.parametrize("line", ["sys.exit()", "raise SystemExit(0)", "raise GeneratorExit"])
+def test_a_file_that_ends_the_program_is_named_and_never_taken_for_verified(ufm, reports, line):
+    Path("ends.py").write_text(f"import sys\n{THEOREMS}\n{line}\n")
+    ran = ufm("verify --claims ends.py")
     assert (ran.code, ran.out, reports) == (2, "", [])
-    assert len(ran.err.splitlines()) == 1
-    assert "ZeroDivisionError" in ran.err
+    assert f"ends.py:{len(THEOREMS.splitlines()) + 3}" in ran.err.replace("\n", " ")
+    Path("inside.py").write_text(
+        "import sys\n" + THEOREMS.replace("return 1 // 0", f"{line}" + "\n    return 0.0")
+    )
+    ran = ufm("verify --claims inside.py --claim mine-broken --json")
+    assert ran.code == 2
+    assert "inside.py:" in ran.json["claims"][0]["reason"]
+
+
+def test_what_filters_leave_out_is_counted_and_said(ufm):
+    ran = ufm("verify --claims mine.py --claim mine-true --claim mine-false --loss ce")
+    assert "Filtered out: 4 specimens." in " ".join(ran.out.split())
+    ran = ufm("verify --claims mine.py --claim mine-true --loss focal")
+    assert ran.code == 0
+    said = " ".join(ran.out.split())
+    assert "Filtered out: 4 specimens, and with them 1 claims that were not run: mine-true" in said
+    record = ufm("verify --claims mine.py --claim mine-true --model regression --json")
+    assert record.json["claims"][0]["status"] == "NOT_RUN"
+    assert record.json["claims"][0]["left_out"] == 4
+    assert record.json["inputs"]["model"] == "regression"
+
+
+def test_a_theorem_without_an_instance_is_not_as_it_should_be(ufm):
+    text = THEOREMS.replace(
+        '"lambda_W |W|^2 = lambda_H |H|^2", region=few',
+        '"x", region=few, hypotheses=[("never", lambda model, point: False)]',
+    )
+    Path("empty.py").write_text(text)
+    ran = ufm("verify --claims empty.py --claim mine-true")
+    assert ran.code == 1
+    assert "none of its 4 specimens satisfies" in " ".join(ran.out.split())
 
 
 def test_quick_runs_less_and_loss_chooses(ufm):

@@ -163,7 +163,7 @@ def test_width_and_depth_are_what_they_say() -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"name": "resnet"}, "did you mean resnet18"),
+        ({"name": "resnet"}, "write 'resnet18'"),
         ({"width": 0}, "width > 0"),
         ({"depth": 0}, "depth >= 1"),
         ({"name": "resnet18", "depth": 3}, "its own depth"),

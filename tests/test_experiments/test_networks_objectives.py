@@ -17,8 +17,7 @@ from experiments.networks.training import (
     ufm_model,
 )
 from tests.helpers import naive_cross_entropy, naive_focal, naive_squared
-from ufm import MSE, UFM, InputError, LabelSmoothing, UserLoss
-from ufm.losses import Scaled
+from ufm import InputError
 
 N, K, D = 4, 3, 5
 RNG = np.random.default_rng(5)
@@ -205,31 +204,6 @@ def test_a_users_own_loss_is_an_objective(tmp_path: Any) -> None:
     assert float(objective(*ARGUMENTS)) == pytest.approx(-2 * np.mean(np.sum(ONE_HOT * LOGITS, 1)))
 
 
-@pytest.mark.parametrize("inner", [LabelSmoothing(0.1), MSE()])
-def test_a_scaled_loss_is_the_loss_with_smaller_decays(inner: Any) -> None:
-    """min s L + lambda R = s min (L + (lambda / s) R), and the certificate closes the gap."""
-    decays = {"lambda_W": 0.02, "lambda_H": 0.03, "lambda_b": None}
-    scaled = UFM(Scaled(inner, 4.0), K, D, 2, **decays)
-    smaller = UFM(inner, K, D, 2, lambda_W=0.005, lambda_H=0.0075, lambda_b=None)
-    best, same = scaled.minimiser(), smaller.minimiser()
-    assert best.value == pytest.approx(4 * same.value, rel=1e-12)
-    assert abs(scaled.certificate(best.point).gap) < 1e-12
-    # Negative control: a certificate of a point that is not a minimiser leaves a gap.
-    assert scaled.certificate(scaled.origin()).gap > 1e-3
-
-
-def test_the_scaled_conjugate_is_tight() -> None:
-    """Fenchel: L*(v) >= <v, z> - L(z), with equality at the gradient v of L."""
-    loss = Scaled(MSE(), 3.0)
-    z = np.array([0.3, -1.0, 2.0])
-    v = np.asarray(jax.grad(loss)(jnp.asarray(z), 1))
-    V = np.zeros((K, K))
-    V[:, 1] = v
-    value = v @ z - float(loss(jnp.asarray(z), 1))
-    assert loss.dual.conjugate(V)[1] == pytest.approx(value, rel=1e-12)
-    assert Scaled(UserLoss(lambda z, k: -z[k]), 3.0).dual is None
-
-
 # ---- precision and mistakes
 
 
@@ -249,8 +223,8 @@ def test_no_objective_leaves_float32(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "given", "says"),
     [
-        ("label-smooting", {}, "did you mean label-smoothing"),
-        ("squared-error", {"targets": 2.0}, "did you mean target"),
+        ("label-smooting", {}, "write 'label-smoothing'"),
+        ("squared-error", {"targets": 2.0}, "write 'target'"),
         ("sigmoid", {"heat": 2.0}, "has no parameters"),
         ("dropout", {"keep": 0.0}, r"\(0, 1\]"),
         ("extra-l2", {"strength": -1.0}, "strength > 0"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.files import read_record, write_record
 from experiments.networks.architectures import Architecture
 from experiments.networks.measures.calibration import reliability
 from experiments.networks.measures.separation import class_separation
@@ -132,6 +133,33 @@ def test_a_flipped_bit_never_gives_other_numbers(whole, tmp_path):
                 assert np.array_equal(found.assessment.answers[key], answers)
         (folder / name).write_bytes(content)
     assert told > 120  # of 160; the others met white space or the like
+
+
+WORTHLESS = [None, [], {}, "text", -1, 2**70, float("nan"), True, [[]], {"a": {}}]
+
+
+def test_hostile_records_with_right_checksums_are_refused_in_our_words(whole, tmp_path):
+    folder, rng = copied(whole, tmp_path / "run"), np.random.default_rng(1)
+    told = 0
+    for number in range(300):
+        name = FILES[number % 3]
+        content = (folder / name).read_bytes()
+        record = place = read_record(folder / name)
+        while True:
+            key = rng.choice(list(place)) if isinstance(place, dict) else rng.integers(len(place))
+            if isinstance(place[key], dict | list) and place[key] and rng.random() < 0.8:
+                place = place[key]
+                continue
+            place[key] = WORTHLESS[rng.integers(len(WORTHLESS))]
+            break
+        write_record(folder / name, record)
+        try:
+            found = read_run(folder)
+            json.dumps([found.final, found.seconds, found.request.key, found.finished])
+        except InputError:
+            told += 1
+        (folder / name).write_bytes(content)
+    assert told > 100
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -176,7 +176,7 @@ def test_a_float64_in_the_step_is_found() -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"objective": "cee"}, "did you mean ce"),
+        ({"objective": "cee"}, "write 'ce'"),
         ({"parameters": {"gamma": 2.0}}, "has no parameters"),
         ({"d": 0}, "d >= 1"),
         ({"epochs": 0}, "epochs >= 1"),

@@ -15,7 +15,7 @@ from experiments.report.figures import Picture, picture
 from experiments.report.formula import formula
 from experiments.report.view import cards, figure, gauge, subjects, tally, verdict_of
 from proofs_check import core_claims
-from proofs_check.claim import Claim, Hypothesis, Mutant, Outcome, Status
+from proofs_check.claim import Claim, Hypothesis, Mutant, Outcome, Status, Tolerance
 from ufm import InputError
 
 
@@ -30,8 +30,7 @@ def make_claim(**changes: object) -> Claim:
         hypotheses=(Hypothesis("d is large", lambda s: True),),
         region=lambda quick: (),
         check=lambda s: 0.0,
-        tolerance=1e-9,
-        tolerance_source="rounding",
+        tolerance=Tolerance(1e-9, "rounding"),
         tier="T0",
         mutant=Mutant("two is one"),
         subject="numbers",
@@ -160,6 +159,19 @@ def test_nothing_is_fetched(tmp_path: Path, one_picture: Picture) -> None:
     assert set(fetched(broken)) == {"https://a.org/x.js", "https://a.org/x.css", "x.png"}
 
 
+def test_what_a_claim_cannot_see_and_what_was_left_out_are_on_its_card(tmp_path: Path) -> None:
+    outcome = make_outcome(alterations=31, survivors=("K - 1 -> K - 2",), left_out=7)
+    html = written(tmp_path, outcome)
+    assert "30 of 31 rejected" in html
+    assert "K - 1 -&gt; K - 2" in html
+    assert "7 specimens, not run" in html
+    broken = written(tmp_path, make_outcome(status=Status.BROKEN, reason="ValueError: no"))
+    assert "Could not be run" in broken
+    assert "ValueError: no" in broken
+    plain = written(tmp_path, make_outcome())
+    assert not any(text in plain for text in ("Altered formulas", "Filtered out"))
+
+
 def test_what_a_user_writes_is_text(tmp_path: Path) -> None:
     nasty = "<script>alert(1)</script><img src=x onerror=alert(2)> & \"quotes\" 'too'"
     claim = make_claim(
@@ -169,7 +181,7 @@ def test_what_a_user_writes_is_text(tmp_path: Path) -> None:
         source=nasty,
         subject=nasty,
         literature=nasty,
-        tolerance_source=nasty,
+        tolerance=Tolerance(1e-9, nasty),
         latex=rf"\text{{{nasty}}} \href{{javascript:alert(3)}}{{x}}",
         hypotheses=(Hypothesis(nasty, lambda s: True),),
         mutant=Mutant(nasty),
@@ -197,7 +209,9 @@ def test_what_a_user_writes_is_text(tmp_path: Path) -> None:
         (False, Status.VERIFIED, "failed", "Not refuted, but should be"),
         (True, Status.UNDECIDED, "undecided", "Undecided"),
         (False, Status.UNDECIDED, "undecided", "Undecided"),
-        (True, Status.NOT_APPLICABLE, "outside", "Not applicable"),
+        (True, Status.NOT_APPLICABLE, "failed", "No instance"),
+        (True, Status.NOT_RUN, "outside", "Not run"),
+        (True, Status.BROKEN, "failed", "Could not be run"),
     ],
 )
 def test_the_badge(tmp_path: Path, holds: bool, status: Status, key: str, word: str) -> None:
@@ -218,7 +232,7 @@ def test_the_head_counts(tmp_path: Path) -> None:
         make_outcome(make_claim(holds=False), status=Status.COUNTEREXAMPLE),
         make_outcome(status=Status.COUNTEREXAMPLE, counterexample="ce K=3 d=1"),
         make_outcome(status=Status.UNDECIDED, mutant_rejected=False, mutant_margin=3.0),
-        make_outcome(status=Status.NOT_APPLICABLE, mutant_rejected=None, instances=0),
+        make_outcome(status=Status.NOT_RUN, mutant_rejected=None, instances=0),
     ]
     count = tally(cards(outcomes))
     assert (count.claims, count.verified, count.refuted, count.failed) == (6, 2, 1, 1)

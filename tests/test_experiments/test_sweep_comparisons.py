@@ -49,13 +49,13 @@ def test_rates_stand_on_the_line_and_the_worst_is_named():
     drawn = {}
     for name, line in zip(legend_texts(ax), points_of(ax), strict=False):
         drawn[name] = line
-    assert list(drawn) == ["ce", "ls 0.1", "ls 0.3", "focal 2", "mse", "rescaled-mse 2, 1.5"]
-    x, y = drawn["ls 0.1"].get_data()
+    assert list(drawn) == ["ce", "ls(0.1)", "ls(0.3)", "focal(2)", "mse", "rescaled-mse(2,1.5)"]
+    x, y = drawn["ls(0.1)"].get_data()
     assert y / x == pytest.approx([1, 1.1, 1])
     assert x == pytest.approx([0.01 / 3, 0.1 / 3, 0.5 / 3])
-    assert drawn["focal 2"].get_color() == loss_colour("focal")
+    assert drawn["focal(2)"].get_color() == loss_colour("focal")
     assert len({line.get_color() for line in drawn.values()}) == 6
-    assert ax.texts[0].get_text() == "worst deviation 10%\n(ls 0.1)"
+    assert ax.texts[0].get_text() == "worst deviation 10%\n(ls(0.1))"
     (identity,) = [line for line in ax.lines if line.get_linestyle() == "-"]
     assert np.array_equal(identity.get_xdata(), identity.get_ydata())
     assert ax.get_xlim() == ax.get_ylim()
@@ -92,7 +92,7 @@ def test_escape_times():
     table["predicted_time"] = 100 * table["predicted_nc2"]
     ax = escape_times(table, panel())
     assert ax.get_ylabel() == "measured time of escape"
-    assert ax.texts[0].get_text() == "worst deviation 10%\n(ls 0.1)"
+    assert ax.texts[0].get_text() == "worst deviation 10%\n(ls(0.1))"
     (same,) = FIGURES["from_saddle"](table, Figure())
     assert same.get_xlabel() == ax.get_xlabel()
 
@@ -134,7 +134,7 @@ def test_a_profile_is_the_median_with_its_band():
     )
     table["value"] = 1 / table["c"] * (1 + table["seed"] ** 2)
     ax = profile(table, panel(), x="c", value="value")
-    assert legend_texts(ax) == ["ce", "ls 0.1", "ls 0.3"]
+    assert legend_texts(ax) == ["ce", "ls(0.1)", "ls(0.3)"]
     assert ax.get_legend().get_title().get_text() == "line: median, band: least to most"
     assert ax.lines[0].get_ydata() == pytest.approx([200.0, 20.0, 2.0])
     band = ax.collections[0].get_paths()[0].vertices

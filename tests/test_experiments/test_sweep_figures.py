@@ -185,7 +185,7 @@ def solved():
 @pytest.mark.slow
 def test_solved_models_lose_their_rank_on_the_line(solved):
     panels = small_multiples(solved, Figure((7, 3)), x="c", y="K", value="rank")
-    assert [ax.get_title() for ax in panels] == ["ce", "ls 0.4", "mse"]
+    assert [ax.get_title() for ax in panels] == ["ce", "ls(0.4)", "mse"]
     for ax in panels:
         (line,) = drawn_lines(ax)
         low, high, ranks = cells_of(ax)
@@ -219,7 +219,7 @@ def test_panels_share_axes_and_one_colour_bar():
     table = many_losses()
     figure = Figure((7, 4))
     panels = small_multiples(table, figure, x="c", y="K", value="value")
-    titles = ["ce", "ls 0.1", "ls 0.3", "focal 2", "mse", "rescaled-mse 2, 1.5"]
+    titles = ["ce", "ls(0.1)", "ls(0.3)", "focal(2)", "mse", "rescaled-mse(2,1.5)"]
     assert [ax.get_title() for ax in panels] == titles
     assert len([ax for ax in figure.axes if ax.get_visible()]) == len(panels) + 1
     assert len({(ax.get_xlim(), ax.get_ylim()) for ax in panels}) == 1
@@ -229,7 +229,7 @@ def test_panels_share_axes_and_one_colour_bar():
     # One entry for the collapse of all losses, with all sources.
     assert legend_texts(figure) == ["collapse to zero (CE-1, LS-1, FL-3, MSE-1, MSE-4)"]
     lines = {ax.get_title(): drawn_lines(ax)[0].get_xdata()[0] for ax in panels}
-    assert lines["ls 0.3"] == pytest.approx(0.7, rel=1e-12)
+    assert lines["ls(0.3)"] == pytest.approx(0.7, rel=1e-12)
     narrow = small_multiples(table, Figure((3.4, 5)), x="c", y="K", value="value")
     assert len({ax.get_position().x0 for ax in narrow}) == 2
     # Headings have one size, and the longest one stays above its panel.

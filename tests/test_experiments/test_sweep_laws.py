@@ -1,32 +1,14 @@
-"""The laws by themselves: merged classes, vanishing minorities, dimensions, against brute force."""
+"""The lines of the laws: merged classes and dimensions, against brute force."""
 
 import numpy as np
 import pytest
 
 from experiments.sweep.theory.curves import curves
-from experiments.sweep.theory.laws import merged_bifurcation, vanishing_minority
 from landscape.solvers.solve import solve
-from proofs_check.claims.codes import bifurcation
-from proofs_check.claims.thresholds import MAJORITY, MINORITY, vanishing_point
-from tests.helpers import Problem, naive_cross_entropy
+from tests.helpers import merged_index
 from tests.sweeps import grid, model_of, plain
-from ufm import InputError, Point
-from ufm.frames import merged_code
 
 # ---- merged classes
-
-
-def merged_index(G, delta, d, c, lambda_b=None):
-    """Negative eigenvalues of the dense Hessian at 2 G classes in G groups, by NumPy alone."""
-    K, n, ratio = 2 * G, 2, 1.7
-    lambda_W, lambda_H = (c / (K * np.sqrt(n)) * x for x in (ratio, 1 / ratio))
-    problem = Problem.of(naive_cross_entropy(delta), (n,) * K, d, lambda_W, lambda_H, lambda_b)
-    size = np.sqrt(np.log(G / (c + delta) - G + 1) * np.sqrt(n))
-    Q = size * merged_code([2] * G, d)
-    H = np.repeat(Q.T * (lambda_W / lambda_H) ** 0.25, n, axis=1) / np.sqrt(n)
-    point = Point(Q * (lambda_H / lambda_W) ** 0.25, H, None if lambda_b is None else np.zeros(K))
-    assert np.abs(problem.value_and_gradient(problem.pack(point))[1]).max() < 1e-12
-    return int(np.sum(problem.spectrum(point) < -1e-9))
 
 
 @pytest.mark.parametrize(
@@ -49,40 +31,8 @@ def test_the_index_of_merged_classes_drops_on_the_line(G, delta, lambda_b):
     assert merged_index(G, delta, d, 0.93 * c, lambda_b) == before
 
 
-def test_the_vanishing_point_is_that_of_the_claim():
-    (k_A, n_A), (k_B, n_B) = MAJORITY, MINORITY
-    found = vanishing_minority(k_A, k_B, n_A / n_B) * np.sqrt(n_B)
-    assert found == pytest.approx(vanishing_point(), rel=1e-12)
-    # From equal sizes on, and no overflow for many classes.
-    assert vanishing_minority(3, 4, 1 + 1e-9) == pytest.approx(1.0, rel=1e-6)
-    assert 1 < vanishing_minority(500, 500, 100.0) < 10
-
-
 def _number(lambda_b):
     return np.nan if lambda_b is None else lambda_b
-
-
-def test_bifurcations_are_those_of_the_claim_and_of_the_page():
-    for G in (3, 4, 5, 6):
-        for delta in (0.0, 0.03):
-            assert merged_bifurcation(G, delta) == pytest.approx(bifurcation(G, delta), rel=1e-12)
-    # docs/theory.md, the table of CE-6: K = 6 and 8, lambda_b = 10, 1, 0.1, 0.01, 0; its entry
-    # 0.07512 is 0.075113, see the Hessians below.
-    pages = {
-        3: [0.13563, 0.18570, 0.48006, 0.60629, 0.62280],
-        4: [0.07511, 0.09218, 0.27411, 0.46404, 0.49287],
-    }
-    for G, values in pages.items():
-        found = [merged_bifurcation(G, 0.0, 2 * G * bias) for bias in (10, 1, 0.1, 0.01, 0)]
-        assert found == pytest.approx(values, abs=6e-6)
-    assert [merged_index(4, 0.0, 3, c, 10.0) for c in (0.075112, 0.075114)] == [12, 8]
-    # Too much smoothing, and two groups: the index never changes.
-    for G, star in {3: 0.165693, 4: 0.091684}.items():
-        assert merged_bifurcation(G, star - 2e-6) < 1e-3
-        assert np.isnan(merged_bifurcation(G, star + 2e-6))
-    assert all(np.isnan(merged_bifurcation(2, 0.0, bias)) for bias in (None, 0.0, 1.0))
-    with pytest.raises(InputError, match="Need G >= 2"):
-        merged_bifurcation(1)
 
 
 # ---- dimensions

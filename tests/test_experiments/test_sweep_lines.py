@@ -100,9 +100,9 @@ def test_labels_tell_the_lines_apart():
     )
     found = {curve.label: curve for curve in curves(table, "c", "d")}
     assert found["collapse to zero, ce, mse"].source == "CE-1, MSE-1"
-    assert found["collapse to zero, ls 0.2"].x == pytest.approx(0.8, rel=1e-12)
-    one, other = (found[f"collapse to zero, focal 3, $K$ = {K}"].x for K in (4, 30))
-    assert found["origin becomes a minimum, focal 3, $K$ = 30"].x < other != one
+    assert found["collapse to zero, ls(0.2)"].x == pytest.approx(0.8, rel=1e-12)
+    one, other = (found[f"collapse to zero, focal(3), $K$ = {K}"].x for K in (4, 30))
+    assert found["origin becomes a minimum, focal(3), $K$ = 30"].x < other != one
     # Alone there is nothing to tell.
     assert {curve.label for curve in curves(over_c_and_d(), "c", "d")} == {"collapse to zero"}
 

@@ -354,8 +354,8 @@ def test_where_keeps_rows(kept, where, cells):
 @pytest.mark.parametrize(
     ("columns", "where", "said"),
     [
-        (["convergd"], None, "Got convergd. .* did you mean converged"),
-        (None, {"Gap": 1.0}, "Got Gap. .* did you mean gap"),
+        (["convergd"], None, "Got 'convergd'. .* write 'converged'"),
+        (None, {"Gap": 1.0}, "Got 'Gap'. .* write 'gap'"),
         (None, {"K": "5"}, "Need int for K"),
         (None, {"K": None}, "Got None"),
         (None, {"gap": ["0.5"]}, "Need float for gap"),

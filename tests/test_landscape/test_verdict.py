@@ -300,3 +300,45 @@ def test_bad_points_are_refused():
             verdict(model, wrong)
     with pytest.raises(InputError, match="no bias"):
         verdict(ce(), point)
+
+
+@pytest.mark.parametrize(("decay", "factor"), [(1e-7, 2.0), (1e-8, 1.1), (1e-5, 1.5), (1e-4, 1.2)])
+def test_a_point_that_moves_at_small_decays_is_no_minimum(decay, factor):
+    """W doubled and H halved leaves W H, and a gradient of the size of the decay."""
+    model = UFM(MSE(), 4, 5, lambda_W=decay, lambda_H=decay)
+    best = model.minimiser()
+    W, H, b = best.point
+    moved = verdict(model, Point(factor * W, H / factor, b))
+    assert moved.curvature in (Curvature.UNDECIDED, Curvature.NOT_CRITICAL)
+    assert moved.globality is not Globality.GLOBAL
+    exact = verdict(model, best.point)
+    assert exact.curvature is Curvature.MORSE_BOTT_MINIMUM
+    assert exact.globality is Globality.GLOBAL
+
+
+def test_classes_that_nearly_agree_make_no_saddle():
+    """The exact minimiser in one dimension, two classes 1e-10 apart: they are taken for one."""
+    q = np.array([1.0, 1.0 + 1e-10, 0.0])
+    code = (0.7**0.5 * q / np.linalg.norm(q))[:, None]
+    model = UFM(MSE(), 3, 1, lambda_W=0.1, lambda_H=0.1)
+    judged = verdict(model, Point(code, code.T))
+    assert judged.curvature is not Curvature.STRICT_SADDLE
+    assert "classes made equal" in judged.count.tolerance_source
+
+
+def test_a_gap_is_measured_relative_to_the_objective():
+    model = UFM(CrossEntropy(), 3, 2, lambda_W=1e-12, lambda_H=1e-12)
+    best = model.minimiser()
+    twice = Point(2**0.5 * best.point.W, 2**0.5 * best.point.H)
+    assert best.value < 1e-9
+    assert verdict(model, twice).globality is not Globality.GLOBAL
+
+
+def test_features_that_differ_by_a_millionth_take_the_dense_route():
+    model = UFM(CrossEntropy(), counts=(2, 1), d=3, lambda_W=1.0, lambda_H=1e-3)
+    H = np.zeros((3, 3))
+    H[0, :2] = 1.2e-6, -1.2e-6
+    judged = verdict(model, Point(np.zeros((2, 3)), H))
+    assert judged.count.route == "dense"
+    if judged.curvature is Curvature.STRICT_SADDLE:
+        assert judged.escape.curvature < 0

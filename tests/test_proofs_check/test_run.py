@@ -1,15 +1,21 @@
 """What a claim's status means, whatever the claim: run.py, claim.py and registry.py."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from proofs_check import Claim, Mutant, Status, check_claim, claim, core_claims, load_claims
-from proofs_check.claim import Hypothesis
-from proofs_check.specimens import Specimen, embed, random_twin
+from proofs_check.claim import Hypothesis, Tolerance
+from proofs_check.instance import Specimen
+from proofs_check.law import Law
+from proofs_check.mutants import family, formula
+from proofs_check.specimens import embed, random_twin
 from ufm import UFM, CrossEntropy, Focal, InputError, Point, Regression
+from ufm.model import Model
 
 
 def at_minimum(loss, K, d, n=1):
@@ -47,8 +53,8 @@ def make(**changes):
             "hypotheses": (),
             "region": region,
             "check": balance,
-            "tolerance": 1e-10,
-            "tolerance_source": "rounding",
+            "tolerance": Tolerance(1e-10, "rounding"),
+            "subject": "a subject",
             "tier": "T0",
             "mutant": Mutant("altered", lambda specimen: 1.0),
             **changes,
@@ -160,25 +166,163 @@ def test_a_claim_without_specimens_does_not_apply():
     never = (Hypothesis("never", lambda s: False),)
     outcome = check_claim(make(hypotheses=never))
     assert outcome.status is Status.NOT_APPLICABLE
-    assert outcome.expected
+    assert not outcome.expected  # it has shown nothing
     assert outcome.worst_margin is None
+    assert outcome.outside == 5
     assert outcome.mutant_rejected is None
     assert outcome.region == "0 instances"
 
 
-def test_a_loss_can_be_picked():
+def test_what_a_filter_leaves_out_is_counted_and_a_claim_without_the_rest_is_not_run():
     outcome = check_claim(make(), loss="focal")
-    assert (outcome.instances, outcome.losses) == (1, ("focal(2)",))
-    assert check_claim(make(), loss="mse").status is Status.NOT_APPLICABLE
+    assert (outcome.instances, outcome.losses, outcome.left_out) == (1, ("focal(2)",), 4)
+    # The name of a loss, not its beginning: "c" is none.
+    for wanted in ({"loss": "mse"}, {"loss": "c"}, {"model": "regression"}):
+        outcome = check_claim(make(), **wanted)
+        assert outcome.status is Status.NOT_RUN
+        assert outcome.expected
+        assert (outcome.instances, outcome.left_out) == (0, 5)
+    assert check_claim(make(), model="plain").instances == 5
 
 
-def test_other_models_have_labels_and_no_loss():
+def test_a_claim_may_be_about_any_model():
     model = Regression(np.eye(3), 4, lambda_W=0.1, lambda_H=0.1)
-    specimen = Specimen(model, None, "closed form")
-    assert specimen.label.startswith("regression d=")
+    specimen = Specimen(model, model.minimiser().point, "closed form")
+    assert specimen.label == "regression n=3 M=3 d=4 lw=0.1 lh=0.1, closed form"
     only = make(region=lambda quick: (specimen,), check=lambda s: 0.0)
-    assert check_claim(only).region == "1 instances"
-    assert check_claim(only, loss="ce").status is Status.NOT_APPLICABLE
+    outcome = check_claim(only)
+    assert (outcome.region, outcome.losses) == ("1 instances", ())
+    assert outcome.evidence == "proved properties"
+    assert check_claim(only, loss="ce").left_out == 1
+    assert check_claim(only, model="regression").instances == 1
+
+
+class Ring(Model):
+    """(|x|^2 - radius^2)^2 on a dictionary of points: no W, no H, no loss, no merging."""
+
+    def __init__(self, radius):
+        self.radius = radius
+
+    def objective(self, point):
+        return ((point["x"] ** 2).sum() - self.radius**2) ** 2
+
+    def random_point(self, key, scale=1.0):
+        return {"x": scale * jax.random.normal(key, (3,))}
+
+    def columns(self):
+        return {"radius": float(self.radius)}
+
+
+jax.tree_util.register_pytree_node(
+    Ring, lambda ring: ((ring.radius,), None), lambda _, leaves: Ring(*leaves)
+)
+
+
+def test_a_users_claim_about_a_users_model_with_its_mutant():
+    @claim("on-the-ring", "|x| = radius", models=[Ring(0.7), Ring(1.9)], tolerance=1e-6)
+    def on_the_ring(model, point):
+        return abs(np.linalg.norm(point["x"]) - model.radius)
+
+    outcome = check_claim(on_the_ring)
+    assert outcome.status is Status.VERIFIED
+    assert (outcome.instances, outcome.mutant_rejected) == (10, True)
+    assert outcome.worst_specimen.startswith("ring")
+
+    @claim("on-another", "|x| = 0.7", models=[Ring(0.7), Ring(1.9)], tolerance=1e-6)
+    def on_another(model, point):
+        return abs(np.linalg.norm(point["x"]) - 0.7)
+
+    outcome = check_claim(on_another)
+    assert outcome.status is Status.COUNTEREXAMPLE
+    assert outcome.counterexample.startswith("ring")
+    with pytest.raises(InputError, match="models or a region"):
+        claim("both", "x", models=[Ring(1.0)], region=region)(lambda model, point: 0.0)
+
+
+@pytest.mark.parametrize(
+    ("check", "reason"),
+    [
+        (lambda s: 1 // 0, "ZeroDivisionError"),
+        (lambda s: None, "gave None"),
+        (lambda s: True, "gave True"),
+        (lambda s: np.bool_(False), "gave"),
+        (lambda s: np.zeros(3), r"an array of shape (3,)"),
+        (lambda s: 1j, "gave 1j"),
+        (lambda s: sys.exit(), "SystemExit"),
+        (lambda s: next(iter(())), "StopIteration"),
+    ],
+)
+def test_a_claim_that_gives_no_number_is_broken_and_says_why(check, reason):
+    outcome = check_claim(make(check=check))
+    assert outcome.status is Status.BROKEN
+    assert not outcome.expected
+    assert reason in outcome.reason
+    assert "\n" not in outcome.reason
+
+
+def test_ctrl_c_is_no_reason():
+    def interrupted(specimen):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check_claim(make(check=interrupted))
+
+
+@formula
+def shifted(x):
+    """Called by the formula below: its numbers count."""
+    return x + 3
+
+
+def frobenius(K, d, lambda_W, lambda_H):
+    return shifted(K) * np.sqrt(lambda_H / lambda_W) ** 2 - 2 * d
+
+
+def test_a_program_alters_every_number_of_a_formula():
+    texts = {mutant.text for mutant in family(frobenius)}
+    assert {"x + 3 -> x + 2.97", "x + 3 -> x + 4", "2 * d -> 1.98 * d"} <= texts
+    assert "shifted(K) * np.sqrt(lambda_H / lambda_W) ** 2 -> shifted(K) * " not in texts
+    assert any("** 1.9" in text for text in texts)
+    assert any("** 0.6" in text for text in texts)
+    assert {"d for K", "K for d", "lambda_H for lambda_W"} <= texts
+    wide = {mutant.text: mutant.predicted for mutant in family(frobenius)}
+    numbers = {"K": 5, "d": 2, "lambda_W": 0.25, "lambda_H": 1.0}
+    assert frobenius(**numbers) == 28
+    assert wide["x + 3 -> x + 4"](**numbers) == 32
+    assert wide["2 * d -> 3 * d"](**numbers) == 26
+    assert wide["d for K"](**numbers) == 16
+    assert frobenius(**numbers) == 28  # the formula itself is as it was
+
+
+def twice_k(K, d):
+    return 2 * K + 0 * d
+
+
+def test_what_no_instance_tells_from_the_claim_is_listed():
+    """All specimens have d = K - 1 here, so "d + 1 for K" could not be seen; "d for K" can."""
+    law = Law(twice_k, lambda s: 2 * s.model.num_classes)
+    chosen = tuple(s for s in SPECIMENS if s.model.d == s.model.num_classes - 1)
+    outcome = check_claim(make(check=law, region=lambda quick: chosen))
+    assert outcome.status is Status.VERIFIED
+    # 2 * K by one per cent and by one, d for K; "K for d" changes nothing and is listed.
+    assert outcome.survivors == ("K for d",)
+    assert outcome.alterations == 6
+    loose = make(
+        check=law, region=lambda quick: chosen, tolerance=Tolerance(1.0, "too much to see 1 %")
+    )
+    assert "2 * K -> 2.02 * K" in check_claim(loose).survivors
+
+
+def test_measurements_are_shared_by_all_alterations():
+    seen = []
+
+    def observed(specimen):
+        seen.append(specimen)
+        return 2 * specimen.model.num_classes
+
+    fresh = tuple(replace(s) for s in SPECIMENS)
+    check_claim(make(check=Law(twice_k, observed), region=lambda quick: fresh))
+    assert len(seen) == len(fresh)
 
 
 def test_specimens_compute_once_and_lift():
@@ -227,7 +371,7 @@ def test_a_users_file_of_fifteen_lines_is_judged(tmp_path: Path):
     assert (outcome.claim.subject, outcome.tier) == ("your claims", "T0")
     outcome = check_claim(wrong, quick=True)
     assert outcome.status is Status.COUNTEREXAMPLE
-    assert "K=3" in outcome.counterexample
+    assert "K=2" in outcome.counterexample
     assert not outcome.expected
 
 
@@ -268,6 +412,9 @@ def test_an_id_is_words_joined_by_dashes():
         ("def broken(:\n", "SyntaxError"),
         ("raise RuntimeError('no')\n", "RuntimeError: no"),
         ("import nowhere_to_be_found\n", "ModuleNotFoundError"),
+        ("x = 1\nimport sys\nsys.exit()\n", r"SystemExit \(bad.py:3\)"),
+        ("raise SystemExit(0)\n", r"SystemExit: 0 \(bad.py:1\)"),
+        ("raise GeneratorExit\n", r"GeneratorExit \(bad.py:1\)"),
     ],
 )
 def test_a_bad_file_is_a_one_line_error(tmp_path: Path, text, match):

@@ -1,5 +1,6 @@
 """Closed-form minimisers: the general solver against the explicit formulas of each loss."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -253,3 +254,49 @@ def test_thresholds_are_functions_of_the_loss():
     focal = (2 / 3) ** 2 + 2 * (2 / 3) * np.log(3) / 3
     assert at(Focal(2.0)).collapse == pytest.approx(focal, abs=TIGHT)
     assert at(Focal(2.0)).origin == at(Focal(2.0)).collapse
+
+
+def mirrored(loss):
+    """L(-z, k): it prefers every logit but its own, and its minimisers are Z -> -Z."""
+    return UserLoss(lambda z, k: loss(-z, k), f"mirrored {loss.name}")
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), Focal(2.0), RescaledMSE(3.0, 2.0)])
+@pytest.mark.parametrize(("num_classes", "decay"), [(3, 0.02), (4, 0.4), (20, 0.047)])
+def test_minimisers_with_a_negative_gap_are_found(loss, num_classes, decay):
+    sizes = {"d": num_classes + 1, "n": 2, "lambda_W": decay, "lambda_H": decay / 2}
+    plain, other = UFM(loss, num_classes, **sizes), UFM(mirrored(loss), num_classes, **sizes)
+    expected, found = plain.minimiser(), other.minimiser()
+    assert found.value == pytest.approx(expected.value, abs=1e-13)
+    assert found.code.a == pytest.approx(-expected.code.a, abs=1e-11)
+    value = float(other.objective(lift(other, found.point)))
+    assert value == pytest.approx(found.value, abs=1e-13)
+    for told, known in zip(
+        vars(thresholds(other)).values(), vars(thresholds(plain)).values(), strict=True
+    ):
+        assert told == pytest.approx(known, rel=1e-9)
+    assert found.evidence == "probed"
+
+
+def test_the_value_that_was_missed():
+    """log sum exp(-z) + z_k, K = 3, n = 2: the origin is log 3, the minimum that of CE."""
+    model = UFM(mirrored(CrossEntropy()), 3, 4, 2, lambda_W=0.02, lambda_H=0.01)
+    assert model.minimiser().value == pytest.approx(0.195670034956570, abs=1e-14)
+    assert model.minimiser().rank == 2
+
+
+def test_a_loss_that_falls_for_ever_has_no_closed_form():
+    falling = UserLoss(lambda z, k: jnp.mean(z) - z[k], "linear")
+    model = UFM(falling, 3, 4, lambda_W=0.02, lambda_H=0.01)
+    assert model.loss.properties(3).convex
+    assert model.minimiser() is None
+
+
+def test_a_minimiser_at_a_kink():
+    """Hinge: slope -(K - 1) up to a gap of one, so a = 1 for c < K, and only its price is left."""
+    hinge = UserLoss(lambda z, k: jnp.sum(jnp.maximum(0.0, 1 + z - z[k])) - 1, "hinge")
+    model = UFM(hinge, 3, 4, 2, lambda_W=0.02, lambda_H=0.01)
+    found = model.minimiser()
+    assert found.code.a == pytest.approx(1, abs=1e-14)
+    assert found.value == pytest.approx(model.c * 2 / 3, abs=1e-14)
+    assert thresholds(model).collapse == pytest.approx(3, abs=1e-12)

@@ -1,11 +1,26 @@
 """The model against plain NumPy loops; its derivatives, sizes, reductions and refusals."""
 
+import pickle
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from landscape.solvers.solve import solve
+from landscape.verdict import verdict
 from tests.helpers import FAMILY, Problem, jax_hessian
-from ufm import UFM, CrossEntropy, InputError, Point, lift, reduce
+from ufm import (
+    MSE,
+    UFM,
+    CrossEntropy,
+    Focal,
+    InputError,
+    Point,
+    lift,
+    minimiser_spectrum,
+    reduce,
+)
 from ufm.model import value_and_gradient
 
 K, D, N_PER_CLASS = 3, 5, 4
@@ -234,6 +249,19 @@ BAD = [
     ({"lambda_H": float("inf")}, "Got inf"),
     ({"lambda_b": -0.1}, "Need lambda_b >= 0 and finite. Got -0.1"),
     ({"lambda_b": float("nan")}, "Got nan"),
+    ({"lambda_W": "0.1"}, "Need lambda_W > 0 and finite. Got '0.1'"),
+    ({"lambda_W": 0.1 + 0j}, "Got (0.1+0j)"),
+    ({"lambda_W": np.bytes_(b"1")}, "Got np.bytes_(b'1')"),
+    ({"lambda_W": np.datetime64("2020-01-01")}, "Got 2020"),
+    ({"lambda_W": True}, "Got True"),
+    ({"lambda_W": [0.1, 0.1]}, "Got [0.1, 0.1]"),
+    ({"lambda_W": None}, "Got None"),
+    ({"lambda_H": 10**400}, "Got 1000"),
+    ({"lambda_W": 1e155}, "lambda_W from 1e-100 to 1e+100"),
+    ({"lambda_H": 1e-200}, "lambda_H from 1e-100 to 1e+100"),
+    ({"lambda_H": 5e-324}, "lambda_H from"),
+    ({"lambda_b": 1e-200}, "lambda_b from 1e-100 to 1e+100"),
+    ({"lambda_b": "none"}, "Need lambda_b >= 0 and finite. Got 'none'"),
     ({"n": 4, "counts": (4, 4, 4)}, "Give n or counts, not both. Got n=4"),
     ({"n": None, "counts": (4, 4)}, "one count per class, K=3. Got 2 counts"),
     ({**WITH_COUNTS, "counts": (4, 0, 4)}, "Need an integer count >= 1. Got 0"),
@@ -252,3 +280,61 @@ def test_bad_input_is_refused_in_one_line(changes, says):
     assert says in message
     assert "Remedy: " in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), Focal(2.0), MSE()], ids=lambda x: x.name)
+@pytest.mark.parametrize("decays", [(1e-100, 1e-100), (1e100, 1e100), (1e-100, 1e100)])
+def test_theory_is_finite_at_the_ends_of_the_range(loss, decays):
+    """The least and the largest decays, and their largest quotient, with no warning."""
+    lambda_W, lambda_H = decays
+    model = UFM(loss, 3, 4, 5, lambda_W=lambda_W, lambda_H=lambda_H, lambda_b=0)
+    found = model.minimiser()
+    value = float(model.merge().model.objective(found.point))
+    assert found.value == pytest.approx(value, abs=1e-13)
+    assert np.isfinite(minimiser_spectrum(model).expand()).all()
+    told = model.certificate(found.point)
+    assert not told.applies or abs(told.gap) < 1e-12
+
+
+def test_decays_may_be_traced():
+    """d f / d lambda_W = |W|^2 / 2, and a batch of decays."""
+    model = UFM(CrossEntropy(), **GOOD)
+    point = model.random_point(jax.random.key(0))
+
+    def at(lambda_W):
+        return model.with_decays(lambda_W, 0.1).objective(point)
+
+    assert float(jax.grad(at)(0.3)) == pytest.approx(0.5 * np.sum(point.W**2), rel=1e-14)
+    both = jax.vmap(at)(jnp.array([0.3, 0.7]))
+    assert both.tolist() == pytest.approx([float(at(0.3)), float(at(0.7))], rel=1e-14)
+    with pytest.raises(InputError, match="Got -1"):
+        model.with_decays(-1.0, 0.1)
+
+
+def test_a_point_of_the_other_columns_is_told_so():
+    model = UFM(CrossEntropy(), **GOOD)
+    merge = model.merge()
+    full = model.random_point(jax.random.key(0))
+    merged = merge.reduce(full)
+    for wrong, point, says in ((model, merged, "per sample, 12"), (merge.model, full, "per class")):
+        for ask in (wrong.objective, wrong.value_and_gradient):
+            with pytest.raises(InputError, match=rf"one column of H {says}.*\.reduce and \.lift"):
+                ask(point)
+
+
+@pytest.mark.parametrize("key", [0, None, "0"])
+def test_a_seed_is_no_random_key(key):
+    with pytest.raises(InputError, match=r"Need a random key.*jax\.random\.key\(0\)"):
+        UFM(CrossEntropy(), **GOOD).random_point(key)
+
+
+def test_models_and_results_travel_by_pickle():
+    model = UFM(CrossEntropy(), **GOOD)
+    found = solve(model, key=jax.random.key(0))
+    told = verdict(model, found.point)
+    again = pickle.loads(pickle.dumps((model, found, told, model.merge(), model.minimiser())))
+    assert again[0].minimiser().value == model.minimiser().value
+    assert again[1].objective == found.objective
+    assert again[1].full_point.H.shape == (5, 12)
+    assert again[2].curvature is told.curvature
+    assert again[3].reduce(again[1].full_point).H.shape == (5, 3)

@@ -1,5 +1,6 @@
 """Closed-form spectra against the explicit tables of each loss and against dense Hessians."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from ufm import (
     InputError,
     LabelSmoothing,
     RescaledMSE,
+    UserLoss,
+    full_spectrum,
     lift,
     minimiser_spectrum,
     origin_spectrum,
@@ -325,3 +328,21 @@ def test_outliers_of_the_classifier(delta):
     rows = [(LW * (1 + theta), K * K - 3 * K + 1), (LW * (1 + R * theta), 1)]
     rows += [(LW * (1 + (1 + q * (K - 2)) * theta), K - 1), (LW, K * d - (K - 1) ** 2)]
     assert relative_error(classifier_spectrum(model).expand(), expand(rows)) < ROUNDING
+
+
+def test_a_loss_with_kinks_has_no_spectrum():
+    hinge = UserLoss(lambda z, k: jnp.sum(jnp.maximum(0.0, 1 + z - z[k])) - 1, "hinge")
+    model = UFM(hinge, 3, 4, 2, **SIZES)
+    point = model.minimiser().point
+    for ask in (
+        lambda: minimiser_spectrum(model),
+        lambda: origin_spectrum(model),
+        lambda: classifier_spectrum(model),
+        lambda: full_spectrum(model, point),
+        lambda: model.structure(point),
+        lambda: model.structure(model.random_point(jax.random.key(0))),
+    ):
+        with pytest.raises(InputError, match=r"without kinks\. Got hinge: slope jumps.*softplus"):
+            ask()
+    soft = UserLoss(lambda z, k: jnp.sum(jax.nn.softplus(1 + z - z[k])), "soft")
+    assert minimiser_spectrum(UFM(soft, 3, 4, 2, **SIZES)).size == 36

@@ -6,7 +6,7 @@ from ufm.losses.focal import Focal
 from ufm.losses.loss import Fact, Loss, Properties
 from ufm.losses.scaled import Scaled
 from ufm.losses.squared import MSE, RescaledMSE
-from ufm.losses.user import UserLoss
+from ufm.losses.user import UserLoss, as_loss
 
 __all__ = [
     "MSE",
@@ -22,4 +22,5 @@ __all__ = [
     "Scaled",
     "SimplexDual",
     "UserLoss",
+    "as_loss",
 ]

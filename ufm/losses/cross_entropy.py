@@ -20,6 +20,7 @@ _SMOOTHED_CROSS_ENTROPY = Properties(
     contrastive=Fact(True),
     isometric=Fact(False),
     nonnegative=Fact(True),
+    smooth=Fact(True),
 )
 
 

@@ -90,6 +90,7 @@ class Focal(Loss):
             contrastive=Fact(1 / num_classes >= threshold, note="iff 1/K >= u*(gamma)"),
             isometric=Fact(False),
             nonnegative=Fact(True),
+            smooth=Fact(True),
         )
 
     @property

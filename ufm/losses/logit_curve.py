@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from ufm.losses.loss import Loss
+from ufm.precision import require_x64
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ def logit_curve(loss: Loss, a: float, t: float, num_classes: int) -> LogitCurve:
         >>> round(curve.own, 12), round(curve.s2, 12)  # p - 1, p
         (-0.75, 0.25)
     """
+    require_x64()
     numbers = [float(x) for x in _curve(loss, float(a), float(t), num_classes)]
     value, own, other, s2, uu, u1, one = numbers
     return LogitCurve(value, own, other, s2, ((uu, u1), (u1, one)))

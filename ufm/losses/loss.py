@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
+from ufm.errors import InputError
 from ufm.losses.dual import Dual
 
 
@@ -44,6 +45,7 @@ class Properties:
             scale of the best symmetric solution is one scalar root.
         isometric: an isotropic quadratic, unchanged when logits and target rotate together (MSE).
         nonnegative: never below zero, which gives every convex loss a dual bound.
+        smooth: without kinks, so that a Hessian says what happens nearby.
     """
 
     convex: Fact
@@ -53,6 +55,7 @@ class Properties:
     contrastive: Fact
     isometric: Fact
     nonnegative: Fact
+    smooth: Fact
 
 
 class Loss(ABC):
@@ -71,7 +74,22 @@ class Loss(ABC):
     def name(self) -> str:
         """A short readable name with the parameters, e.g. ``ls(0.1)``."""
 
+    def at(self, num_classes: int) -> Loss:
+        """This loss as a model of ``num_classes`` classes keeps it: fixed once and for all."""
+        return self
+
     @property
     def dual(self) -> Dual | None:
         """The convex conjugate and its feasible set, or None where no closed form is known."""
         return None
+
+
+def require_smooth(loss: Loss, num_classes: int) -> None:
+    """Raise InputError where second derivatives would say nothing: a loss with kinks."""
+    smooth = loss.properties(num_classes).smooth
+    if not smooth:
+        raise InputError(
+            "Spectra and verdicts need a loss without kinks",
+            f"{loss.name}: {smooth.note}",
+            "smooth it, e.g. jax.nn.softplus for max(x, 0) and logsumexp for a maximum",
+        )

@@ -67,6 +67,10 @@ class Scaled(Loss):
         """Those of the loss: each survives a positive factor."""
         return self.loss.properties(num_classes)
 
+    def at(self, num_classes: int) -> Scaled:
+        """The factor times the loss at this number of classes."""
+        return Scaled(self.loss.at(num_classes), self.factor)
+
     @property
     def name(self) -> str:
         """``factor * name``."""

@@ -23,6 +23,7 @@ def _quadratic_properties(isometric: bool) -> Properties:
         contrastive=Fact(False, note="not shift invariant"),
         isometric=Fact(isometric),
         nonnegative=Fact(True),
+        smooth=Fact(True),
     )
 
 

@@ -13,12 +13,13 @@ from scipy.optimize import brentq
 
 from ufm.answers import Certificate, Code, Minimiser
 from ufm.decay import penalty
-from ufm.errors import InputError, require_count, require_positive
+from ufm.errors import require_count, require_decay
 from ufm.frames import simplex_etf
 from ufm.losses import CrossEntropy
 from ufm.losses.columns import column_losses
 from ufm.losses.logit_curve import logit_curve
 from ufm.losses.loss import Loss
+from ufm.losses.user import fixed_loss
 from ufm.model import Model
 from ufm.point import gaussian, length
 from ufm.records import pytree_record
@@ -73,9 +74,10 @@ class FixedClassifier(Model[Features]):
     def __post_init__(self) -> None:
         require_count(self.num_classes, "K", 2, "give two classes or more")
         require_count(self.n, "n", 1, "give one sample or more per class")
-        require_positive(self.lambda_H, "lambda_H", "use a positive weight decay such as 1e-5")
-        if self.lambda_b is not None and not (math.isfinite(self.lambda_b) and self.lambda_b >= 0):
-            raise InputError("Need lambda_b >= 0 and finite", self.lambda_b, "use None for no bias")
+        require_decay(self.lambda_H, "lambda_H")
+        if self.lambda_b is not None:
+            require_decay(self.lambda_b, "lambda_b", zero=True)
+        object.__setattr__(self, "loss", fixed_loss(self.loss, self.num_classes))
         simplex_etf(self.num_classes, self.d)  # refuses a d that is too small
 
     @property

@@ -8,7 +8,7 @@ import numpy as np
 
 from ufm.answers import Minimiser, Restriction
 from ufm.decay import penalty
-from ufm.errors import InputError, require_count, require_positive
+from ufm.errors import InputError, require_count, require_decay
 from ufm.model import Model
 from ufm.point import Point, gaussian, rotation_generators, row_space_of_start
 from ufm.records import pytree_record
@@ -41,8 +41,8 @@ class Regression(Model[Point]):
         if Y.ndim != 2 or not np.all(np.isfinite(Y)):
             raise InputError("Need finite targets (n, M)", f"shape {Y.shape}", "reshape or clean Y")
         require_count(self.d, "d", 1, "use one dimension or more")
-        require_positive(self.lambda_W, "lambda_W", "use a positive weight decay")
-        require_positive(self.lambda_H, "lambda_H", "use a positive weight decay")
+        require_decay(self.lambda_W, "lambda_W")
+        require_decay(self.lambda_H, "lambda_H")
 
     def objective(self, point: Point) -> Any:
         """f at a point; shapes W (n, d), H (d, M), b (n,)."""

@@ -12,6 +12,7 @@ from ufm.answers import Certificate
 from ufm.losses.columns import column_gradients, column_hessians
 from ufm.losses.dual import spectral_norm
 from ufm.point import Point
+from ufm.precision import require_x64
 
 if TYPE_CHECKING:
     from ufm.plain.model import UFM
@@ -46,6 +47,7 @@ def certificate(model: UFM, point: Point) -> Certificate:
         >>> model.certificate(model.minimiser().point).gap < 1e-12
         True
     """
+    require_x64()
     K = model.num_classes
     properties = model.loss.properties(K)
     if not properties.convex:
@@ -80,7 +82,8 @@ def certificate(model: UFM, point: Point) -> Certificate:
     bound = -float(pi @ dual.conjugate(V))
     if lambda_b:
         bound -= float(np.sum((V @ pi) ** 2)) / (2 * lambda_b)
-    return Certificate(True, value - bound, bound, ratio, f"dual bound, {properties.convex}")
+    convex = properties.convex
+    return Certificate(True, value - bound, bound, ratio, f"dual bound, {convex}", convex.evidence)
 
 
 def _best_bias(model: UFM, Z: Array, b: Array | None) -> Array:
@@ -125,4 +128,4 @@ def _fenchel_bound(
     if lambda_b:
         bound -= t**2 * float(mean @ mean) / (2 * lambda_b)
     reason = f"Fenchel bound from gradients; convexity {evidence}, L >= 0"
-    return Certificate(True, value - bound, bound, ratio, reason)
+    return Certificate(True, value - bound, bound, ratio, reason, evidence)

@@ -48,7 +48,7 @@ class Thresholds:
 def thresholds(model: UFM) -> Thresholds:
     """Thresholds in c of a balanced model with an equivariant loss.
 
-    origin = max(-K/(K-1) psi_a, K |psi_s|) at W H = 0 with the best bias; collapse is the largest
+    origin = K max(|psi_a| / (K-1), |psi_s|) at W H = 0 with the best bias; collapse is the largest
     slope of a chord of psi from the origin, equal to it when psi is convex.
     Source: CE-1, LS-1, FL-3, MSE-1 of docs/theory.md (derived here in this generality).
 
@@ -61,26 +61,29 @@ def thresholds(model: UFM) -> Thresholds:
     loss, K = model.loss, model.num_classes
     beta = best_bias(model)
     curve = logit_curve(loss, 0.0, beta, K)
-    along_a = -_gap_slope(loss, curve.own, curve.other, K) * K / (K - 1)
+    along_a = abs(_gap_slope(loss, curve.own, curve.other, K)) * K / (K - 1)
     along_s = K * abs(curve.own + (K - 1) * curve.other) / K
     if model.lambda_b == 0 or loss.properties(K).shift_invariant:
         along_s = 0.0  # stationary in the bias, or no dependence at all
     origin = max(along_a, along_s)
-    if loss.properties(K).convex or loss.properties(K).contrastive:
+    if _curve_is_convex(loss, K):
         return Thresholds(origin, origin)
-
-    def chord(log_a: float) -> float:
-        a = float(np.exp(log_a))
-        rise = logit_curve(loss, a, beta, K).value - curve.value
-        return rise / a * K / (K - 1)  # minus the slope: minimised
-
+    collapse = origin
     grid = np.linspace(np.log(1e-3), np.log(1e3), GRID + 1)  # one compiled length
-    a = np.exp(grid)
-    values = np.asarray(slopes(loss, a, np.full_like(a, beta), K)[0])
-    best = int(np.argmin((values - curve.value) / a))
-    bracket = (grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)])
-    found = minimize_scalar(chord, bounds=bracket, method="bounded", options={"xatol": 1e-12})
-    return Thresholds(origin, max(origin, -float(found.fun)))
+    for sign in (1.0, -1.0):
+
+        def chord(log_a: float, sign: float = sign) -> float:
+            a = float(np.exp(log_a))
+            rise = logit_curve(loss, sign * a, beta, K).value - curve.value
+            return rise / a * K / (K - 1)  # minus the slope: minimised
+
+        a = np.exp(grid)
+        values = np.asarray(slopes(loss, sign * a, np.full_like(a, beta), K)[0])
+        best = int(np.argmin((values - curve.value) / a))
+        bracket = (grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)])
+        found = minimize_scalar(chord, bounds=bracket, method="bounded", options={"xatol": 1e-12})
+        collapse = max(collapse, -float(found.fun))
+    return Thresholds(origin, collapse)
 
 
 def _gap_slope(loss: Loss, own: float, other: float, K: int) -> float:
@@ -136,33 +139,43 @@ def symmetric_code(model: UFM) -> Code | None:
     K = model.num_classes
     properties = model.loss.properties(K)
     if properties.shift_invariant:
-        if properties.convex or properties.contrastive:
-            return Code(_convex_gap(model), 0.0, 0.0, K)
-        return Code(_global_gap(model), 0.0, 0.0, K)
+        if _curve_is_convex(model.loss, K):
+            gap = _convex_gap(model)
+            return None if np.isnan(gap) else Code(gap, 0.0, 0.0, K)
+        # Where L can go below zero the search has no end that is known.
+        return Code(_global_gap(model), 0.0, 0.0, K) if properties.nonnegative else None
     return _three_variable_code(model)
 
 
-def _penalised_slope(model: UFM, a: float) -> float:
-    loss, K = model.loss, model.num_classes
-    curve = logit_curve(loss, a, 0.0, K)
-    return _gap_slope(loss, curve.own, curve.other, K) + model.c * (K - 1) / K
+def _curve_is_convex(loss: Loss, K: int) -> bool:
+    """Whether a |-> L + price |a| is convex where its minimum is.
+
+    A contrastive loss is so for a >= 0, which is enough if the own logit is preferred at 0.
+    """
+    properties = loss.properties(K)
+    if properties.convex or not properties.contrastive:
+        return bool(properties.convex)
+    curve = logit_curve(loss, 0.0, 0.0, K)
+    return _gap_slope(loss, curve.own, curve.other, K) <= 0
 
 
 def _convex_gap(model: UFM) -> float:
-    if _penalised_slope(model, 0.0) >= 0:
+    """Root of the slope of a convex curve with the penalty price |a|; NaN where it falls for ever.
+
+    A loss that prefers every other logit has a < 0.
+    """
+    loss, K = model.loss, model.num_classes
+    price = model.c * (K - 1) / K
+
+    def slope(a: float) -> float:
+        curve = logit_curve(loss, a, 0.0, K)
+        return _gap_slope(loss, curve.own, curve.other, K)
+
+    at_zero = slope(0.0)
+    if abs(at_zero) <= price:
         return 0.0
-    high = 1.0
-    while _penalised_slope(model, high) < 0:
-        high *= 2
-    return float(
-        brentq(
-            lambda a: _penalised_slope(model, a),
-            high / 2 if high > 1 else 0,
-            high,
-            xtol=1e-16,
-            rtol=4 * np.finfo(float).eps,
-        )
-    )
+    signed = -np.sign(at_zero) * price
+    return _root_of_increasing(lambda a: slope(a) + signed)
 
 
 def _global_gap(model: UFM) -> float:
@@ -170,14 +183,20 @@ def _global_gap(model: UFM) -> float:
     loss, K = model.loss, model.num_classes
     price = model.c * (K - 1) / K
     ceiling = logit_curve(loss, 0.0, 0.0, K).value / price  # L >= 0 beyond it
-    a = np.concatenate([[0.0], np.geomspace(1e-6, max(ceiling, 1.0), GRID)])
-    _, own, other = (np.asarray(x) for x in slopes(loss, a, np.zeros_like(a), K))
-    slope = np.array([_gap_slope(loss, p, q, K) for p, q in zip(own, other, strict=True)]) + price
+    sizes = np.concatenate([[0.0], np.geomspace(1e-6, max(ceiling, 1.0), GRID)])
     candidates = [0.0]
-    for i in np.flatnonzero((slope[:-1] < 0) & (slope[1:] >= 0)):
-        root = brentq(lambda x: _penalised_slope(model, x), a[i], a[i + 1], xtol=1e-16)
-        candidates.append(float(root))
-    return min(candidates, key=lambda x: logit_curve(loss, x, 0.0, K).value + price * x)
+    for sign in (1.0, -1.0):
+
+        def slope(size: float, sign: float = sign) -> float:
+            curve = logit_curve(loss, sign * size, 0.0, K)
+            return sign * _gap_slope(loss, curve.own, curve.other, K) + price
+
+        _, own, other = (np.asarray(x) for x in slopes(loss, sign * sizes, np.zeros_like(sizes), K))
+        pairs = zip(own, other, strict=True)
+        on_grid = sign * np.array([_gap_slope(loss, p, q, K) for p, q in pairs]) + price
+        for i in np.flatnonzero((on_grid[:-1] < 0) & (on_grid[1:] >= 0)):
+            candidates.append(sign * float(brentq(slope, sizes[i], sizes[i + 1], xtol=1e-16)))
+    return min(candidates, key=lambda x: logit_curve(loss, x, 0.0, K).value + price * abs(x))
 
 
 def _three_variable_code(model: UFM) -> Code | None:

@@ -13,13 +13,14 @@ import numpy as np
 
 from ufm.answers import Certificate, Direction, Merge, Minimiser, Restriction, Structure
 from ufm.decay import penalty
-from ufm.errors import InputError, require_count, require_positive
+from ufm.errors import InputError, require_count, require_decay
 from ufm.losses.columns import column_losses
 from ufm.losses.loss import Fact, Loss
-from ufm.losses.user import UserLoss
+from ufm.losses.user import fixed_loss
 from ufm.model import Array, Model, finite
 from ufm.plain import chain_rule
 from ufm.plain.certificate import certificate
+from ufm.plain.class_means import ClassMeans
 from ufm.plain.escape import outside_row_space
 from ufm.plain.minimisers import global_minimiser
 from ufm.plain.structure import structure
@@ -44,8 +45,8 @@ class UFM(Model[Point]):
         d: feature dimension >= 1.
         n: samples per class >= 1 (balanced).
         counts: samples per class (n_1, ..., n_K), instead of ``num_classes`` and ``n``.
-        lambda_W, lambda_H: weight decay of classifier and features, > 0.
-        lambda_b: None = no bias, 0 = unregularised bias, > 0 = regularised bias.
+        lambda_W, lambda_H: weight decay of classifier and features, 1e-100 to 1e100.
+        lambda_b: None = no bias, 0 = unregularised bias, 1e-100 to 1e100 = regularised bias.
 
     Raises:
         InputError: a size, count or decay outside its domain, or n together with counts.
@@ -79,14 +80,14 @@ class UFM(Model[Point]):
         lambda_b: float | None = None,
     ) -> None:
         sizes = _validated_counts(num_classes, n, counts)
-        remedy = "use a positive weight decay such as 5e-4"
+        bias = None if lambda_b is None else require_decay(lambda_b, "lambda_b", zero=True)
         values: dict[str, Any] = {
-            "loss": loss if isinstance(loss, Loss) else UserLoss(loss),
+            "loss": fixed_loss(loss, len(sizes)),
             "counts": sizes.astype(np.float64),
             "labels": np.repeat(np.arange(len(sizes)), sizes),
-            "lambda_W": require_positive(lambda_W, "lambda_W", remedy),
-            "lambda_H": require_positive(lambda_H, "lambda_H", remedy),
-            "lambda_b": None if lambda_b is None else _validated_bias_decay(lambda_b),
+            "lambda_W": require_decay(lambda_W, "lambda_W"),
+            "lambda_H": require_decay(lambda_H, "lambda_H"),
+            "lambda_b": bias,
             "d": require_count(d, "d", 1, "use a feature dimension of one or more"),
             "merged": False,
         }
@@ -164,7 +165,15 @@ class UFM(Model[Point]):
     # Methods of arrays, not jnp: on NumPy arrays only the losses are compiled, whatever d is.
 
     def column_logits(self, point: Point) -> Any:
-        """Logits of every column, (K, columns): W H (/ sqrt n_k when merged) + b."""
+        """Logits of every column, (K, columns): W H (/ sqrt n_k when merged) + b.
+
+        Raises:
+            InputError: a merged point in a full model, or the other way round.
+        """
+        if point.H.shape[-1] != self.num_columns:
+            rule = f"Need one column of H per {'class' if self.merged else 'sample'}"
+            remedy = "use model.merge(): .reduce and .lift go from samples to classes and back"
+            raise InputError(f"{rule}, {self.num_columns}", point.H.shape[-1], remedy)
         Z = point.W @ point.H
         if self.merged:
             Z = Z / self.counts**0.5
@@ -212,10 +221,9 @@ class UFM(Model[Point]):
             >>> round(model.with_decays(0.04, 0.04).c, 12)
             0.16
         """
-        remedy = "use a positive weight decay such as 5e-4"
         return self._replace(
-            lambda_W=require_positive(lambda_W, "lambda_W", remedy),
-            lambda_H=require_positive(lambda_H, "lambda_H", remedy),
+            lambda_W=require_decay(lambda_W, "lambda_W"),
+            lambda_H=require_decay(lambda_H, "lambda_H"),
         )
 
     def generators(self, point: Point) -> Point:
@@ -229,23 +237,12 @@ class UFM(Model[Point]):
     # Kept: making it takes a tenth of the time in which a small model is solved.
     @cached_property
     def _merge(self) -> Merge:
-        K, columns, counts = self.num_classes, self.num_columns, self.counts_tuple
-        roots = np.sqrt(np.asarray(self.counts))
-        starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(int)
-
-        def reduce(point: Point) -> Point:
-            if point.H.shape[1] == K != columns:
-                return point  # merged already
-            sums = np.add.reduceat(np.asarray(point.H), starts, axis=1)
-            return Point(point.W, sums / roots, point.b)
-
-        def lift(point: Point) -> Point:
-            return Point(point.W, np.repeat(np.asarray(point.H) / roots, counts, axis=1), point.b)
-
+        K, counts = self.num_classes, self.counts_tuple
+        means = ClassMeans(counts)
         single = Fact(True, note="one sample per class")
         lossless = single if max(counts) == 1 else self.loss.properties(K).convex
         merged = self._replace(labels=np.arange(K), merged=True)
-        return Merge(merged, reduce, lift, lossless)
+        return Merge(merged, means.reduce, means.lift, lossless)
 
     def as_merged(self, point: Point) -> tuple[UFM, Point]:
         """The merged model with a point given in merged (K) or full (N) columns."""
@@ -344,13 +341,3 @@ def _validated_counts(
         rule = f"Need one count per class, K={num_classes}"
         raise InputError(rule, f"{len(sizes)} counts", "drop K or fix the counts")
     return np.asarray(sizes)
-
-
-def _validated_bias_decay(lambda_b: float) -> float:
-    if not (math.isfinite(lambda_b) and lambda_b >= 0):
-        raise InputError(
-            "Need lambda_b >= 0 and finite",
-            lambda_b,
-            "use 0 for an unregularised bias, None for none",
-        )
-    return float(lambda_b)

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 
 from ufm.errors import InputError
 from ufm.losses.columns import column_gradients, column_hessians
+from ufm.losses.loss import require_smooth
 from ufm.plain.blocks import GroupData, group_block, within_group_block
 from ufm.plain.permuted import find_types, range_levels
 from ufm.point import Point
+from ufm.precision import require_x64
 from ufm.spectrum import Spectrum, pair
 
 if TYPE_CHECKING:
@@ -127,6 +129,16 @@ class Reduced:
     types: tuple[Indices, ...]
 
     @cached_property
+    def moved(self) -> float:
+        """How far the point lies from the one whose classes in a group are equal."""
+        W, H, b = self.space.point
+        squares = 0.0
+        for group in self.groups:
+            for rows in (W[group], H[:, group].T, *([] if b is None else [b[group]])):
+                squares += float(np.sum((rows - rows[:1]) ** 2))
+        return squares**0.5
+
+    @cached_property
     def couplings(self) -> Array:
         """Singular values of ``complement_gradient``: K - r of them, descending."""
         values = np.linalg.svd(complement_gradient(self), compute_uv=False)
@@ -152,8 +164,10 @@ def reduced(model: UFM, point: Point, *, merge_classes: bool = True) -> Reduced:
         merge_classes: use A-5 and A-6 where the loss is equivariant.
 
     Raises:
-        InputError: features of one class differ, so no reduction is exact.
+        InputError: features of one class differ, so no reduction is exact; a loss with kinks.
     """
+    require_x64()
+    require_smooth(model.loss, model.num_classes)
     merged, small = model.as_merged(point)
     if point.H.shape[1] != small.H.shape[1]:
         spread = np.abs(np.asarray(lift(model, small).H) - np.asarray(point.H)).max()
@@ -212,7 +226,7 @@ def _range_levels(parts: Reduced) -> list[tuple[float, int, str]]:
         raise InputError(
             f"A dense range block holds at most {MAX_DENSE:,} variables",
             f"{data.size:,} ({8 * data.size**2 / 2**30:.1f} GiB)",
-            "use landscape.inertia, which factorises instead of diagonalising",
+            "use model.structure, which factorises instead of diagonalising",
         )
     return [(x, 1, "range") for x in np.linalg.eigvalsh(group_block(data))]
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ufm.answers import Code
 from ufm.errors import InputError
 from ufm.losses.logit_curve import LogitCurve, logit_curve
+from ufm.losses.loss import require_smooth
 from ufm.plain.minimisers import best_bias
 from ufm.spectrum import Spectrum, pair
 
@@ -39,7 +40,7 @@ def minimiser_spectrum(model: UFM) -> Spectrum:
         A Spectrum whose multiplicities add up to P = K d + d N (+ K).
 
     Raises:
-        InputError: imbalanced counts, no closed form, or d too small for it.
+        InputError: imbalanced counts, no closed form, d too small for it, or a loss with kinks.
 
     Example:
         >>> from ufm import UFM, CrossEntropy
@@ -82,6 +83,7 @@ def classifier_spectrum(model: UFM) -> Spectrum:
         >>> np.unique(classifier_spectrum(model).expand().round(12), return_counts=True)
         (array([0.02      , 0.16666667]), array([6, 9]))
     """
+    require_smooth(model.loss, model.num_classes)
     code = _minimiser_code(model)
     frame = _frame(model, code)
     lw, K = float(model.lambda_W), frame.K
@@ -125,6 +127,7 @@ def symmetric_spectrum(model: UFM, code: Code) -> Spectrum:
     Raises:
         InputError: d below the rank of the point.
     """
+    require_smooth(model.loss, model.num_classes)
     frame = _frame(model, code)
     K, d, rank = frame.K, model.d, code.rank
     if d < rank:

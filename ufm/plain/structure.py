@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufm.answers import HiddenBlock, Structure
+from ufm.losses.loss import require_smooth
 from ufm.plain.blocks import GroupData
 from ufm.plain.inertia import count_range_below
 from ufm.plain.reduce import Reduced, assembled, outer_levels, reduced
@@ -42,6 +43,9 @@ def is_collapsed(model: UFM, point: Any) -> bool:
 def structure(model: UFM, point: Any) -> Structure | None:
     """The spectrum of the full Hessian from small blocks; None where features differ in a class.
 
+    Raises:
+        InputError: a loss with kinks, whose Hessian says nothing of what is nearby.
+
     Example:
         >>> from ufm import UFM, CrossEntropy
         >>> model = UFM(CrossEntropy(), 3, 2, lambda_W=0.1, lambda_H=0.1)
@@ -49,6 +53,7 @@ def structure(model: UFM, point: Any) -> Structure | None:
         >>> told.levels.size, told.predicted_nullity
         (12, 0)
     """
+    require_smooth(model.loss, model.num_classes)
     return from_blocks(reduced(model, point)) if is_collapsed(model, point) else None
 
 
@@ -59,13 +64,14 @@ def from_blocks(parts: Reduced) -> Structure:
     expected = predicted_nullity(model, rank, model.d, inner.W @ inner.H, inner.b)
     if parts.types_shrink or data.size <= MAX_DIAGONALISED:
         order = max(min(data.size, MAX_DIAGONALISED), model.num_classes)
-        return Structure(assembled(parts), expected, order, rank)
+        return Structure(assembled(parts), expected, order, rank, moved=parts.moved)
 
     def below(bound: float, expect_none: bool = False) -> int:
         return count_range_below(data, bound, expect_none=expect_none).below
 
     hidden = HiddenBlock(data.size, range_radius(data), sum(data.decays[:2]), below)
-    return Structure(Spectrum.of(outer_levels(parts)), expected, data.size, rank, hidden)
+    levels = Spectrum.of(outer_levels(parts))
+    return Structure(levels, expected, data.size, rank, hidden, parts.moved)
 
 
 def range_radius(data: GroupData) -> float:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 
+from experiments.nearest import unknown
 from experiments.networks.architectures.convnet import ConvNet
 from experiments.networks.architectures.head import Head, fixed_etf_head, linear_head
 from experiments.networks.architectures.mlp import MLP
@@ -43,9 +43,7 @@ class Architecture(ArchitectureOptions):
 
     def __post_init__(self) -> None:
         if self.name not in ARCHITECTURES:
-            closest = difflib.get_close_matches(self.name, ARCHITECTURES, n=1, cutoff=0.0)[0]
-            remedy = f"did you mean {closest}? There are {', '.join(ARCHITECTURES)}"
-            raise InputError("Need the name of an architecture", repr(self.name), remedy)
+            raise unknown(self.name, ARCHITECTURES, "architecture")
         require_positive(self.width, "width", "use a multiplier such as 0.5")
         if self.depth is not None:
             require_count(self.depth, "depth", 1, "use one layer or more")

@@ -24,6 +24,10 @@ from experiments.report.view import cards
 from experiments.report.write import environment, save
 from proofs_check.run import check_claim
 
+PRECISIONS = {
+    "float32": "trained in float32",
+    "bfloat16": "features in bfloat16, parameters, classifier and loss in float32",
+}
 # Numbers of the table, in the order of the page; those that nobody has are left out.
 TABLE = (
     "train_accuracy",
@@ -105,7 +109,7 @@ def write_theory_page(
             stopped=[row for row in table_rows(runs) if row.outcome is Outcome.NOT_FINITE],
             lines=deviations(runs, ways),
             pictures=(shown,),
-            settings=_settings(one, ("Data", "Training")),
+            settings=described(one, ("Data", "Training", "Precision")),
             provenance=provenance(),
         )
     )
@@ -134,7 +138,7 @@ def render(runs: Mapping[Cell, Run], failures: Sequence[Failure], shown: Sequenc
             rows=[(row, _cells(row, columns)) for row in table],
             claims=claims,
             pictures=shown,
-            settings=_settings(one),
+            settings=described(one),
             provenance=provenance(),
             stopped=[row for row in table if row.outcome is Outcome.NOT_FINITE],
         )
@@ -178,17 +182,35 @@ def _cells(row: Row, columns: Sequence[str]) -> list[str]:
     return [shown_number(name, row.numbers.get(name)) for name in columns]
 
 
-def _settings(run: Run, chosen: Sequence[str] = ()) -> dict[str, str]:
-    s, data = run.request.settings, run.request.data
-    size = f"{sum(run.counts)} train images of {len(run.counts)} classes"
+def described(run: Run, chosen: Sequence[str] = ()) -> dict[str, str]:
+    """What a run was made of, in words: all of it, or the chosen parts."""
+    s = run.request.settings
     every = {
-        "Data": f"{data.source}, {size}" + (", balanced" if len(set(run.counts)) == 1 else ""),
+        "Data": _data(run),
         "Network": f"{s.architecture.name}, {s.architecture.features} features, "
         + (f"d = {s.d}" if s.d else "d of the last hidden layer")
         + ("" if s.bias else ", no bias")
         + (", classifier fixed at a simplex ETF" if s.fixed_etf else ""),
         "Training": f"{s.epochs} epochs, batches of {s.batch_size or 'all samples'}, "
         f"learning rate {s.learning_rate:g} ({s.schedule}), momentum {s.momentum:g}",
+        "Precision": PRECISIONS[s.precision] + "; what is measured on it is float64",
         "Decay": str(s.decay),
     }
     return {name: text for name, text in every.items() if not chosen or name in chosen}
+
+
+def _data(run: Run) -> str:
+    """The set, its sizes, and everything that was done to its labels."""
+    data, counts = run.request.data, run.counts
+    parts = [data.source, f"{sum(counts)} train images of {len(counts)} classes"]
+    if len(set(counts)) == 1:
+        parts.append("balanced")
+    else:
+        parts.append(f"{max(counts)} to {min(counts)} of a class")
+    if data.imbalance is not None:
+        parts.append(f"exponential imbalance {data.imbalance:g}")
+    if data.noise:
+        parts.append(f"{100 * data.noise:g} % of the train labels wrong (seed {data.seed})")
+    if data.random_labels:
+        parts.append(f"train labels permuted (seed {data.seed})")
+    return ", ".join(parts)

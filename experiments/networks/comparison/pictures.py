@@ -65,7 +65,7 @@ def pictures(
             say(f"figure: {name}")
             suffix = f" Width {width:g}." if len({c.width for c in runs}) > 1 else ""
             made.append(picture(name, title, caption + suffix, drawings))
-    for maker in (_theory, _heat_maps, _likenesses, _layers):
+    for maker in (_theory, _heat_maps, _likenesses, layers):
         found = maker(runs)
         if found is not None:
             say(f"figure: {found.name}")
@@ -169,14 +169,14 @@ def _likenesses(runs: Mapping[Cell, Run]) -> Picture | None:
     )
 
 
-def _layers(runs: Mapping[Cell, Run]) -> Picture | None:
+def layers(runs: Mapping[Cell, Run]) -> Picture | None:
+    """Similarity of the layers of one network of every objective, None where there is none."""
     width = _middle([cell.width for cell in runs])
     first: dict[str, Run] = {}
     for cell, run in runs.items():
         if cell.width == width and run.assessment is not None and run.assessment.answers:
             first.setdefault(cell.loss.label, run)
-    chosen = list(first.items())[:3]
-    if not chosen:
+    if not first:
         return None
 
     def drawing(label: str, run: Run) -> Drawing:
@@ -188,13 +188,13 @@ def _layers(runs: Mapping[Cell, Run]) -> Picture | None:
             ax.set_title(label)
             return ax
 
-        return label.split("(")[0], f"CKA between the layers trained with {label}", draw
+        return label, f"CKA between the layers trained with {label}", draw
 
     return picture(
         "layers",
         "Similarity of the layers",
         "Debiased linear CKA between the layers of one network on test images.",
-        [drawing(label, run) for label, run in chosen],
+        [drawing(label, run) for label, run in first.items()],
     )
 
 

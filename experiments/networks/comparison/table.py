@@ -18,6 +18,9 @@ from experiments.networks.runs import Run
 from experiments.networks.training import Outcome
 from ufm.errors import InputError
 
+# Of the statements about differences: the chance of any false one among all contrasts.
+LEVEL = 0.05
+
 
 @dataclass(frozen=True)
 class Row:
@@ -173,7 +176,19 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def statement(found: Sequence[Contrast], what: str, level: float = 0.05) -> str:
+def least_p_value(found: Sequence[Contrast]) -> float:
+    """The least that the sign-flip test can reach with so many pairs, after Holm's correction.
+
+    Example:
+        >>> least_p_value([])
+        1.0
+    """
+    if not found:
+        return 1.0
+    return min(1.0, len(found) * 2.0 ** (1 - max(c.num for c in found)))
+
+
+def statement(found: Sequence[Contrast], what: str, level: float = LEVEL) -> str:
     """What the contrasts say, in a sentence or two.
 
     Example:
@@ -195,10 +210,10 @@ def statement(found: Sequence[Contrast], what: str, level: float = 0.05) -> str:
         text = f"{len(clear)} of {len(found)} pairs of objectives differ significantly in {what} "
         return f"{text}({test}): {named}; {size}."
     text = f"None of {len(found)} pairs of objectives differs significantly in {what} ({test}); "
-    least = len(found) * 2.0 ** (1 - max(c.num for c in found))
+    least = least_p_value(found)
     note = (
         f" With {max(c.num for c in found)} pairs of runs no p-value can fall below "
-        f"{min(1.0, least):.2g} after the correction, so the test could not have told: run more "
+        f"{least:.2g} after the correction, so the test could not have told: run more "
         "seeds."
         if least >= level
         else ""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.nearest import unknown
 from experiments.networks.data import cifar, embedded, idx
 from experiments.networks.data.changes import balanced as cut_to_equal_counts
 from experiments.networks.data.record import Dataset, Split
-from experiments.sweep.axes import closest
 from ufm.errors import InputError
 
 # Where Debian's package dataset-fashion-mnist puts its files.
@@ -68,7 +68,7 @@ def load(
     if folder is None and ":" in str(name):
         name, _, folder = str(name).partition(":")
     if name not in SOURCES:
-        raise closest(str(name), SOURCES, "data set")
+        raise unknown(str(name), SOURCES, "data set")
     source = SOURCES[name]
     for option in options:
         if option not in source.options:
@@ -89,7 +89,7 @@ def load(
 def _unknown_option(option: str, name: str, source: Source) -> InputError:
     if not source.options:
         return InputError(f"The set {name} has no options", option, "leave it out")
-    return closest(option, source.options, f"option of the set {name}")
+    return unknown(option, source.options, f"option of the set {name}")
 
 
 def _missing(name: str, source: Source, got: str) -> InputError:

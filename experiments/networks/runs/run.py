@@ -162,7 +162,7 @@ def read_run(folder: Path) -> Run:
         if (folder / CURVE).exists():
             progress = Progress.from_about(None, _read(folder / CURVE))  # type: ignore[arg-type]
             outcome, records = progress.outcome, progress.records
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         rule = "Need the whole files of a run"
         raise InputError(rule, f"{folder}: {error}", "remove the folder and run again") from error
     finished = (folder / ASSESSMENT).exists()
@@ -203,7 +203,12 @@ def _keep(folder: Path, assessment: Assessment) -> None:
 
 
 def _assessment_of(path: Path) -> Assessment:
-    numbers = _read(path).get("numbers", {})
+    try:
+        told = _read(path)["numbers"]
+        numbers = {str(name): float(value) for name, value in told.items()}
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        remedy = "remove it and run again: the training is kept"
+        raise InputError("Need the numbers of a run", f"{path}: {error}", remedy) from error
     answers = read_arrays(path.with_name(ANSWERS), ["layers"], None)
     return Assessment(numbers, answers, answers.pop("layers"))
 

@@ -1,7 +1,7 @@
 """A tree of arrays in a folder, exact to the bit, in files of at most 15 MiB.
 
     checkpoint.json       whose it is, records, and where every array lies; replaced at once
-    part-<digest>.bin     the arrays' bytes one after another, cut into parts named by content
+    part-<digest>.bin     the arrays as Equinox serialises them, cut into parts named by content
     lock                  held (flock) while a process trains
 
 Nothing is pickled, so reading a folder from elsewhere runs no code. A kill at any instant leaves
@@ -13,13 +13,14 @@ parameters, takes six. Rounding them to fit into one would not resume exactly.
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments.files import (
@@ -63,16 +64,16 @@ def save_checkpoint(folder: Path, key: str, tree: Any, about: Mapping[str, Any])
     Raises:
         InputError: the folder cannot be written to.
     """
-    leaves = [(path, np.asarray(leaf)) for path, leaf in _leaves(tree)]
-    # One machine's bytes on another: stated with the type, '<f4' for float32.
-    content = b"".join(_little(array).tobytes() for _, array in leaves)
+    stream = io.BytesIO()
+    eqx.tree_serialise_leaves(stream, tree)
+    content = stream.getvalue()
     cut = [content[i : i + PART_BYTES] for i in range(0, len(content), PART_BYTES)]
     parts = [(_part_name(key, part), part) for part in cut]
     names = [name for name, _ in parts]
     manifest = {
         "key": key,
         "about": dict(about),
-        "arrays": [[path, _little(array).dtype.str, list(array.shape)] for path, array in leaves],
+        "arrays": _arrays(tree),
         "parts": names,
     }
     with accessible(folder, *WRITABLE):
@@ -101,7 +102,7 @@ def load_checkpoint(folder: Path, key: str, template: Any) -> tuple[Any, dict[st
         >>> folder, tree = Path(tempfile.mkdtemp()), {"W": np.array([[1.0, 2.0]], np.float32)}
         >>> save_checkpoint(folder, "5eed", tree, {"epoch": 3})
         >>> load_checkpoint(folder, "5eed", tree)
-        ({'W': Array([[1., 2.]], dtype=float32)}, {'epoch': 3})
+        ({'W': array([[1., 2.]], dtype=float32)}, {'epoch': 3})
     """
     manifest = _read_manifest(folder)
     if manifest["key"] != key:
@@ -109,30 +110,20 @@ def load_checkpoint(folder: Path, key: str, template: Any) -> tuple[Any, dict[st
         remedy = "choose another folder, or the settings and data that it was made with"
         raise InputError("The checkpoint belongs to another run", got, remedy)
     content = b"".join(_read_part(folder, key, name) for name in manifest["parts"])
-    wanted = [
-        [path, _little(np.asarray(leaf)).dtype.str, list(np.shape(leaf))]
-        for path, leaf in _leaves(template)
-    ]
-    if wanted != manifest["arrays"]:
+    # Equinox compares types and shapes, but not names.
+    if _arrays(template) != manifest["arrays"]:
         got = f"{folder} with {len(manifest['arrays'])} arrays"
         raise InputError(
             "The checkpoint has another network's arrays", got, "choose another folder"
         )
-    leaves, at = [], 0
-    for _, dtype, shape in wanted:
-        array = np.frombuffer(content, np.dtype(dtype), int(np.prod(shape)), at).reshape(shape)
-        leaves.append(jnp.array(array.astype(array.dtype.newbyteorder("="))))
-        at += array.nbytes
-    return jax.tree.unflatten(jax.tree.structure(template), leaves), manifest["about"]
+    return eqx.tree_deserialise_leaves(io.BytesIO(content), template), manifest["about"]
 
 
-def _leaves(tree: Any) -> list[tuple[str, Any]]:
+def _arrays(tree: Any) -> list[list[Any]]:
+    """Name, type and shape of every array."""
     flat = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return [(jax.tree_util.keystr(path), leaf) for path, leaf in flat]
-
-
-def _little(array: Any) -> Any:
-    return array.astype(array.dtype.newbyteorder("<"), copy=False)
+    leaves = [(jax.tree_util.keystr(path), np.asarray(leaf)) for path, leaf in flat]
+    return [[path, array.dtype.name, list(array.shape)] for path, array in leaves]
 
 
 def _part_name(key: str, part: bytes) -> str:

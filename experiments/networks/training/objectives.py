@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from experiments import losses
+from experiments.nearest import unknown
 from experiments.networks.training.kornblith import (
     CosineSoftmax,
     Dropout,
@@ -19,7 +18,7 @@ from experiments.networks.training.kornblith import (
 from experiments.networks.training.objective import Objective, PlainObjective
 from experiments.networks.training.over_parameterised import OverParameterised
 from ufm.errors import InputError
-from ufm.losses import CrossEntropy, LabelSmoothing, Loss, RescaledMSE, Scaled, UserLoss
+from ufm.losses import CrossEntropy, LabelSmoothing, RescaledMSE, Scaled, as_loss
 from ufm.plain.model import UFM
 
 
@@ -91,22 +90,16 @@ def objective_parameters(name: str, **given: float) -> dict[str, float]:
         >>> objective_parameters("squared-error", target=15.0)
         {'kappa': 9.0, 'target': 15.0, 'scale': 10.0}
     """
-    if ":" not in name:
-        _require_known(name, PARAMETERS, "Need the name of an objective")
+    if ":" not in name and name not in PARAMETERS:
+        raise unknown(name, PARAMETERS, "objective")
     defaults = PARAMETERS.get(name, {})
     for parameter in given:
         if not defaults:
             remedy = f"drop {parameter}"
             raise InputError(f"The objective {name} has no parameters", parameter, remedy)
-        _require_known(parameter, defaults, f"Need a parameter of {name}")
+        if parameter not in defaults:
+            raise unknown(parameter, defaults, f"parameter of {name}")
     return {**defaults, **{key: float(value) for key, value in given.items()}}
-
-
-def _require_known(name: str, known: Mapping[str, Any], rule: str) -> None:
-    if name not in known:
-        closest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-        remedy = f"did you mean {closest}? There are {', '.join(known)}"
-        raise InputError(rule, repr(name), remedy)
 
 
 def make_objective(name: str, **parameters: float) -> Objective:
@@ -127,8 +120,7 @@ def make_objective(name: str, **parameters: float) -> Objective:
     every = objective_parameters(name, **parameters)
     if name in MAKERS:
         return MAKERS[name](**every)
-    loss = losses.LossChoice(name, every).build()
-    return PlainObjective(loss if isinstance(loss, Loss) else UserLoss(loss))
+    return PlainObjective(as_loss(losses.LossChoice(name, every).build()))
 
 
 def ufm_model(

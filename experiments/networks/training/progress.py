@@ -9,6 +9,7 @@ from typing import Any
 
 from experiments.networks.architectures import Network
 from experiments.networks.training.step import TrainState
+from ufm.errors import InputError
 
 
 class Outcome(Enum):
@@ -67,11 +68,26 @@ class Progress:
     def from_about(state: TrainState, about: Mapping[str, Any]) -> Progress:
         """The progress of which ``about`` was told.
 
+        Raises:
+            InputError: it is not what ``about`` tells.
+
         Example:
             >>> records = (EpochRecord(1, 0.1, 0.5, 0.4, 0.9),)
             >>> progress = Progress(None, records, Outcome.RUNNING)
             >>> Progress.from_about(None, progress.about()) == progress
             True
         """
-        records = tuple(EpochRecord(**record) for record in about["records"])
-        return Progress(state, records, Outcome[about["outcome"]])
+        try:
+            records = tuple(map(_epoch_record, about["records"]))
+            return Progress(state, records, Outcome[about["outcome"]])
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            remedy = "restore its file, or train anew in another folder"
+            raise InputError("Need the records of a training", error, remedy) from error
+
+
+def _epoch_record(told: Mapping[str, Any]) -> EpochRecord:
+    """A record from JSON, in which every number is one."""
+    names = ("learning_rate", "objective", "loss", "accuracy", "seconds")
+    measures = {str(name): float(value) for name, value in told["measures"].items()}
+    numbers = {name: float(told[name]) for name in names}
+    return EpochRecord(int(told["epoch"]), measures=measures, **numbers)

@@ -6,12 +6,12 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import jax
 
-from experiments.files import accessible, fingerprint
+from experiments.files import fingerprint
+from experiments.losses import LossChoice
 from experiments.networks.architectures import (
     Architecture,
     Network,
@@ -142,11 +142,10 @@ class TrainSettings(TrainingOptions):
     def key(self) -> str:
         """16 hex digits that change with any setting, and with the file of a user's own loss."""
         text = json.dumps(self.record(), sort_keys=True)
-        place = self.objective.rpartition(":")[0]
-        if not place.endswith(".py"):
+        if ":" not in self.objective:
             return fingerprint(text.encode())
-        with accessible(Path(place), "Need the file of the loss", "check the path"):
-            return fingerprint(Path(place).read_bytes(), text)
+        source = LossChoice(self.objective, {}).source()
+        return fingerprint(source.encode(errors="surrogateescape"), text)
 
     def random_key(self, use: int) -> Any:
         """The random key of one use."""

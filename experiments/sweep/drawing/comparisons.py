@@ -35,19 +35,19 @@ def looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Colour, marker and dashes for every loss; parameters of one loss are shades of its colour.
 
     Example:
-        >>> found = looks(["ce", "ls 0.1", "ls 0.2"])
-        >>> found["ls 0.1"]["color"] == loss_colour("ls"), found["ls 0.2"]["marker"]
+        >>> found = looks(["ce", "ls(0.1)", "ls(0.2)"])
+        >>> found["ls(0.1)"]["color"] == loss_colour("ls"), found["ls(0.2)"]["marker"]
         (True, 's')
     """
     found: dict[str, dict[str, Any]] = {}
-    colours = {name: loss_colour(name.split()[0]) for name in names}
+    colours = {name: loss_colour(name) for name in names}
     many, seen = Counter(colours.values()), Counter[str]()
     for name, colour in colours.items():
-        stem, i = name.split()[0], seen[colour]
+        i = seen[colour]
         seen[colour] += 1
         found[name] = {
             "color": darker(colour, DARKEST * i / (many[colour] - 1)) if i else colour,
-            "marker": loss_marker(stem),
+            "marker": loss_marker(name),
             "ls": DASHES[i % len(DASHES)],
         }
     return found

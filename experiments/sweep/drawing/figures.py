@@ -16,6 +16,7 @@ from experiments.sweep.columns import (
     Table,
     column,
     converged,
+    is_text,
     loss_names,
     numbers,
     snap,
@@ -69,7 +70,8 @@ def swept(table: Table) -> tuple[str, ...]:
     """
     columns: dict[str, Array] = {}
     several = "loss" in table and len(set(texts(table, "loss").tolist())) > 1
-    for name in AXES:
+    own = _own_axes(table)
+    for name in own or AXES:
         # Losses side by side have no common parameter.
         if name in table and not (several and name in PARAMETERS):
             values = snap(numbers(table, name))
@@ -80,14 +82,14 @@ def swept(table: Table) -> tuple[str, ...]:
         raise InputError("Need a column that varies", got, "sweep an axis")
     # Of columns that follow each other one is enough.
     names: list[str] = []
-    for name in sorted(columns, key=LEADING.index):
+    for name in sorted(columns, key=(own or LEADING).index):
         if not any(_same(columns[name], columns[other]) for other in names):
             names.append(name)
     # A decay follows from c and K; it has more values than either, for c would follow from it too.
     few = {name: _places(columns[name]) for name in names}
     names = [
         name
-        for name in sorted(names, key=AXES.index)
+        for name in sorted(names, key=(own or AXES).index)
         if not _follows(columns[name], [columns[x] for x in names if few[x] < few[name]])
     ]
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
@@ -97,6 +99,14 @@ def swept(table: Table) -> tuple[str, ...]:
         return _places(one, other), -_places(one) - _places(other)
 
     return max(pairs, key=spans, default=(names[0],))
+
+
+def _own_axes(table: Table) -> list[str]:
+    """The numbers that a sweep over another model than the plain one varied, in its order."""
+    if "model" not in table or "result" not in table:
+        return []
+    written = list(table)[: list(table).index("result")]
+    return [x for x in written if x not in ("cell", "seed") and not is_text(table[x])]
 
 
 def _places(*columns: Array) -> int:

@@ -10,7 +10,8 @@ import jax
 import numpy as np
 
 from experiments.sweep.tasks.minimise import closed_forms
-from experiments.sweep.work import Columns, Work
+from experiments.sweep.tasks.registry import Columns
+from experiments.sweep.work import Work
 from landscape.atlas.record import highest_rank
 from landscape.atlas.symmetries import merged
 from landscape.curvature.count import count_curvature

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from experiments.sweep.tasks.minimise import descend, ending
+from experiments.sweep.tasks.registry import Columns
 from experiments.sweep.tasks.verdict import own_point
-from experiments.sweep.work import Columns, Work
+from experiments.sweep.work import Work
 from landscape.flows.gradient_descent import RECORDS, descend_many, metrics
 from landscape.flows.rates import Linearised, Rates
 from landscape.solvers.newton import narrowed

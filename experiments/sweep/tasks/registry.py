@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from experiments.sweep.work import Columns, Work
-
+# Results of a batch: an array a column, one entry a cell.
+Columns = dict[str, NDArray[Any]]
 # Gradient norm to reach: curvatures of the sweeps are 1e-4 or more, so that points are known to
 # 1e-5 of their size, and verdicts say which tolerance follows from it.
 DESCENT: Mapping[str, Any] = MappingProxyType({"tolerance": 1e-9, "max_iterations": 20_000})
@@ -45,6 +45,7 @@ class Task:
         columns: of its results; "result" is CONVERGED where all went well, else see "reason".
         finds_decay: whether it looks for c itself, so that cells have no decay of their own.
         needs_saddle: whether cells name a saddle to start from.
+        module: where its code is, by default under its name.
     """
 
     name: str
@@ -53,12 +54,13 @@ class Task:
     columns: tuple[str, ...]
     finds_decay: bool = False
     needs_saddle: bool = False
+    module: str = ""
 
     @property
-    def compute(self) -> Callable[[Work], Columns]:
+    def compute(self) -> Callable[[Any], Columns]:
         """The function (work) -> result columns of this task."""
-        module = import_module(f"experiments.sweep.tasks.{self.name}")
-        function: Callable[[Work], Columns] = getattr(module, self.name)
+        module = import_module(f"experiments.sweep.tasks.{self.module or self.name}")
+        function: Callable[[Any], Columns] = getattr(module, self.name)
         return function
 
     def blank(self, size: int) -> Columns:
@@ -102,4 +104,12 @@ _ALL = (
         needs_saddle=True,
     ),
 )
+# Of any model: what needs neither W and H nor classes.
+_ENDED = (*ENDING, "objective", "gradient_norm", "iterations", "theory", "excess")
+_SAID = ("index", "nullity", "predicted_nullity", "gap", "lambda_min", "curvature", "globality")
+_ANY = (
+    Task("minimise", _ALL[0].summary, DESCENT, _ENDED, module="any_model"),
+    Task("verdict", _ALL[1].summary, DESCENT, (*_ENDED, *_SAID), module="any_model"),
+)
+ANY_TASKS: Mapping[str, Task] = MappingProxyType({task.name: task for task in _ANY})
 TASKS: Mapping[str, Task] = MappingProxyType({task.name: task for task in _ALL})

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from experiments.sweep.tasks.minimise import descend, ending
-from experiments.sweep.tasks.registry import CONDITIONS
+from experiments.sweep.tasks.registry import CONDITIONS, Columns
 from experiments.sweep.tasks.verdict import own_point
-from experiments.sweep.work import Columns, Work
+from experiments.sweep.work import Work
 from landscape.solvers.newton import narrowed
 from ufm.plain.conditions import conditions
 from ufm.point import widened

@@ -9,7 +9,8 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.sweep.work import Columns, Work
+from experiments.sweep.tasks.registry import Columns
+from experiments.sweep.work import Work
 from landscape.solvers.minimise import Minimised, minimise_many
 from ufm.losses.columns import column_gradients
 from ufm.plain.minimisers import thresholds

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.sweep.tasks.minimise import descend, ending
-from experiments.sweep.work import Columns, Work
+from experiments.sweep.tasks.registry import Columns
+from experiments.sweep.work import Work
 from landscape.curvature.count import count_curvature
 from landscape.solvers.devices import shard
 from landscape.solvers.minimise import Minimised
-from landscape.verdict import GLOBAL_GAP, judge_curvature
+from landscape.verdict import global_slack, judge_curvature
 from ufm.plain.cholesky_proof import Judged, judge_many
 from ufm.plain.symmetry import predicted_nullity
 from ufm.point import Point
@@ -105,7 +106,7 @@ def outer_gap(model: Any, rank: int, inside: float) -> float:
 
 def globality(columns: Columns) -> NDArray[Any]:
     """The second axis, where a closed form is known."""
-    slack = GLOBAL_GAP * (1 + np.abs(columns["objective"]))
+    slack = global_slack(columns["objective"])
     known = np.isfinite(columns["theory"])
     converged = columns["result"] == "CONVERGED"
     higher = known & (columns["excess"] > slack)

@@ -98,7 +98,8 @@ def curves(table: Table, x: str, y: str) -> tuple[Curve, ...]:
         >>> [(line.label, round(line.x, 12), line.y) for line in curves(cells.columns, "c", "K")]
         [('collapse to zero', 0.8, None)]
     """
-    found = tuple(planes(table, x, y))
+    # Laws are those of the plain model; of another one only its own closed form is known.
+    found = () if "model" in table else tuple(planes(table, x, y))
     lines = [line for plane in found for line in _traced(plane)]
     tags = [plane.tags for plane in found]
     return tuple(curve for law in LAWS for curve in _labelled(law, lines, tags))
@@ -255,7 +256,7 @@ def _labelled(law: Law, lines: Sequence[_Line], everything: Sequence[Tags]) -> I
 
 def _losses(kind: Sequence[_Line]) -> list[str]:
     """The losses of a line, without their parameters."""
-    return list(dict.fromkeys(line.tags["loss"].split()[0] for line in kind))
+    return list(dict.fromkeys(line.tags["loss"].partition("(")[0] for line in kind))
 
 
 def _telling(here: Sequence[Tags], everything: Sequence[Tags]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What ``ufm sweep`` says about a folder: how far it is, what failed and why, and its figures."""
+"""How far the sweep of a folder is: what failed and why, and which files are damaged."""
 
 from __future__ import annotations
 
@@ -13,11 +13,17 @@ import numpy as np
 
 from experiments.cli.output import number, table
 from experiments.files import DAMAGED
+from experiments.nearest import shown
 from experiments.sweep import strategies
 from experiments.sweep.run import GOOD
 from experiments.sweep.store import MANIFEST, Store
 from ufm.errors import InputError
 
+# What the manifest may have beside what every store has.
+ENTRIES: Mapping[str, type] = {
+    **dict.fromkeys(("name", "task", "note"), str),
+    **dict.fromkeys(("options", "figure", "axes", "provenance"), dict),
+}
 # Kinds of failures that are listed; the table has them all.
 MOST_REASONS = 5
 MOST_FILES = 3
@@ -50,7 +56,15 @@ def open_store(folder: Path) -> Store:
         rule = "Need the folder of a sweep"
         got = f"{folder}, " + ("without a manifest" if folder.is_dir() else "which is no folder")
         raise InputError(rule, got, "give the DIR that `ufm sweep run` named")
-    return Store.open(folder)
+    store = Store.open(folder)
+    for name, kind in ENTRIES.items():
+        value = store.manifest.get(name, kind())
+        inner = value.values() if name in ("axes", "figure") and isinstance(value, dict) else ()
+        fits = list if name == "axes" else (str, type(None))
+        if not (isinstance(value, kind) and all(isinstance(item, fits) for item in inner)):
+            rule = f"Need a manifest of a sweep, with {name} as it was written"
+            raise InputError(rule, f"{shown(value)} in {folder}", "restore it")
+    return store
 
 
 def done_cells(store: Store) -> str:
@@ -130,9 +144,9 @@ def status_table(record: Mapping[str, Any], *, whole: bool = False) -> Any:
     made.add_row("batches", f"{number(batches['done'])} of {number(batches['total'])}")
     for name in ("damaged", "duplicates", "foreign"):
         if record[name]:
-            shown = ", ".join(Path(path).name for path in record[name][:MOST_FILES])
+            names = ", ".join(Path(path).name for path in record[name][:MOST_FILES])
             more = len(record[name]) - MOST_FILES
-            made.add_row(f"{name} files", shown + (f" and {more} more" if more > 0 else ""))
+            made.add_row(f"{name} files", names + (f" and {more} more" if more > 0 else ""))
     if record["set_aside"]:
         made.add_row("set aside", f"{number(record['set_aside'])} files in {DAMAGED}/")
     made.add_row("store", record["folder"])
@@ -146,7 +160,7 @@ def status_table(record: Mapping[str, Any], *, whole: bool = False) -> Any:
 
 
 def _shortened(values: Any) -> str:
-    shown = [str(value) for value in values]
-    if len(shown) > 8:
-        return f"{', '.join(shown[:3])}, ... {shown[-1]} ({number(len(shown))} values)"
-    return ", ".join(shown)
+    words = [str(value) for value in values]
+    if len(words) > 8:
+        return f"{', '.join(words[:3])}, ... {words[-1]} ({number(len(words))} values)"
+    return ", ".join(words)

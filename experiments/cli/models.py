@@ -1,0 +1,85 @@
+"""``ufm models``: the models that --model names, with their formula, flags and what is known."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from experiments.cli.model import flag_of
+from experiments.cli.options import Json, Out
+from experiments.cli.output import deliver, envelope, prepare, require_writable, show, table
+from experiments.models import named_model
+
+EXAMPLES = ("ufm models", "ufm models --model my_model.py:MyModel --json")
+
+
+def models(
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="FILE.py:NAME", help="Say the same of one model only."),
+    ] = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """List the models: formula, flags, and which questions they answer in closed form."""
+    prepare()
+    require_writable(out, "--out")
+    from ufm import MODELS
+
+    chosen = list(MODELS.values()) if model is None else [named_model(model)]
+    records = [described(declared) for declared in chosen]
+    deliver(envelope("models", {"model": model}, {"models": records}), as_json=as_json, out=out)
+    if as_json:
+        return
+    for record in records:
+        made = table(("flag", "default", ""))
+        for flag in record["flags"]:
+            made.add_row(
+                flag["flag"], "-" if flag["default"] is None else str(flag["default"]), flag["help"]
+            )
+        show(f"\n{record['name']}: {record['summary']}", f"  {record['formula']}", made)
+        show(f"Known: {', '.join(record['known']) or 'nothing in closed form'}.")
+
+
+def described(declared: Any) -> dict[str, Any]:
+    """What can be said of a model: its declaration, and what it answers at its defaults."""
+    loss = declared.loss
+    flags = [
+        {
+            "name": parameter.name,
+            "flag": "--loss" if parameter.name == loss else flag_of(parameter.name),
+            "kind": parameter.kind.__name__,
+            "default": "ce" if parameter.name == loss else parameter.default,
+            "help": parameter.help,
+        }
+        for parameter in declared.parameters
+    ]
+    return {
+        "name": declared.name,
+        "summary": declared.summary,
+        "formula": declared.formula,
+        "flags": flags,
+        "known": known(declared),
+    }
+
+
+def known(declared: Any) -> list[str]:
+    """The questions that the model answers at its defaults; none where a parameter has none."""
+    import jax
+    import numpy as np
+
+    if any(parameter.required for parameter in declared.parameters):
+        return []
+    model = declared.build({})
+    point = jax.tree.map(np.asarray, model.random_point(jax.random.key(0)))
+    best = model.minimiser()
+    at = point if best is None else best.point
+    answers = {
+        f"minimiser ({best.evidence if best else ''})": best is not None,
+        "symmetry": model.generators(point) is not None,
+        "exact spectrum": model.structure(at) is not None,
+        "bound on the minimum": model.certificate(at).applies,
+        "atlas": model.as_plain() is not None,
+    }
+    return [name for name, answered in answers.items() if answered]

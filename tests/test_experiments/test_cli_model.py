@@ -1,0 +1,150 @@
+"""``--model``: registered and foreign models through the commands, with flags of their own."""
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments.cli.model import GeneralInputs, asked_model, flag_of
+from experiments.models import named_model
+from landscape import dense_hessian, solve, verdict
+from tests.foreign import Spheres, TwoGraphs
+from ufm import MODELS, CrossEntropy, FixedClassifier, LabelSmoothing
+
+FOREIGN = "tests/foreign.py"
+
+
+def record(ran):
+    assert ran.err == "" or "unexpected" not in ran.err
+    return json.loads(ran.out)
+
+
+def test_solve_takes_the_flags_of_a_foreign_model(ufm):
+    ran = ufm(f"solve --model {FOREIGN}:TwoGraphs -d 2 --lambda-w 0.04 --seed 3 --json")
+    assert ran.code == 0
+    told = json.loads(ran.out)
+    assert told["inputs"]["model"] == f"{FOREIGN}:TwoGraphs"
+    assert (told["inputs"]["d"], told["inputs"]["lambda_W"]) == (2, 0.04)
+    found = solve(TwoGraphs(2, lambda_W=0.04))
+    assert told["objective"] == pytest.approx(found.objective, abs=1e-12)
+    assert told["index"] == 0
+    assert told["rank"] is None
+
+
+@pytest.mark.slow
+def test_the_loss_of_a_foreign_model_is_chosen_like_that_of_the_plain_one(ufm):
+    words = f"solve --model {FOREIGN}:TwoGraphs --loss ls --smoothing 0.2 --json"
+    told = record(ufm(words))
+    smooth = solve(TwoGraphs(loss=LabelSmoothing(0.2))).objective
+    assert told["objective"] == pytest.approx(smooth, abs=1e-12)
+    assert abs(told["objective"] - solve(TwoGraphs()).objective) > 0.01
+
+
+def test_a_point_of_a_foreign_model_is_judged_again(ufm, tmp_path):
+    file = tmp_path / "p.npz"
+    assert ufm(f"solve --model {FOREIGN}:Spheres --tau 3 --save {file}").code == 0
+    refused = ufm(f"verdict {file}")
+    assert refused.code == 2
+    assert f"add --model {FOREIGN}:Spheres" in refused.err
+    told = record(ufm(f"verdict {file} --model {FOREIGN}:Spheres --json"))
+    found = solve(Spheres(tau=3.0))
+    judged = verdict(Spheres(tau=3.0), found.point)
+    assert told["curvature"] == "MORSE_BOTT_MINIMUM"
+    assert told["nullity"] == judged.count.nullity
+    assert told["objective"] == pytest.approx(found.objective, abs=1e-12)
+    # A flag speaks louder than the file: at another temperature the point is another one.
+    other = record(ufm(f"verdict {file} --model {FOREIGN}:Spheres --tau 1 --json"))
+    assert other["objective"] != pytest.approx(told["objective"], abs=1e-3)
+
+
+@pytest.mark.slow
+def test_the_spectrum_of_a_foreign_model_is_that_of_its_dense_hessian(ufm):
+    told = record(ufm(f"spectrum --model {FOREIGN}:Spheres --json"))
+    dense = np.linalg.eigvalsh(dense_hessian(Spheres(), solve(Spheres()).point))
+    values = np.repeat(
+        [level["value"] for level in told["spectrum"]],
+        [level["multiplicity"] for level in told["spectrum"]],
+    )
+    np.testing.assert_allclose(np.sort(values), dense, atol=1e-9)
+    assert "dense Hessian" in told["source"]
+
+
+def test_an_atlas_of_a_foreign_model_is_one_line_and_exit_code_2(ufm):
+    ran = ufm(f"atlas --model {FOREIGN}:Spheres")
+    assert (ran.code, len(ran.err.splitlines())) == (2, 1)
+    assert "method='critical'" in ran.err
+
+
+def test_a_registered_model_has_its_closed_form(ufm):
+    told = record(ufm("solve --model fixed-classifier -K 3 -n 2 --lambda-h 0.1 --json"))
+    assert told["globality"] == "GLOBAL"
+    exact = FixedClassifier(CrossEntropy(), 3, 2, 0.1).minimiser().value
+    assert told["objective"] == pytest.approx(exact, abs=1e-12)
+
+
+def test_plain_is_the_model_without_a_flag(ufm):
+    both = [record(ufm(f"spectrum -K 3 -d 4 {words} --json")) for words in ("", "--model plain")]
+    assert both[0]["spectrum"] == both[1]["spectrum"]
+
+
+def test_models_lists_every_registered_model(ufm):
+    ran = ufm("models --json")
+    told = {entry["name"]: entry for entry in json.loads(ran.out)["models"]}
+    assert set(told) == set(MODELS)
+    assert "atlas" in told["plain"]["known"]
+    assert "atlas" not in told["regression"]["known"]
+    assert [flag["flag"] for flag in told["regression"]["flags"]][:3] == ["-n", "-M", "-d"]
+    assert all(entry["formula"].startswith("f") for entry in told.values())
+    for entry in told.values():
+        assert all(flag["help"] for flag in entry["flags"]), entry["name"]
+    shown = ufm(f"models --model {FOREIGN}:Spheres")
+    assert "inverse temperature" in shown.out
+
+
+def test_help_lists_the_flags_of_the_named_model(ufm):
+    shown = ufm(f"solve --model {FOREIGN}:Spheres --help").out
+    assert "--tau" in shown
+    assert "--counts" not in shown
+    assert "--smoothing" not in shown
+    assert "--counts" in ufm("solve --help").out
+
+
+BAD = [
+    ("solve --model nonesuch", "Unknown model"),
+    (f"solve --model {FOREIGN}:Sphere", "Spheres"),
+    ("solve --model missing.py:X", "existing Python file"),
+    (f"solve --model {FOREIGN}:np", "returns one"),
+    (f"solve --model {FOREIGN}:Spheres --layers 3", "No such option: --layers"),
+    (f"solve --model {FOREIGN}:Spheres --counts 3,2", "No such option: --counts"),
+    (f"solve --model {FOREIGN}:Spheres --tau warm", "--tau"),
+    ("solve --model fixed-classifier -K 1", "K >= 2"),
+]
+
+
+@pytest.mark.parametrize(("words", "says"), BAD, ids=[words for words, _ in BAD])
+def test_a_bad_model_is_one_line_and_exit_code_2(ufm, words, says):
+    ran = ufm(words)
+    assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
+    assert says in ran.err
+
+
+def test_a_model_of_ones_own_keeps_its_names_apart():
+    declared = named_model("regression")
+    inputs = GeneralInputs(declared, {"n": 2, "M": None, "seed": 4})
+    assert inputs.as_dict() == {
+        "model": "regression",
+        "n": 2,
+        "M": 20,
+        "d": 4,
+        "lambda_W": 0.1,
+        "lambda_H": 0.1,
+        "seed": 4,
+    }
+    assert inputs.build().targets.shape == (2, 20)
+
+
+def test_words_and_flags():
+    assert asked_model(["solve", "--", "--model", "x"]) is None
+    assert asked_model(["solve", "--model"]) is None
+    assert flag_of("lambda_W") == "--lambda-w"
+    assert flag_of("num_layers") == "--num-layers"
