@@ -92,6 +92,7 @@ def test_leaving_from_inside_a_loss_is_no_success(ufm, tmp_path, word):
     assert len(ran.err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_loss_that_closes_stdout_is_one_line(tmp_path):
     path = tmp_path / "own.py"
     path.write_text("import sys\ndef loss(z, k):\n    sys.stdout.close()\n    return -z[k]\n")

@@ -69,6 +69,8 @@ def where_it_is_swallowed():
         signal.raise_signal(signal.SIGTERM)
 
 
+# Where else the collector happens to run, a callback may swallow it first, and Python warns.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("place", [in_a_destructor, in_a_collection, where_it_is_swallowed])
 def test_what_is_swallowed_is_raised_again(place, capsys):
     with pytest.raises(KeyboardInterrupt), interruptible() as came:

@@ -135,6 +135,7 @@ def test_a_training_that_diverges_keeps_its_records(ufm, tmp_path):
     assert kept["outcome"] == "NOT_FINITE"
 
 
+@pytest.mark.slow
 def test_objectives_side_by_side(compared):
     found = compared("--json").json
     assert [(r["loss"], r["width"], r["seed"]) for r in found["runs"]][:3] == [
@@ -159,6 +160,7 @@ def test_objectives_side_by_side(compared):
     )
 
 
+@pytest.mark.slow
 def test_verify_reports_what_networks_show(ufm, compared, place, tmp_path):
     compared()
     ran = ufm("verify --json --networks", place / "two", "--out", tmp_path / "report")

@@ -35,6 +35,7 @@ def test_cells_of_one_structure_run_as_one_program():
     assert cells.model(0).tau != cells.model(1).tau
 
 
+@pytest.mark.slow
 def test_every_cell_is_what_a_single_solve_finds(spheres):
     order = np.argsort(spheres["cell"])
     assert spheres["cell"][order].tolist() == list(range(6))
@@ -64,6 +65,7 @@ def test_a_registered_model_is_held_against_its_closed_form(tmp_path):
     assert len(set(np.round(table["theory"], 6))) == 4
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_where_it_was_left(tmp_path):
     spec = make_spec({**SPHERES, "task": "minimise", "axes": {"tau": [1.0, 2.0], "d": 3}})
     first = run(spec, tmp_path / "a").table(None)

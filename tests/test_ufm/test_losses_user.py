@@ -231,6 +231,7 @@ def test_the_closed_form_of_a_temperature():
     assert found.evidence == "probed"
 
 
+@pytest.mark.slow
 def test_evidence_never_says_more_than_is_known():
     sizes = {"lambda_W": 0.01, "lambda_H": 0.01}
     # Neither convex nor contrastive: without bias the equalising bound decides (GL-1).
