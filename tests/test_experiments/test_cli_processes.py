@@ -27,8 +27,8 @@ if __name__ == "__main__":
 """
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}
 COMPARE = (
-    "compare --data digits --per-class 6 --depth 1 -d 12 --batch-size 20 --epochs 150 --widths 0.125 "
-    "--seeds 1 --loss ce --loss mse --loss sigmoid --workers 3 --out c"
+    "compare --data digits --per-class 6 --depth 1 -d 12 --batch-size 20 --epochs 150 "
+    "--widths 0.125 --seeds 1 --loss ce --loss mse --loss sigmoid --workers 2 --out c"
 )
 SWEEP = 'task = "verdict"\n[axes]\nK = [3, 4, 5]\nc = { from = 0.05, to = 1.2, num = 900 }\n'
 
@@ -77,7 +77,7 @@ def end(command, processes, number):
     assert "Traceback" not in err
     if number != signal.SIGKILL:
         said = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}[number]
-        assert err.splitlines()[-1] == f"ufm: {said}"
+        assert f"ufm: {said}" in err.splitlines()
     return out + err
 
 
@@ -89,18 +89,22 @@ def rest(folder):
 @pytest.mark.parametrize("number", CODES)
 def test_a_comparison_that_is_ended_goes_on_at_once(started, tmp_path, number):
     def training(children):
-        return len(children) >= 3 and len(list(tmp_path.glob("c/*/curve.json"))) >= 2
+        return len(children) == 2 and any(tmp_path.glob("c/*/curve.json"))
 
     with started(COMPARE, training) as (command, processes):
         if number == signal.SIGTERM:
+            command.send_signal(signal.SIGSTOP)  # so that it does not end before the second
             with started(COMPARE, lambda children: True) as (second, _):
                 _, err = second.communicate(timeout=120)
+            command.send_signal(signal.SIGCONT)
             assert second.returncode == 2
             assert "Only one comparison at a time can use a folder" in err
         said = end(command, processes, number)
     if number != signal.SIGKILL:
         assert "the same command goes on from there" in said
         assert rest(tmp_path) == []
+    if number == signal.SIGTERM:
+        return  # it ends as with SIGINT
     with started(COMPARE, lambda children: True) as (command, _):
         out, err = command.communicate(timeout=240)
     assert command.returncode == 0, err
