@@ -336,7 +336,7 @@ def spoil_loss(tally, folder: Path, rng, number: int) -> None:
 
 
 KINDS = {
-    "arrays": (spoil_arrays, 600),
+    "arrays": (spoil_arrays, 750),
     "numbers": (spoil_numbers, 500),
     "store": (spoil_store, 200),
     "toml": (spoil_toml, 2 * len(TOML)),

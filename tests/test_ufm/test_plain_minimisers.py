@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.helpers import FAMILY, Problem
+from tests.helpers import FAMILY, Problem, slow
 from ufm import (
     MSE,
     UFM,
