@@ -33,6 +33,9 @@ COMPARE = (
 SWEEP = 'task = "verdict"\n[axes]\nK = [3, 4, 5]\nc = { from = 0.05, to = 1.2, num = 900 }\n'
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def started(tmp_path):
     """Starts a command, waits for something, and gives it with its processes."""

@@ -21,17 +21,9 @@ from experiments.networks.comparison.claims import network_claims
 from experiments.networks.comparison.curves import curves
 from experiments.networks.comparison.execute import _held as accepting
 from experiments.networks.comparison.likeness import likeness
-from experiments.networks.comparison.page import described, write_page, write_theory_page
+from experiments.networks.comparison.page import described, write_page
 from experiments.networks.comparison.pictures import layers
 from experiments.networks.comparison.table import holm, matrix, statement
-from experiments.networks.comparison.three_ways import (
-    LINEAR,
-    RELU,
-    WEIGHTS,
-    deviations,
-    plan_cells,
-    variants,
-)
 from experiments.networks.runs import DataRequest, prediction_of, read_run
 from experiments.networks.training import EpochRecord, FeatureDecay, Outcome, TrainSettings
 from proofs_check.claim import Status
@@ -425,31 +417,3 @@ def test_a_curve_has_a_band_from_least_to_most(performed):
     assert curves({"ce": members}, "nc1_geo", panel()).get_yscale() == "log"
     with pytest.raises(InputError, match="some run has measured"):
         curves({"ce": members}, "path_distance", panel())
-
-
-@pytest.mark.slow
-def test_three_ways_of_training_against_the_model(tmp_path):
-    dataset = DATA.load()
-    made = variants(SETTINGS, dataset)
-    assert list(made) == [LINEAR, RELU, WEIGHTS]
-    assert [s.architecture.features for s in made.values()] == ["linear", "relu", "linear"]
-    small = {name: dataclasses.replace(s, epochs=2) for name, s in made.items()}
-    ways = plan_cells(DATA, small, (LossSpec("ce"), LossSpec("sigmoid")), (0,))
-    runs, _ = execute(tuple(ways), tmp_path)
-    found = deviations(runs, ways)
-    assert [(line.variant, line.loss) for line in found][:2] == [
-        (LINEAR, "ce"),
-        (LINEAR, "sigmoid"),
-    ]
-    assert [line.frame for line in found if line.loss == "ce"] == [
-        "simplex ETF",
-        "orthogonal frame",
-        "simplex ETF",
-    ]
-    by_hand = found[0].ratios["gap"][0]
-    run = next(iter(runs.values()))
-    model_gap = np.log(10 / 0.2 - 9)
-    assert by_hand == pytest.approx(run.final["logit_gap"] / model_gap, rel=1e-9)
-    page = write_theory_page(runs, (), ways, tmp_path).read_text()
-    assert RELU in page
-    assert found[0].text("gap") in page
