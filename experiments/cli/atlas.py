@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
@@ -111,8 +110,6 @@ def atlas(
     Exit code 3 if the list is OPEN although nothing was left out on purpose: a checksum is not 1,
     or a point is degenerate.
     """
-    # Read when NumPy loads: for matrices of this size its threads cost ten times what they save.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     prepare()
     from experiments.cli.atlas_folder import read_points, require_folder, write_points
     from landscape.atlas.explore import as_plain

@@ -25,8 +25,10 @@ from ufm.plain.model import UFM
 from ufm.point import Point
 
 Array = NDArray[np.float64]
-# Searches that go in step, and for whose columns the loss is compiled.
+# Searches that go in step.
 TOGETHER = 128
+# The loss is compiled for the columns of so many searches; those not in use cost as much.
+ROOMS = (32, TOGETHER)
 # Steps of the search of one feature, from anywhere and from where a tangent leads.
 FIRST, INNER = 12, 5
 SMALLEST_DAMPING, LARGEST_DAMPING = 1e-30, 1e12
@@ -93,7 +95,6 @@ class Eliminated:
         self.counts = np.asarray(model.counts, np.float64)
         self.total = float(self.counts.sum())
         self.lw, self.lh = float(model.lambda_W), float(model.lambda_H)
-        self.labels = np.tile(np.arange(model.num_classes), TOGETHER)
 
     def units(self, size: int) -> Array:
         """The gradient in the variables of the model, per unit of that in the coordinates, (P,)."""
@@ -168,9 +169,10 @@ class Eliminated:
         Z = F @ np.swapaxes(W, 1, 2)
         if b is not None:
             Z = Z + b[:, None, :]
-        columns = np.zeros((K, TOGETHER * K))
+        room = next(room for room in ROOMS if room >= B)
+        columns, labels = np.zeros((K, room * K)), np.tile(np.arange(K), room)
         columns[:, : B * K] = Z.reshape(-1, K).T
-        L, G, S = map(np.asarray, _derivatives(self.model.loss, columns, self.labels))
+        L, G, S = map(np.asarray, _derivatives(self.model.loss, columns, labels))
         shape, end = (B, K, K), B * K
         # Copies: JAX lends its arrays read-only.
         G, S = G.T[:end].reshape(shape).copy(), S[:end].reshape(*shape, K).copy()

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from landscape.atlas.engines import below, eliminated_search, joint_search, stacked
 from landscape.atlas.record import Atlas, Round, Status, gathered, whole
@@ -98,20 +99,22 @@ def atlas(
         if size <= TOLERANCE and np.any(point.W):
             orbits = gathered(made.orbits, inside, [Found(point, float(value), size)])
             made = replace(made, orbits=orbits)
-    while True:
-        for rank in _unsettled(made):
-            made = _searched(made, rank, batch, rng)
-        if all(map(made.settled, range(1, merged.d + 1))) and not made.doubts:
-            made = _confirmed(made, rng)
-        seen = Round(made.starts.total(), len(made.orbits), made.checksum, made.missing_mass)
-        made = replace(made, seconds=perf_counter() - began, history=(*made.history, seen))
-        if progress is not None:
-            progress(made)
-        # Whether a list is saturated costs too much to ask in every round.
-        asked = until is not Status.SATURATED or made.confirmed == len(made.orbits)
-        reached = asked and made.status in (Status.SATURATED, until)
-        if reached or made.seconds > budget:
-            return made
+    # For many small matrices the threads of BLAS cost more than they save.
+    with threadpool_limits(1, "blas"):
+        while True:
+            for rank in _unsettled(made):
+                made = _searched(made, rank, batch, rng)
+            if all(map(made.settled, range(1, merged.d + 1))) and not made.doubts:
+                made = _confirmed(made, rng)
+            seen = Round(made.starts.total(), len(made.orbits), made.checksum, made.missing_mass)
+            made = replace(made, seconds=perf_counter() - began, history=(*made.history, seen))
+            if progress is not None:
+                progress(made)
+            # Whether a list is saturated costs too much to ask in every round.
+            asked = until is not Status.SATURATED or made.confirmed == len(made.orbits)
+            reached = asked and made.status in (Status.SATURATED, until)
+            if reached or made.seconds > budget:
+                return made
 
 
 def as_plain(model: Model[Any]) -> UFM:

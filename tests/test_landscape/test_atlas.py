@@ -181,7 +181,7 @@ def test_known_landscapes(name):
     ids=["ce 5", "ce 6", "ce 2211", "rescaled 321", "ce 3221", "ce 4 free bias", "ls 4"],
 )
 def test_larger_landscapes(model, orbits):
-    found = atlas(model, budget=120)
+    found = atlas(model, budget=400)
     assert len(found.orbits) == orbits
     assert set(found.checksum.values()) == {1}
     assert found.status is Status.SATURATED
