@@ -33,9 +33,9 @@ ROUNDING = Tolerance(1e-9, "sums of a few thousand float64 terms")
 FLAT, CLEAR = 1e-9, 1e-6
 # What a model may know, and whether it does, asked at a specimen.
 ANSWERS: dict[str, Callable[[Any], bool]] = {
-    "symmetry": lambda s: _generators(s) is not None,
+    "symmetry": lambda s: _generators(s).size > 0,
     "nullity": lambda s: s.model.generators(s.point) is not None,
-    "structure": lambda s: _levels(s) is not None,
+    "structure": lambda s: _levels(s).size > 0,
     "merger": lambda s: s.model.merge() is not None,
     "minimiser": lambda s: s.model.minimiser() is not None,
     "certificate": lambda s: bool(_certificate(s).applies),
@@ -223,20 +223,17 @@ def _gradient_error(s: Any, altered: bool = False) -> float:
     return max(errors)
 
 
-def _generators(s: Any) -> Array | None:
-    """Generators at a point as rows of length one; None if there are none."""
+def _generators(s: Any) -> Array:
+    """Generators at a point as rows of length one; none where the model knows none."""
     stacked = s.model.generators(s.point)
-    if stacked is None:
-        return None
-    rows = np.asarray(as_rows(stacked))
+    rows = np.zeros((0, 0)) if stacked is None else np.asarray(as_rows(stacked))
     lengths = np.linalg.norm(rows, axis=1)
-    rows = rows[lengths > FLAT]
-    return rows / lengths[lengths > FLAT][:, None] if len(rows) else None
+    kept: Array = rows[lengths > FLAT] / lengths[lengths > FLAT][:, None]
+    return kept
 
 
 def _symmetry_error(s: Any, altered: bool = False) -> float:
     rows = _generators(s)
-    assert rows is not None
     if altered:
         other = np.random.default_rng(3).normal(size=rows.shape)
         rows = rows + 0.01 * other / np.linalg.norm(other, axis=1)[:, None]
@@ -260,16 +257,17 @@ def _nullity_error(s: Any, altered: bool = False) -> float:
     return abs(int(np.sum(values < CLEAR * values.max())) - rank - altered)
 
 
-def _levels(s: Any) -> Array | None:
+def _levels(s: Any) -> Array:
+    """The whole spectrum in ascending order; empty where the model does not know it."""
     structure = s.model.structure(s.full_point)
     if structure is None or structure.hidden is not None:
-        return None
-    return structure.levels.expand()
+        return np.zeros(0)
+    told: Array = structure.levels.expand()
+    return told
 
 
 def _structure_error(s: Any, altered: bool = False) -> float:
     levels, dense = _levels(s), _full(s)
-    assert levels is not None
     if len(levels) != len(dense):
         return float("inf")
     return float(np.abs(levels * (1.01 if altered else 1.0) - dense).max() / np.abs(dense).max())
