@@ -195,6 +195,8 @@ def run_solve(
         "globality_reason": judged.globality_reason,
         "index": judged.count.index,
         "nullity": judged.count.nullity,
+        "index_range": judged.count.index_range,
+        "nullity_range": judged.count.nullity_range,
         "predicted_nullity": judged.count.predicted_nullity,
         "lambda_min": judged.count.smallest,
         "gap": judged.certificate.gap,
@@ -236,6 +238,8 @@ def restarts_for(found: Any) -> int:
 
 
 def _table(record: dict[str, Any], found: Any, judged: Any) -> Any:
+    from experiments.cli.verdict import between
+
     made = table(("", "", ""))
     made.columns[0].no_wrap = True
     made.columns[1].no_wrap = True
@@ -246,8 +250,8 @@ def _table(record: dict[str, Any], found: Any, judged: Any) -> Any:
         ("result", record["result"], f"{found.method}, {number(found.iterations)} iterations"),
         ("curvature", record["curvature"], judged.reason),
         ("globality", record["globality"], judged.globality_reason),
-        ("index", number(record["index"]), "number of negative Hessian eigenvalues"),
-        ("nullity", number(record["nullity"]), f"{expected} predicted by symmetry"),
+        ("index", between(record["index_range"]), "number of negative Hessian eigenvalues"),
+        ("nullity", between(record["nullity_range"]), f"{expected} predicted by symmetry"),
         ("lambda_min", number(record["lambda_min"]), f"zero below {judged.count.tolerance:.1e}"),
         ("duality gap", number(record["gap"], 3), judged.certificate.reason),
         ("rank of W H", number(record["rank"]), ""),

@@ -64,14 +64,15 @@ def from_blocks(parts: Reduced) -> Structure:
     expected = predicted_nullity(model, rank, model.d, inner.W @ inner.H, inner.b)
     if parts.types_shrink or data.size <= MAX_DIAGONALISED:
         order = max(min(data.size, MAX_DIAGONALISED), model.num_classes)
-        return Structure(assembled(parts), expected, order, rank, moved=parts.moved)
+        levels = assembled(parts)
+        return Structure(levels, expected, order, rank, None, parts.moved, parts.defect)
 
     def below(bound: float, expect_none: bool = False) -> int:
         return count_range_below(data, bound, expect_none=expect_none).below
 
     hidden = HiddenBlock(data.size, range_radius(data), sum(data.decays[:2]), below)
     levels = Spectrum.of(outer_levels(parts))
-    return Structure(levels, expected, data.size, rank, hidden, parts.moved)
+    return Structure(levels, expected, data.size, rank, hidden, parts.moved, parts.defect)
 
 
 def range_radius(data: GroupData) -> float:
