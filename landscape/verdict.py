@@ -106,7 +106,8 @@ def verdict(model: Model[Any], point: Any, *, restarts: int = 0, key: Any = None
         A Verdict; UNDECIDED and UNKNOWN are answers, with reasons.
 
     Raises:
-        InputError: float32 arrays, NaN, or shapes that do not belong to the model.
+        InputError: float32 arrays, NaN, shapes that do not belong to the model, or a loss with
+            kinks, by whatever route its curvature would be counted.
 
     Example:
         >>> from ufm import UFM, CrossEntropy

@@ -95,6 +95,9 @@ def count_curvature(
         gradient_norm: Euclidean norm of the gradient there (enters the tolerance).
         structure: ``model.structure(point)``, if it is at hand.
 
+    Raises:
+        InputError: a loss with kinks, whose Hessian says nothing of what is nearby.
+
     Example:
         >>> from ufm import UFM, CrossEntropy
         >>> model = UFM(CrossEntropy(), 3, 2, lambda_W=0.1, lambda_H=0.1)
@@ -102,9 +105,10 @@ def count_curvature(
         >>> count.index, count.nullity, count.route
         (4, 0, 'structured')
     """
+    model.require_smooth()
     count = _counted(model, point, gradient_norm, structure)
     gauged = count.nullity_range is not None and count.predicted_nullity is not None
-    doubtful = gauged and count.nullity is None
+    doubtful = gauged and (count.nullity is None or count.nullity < count.predicted_nullity)
     rounding = gradient_rounding(count.radius, length(point))
     near_critical = gradient_norm <= CRITICAL * count.typical * max(1.0, length(point))
     if not doubtful or not near_critical or gradient_norm <= rounding:

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from ufm.errors import InputError
 from ufm.losses.columns import column_gradients, column_hessians
-from ufm.losses.loss import require_smooth
 from ufm.plain.blocks import GroupData, group_block, within_group_block
 from ufm.plain.permuted import find_types, range_levels
 from ufm.point import Point
@@ -189,7 +188,7 @@ def reduced(model: UFM, point: Point, *, merge_classes: bool = True) -> Reduced:
         InputError: features of one class differ, so no reduction is exact; a loss with kinks.
     """
     require_x64()
-    require_smooth(model.loss, model.num_classes)
+    model.require_smooth()
     merged, small = model.as_merged(point)
     if point.H.shape[1] != small.H.shape[1]:
         spread = np.abs(np.asarray(lift(model, small).H) - np.asarray(point.H)).max()

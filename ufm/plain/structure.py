@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufm.answers import HiddenBlock, Structure
-from ufm.losses.loss import require_smooth
 from ufm.plain.blocks import GroupData
 from ufm.plain.inertia import count_range_below
 from ufm.plain.reduce import Reduced, assembled, outer_levels, reduced
@@ -53,7 +52,7 @@ def structure(model: UFM, point: Any) -> Structure | None:
         >>> told.levels.size, told.predicted_nullity
         (12, 0)
     """
-    require_smooth(model.loss, model.num_classes)
+    model.require_smooth()
     return from_blocks(reduced(model, point)) if is_collapsed(model, point) else None
 
 
