@@ -7,6 +7,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 from landscape.curvature import count as curvature_module
+from landscape.curvature.count import count_curvature
 from landscape.solvers.solve import solve
 from landscape.verdict import CRITICAL, Curvature, Globality, verdict
 from tests.helpers import Problem, naive_cross_entropy, padded, slow
@@ -14,11 +15,14 @@ from ufm import (
     MSE,
     UFM,
     CrossEntropy,
+    FixedClassifier,
     Focal,
     InputError,
     Model,
+    Nonnegative,
     Point,
     Regression,
+    UserLoss,
     lift,
     merged_code,
     thresholds,
@@ -412,6 +416,16 @@ def test_ghosts_of_a_fold_are_neither_minimum_nor_saddle(beyond, away):
     assert judged.globality is not Globality.GLOBAL
 
 
+@pytest.mark.parametrize("below", [1e-4, 1e-9])
+def test_class_rotations_of_a_small_minimiser_are_seen(below):
+    """W H = t P with t = below: of MSE's equal thresholds, any three of the four directions."""
+    frame = np.linalg.svd(np.eye(4) - 1 / 4)[0][:, :3] * below**0.5
+    model = UFM(MSE(), 4, 3, lambda_W=(1 - below) / 4, lambda_H=(1 - below) / 4)
+    judged = verdict(model, Point(frame, frame.T))
+    assert judged.curvature is Curvature.MORSE_BOTT_MINIMUM
+    assert judged.count.nullity == 3 + 3  # O(3), and a three-plane in four dimensions
+
+
 def test_a_gap_is_measured_relative_to_the_objective():
     model = UFM(CrossEntropy(), 3, 2, lambda_W=1e-12, lambda_H=1e-12)
     best = model.minimiser()
@@ -429,3 +443,25 @@ def test_features_that_differ_by_a_millionth_are_judged():
     assert (judged.count.index, judged.count.settled) == (3, True)  # the origin, beside it
     if judged.curvature is Curvature.STRICT_SADDLE:
         assert judged.escape.curvature < 0
+
+
+@pytest.mark.parametrize("most", [10**6, 1], ids=["dense", "lanczos"])
+@pytest.mark.parametrize(
+    "model_of",
+    [
+        lambda loss: UFM(loss, 3, 4, 2, lambda_W=0.1, lambda_H=0.1),
+        lambda loss: FixedClassifier(loss, 3, 2, lambda_H=0.1),
+        lambda loss: Nonnegative(loss, 3, 4, 2, lambda_W=0.1, lambda_H=0.1),
+    ],
+    ids=["plain", "fixed", "nonnegative"],
+)
+def test_a_loss_with_kinks_is_refused_on_every_route(model_of, most, monkeypatch):
+    monkeypatch.setattr(curvature_module, "MAX_DIAGONALISED", most)
+    hinge = UserLoss(lambda z, k: jnp.sum(jnp.maximum(0.0, 1 + z - z[k])) - 1, "hinge")
+    model = model_of(hinge)
+    point = model.random_point(jax.random.key(0))
+    for ask in (lambda: verdict(model, point), lambda: count_curvature(model, point, 1.0)):
+        with pytest.raises(InputError, match=r"without kinks\. Got hinge: slope jumps.*softplus"):
+            ask()
+    soft = model_of(UserLoss(lambda z, k: jnp.sum(jax.nn.softplus(1 + z - z[k])), "soft"))
+    assert verdict(soft, point).curvature is Curvature.NOT_CRITICAL
