@@ -50,8 +50,8 @@ def zero_tolerance(
     if residual > max(rounding, shifted):
         return float(residual), f"residual, radius |g| / (gap |x|) with |g| = {gradient_norm:.1e}"
     if shifted > rounding:
-        told = f"classes made equal or a rank cut, radius |move| / |x| with |move| = {moved:.1e}"
-        return float(shifted), told
+        told = "classes made equal, a rank cut or Newton's method: radius |move| / |x|"
+        return float(shifted), f"{told} with |move| = {moved:.1e}"
     return float(rounding), "rounding, 8 size eps radius"
 
 

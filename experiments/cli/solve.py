@@ -209,7 +209,8 @@ def run_solve(
         return found, told
 
     found, judged = solved()
-    way, left = way_down(judged), []
+    way = way_down(judged)
+    left: list[dict[str, Any]] = []
     while escape and way is not None and len(left) < MOST_ESCAPES:
         left.append({"objective": judged.objective, "index": judged.count.index})
         found, judged = solved(way[0])

@@ -107,8 +107,10 @@ def count_curvature(
     """
     model.require_smooth()
     count = _counted(model, point, gradient_norm, structure)
-    gauged = count.nullity_range is not None and count.predicted_nullity is not None
-    doubtful = gauged and (count.nullity is None or count.nullity < count.predicted_nullity)
+    expected = count.predicted_nullity
+    if count.nullity_range is None or expected is None:
+        return count
+    doubtful = count.nullity is None or count.nullity < expected
     rounding = gradient_rounding(count.radius, length(point))
     near_critical = gradient_norm <= CRITICAL * count.typical * max(1.0, length(point))
     if not doubtful or not near_critical or gradient_norm <= rounding:
@@ -119,7 +121,7 @@ def count_curvature(
     end, size, moved = told
     if size > rounding or moved > NEWTON_STEP * max(1.0, length(point)):
         return replace(count, settled=False)
-    return replace(_counted(model, end, size, start=gradient_norm), settled=True)
+    return replace(_counted(model, end, size, start=gradient_norm, moved=moved), settled=True)
 
 
 def _newton_end(model: Model[Any], point: Any, collapsed: bool) -> tuple[Any, float, float] | None:
@@ -149,13 +151,14 @@ def _counted(
     gradient_norm: float,
     structure: Structure | None = None,
     start: float = 0.0,
+    moved: float = 0.0,
 ) -> CurvatureCount:
     """The counts at a point itself, by the first route that it allows."""
     structure = structure or model.structure(point)
     if structure is not None and structure.hidden is not None:
-        return _by_inertia(structure, structure.hidden, gradient_norm, length(point), start)
+        return _by_inertia(structure, structure.hidden, gradient_norm, length(point), start, moved)
     if structure is not None:
-        return _from_spectrum(structure, "structured", gradient_norm, length(point), start)
+        return _from_spectrum(structure, "structured", gradient_norm, length(point), start, moved)
     size = sum(np.size(leaf) for leaf in jax.tree.leaves(point))
     if size > MAX_DIAGONALISED:
         return _by_lanczos(model, point, gradient_norm, size)
@@ -163,7 +166,7 @@ def _counted(
     tangents = model.generators(point)
     expected = None if tangents is None else generator_rank(as_rows(tangents))
     dense = Structure(Spectrum.of((x, 1, "dense") for x in values), expected, size)
-    return _from_spectrum(dense, "dense", gradient_norm, length(point), start)
+    return _from_spectrum(dense, "dense", gradient_norm, length(point), start, moved)
 
 
 def _ranges(
@@ -184,14 +187,14 @@ def _ranges(
 
 
 def _from_spectrum(
-    known: Structure, route: str, gradient_norm: float, size: float, start: float
+    known: Structure, route: str, gradient_norm: float, size: float, start: float, moved: float
 ) -> CurvatureCount:
     """Counts from all eigenvalues."""
     spectrum = known.levels
     values = np.array([level.value for level in spectrum])
     times = np.array([level.multiplicity for level in spectrum])
     zero, unread, source = resolution(
-        known.order, spectrum.radius, gradient_norm, size, known.moved, known.defect, start
+        known.order, spectrum.radius, gradient_norm, size, known.moved + moved, known.defect, start
     )
     positive = values[values > unread]
     index, nullity = _ranges(
@@ -216,13 +219,18 @@ def _from_spectrum(
 
 
 def _by_inertia(
-    known: Structure, hidden: HiddenBlock, gradient_norm: float, size: float, start: float
+    known: Structure,
+    hidden: HiddenBlock,
+    gradient_norm: float,
+    size: float,
+    start: float,
+    moved: float,
 ) -> CurvatureCount:
     """Counts from the known levels and the signs of the block that was not diagonalised."""
     rest = known.levels
     radius = max(rest.radius if rest.levels else 0.0, hidden.radius)
     zero, unread, source = resolution(
-        hidden.size, radius, gradient_norm, size, known.moved, known.defect, start
+        hidden.size, radius, gradient_norm, size, known.moved + moved, known.defect, start
     )
     below = hidden.count_below(-unread, expect_none=True)
     within = hidden.count_below(unread) - below + rest.count_within(unread)
