@@ -19,7 +19,7 @@ from tests.critical_points import (
     squared,
     steepest,
 )
-from tests.helpers import slow
+from tests.helpers import Problem, naive_cross_entropy, naive_focal, naive_squared, slow
 from ufm import MSE, UFM, CrossEntropy, Focal, LabelSmoothing, Point, lift
 
 LOSSES = [("ls", 0.0), ("ls", 0.1), ("focal", 2.0), ("focal", 5.0), ("mse", 0.0)]
@@ -219,6 +219,37 @@ def judged_points(seeds, each, few):
                 false.append("UNDECIDED for no reason")
             wrong += [(seed, trial, f) for f in false]
     return wrong, tally
+
+
+@pytest.mark.parametrize(
+    "site",
+    [
+        lambda: on_frame("ls", 0.1, simplex(3), 2, 4, 1.3, 1.7),
+        lambda: on_frame("focal", 2.0, simplex(4), 1, 5, 0.5, 1.7),
+        lambda: on_frame("ls", 0.0, grouped(2, 2), 2, 3, 1.0, 2.0),
+        lambda: on_frame("mse", 0.0, simplex(3), 2, 4, 0.3, 1.0),
+        lambda: squared((5, 3, 2), (0, 2), 4, 0.05, 1.5),
+        lambda: squared((2, 1, 1), (0, 1), 3, 0.05, 1.5),
+        lambda: at_origin("ls", 0.1, (3, 1, 2), 2, 0.1, 1.5),
+        lambda: at_origin("focal", 5.0, (2, 2), 3, 0.03, 1.5),
+    ],
+)
+def test_the_truth_is_that_of_dense_hessians(site):
+    """All samples, NumPy: value, gradient, index and nullity of sites far from any trouble."""
+    known = site()
+    naive = {"ls": naive_cross_entropy, "focal": naive_focal, "mse": lambda _: naive_squared()}
+    at = naive[known.name](known.parameter)
+    brute = Problem.of(at, known.counts, known.d, *known.decays)
+    W, H = known.floats()
+    x = brute.pack(Point(W, np.repeat(H / np.sqrt(known.counts), known.counts, axis=1)))
+    value, gradient = brute.value_and_gradient(x)
+    values = np.linalg.eigvalsh(brute.hessian(x))
+    assert value == pytest.approx(float(known.value), abs=1e-15)
+    assert np.linalg.norm(gradient) < 1e-15
+    assert float(known.gradient) < 1e-30
+    index = int(np.sum(values < -1e-9))
+    assert known.index == (index, index)
+    assert np.sum(np.abs(values) < 1e-9) == known.orbit + known.tiny == known.orbit
 
 
 @pytest.mark.parametrize(
