@@ -26,6 +26,9 @@ from ufm.tolerance import NEWTON_STEP, generator_rank, gradient_rounding, resolu
 Array = NDArray[np.float64]
 # Dense Hessians up to here are diagonalised for a verdict (half a minute on two cores).
 MAX_DIAGONALISED = MAX_DENSE_SIZE // 4
+# Beyond this, in units of radius max(1, |x|), a gradient is larger than solvers leave it,
+# and the point not the one whose symmetry counts.
+NOISE = 1e-10
 # Newton's method solves dense systems of up to this many variables, half a second each.
 MAX_POLISHED = 1000
 # A point is critical when |g| <= this times (typical curvature) max(1, |x|): a Newton step then
@@ -110,7 +113,9 @@ def count_curvature(
     expected = count.predicted_nullity
     if count.nullity_range is None or expected is None:
         return count
-    doubtful = count.nullity is None or count.nullity < expected
+    # The symmetry is ranked at the point itself, where noise may add to it.
+    noisy = gradient_norm > NOISE * count.radius * max(1.0, length(point))
+    doubtful = noisy or count.nullity is None or count.nullity < expected
     rounding = gradient_rounding(count.radius, length(point))
     near_critical = gradient_norm <= CRITICAL * count.typical * max(1.0, length(point))
     if not doubtful or not near_critical or gradient_norm <= rounding:

@@ -228,7 +228,7 @@ def test_a_gradient_left_over_does_not_make_a_saddle_of_a_minimum():
         count = count_curvature(model, brute.unpack(moved), gradient)
         assert count.index == 0
         assert count.nullity == count.predicted_nullity == 12
-        assert "residual" in count.tolerance_source
+        assert count.settled or "residual" in count.tolerance_source
 
 
 def test_the_rank_of_generators():

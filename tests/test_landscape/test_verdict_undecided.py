@@ -100,3 +100,13 @@ def test_class_rotations_of_a_small_minimiser_are_seen(below):
     judged = verdict(model, Point(frame, frame.T))
     assert judged.curvature is Curvature.MORSE_BOTT_MINIMUM
     assert judged.count.nullity == 3 + 3  # O(3), and a three-plane in four dimensions
+
+
+def test_noise_does_not_add_to_the_symmetry():
+    """Two classes alike: noise of 6e-7 made a rotation of them, and a curvature its zero mode."""
+    decays = {"lambda_W": 0.006240265174167356, "lambda_H": 0.003968920996512625}
+    model = UFM(MSE(), counts=(2, 1, 1), d=4, **decays)
+    for seed in range(8):
+        judged = verdict(model, noisy(model.minimiser().point, 2e-7, seed))
+        least, most = judged.count.nullity_range
+        assert least <= 6 <= most
