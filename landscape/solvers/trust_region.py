@@ -34,11 +34,18 @@ MAX_FAILURES = 12
 
 
 class State(NamedTuple):
-    """Iterate of the outer loop (scaled coordinates)."""
+    """Iterate of the outer loop (scaled coordinates), and the candidate to judge next.
+
+    Where ``known`` holds the candidate is the iterate itself, whose linearisation is wanted: at the
+    start, and after a rejection.
+    """
 
     x: Any
     value: Any
     gradient: Any
+    step: Any
+    predicted: Any
+    known: Any
     radius: Any
     iterations: Any
     failures: Any
@@ -76,42 +83,51 @@ def trust_region(
     def unfinished(state: State) -> Any:
         going = (state.iterations < max_iterations) & (state.failures < MAX_FAILURES)
         norm = unscaled_norm(state.gradient)
-        return going & (norm > tolerance) & jnp.isfinite(norm)
+        return state.known | (going & (norm > tolerance) & jnp.isfinite(norm))
 
     def outer(state: State) -> State:
-        gradient, product = jax.linearize(lambda x: value_and_gradient(x)[1], state.x)
-        step, residual = _truncated_cg(product, gradient, state.radius, FLOOR * tolerance)
-        predicted = -0.5 * jnp.vdot(step, gradient + residual)
-        value, new_gradient = value_and_gradient(state.x + step)
+        # One linearisation serves value, gradient and products, so that the loss is traced once.
+        at, step, predicted = state.x + state.step, state.step, state.predicted
+        (value, gradient), tangents = jax.linearize(value_and_gradient, at)
         ratio = (state.value - value) / predicted
         blind = predicted < ROUNDING * EPSILON * (1 + jnp.abs(state.value))
-        lower_norm = jnp.vdot(new_gradient, new_gradient) < jnp.vdot(gradient, gradient)
-        accept = jnp.where(blind, lower_norm, ratio > ACCEPT)
+        lower_norm = jnp.vdot(gradient, gradient) < jnp.vdot(state.gradient, state.gradient)
+        accept = state.known | jnp.where(blind, lower_norm, ratio > ACCEPT)
         length = jnp.linalg.norm(step)
         grow = (ratio > EXPAND_ABOVE) & (length > 0.9 * state.radius)
         radius = jnp.where(
-            blind | (ratio >= SHRINK_BELOW),
-            jnp.where(grow & ~blind, GROWTH * state.radius, state.radius),
+            state.known | blind | (ratio >= SHRINK_BELOW),
+            jnp.where(grow & ~blind & ~state.known, GROWTH * state.radius, state.radius),
             SHRINK_BELOW * length,
         )
         x, value, gradient = jax.tree.map(
             lambda new, old: jnp.where(accept, new, old),
-            (state.x + step, value, new_gradient),
-            (state.x, state.value, gradient),
+            (at, value, gradient),
+            (state.x, state.value, state.gradient),
         )
-        failures = jnp.where(accept, 0, state.failures + 1)
-        return State(x, value, gradient, radius, state.iterations + 1, failures)
+        failures = jnp.where(state.known, state.failures, jnp.where(accept, 0, state.failures + 1))
+        iterations = state.iterations + ~state.known
+        # A rejected candidate's products are not those of the iterate.
+        going = accept & (unscaled_norm(gradient) > tolerance)
+        step, residual = _truncated_cg(
+            lambda v: tangents(v)[1], gradient, radius, FLOOR * tolerance, going
+        )
+        predicted = -0.5 * jnp.vdot(step, gradient + residual)
+        return State(x, value, gradient, step, predicted, ~accept, radius, iterations, failures)
 
     x = flat / scale
-    value, gradient = value_and_gradient(x)
     radius = jnp.clip(jnp.linalg.norm(x), 1.0, LARGEST_START)
-    state = jax.lax.while_loop(unfinished, outer, State(x, value, gradient, radius, 0, 0))
+    unknown, none = jnp.full_like(x, jnp.inf), jnp.zeros_like(x)
+    start = State(x, jnp.inf, unknown, none, jnp.inf, True, radius, 0, 0)
+    state = jax.lax.while_loop(unfinished, outer, start)
     norm = unscaled_norm(state.gradient)
     return unravel(scale * state.x), state.value, norm, state.iterations
 
 
-def _truncated_cg(product: Any, gradient: Any, radius: Any, floor: Any) -> tuple[Any, Any]:
-    """Steihaug's inner loop: (step, residual H step + gradient).
+def _truncated_cg(
+    product: Any, gradient: Any, radius: Any, floor: Any, going: Any
+) -> tuple[Any, Any]:
+    """Steihaug's inner loop: (step, residual H step + gradient); no step unless ``going``.
 
     Stops at relative residual min(1/2, sqrt |g|), at ``floor`` (smaller residuals are rounding
     noise, and noise has components along the null directions), at the boundary, or along a
@@ -145,6 +161,15 @@ def _truncated_cg(product: Any, gradient: Any, radius: Any, floor: Any) -> tuple
         return step, residual, ratio * direction - residual, new, size, along, width, count
 
     zero = jnp.zeros_like(squared)
-    start = (jnp.zeros_like(gradient), gradient, -gradient, squared, zero, zero, squared, 0)
+    start = (
+        jnp.zeros_like(gradient),
+        gradient,
+        -gradient,
+        squared,
+        zero,
+        zero,
+        squared,
+        jnp.where(going, 0, MAX_INNER),
+    )
     step, residual, *_ = jax.lax.while_loop(unfinished, body, start)
     return step, residual

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from proofs_check import lanes
 from proofs_check.lanes import quick_compilation
 
 ASK = "import jax; print(jax.config.values['jax_disable_most_optimizations'])"
@@ -23,3 +24,23 @@ def test_their_programs_are_hardly_optimised_unless_the_environment_says_so(
         [sys.executable, "-c", ASK], env=environment, capture_output=True, text=True, check=True
     )
     assert said.stdout.strip() == quickly
+
+
+@pytest.mark.parametrize(
+    ("jaxlib", "named"), [("0.10.2", True), ("0.11.0", False), ("1.10.0", False)]
+)
+def test_a_flag_is_named_only_to_a_compiler_that_knows_it(monkeypatch, jaxlib, named):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    monkeypatch.setattr(lanes, "version", lambda package: jaxlib)
+    assert ("XLA_FLAGS" in quick_compilation()) is named
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=here")
+    assert quick_compilation().get("XLA_FLAGS", "--xla_dump_to=here") == "--xla_dump_to=here"
+
+
+def test_this_compiler_takes_the_flag():
+    environment = {**os.environ, **quick_compilation()}
+    ask = "import jax; print(jax.jit(lambda x: x + 1)(2))"
+    said = subprocess.run(
+        [sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.strip() == "3"
