@@ -10,21 +10,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from landscape.curvature.count import CurvatureCount, count_curvature
+from landscape.curvature.count import CRITICAL, CurvatureCount, count_curvature
 from landscape.curvature.escape import Escape, escape_direction
 from landscape.solvers.solve import solve
 from ufm.answers import Certificate
 from ufm.model import Model, norm
 from ufm.point import length
 from ufm.precision import require_x64
-from ufm.tolerance import EPSILON, NEAR_NULL
+from ufm.tolerance import EPSILON, NEAR_NULL, NEWTON_STEP
 
-# A point is critical when |g| <= this times (typical curvature) max(1, |x|): a Newton step then
-# moves it by about 1e-6 of its size, and blocks at the point are blocks at the solution.
-CRITICAL = 1e-6
-# A minimum is judged where Newton's method would go: by less than this of max(1, |x|), measured by
-# the smallest curvature that symmetry does not explain. f is then within its square of the end.
-NEWTON_STEP = 1e-3
 # A gap is nothing below this share of f, to which a dual bound is computed near a minimum (it is
 # first order in the distance), and some roundings of the losses, which are of size one.
 GLOBAL_GAP, LOSS_ROUNDINGS = 1e-9, 64
@@ -112,7 +106,8 @@ def verdict(model: Model[Any], point: Any, *, restarts: int = 0, key: Any = None
         A Verdict; UNDECIDED and UNKNOWN are answers, with reasons.
 
     Raises:
-        InputError: float32 arrays, NaN, or shapes that do not belong to the model.
+        InputError: float32 arrays, NaN, shapes that do not belong to the model, or a loss with
+            kinks, by whatever route its curvature would be counted.
 
     Example:
         >>> from ufm import UFM, CrossEntropy
@@ -165,33 +160,40 @@ def judge_curvature(
         reason = f"gradient norm {gradient_norm:.3g} > {bound:.3g} = 1e-6 curvature max(1, |x|)"
         return Curvature.NOT_CRITICAL, reason, None
     tolerance = count.tolerance
-    if count.smallest < -tolerance:
+    if count.settled is False:
+        reason = "Newton's method does not end beside the point: no critical point is certain there"
+        return Curvature.UNDECIDED, reason, None
+    if count.index_range[0]:
         reason = f"lambda_min = {count.smallest:.6g} < -{tolerance:.1e}"
         return Curvature.STRICT_SADDLE, reason, -count.smallest
-    if count.index is None or count.nullity is None:
+    if count.nullity_range is None:
         return (
             Curvature.UNDECIDED,
             "Lanczos found no negative curvature, which proves nothing",
             None,
         )
-    expected = count.predicted_nullity
+    expected, (fewest, most) = count.predicted_nullity, count.nullity_range
     if expected is None:
         return Curvature.UNDECIDED, "the dimension of the symmetry orbit is not known", None
+    if most < expected:
+        reason = f"nullity {most} < {expected} of the symmetry orbit: polish the point"
+        return Curvature.UNDECIDED, reason, None
+    if fewest < most:
+        reason = (
+            f"{most - expected} eigenvalues that symmetry does not explain are within "
+            f"{tolerance:.1e} of zero, not told apart ({count.tolerance_source})"
+        )
+        return Curvature.UNDECIDED, reason, None
     gap = count.smallest_positive or NEAR_NULL * count.radius
     newton = gradient_norm / gap
     if newton > NEWTON_STEP * max(1.0, length(point)):
         reason = f"a Newton step would be {newton:.1e} long: polish the point"
         return Curvature.UNDECIDED, reason, None
-    if count.nullity == expected:
+    if most == expected:
         reason = f"index 0, nullity {expected} = dimension of the symmetry orbit"
         return Curvature.MORSE_BOTT_MINIMUM, reason, count.smallest_positive
-    if count.nullity > expected:
-        reason = (
-            f"nullity {count.nullity} > {expected} explained by symmetry, tolerance {tolerance:.1e}"
-        )
-        return Curvature.DEGENERATE, reason, None
-    reason = f"nullity {count.nullity} < {expected} of the symmetry orbit: polish the point"
-    return Curvature.UNDECIDED, reason, None
+    reason = f"nullity {most} > {expected} explained by symmetry, tolerance {tolerance:.1e}"
+    return Curvature.DEGENERATE, reason, None
 
 
 def _globality(

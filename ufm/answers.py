@@ -72,7 +72,8 @@ class Structure:
         order: order of the largest block that was diagonalised: what rounding grows with.
         rank: rank of W H, None where that has no meaning.
         hidden: a block that is known by counting only, else None.
-        moved: how far the point was moved to make equal what is nearly equal.
+        moved: how far the point was moved to make equal or zero what nearly is.
+        defect: how far blocks that are exact only at critical points move eigenvalues here.
     """
 
     levels: Spectrum
@@ -81,6 +82,7 @@ class Structure:
     rank: int | None = None
     hidden: HiddenBlock | None = None
     moved: float = 0.0
+    defect: float = 0.0
 
 
 class Direction(NamedTuple):

@@ -91,6 +91,13 @@ class Model(ABC, Generic[P]):
 
     # ---- what is known about the model
 
+    def require_smooth(self) -> None:
+        """Refuse second derivatives that say nothing of what is nearby; all are taken as sound.
+
+        Raises:
+            InputError: a loss with kinks.
+        """
+
     def minimiser(self) -> Minimiser | None:
         """A global minimiser in closed form, or None when none is known."""
         return None

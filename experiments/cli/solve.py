@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from time import perf_counter
@@ -37,6 +38,8 @@ EXAMPLES = (
 CHEAP_SIZE, RESTARTS = 5000, 3
 # Beyond this many variables a solver is felt to take long.
 LARGE_SIZE = 100_000
+# Saddles that --escape leaves one after the other, each below the one before.
+MOST_ESCAPES = 20
 REDUCTIONS: dict[str, str | bool] = {"auto": "auto", "true": True, "false": False}
 
 
@@ -87,6 +90,10 @@ def solve(
         float | None,
         typer.Option("--learning-rate", help="Step of gd and momentum.", show_default="0.1"),
     ] = None,
+    escape: Annotated[
+        bool,
+        typer.Option("--escape", help="Go on below a saddle, along its most negative curvature."),
+    ] = False,
     seed: Seed = 0,
     save: Annotated[
         Path | None,
@@ -97,7 +104,8 @@ def solve(
 ) -> None:
     """Find a minimum or a critical point of a model from a random start, and judge it.
 
-    Exit code 3 if the solver did not converge or the verdict is UNDECIDED.
+    Exit code 3 if the solver did not converge or the verdict is UNDECIDED. A descent that starts at
+    a saddle takes no step: that is said, with the index of the saddle, and --escape leaves it.
     """
     prepare()
     require_writable(save, "--save")
@@ -110,6 +118,7 @@ def solve(
         tolerance=tolerance,
         max_iterations=max_iterations,
         learning_rate=learning_rate,
+        escape=escape,
     )
     if save is not None:
         save_point_of(save, found, inputs)
@@ -120,6 +129,7 @@ def solve(
         "tolerance": tolerance,
         "max_iterations": max_iterations,
         "learning_rate": learning_rate,
+        "escape": escape,
         "seed": seed,
     }
     deliver(envelope("solve", settings, record), as_json=as_json, out=out)
@@ -151,6 +161,7 @@ def run_solve(
     tolerance: float,
     max_iterations: int | None,
     learning_rate: float | None,
+    escape: bool = False,
 ) -> tuple[dict[str, Any], Any, Any]:
     """Solve and judge: the record of the command, the Solution and the Verdict."""
     import jax
@@ -166,24 +177,44 @@ def run_solve(
     model = inputs.build(merged=reduction is not False)
     _warn_of_size(model, reduction)
     key, restart_key = jax.random.split(jax.random.key(seed))
-    began = perf_counter()
-    found = patiently(
-        f"solving {inputs.headline(model)} ...",
-        lambda: find(
-            model,
-            key=key,
-            method=method,
-            tolerance=tolerance,
-            max_iterations=max_iterations,
-            reduction=reduction,
-            **({} if learning_rate is None else {"learning_rate": learning_rate}),
-        ),
-    )
-    seconds = perf_counter() - began
-    judged = patiently(
-        "judging ...",
-        lambda: judge(found.model, found.point, restarts=restarts_for(found), key=restart_key),
-    )
+    spent = {"solve": 0.0, "verdict": 0.0}
+
+    def timed(part: str, doing: str, call: Callable[[], Any]) -> Any:
+        began = perf_counter()
+        told = patiently(f"{doing} ...", call)
+        spent[part] += perf_counter() - began
+        return told
+
+    def solved(start: Any = None) -> tuple[Any, Any]:
+        found = timed(
+            "solve",
+            f"solving {inputs.headline(model)}",
+            lambda: find(
+                model,
+                start,
+                key=key,
+                method=method,
+                tolerance=tolerance,
+                max_iterations=max_iterations,
+                reduction=reduction,
+                **({} if learning_rate is None else {"learning_rate": learning_rate}),
+            ),
+        )
+        restarts = restarts_for(found)
+        told = timed(
+            "verdict",
+            "judging",
+            lambda: judge(found.model, found.point, restarts=restarts, key=restart_key),
+        )
+        return found, told
+
+    found, judged = solved()
+    way = way_down(judged)
+    left: list[dict[str, Any]] = []
+    while escape and way is not None and len(left) < MOST_ESCAPES:
+        left.append({"objective": judged.objective, "index": judged.count.index})
+        found, judged = solved(way[0])
+        way = way_down(judged)
     rank = rank_of(judged)
     record = {
         "objective": found.objective,
@@ -195,6 +226,8 @@ def run_solve(
         "globality_reason": judged.globality_reason,
         "index": judged.count.index,
         "nullity": judged.count.nullity,
+        "index_range": judged.count.index_range,
+        "nullity_range": judged.count.nullity_range,
         "predicted_nullity": judged.count.predicted_nullity,
         "lambda_min": judged.count.smallest,
         "gap": judged.certificate.gap,
@@ -203,9 +236,23 @@ def run_solve(
         "iterations": found.iterations,
         "merged": found.model is not model,
         "reduction": found.reduction,
-        "seconds": seconds,
+        "start_index": found.start_index,
+        "escape_curvature": None if way is None else judged.escape.curvature,
+        "escape_objective": None if way is None else way[1],
+        "escaped": left,
+        "seconds": spent["solve"] + spent["verdict"],
+        "seconds_solve": spent["solve"],
+        "seconds_verdict": spent["verdict"],
     }
     return record, found, judged
+
+
+def way_down(judged: Any) -> tuple[Any, float] | None:
+    """A point below a strict saddle along its most negative curvature, and its objective."""
+    if judged.escape is None:
+        return None
+    point, value = judged.escape.descend(judged.model, judged.point, judged.objective)
+    return (point, value) if value < judged.objective else None
 
 
 def _warn_of_size(model: Any, reduction: str | bool) -> None:
@@ -235,7 +282,14 @@ def restarts_for(found: Any) -> int:
     return RESTARTS if size_of(found.model) <= CHEAP_SIZE else 0
 
 
+def _times(record: dict[str, Any]) -> str:
+    solve, verdict = (number(record[f"seconds_{part}"], 3) for part in ("solve", "verdict"))
+    return f"{solve} solving, {verdict} judging; compilation included"
+
+
 def _table(record: dict[str, Any], found: Any, judged: Any) -> Any:
+    from experiments.cli.verdict import between
+
     made = table(("", "", ""))
     made.columns[0].no_wrap = True
     made.columns[1].no_wrap = True
@@ -246,15 +300,24 @@ def _table(record: dict[str, Any], found: Any, judged: Any) -> Any:
         ("result", record["result"], f"{found.method}, {number(found.iterations)} iterations"),
         ("curvature", record["curvature"], judged.reason),
         ("globality", record["globality"], judged.globality_reason),
-        ("index", number(record["index"]), "number of negative Hessian eigenvalues"),
-        ("nullity", number(record["nullity"]), f"{expected} predicted by symmetry"),
+        ("index", between(record["index_range"]), "number of negative Hessian eigenvalues"),
+        ("nullity", between(record["nullity_range"]), f"{expected} predicted by symmetry"),
         ("lambda_min", number(record["lambda_min"]), f"zero below {judged.count.tolerance:.1e}"),
         ("duality gap", number(record["gap"], 3), judged.certificate.reason),
         ("rank of W H", number(record["rank"]), ""),
         ("distance to ETF", number(record["distance_to_etf"], 3), "| u(W W^T) - E |"),
         ("reduction", "merged" if record["merged"] else "none", found.reduction),
-        ("seconds", number(record["seconds"], 3), "compilation included"),
+        ("seconds", number(record["seconds"], 3), _times(record)),
     ]
+    if record["start_index"] is not None:
+        told = "of the start, which is critical: no step was taken"
+        rows.insert(3, ("start", f"index {number(record['start_index'])}", told))
+    if record["escape_objective"] is not None:
+        told = f"along curvature {number(record['escape_curvature'])}; go on with --escape"
+        rows.insert(-1, ("way down", number(record["escape_objective"], 9), told))
+    for saddle in reversed(record["escaped"]):
+        told = f"a saddle of index {number(saddle['index'])}"
+        rows.insert(0, ("escaped from", number(saddle["objective"], 15), told))
     for row in rows:
         if row[1] != "-" or row[0] not in ("rank of W H", "distance to ETF"):
             made.add_row(*row)

@@ -111,6 +111,19 @@ def distance_to_etf(judged: Any, point: Any) -> float | None:
     return product_distance(W, W, etf_target(len(W)))
 
 
+def between(counts: tuple[int, int | None] | None) -> str:
+    """A count that is known, or the fewest and the most that the numbers allow.
+
+    Example:
+        >>> between((3, 3)), between((0, 2)), between((1, None)), between((0, None))
+        ('3', '0 to 2', '1 or more', '-')
+    """
+    least, most = counts or (0, None)
+    if most is None:
+        return f"{number(least)} or more" if least else number(None)
+    return number(least) if least == most else f"{number(least)} to {number(most)}"
+
+
 def verdict_record(point: Any, judged: Any) -> dict[str, Any]:
     """Every number of a verdict."""
     count, certificate, escape = judged.count, judged.certificate, judged.escape
@@ -124,6 +137,8 @@ def verdict_record(point: Any, judged: Any) -> dict[str, Any]:
         "gradient_norm": judged.gradient_norm,
         "index": count.index,
         "nullity": count.nullity,
+        "index_range": count.index_range,
+        "nullity_range": count.nullity_range,
         "predicted_nullity": count.predicted_nullity,
         "lambda_min": count.smallest,
         "smallest_positive": count.smallest_positive,
@@ -154,8 +169,8 @@ def _tables(record: dict[str, Any]) -> tuple[Any, Any]:
     rows = [
         ("objective", number(record["objective"], 15), "", "the model at the point"),
         ("gradient norm", number(record["gradient_norm"], 3), "", "the model at the point"),
-        ("index", number(record["index"]), tolerance, route),
-        ("nullity", number(record["nullity"]), tolerance, route),
+        ("index", between(record["index_range"]), tolerance, route),
+        ("nullity", between(record["nullity_range"]), tolerance, route),
         ("predicted nullity", number(record["predicted_nullity"]), "", symmetry),
         ("lambda_min", number(record["lambda_min"]), tolerance, route),
         ("smallest positive", number(record["smallest_positive"]), tolerance, route),

@@ -228,10 +228,11 @@ def _range(
     if not parts.space.rank:
         return _at_origin(model, point)
     count = count_curvature(model, point, gradient_norm, from_blocks(parts))
-    if count.index is None or count.nullity is None or count.predicted_nullity is None:
+    if count.nullity_range is None or count.predicted_nullity is None:
         rule = "An atlas needs the exact index of every point"
         raise InputError(rule, count.route, "use fewer classes")
-    return count.index, count.nullity, count.predicted_nullity, count.smallest
+    # What is not told from zero counts as zero: two orbits of an atlas may be about to meet.
+    return count.index_range[0], count.nullity_range[1], count.predicted_nullity, count.smallest
 
 
 def _at_origin(model: UFM, point: Point) -> tuple[int, int, int, float | None]:

@@ -338,7 +338,7 @@ def _described(model: UFM, found: Found) -> UncollapsedOrbit:
     """Everything about the orbit of an uncollapsed critical point of full rank."""
     point, labels = found.point, np.asarray(model.labels)
     count = count_curvature(model, point, found.gradient_norm)
-    if count.index is None or count.nullity is None or count.predicted_nullity is None:
+    if count.nullity_range is None or count.predicted_nullity is None:
         raise InputError("Need a dense Hessian", count.route, "use fewer classes or samples")
     distances = np.linalg.norm(point.H[:, :, None] - point.H[:, None, :], axis=0)
     # r singular values of G are sigma itself; the others lie outside both row spaces.
@@ -352,8 +352,8 @@ def _described(model: UFM, found: Found) -> UncollapsedOrbit:
         found.gradient_norm,
         model.d,
         float(distances[labels[:, None] == labels].max()),
-        count.index,
-        count.nullity,
+        count.index_range[0],
+        count.nullity_range[1],  # what is not told from zero counts as zero
         count.predicted_nullity,
         count.smallest,
         int(np.sum(couplings > model.sigma * (1 + BIFURCATION))),

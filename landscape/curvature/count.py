@@ -6,7 +6,7 @@ larger block Lanczos, which can prove a saddle but never a minimum.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -16,15 +16,24 @@ from numpy.typing import NDArray
 from landscape.curvature.hessian import MAX_DENSE_SIZE, dense_hessian
 from landscape.curvature.lanczos import lanczos
 from landscape.curvature.operators import hessian_operator
+from landscape.solvers.newton import polished
 from ufm.answers import HiddenBlock, Structure
 from ufm.model import Model
 from ufm.point import as_rows, length
 from ufm.spectrum import Spectrum
-from ufm.tolerance import NEAR_NULL, consistent_tolerance, generator_rank, zero_tolerance
+from ufm.tolerance import NEWTON_STEP, generator_rank, gradient_rounding, resolution
 
 Array = NDArray[np.float64]
 # Dense Hessians up to here are diagonalised for a verdict (half a minute on two cores).
 MAX_DIAGONALISED = MAX_DENSE_SIZE // 4
+# Beyond this, in units of radius max(1, |x|), a gradient is larger than solvers leave it,
+# and the point not the one whose symmetry counts.
+NOISE = 1e-10
+# Newton's method solves dense systems of up to this many variables, half a second each.
+MAX_POLISHED = 1000
+# A point is critical when |g| <= this times (typical curvature) max(1, |x|): a Newton step then
+# moves it by about 1e-6 of its size, and blocks at the point are blocks at the solution.
+CRITICAL = 1e-6
 
 
 @dataclass(frozen=True)
@@ -32,21 +41,24 @@ class CurvatureCount:
     """Signs of the Hessian eigenvalues of a point.
 
     Attributes:
-        index: number of eigenvalues < -tolerance; None if only a lower bound is known.
-        nullity: number within the tolerance of zero; None if unknown.
+        index_range: fewest and most negative eigenvalues that the numbers allow; most is None if
+            only a lower bound is known.
+        nullity_range: fewest and most zero eigenvalues, None if unknown.
         predicted_nullity: rank of the symmetry generators; None if unknown.
         smallest: smallest eigenvalue (an upper bound of it for "lanczos").
         smallest_positive: smallest eigenvalue > tolerance, None if not computed.
         radius: largest absolute eigenvalue, or an estimate of it.
         typical: root mean square eigenvalue, the natural scale of the curvature.
-        tolerance: what counts as zero.
+        tolerance: below it no eigenvalue is read by its sign.
         tolerance_source: how it was derived.
         rank: rank of W H, None for a general model.
         route: "structured", "inertia", "dense" or "lanczos".
+        settled: whether Newton's method ends beside the point, in rounding; None where the numbers
+            did not ask for it. Where True, everything is said of that end.
     """
 
-    index: int | None
-    nullity: int | None
+    index_range: tuple[int, int | None]
+    nullity_range: tuple[int, int] | None
     predicted_nullity: int | None
     smallest: float
     smallest_positive: float | None
@@ -56,6 +68,20 @@ class CurvatureCount:
     tolerance_source: str
     rank: int | None
     route: str
+    settled: bool | None = None
+
+    @property
+    def index(self) -> int | None:
+        """Number of negative eigenvalues, None where the numbers do not decide."""
+        least, most = self.index_range
+        return least if least == most else None
+
+    @property
+    def nullity(self) -> int | None:
+        """Number of zero eigenvalues, None where the numbers do not decide."""
+        if self.nullity_range is None or self.nullity_range[0] != self.nullity_range[1]:
+            return None
+        return self.nullity_range[0]
 
 
 def count_curvature(
@@ -63,11 +89,17 @@ def count_curvature(
 ) -> CurvatureCount:
     """Index, nullity and extreme eigenvalues of the full Hessian at a point.
 
+    Where an eigenvalue is too small for the gradient that is left, the end of Newton's method
+    beside the point is counted; without such an end the counts are ranges.
+
     Args:
         model: any model.
         point: a point with a small gradient.
         gradient_norm: Euclidean norm of the gradient there (enters the tolerance).
         structure: ``model.structure(point)``, if it is at hand.
+
+    Raises:
+        InputError: a loss with kinks, whose Hessian says nothing of what is nearby.
 
     Example:
         >>> from ufm import UFM, CrossEntropy
@@ -76,11 +108,62 @@ def count_curvature(
         >>> count.index, count.nullity, count.route
         (4, 0, 'structured')
     """
+    model.require_smooth()
+    count = _counted(model, point, gradient_norm, structure)
+    expected = count.predicted_nullity
+    if count.nullity_range is None or expected is None:
+        return count
+    # The symmetry is ranked at the point itself, where noise may add to it.
+    noisy = gradient_norm > NOISE * count.radius * max(1.0, length(point))
+    doubtful = noisy or count.nullity is None or count.nullity < expected
+    rounding = gradient_rounding(count.radius, length(point))
+    near_critical = gradient_norm <= CRITICAL * count.typical * max(1.0, length(point))
+    if not doubtful or not near_critical or gradient_norm <= rounding:
+        return count
+    told = _newton_end(model, point, collapsed=count.rank is not None)
+    if told is None:
+        return count
+    end, size, moved = told
+    if size > rounding or moved > NEWTON_STEP * max(1.0, length(point)):
+        return replace(count, settled=False)
+    return replace(_counted(model, end, size, start=gradient_norm, moved=moved), settled=True)
+
+
+def _newton_end(model: Model[Any], point: Any, collapsed: bool) -> tuple[Any, float, float] | None:
+    """Where Newton's method ends from a point, the gradient norm there, and how far away it is.
+
+    Samples that are alike stay so, and rows stay in the span of the rows of the start: the search
+    is in there. None where that has too many variables.
+    """
+    small, start = model.checked(point)
+    merge = small.merge() if collapsed else None
+    if merge is not None:
+        small, start = merge.model, merge.reduce(start)
+    inner = small.confined(start)
+    if inner is not None:
+        small, start = inner.model, inner.point
+    if sum(np.size(leaf) for leaf in jax.tree.leaves(start)) > MAX_POLISHED:
+        return None
+    end, _, size = polished(small, start)
+    moved = length(jax.tree.map(np.subtract, end, start))
+    end = end if inner is None else inner.lift(end)
+    return (end if merge is None else merge.lift(end)), size, moved
+
+
+def _counted(
+    model: Model[Any],
+    point: Any,
+    gradient_norm: float,
+    structure: Structure | None = None,
+    start: float = 0.0,
+    moved: float = 0.0,
+) -> CurvatureCount:
+    """The counts at a point itself, by the first route that it allows."""
     structure = structure or model.structure(point)
     if structure is not None and structure.hidden is not None:
-        return _by_inertia(structure, structure.hidden, gradient_norm, length(point))
+        return _by_inertia(structure, structure.hidden, gradient_norm, length(point), start, moved)
     if structure is not None:
-        return _from_spectrum(structure, "structured", gradient_norm, length(point))
+        return _from_spectrum(structure, "structured", gradient_norm, length(point), start, moved)
     size = sum(np.size(leaf) for leaf in jax.tree.leaves(point))
     if size > MAX_DIAGONALISED:
         return _by_lanczos(model, point, gradient_norm, size)
@@ -88,27 +171,52 @@ def count_curvature(
     tangents = model.generators(point)
     expected = None if tangents is None else generator_rank(as_rows(tangents))
     dense = Structure(Spectrum.of((x, 1, "dense") for x in values), expected, size)
-    return _from_spectrum(dense, "dense", gradient_norm, length(point))
+    return _from_spectrum(dense, "dense", gradient_norm, length(point), start, moved)
+
+
+def _ranges(
+    below: int, within: int, rounded: int | None, expected: int | None
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Index and nullity, each from the fewest to the most.
+
+    Args:
+        below: eigenvalues that are negative beyond doubt.
+        within: eigenvalues that are not read by their sign.
+        rounded: those of them that are zero to rounding; None where that is not told.
+        expected: zeros that symmetry explains.
+    """
+    # As many zeros as symmetry explains are there, so all are, if no more are unread. Others are
+    # zeros only where rounding is all that limits them, and the next eigenvalue is well apart.
+    fewest = within if rounded == within else min(expected or 0, within)
+    return (below, below + within - fewest), (fewest, within)
 
 
 def _from_spectrum(
-    known: Structure, route: str, gradient_norm: float, size: float
+    known: Structure, route: str, gradient_norm: float, size: float, start: float, moved: float
 ) -> CurvatureCount:
     """Counts from all eigenvalues."""
     spectrum = known.levels
     values = np.array([level.value for level in spectrum])
     times = np.array([level.multiplicity for level in spectrum])
-    tolerance, source = consistent_tolerance(values, known.order, gradient_norm, size, known.moved)
-    positive = values[values > tolerance]
+    zero, unread, source = resolution(
+        known.order, spectrum.radius, gradient_norm, size, known.moved + moved, known.defect, start
+    )
+    positive = values[values > unread]
+    index, nullity = _ranges(
+        spectrum.count_below(-unread),
+        spectrum.count_within(unread),
+        spectrum.count_within(zero) if zero else None,
+        known.predicted_nullity,
+    )
     return CurvatureCount(
-        index=spectrum.count_below(-tolerance),
-        nullity=spectrum.count_within(tolerance),
+        index_range=index,
+        nullity_range=nullity,
         predicted_nullity=known.predicted_nullity,
         smallest=spectrum.smallest,
         smallest_positive=float(positive.min()) if len(positive) else None,
         radius=spectrum.radius,
         typical=float(np.sqrt(np.sum(times * values**2) / times.sum())),
-        tolerance=tolerance,
+        tolerance=unread,
         tolerance_source=source,
         rank=known.rank,
         route=route,
@@ -116,28 +224,40 @@ def _from_spectrum(
 
 
 def _by_inertia(
-    known: Structure, hidden: HiddenBlock, gradient_norm: float, size: float
+    known: Structure,
+    hidden: HiddenBlock,
+    gradient_norm: float,
+    size: float,
+    start: float,
+    moved: float,
 ) -> CurvatureCount:
     """Counts from the known levels and the signs of the block that was not diagonalised."""
     rest = known.levels
     radius = max(rest.radius if rest.levels else 0.0, hidden.radius)
-    gap = NEAR_NULL * radius
-    tolerance, source = zero_tolerance(hidden.size, radius, gradient_norm, gap, size, known.moved)
-    below = hidden.count_below(-tolerance, expect_none=True)
-    null = hidden.count_below(tolerance) - below
-    smallest = rest.smallest if rest.levels else tolerance
+    zero, unread, source = resolution(
+        hidden.size, radius, gradient_norm, size, known.moved + moved, known.defect, start
+    )
+    below = hidden.count_below(-unread, expect_none=True)
+    within = hidden.count_below(unread) - below + rest.count_within(unread)
+    rounded = None
+    if zero and within > (known.predicted_nullity or 0):
+        rounded = hidden.count_below(zero) - hidden.count_below(-zero) + rest.count_within(zero)
+    smallest = rest.smallest if rest.levels else unread
     if below:
-        smallest = min(smallest, _smallest(hidden, -radius, -tolerance))
+        smallest = min(smallest, _smallest(hidden, -radius, -unread))
     squares = sum(level.multiplicity * level.value**2 for level in rest)
+    index, nullity = _ranges(
+        below + rest.count_below(-unread), within, rounded, known.predicted_nullity
+    )
     return CurvatureCount(
-        index=below + rest.count_below(-tolerance),
-        nullity=null + rest.count_within(tolerance),
+        index_range=index,
+        nullity_range=nullity,
         predicted_nullity=known.predicted_nullity,
         smallest=float(smallest),
         smallest_positive=None,
         radius=radius,
         typical=float(np.sqrt(squares / rest.size)) if rest.levels else hidden.typical,
-        tolerance=tolerance,
+        tolerance=unread,
         tolerance_source=source,
         rank=known.rank,
         route="inertia",
@@ -162,18 +282,17 @@ def _by_lanczos(model: Model[Any], point: Any, gradient_norm: float, size: int) 
     operator = hessian_operator(model.objective, point)
     pairs = lanczos(operator, num_eigenvalues=1, max_steps=40, key=jax.random.key(0))
     radius = float(pairs.norm)
-    tolerance, source = zero_tolerance(
-        min(size, 1000), radius, gradient_norm, NEAR_NULL * radius, length(point)
-    )
+    _, unread, source = resolution(min(size, 1000), radius, gradient_norm, length(point))
+    smallest = float(pairs.eigenvalues[0])
     return CurvatureCount(
-        index=None,
-        nullity=None,
+        index_range=(int(smallest < -unread), None),
+        nullity_range=None,
         predicted_nullity=None,
-        smallest=float(pairs.eigenvalues[0]),
+        smallest=smallest,
         smallest_positive=None,
         radius=radius,
         typical=radius,
-        tolerance=tolerance,
+        tolerance=unread,
         tolerance_source=source,
         rank=None,
         route="lanczos",

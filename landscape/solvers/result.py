@@ -13,6 +13,7 @@ class Result(Enum):
     CONVERGED = "the gradient norm is below the tolerance"
     MAX_ITERATIONS = "the iteration limit was reached before the tolerance"
     STALLED = "no step improves the point any further; the tolerance lies below rounding"
+    SADDLE_START = "the start is a saddle, which no descent leaves; escape it (Verdict.escape)"
     DIVERGED = "the objective or its gradient stopped being finite"
 
     def __bool__(self) -> bool:
@@ -33,6 +34,8 @@ class Solution:
         iterations: outer iterations.
         method: solver used.
         reduction: what was reduced, and on what evidence.
+        start_index: negative curvatures (at least) of a start that was critical already and where
+            no step was taken; None of another start.
     """
 
     model: Any
@@ -44,6 +47,7 @@ class Solution:
     iterations: int
     method: str
     reduction: str
+    start_index: int | None = None
 
     @property
     def full_point(self) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from landscape.curvature.count import count_curvature
 from landscape.solvers.critical import find_critical
 from landscape.solvers.first_order import descend
 from landscape.solvers.result import Result, Solution
@@ -55,7 +56,9 @@ def solve(
             within-class direction); False never.
 
     Returns:
-        A Solution whose ``result`` says whether the tolerance was reached.
+        A Solution whose ``result`` says whether the tolerance was reached. From a start that is
+        critical no method takes a step: ``start_index`` then says its index, and a descent that
+        would have to leave a saddle ends with SADDLE_START, not CONVERGED.
 
     Raises:
         InputError: an unknown method or reduction, a non-positive tolerance, or a problem too
@@ -98,7 +101,12 @@ def solve(
     # item() is the fastest way to the host; device_get would cost as much as ten iterations.
     value, size, iterations = value.item(), size.item(), iterations.item()
     result = result_of(size, value, tolerance, iterations, max_iterations)
-    return Solution(small, point, model, value, size, result, iterations, method, note)
+    started = None
+    if result and not iterations:
+        started = count_curvature(small, point, size).index_range[0]
+        if started and method != "critical":
+            result = Result.SADDLE_START
+    return Solution(small, point, model, value, size, result, iterations, method, note, started)
 
 
 def _key(key: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import time
 from pathlib import Path
 
 import jax
@@ -109,6 +110,7 @@ def test_json_is_alone_on_stdout_and_carries_everything(ufm, tmp_path):
         "tolerance": 1e-12,
         "max_iterations": None,
         "learning_rate": None,
+        "escape": False,
         "seed": 3,
     }
 
@@ -219,7 +221,7 @@ def test_a_saved_point_needs_no_flags(ufm, flags):
         else:
             assert judged[name] == solved[name]
     same = set(solved["inputs"]) - {"method", "reduction", "tolerance", "seed"}
-    same -= {"max_iterations", "learning_rate"}
+    same -= {"max_iterations", "learning_rate", "escape"}
     assert {k: judged["inputs"][k] for k in same} == {k: solved["inputs"][k] for k in same}
     assert judged["inputs"]["assumed"] == []
 
@@ -306,3 +308,71 @@ def test_the_point_that_is_saved_is_the_point_that_was_found(ufm, tmp_path):
         assert saved["H"].shape == (5, 6)
         value = small_model(Focal(2.0)).objective(Point(saved["W"], saved["H"]))
     assert float(value) == pytest.approx(record["objective"], abs=1e-14)
+
+
+SADDLE_FILE = """
+import jax, jax.numpy as jnp
+from typing import Any
+from ufm import Model, pytree_record
+
+@pytree_record(static=(), eq=False)
+class Pass(Model[Any]):
+    \"\"\"Two wells with a pass between them, x^4/4 - x^2/2 + depth y^2/2; random points lie on it.
+
+    Args:
+        depth: curvature along y.
+    \"\"\"
+
+    depth: float = 2.0
+
+    def objective(self, point):
+        x, y = point
+        return x**4 / 4 - x**2 / 2 + self.depth * y**2 / 2
+
+    def random_point(self, key, scale=1.0):
+        return (jnp.zeros(()), jnp.zeros(()))
+
+    def generators(self, point):
+        return (jnp.zeros((0,)), jnp.zeros((0,)))
+"""
+
+
+@pytest.mark.usefixtures("here")
+def test_a_start_at_a_saddle_is_said_and_escaped(ufm):
+    Path("passes.py").write_text(SADDLE_FILE)
+    ran = ufm("solve --model passes.py:Pass --json")
+    told = ran.json
+    assert ran.code == 3
+    assert (told["result"], told["start_index"], told["iterations"]) == ("SADDLE_START", 1, 0)
+    assert (told["curvature"], told["index"]) == ("STRICT_SADDLE", 1)
+    assert told["escape_curvature"] == pytest.approx(-1.0)
+    assert told["escape_objective"] == pytest.approx(-0.25)  # of the steps, x = 1 is the bottom
+    assert told["escaped"] == []
+    said = ufm("solve --model passes.py:Pass")
+    for word in ("SADDLE_START", "index 1", "way down", "--escape"):
+        assert word in said.out
+    ran = ufm("solve --model passes.py:Pass --escape --json")
+    told = ran.json
+    assert ran.code == 0
+    assert (told["result"], told["curvature"], told["start_index"]) == (
+        "CONVERGED",
+        "MORSE_BOTT_MINIMUM",
+        0,
+    )
+    assert told["objective"] == pytest.approx(-0.25, abs=1e-14)
+    assert told["escaped"] == [{"objective": 0.0, "index": 1}]
+    assert told["escape_objective"] is told["escape_curvature"] is None
+
+
+def test_the_seconds_are_those_of_solver_and_verdict(ufm, monkeypatch):
+    def slowly(*args, **options):
+        time.sleep(0.4)
+        return judge(*args, **options)
+
+    judge = verdict_module.verdict
+    monkeypatch.setattr(verdict_module, "verdict", slowly)
+    told = ufm(f"solve {SMALL} --json").json
+    assert told["seconds_verdict"] >= 0.4
+    assert told["seconds_solve"] > 0
+    assert told["seconds"] == pytest.approx(told["seconds_solve"] + told["seconds_verdict"])
+    assert told["start_index"] is None  # a random start is not critical

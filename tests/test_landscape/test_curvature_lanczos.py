@@ -10,6 +10,7 @@ import pytest
 
 from landscape.curvature.lanczos import LanczosResult, lanczos
 from landscape.curvature.operators import rounding_floor
+from tests.helpers import slow
 from ufm.errors import InputError
 
 jax.config.update("jax_enable_x64", True)
@@ -383,3 +384,60 @@ def test_prescribed_spectra_with_multiplicities(
     np.testing.assert_allclose(pairs.eigenvalues, expected, rtol=0, atol=atol)
     assert pairs.result is LanczosResult.CONFIRMED
     assert_sound(pairs, matrix)
+
+
+def test_a_confirming_chain_that_was_cut_off_confirms_nothing() -> None:
+    """One column a chain: the second copy of -1 needs a chain of its own, and has one step left."""
+    matrix = np.diag([-1.0] * 4 + [0.0] * 4 + [1.0] * 4)
+    pairs = lanczos(matrix, num_eigenvalues=2, key=KEY, block_size=1, max_steps=4)
+    assert pairs.converged.all()
+    assert pairs.result is LanczosResult.UNCONFIRMED
+    enough = lanczos(matrix, num_eigenvalues=2, key=KEY, block_size=1, max_steps=12)
+    np.testing.assert_allclose(enough.eigenvalues, [-1.0, -1.0], rtol=0, atol=1e-14)
+    assert enough.result is LanczosResult.CONFIRMED
+
+
+def prescribed(rng: np.random.Generator) -> Any:
+    """Eigenvalues with multiplicities: few integers, Gaussians, sizes over decades, or clusters."""
+    levels = int(rng.integers(1, 8))
+    values = [
+        rng.integers(-3, 4, levels).astype(float),
+        rng.standard_normal(levels),
+        rng.choice([-1.0, 1.0], levels) * 10.0 ** rng.uniform(-9, 0, levels),
+        10.0 ** rng.uniform(-8, 0, levels) - 1.0,
+    ][rng.integers(4)]
+    spectrum = np.repeat(values, rng.integers(1, 7, levels))
+    if rng.random() < 0.2:
+        spectrum = np.concatenate([spectrum, rng.uniform(-1, 1, rng.integers(1, 25))])
+    return np.sort(spectrum)
+
+
+@pytest.mark.parametrize("runs", [range(1000), slow(range(1000, 10_000))], ids=str)
+def test_confirmed_is_never_wrong(runs: range) -> None:
+    """Short chains, multiplicities and few steps; an eigenvalue is right to twice the tolerance."""
+    wrong, confirmed, cut = [], 0, 0
+    for seed in runs:
+        rng = np.random.default_rng(seed)
+        values = prescribed(rng)
+        k = int(rng.integers(1, min(len(values), 6) + 1))
+        which: Any = ("smallest", "largest", "both")[rng.integers(3)]
+        matrix = np.diag(values) if rng.random() < 0.5 else with_spectrum(values, seed)
+        pairs = lanczos(
+            matrix,
+            num_eigenvalues=k,
+            key=jax.random.key(seed),
+            which=which,
+            block_size=int(rng.integers(1, 6)),
+            max_steps=int(rng.integers(1, 31)) if rng.random() < 0.8 else 300,
+        )
+        cut += pairs.result in (LanczosResult.UNCONFIRMED, LanczosResult.OUT_OF_STEPS)
+        if pairs.result is not LanczosResult.CONFIRMED:
+            continue
+        confirmed += 1
+        low = {"smallest": k, "largest": 0, "both": (k + 1) // 2}[which]
+        expected = np.concatenate([values[:low], values[len(values) - (k - low) :]])
+        if np.abs(pairs.eigenvalues - expected).max() > 2 * pairs_tolerance(pairs):
+            wrong.append(seed)
+    assert wrong == []
+    assert confirmed > 0.6 * len(runs)  # three in four; most others had one to thirty steps
+    assert cut > 0.1 * len(runs)

@@ -192,7 +192,10 @@ def test_a_model_that_says_nothing_of_its_symmetry_is_undecided_and_says_so():
     judged = verdict(model, found.point)
     assert judged.curvature is Curvature.UNDECIDED
     assert "symmetry" in judged.reason
-    assert (judged.count.index, judged.count.nullity) == signs(model, found.point)
+    # Two zeros and nothing below; without the symmetry nobody says that they are not negative.
+    assert signs(model, found.point) == (0, 2)
+    assert (judged.count.index_range, judged.count.nullity_range) == ((0, 2), (0, 2))
+    assert judged.count.index is judged.count.nullity is None
 
 
 @MODEL

@@ -302,3 +302,22 @@ def test_a_start_of_another_shape_is_refused(shape):
     model = model_of("ce")
     with pytest.raises(InputError):
         solve(model, Point(np.ones((K, D)), np.ones(shape)))
+
+
+@pytest.mark.parametrize("method", ["newton", "gd"])
+def test_a_descent_from_a_saddle_says_so_and_from_a_minimum_converges(method):
+    model = model_of("ce")
+    found = solve(model, model.origin(), method=method)
+    # Two couplings above sigma, D dimensions each.
+    assert (found.result, found.start_index) == (Result.SADDLE_START, 2 * D)
+    assert not found.result
+    assert found.iterations == 0
+    best = solve(model, model.minimiser().point, method=method, tolerance=TOLERANCE)
+    assert (best.result, best.start_index) == (Result.CONVERGED, 0)
+
+
+def test_a_search_of_any_index_may_stay_at_a_saddle():
+    model = model_of("ce")
+    found = solve(model, model.origin(), method="critical")
+    assert (found.result, found.start_index) == (Result.CONVERGED, 2 * D)
+    assert solve(model, key=jax.random.key(1)).start_index is None

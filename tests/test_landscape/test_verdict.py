@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from landscape.curvature import count as curvature_module
+from landscape.curvature.count import count_curvature
 from landscape.solvers.solve import solve
 from landscape.verdict import CRITICAL, Curvature, Globality, verdict
 from tests.helpers import Problem, naive_cross_entropy, padded, slow
@@ -13,11 +14,14 @@ from ufm import (
     MSE,
     UFM,
     CrossEntropy,
+    FixedClassifier,
     Focal,
     InputError,
     Model,
+    Nonnegative,
     Point,
     Regression,
+    UserLoss,
     lift,
     merged_code,
 )
@@ -334,11 +338,34 @@ def test_a_gap_is_measured_relative_to_the_objective():
     assert verdict(model, twice).globality is not Globality.GLOBAL
 
 
-def test_features_that_differ_by_a_millionth_take_the_dense_route():
+def test_features_that_differ_by_a_millionth_are_judged():
     model = UFM(CrossEntropy(), counts=(2, 1), d=3, lambda_W=1.0, lambda_H=1e-3)
     H = np.zeros((3, 3))
     H[0, :2] = 1.2e-6, -1.2e-6
     judged = verdict(model, Point(np.zeros((2, 3)), H))
-    assert judged.count.route == "dense"
+    assert judged.curvature is Curvature.STRICT_SADDLE
+    assert (judged.count.index, judged.count.settled) == (3, True)  # the origin, beside it
     if judged.curvature is Curvature.STRICT_SADDLE:
         assert judged.escape.curvature < 0
+
+
+@pytest.mark.parametrize("most", [10**6, 1], ids=["dense", "lanczos"])
+@pytest.mark.parametrize(
+    "model_of",
+    [
+        lambda loss: UFM(loss, 3, 4, 2, lambda_W=0.1, lambda_H=0.1),
+        lambda loss: FixedClassifier(loss, 3, 2, lambda_H=0.1),
+        lambda loss: Nonnegative(loss, 3, 4, 2, lambda_W=0.1, lambda_H=0.1),
+    ],
+    ids=["plain", "fixed", "nonnegative"],
+)
+def test_a_loss_with_kinks_is_refused_on_every_route(model_of, most, monkeypatch):
+    monkeypatch.setattr(curvature_module, "MAX_DIAGONALISED", most)
+    hinge = UserLoss(lambda z, k: jnp.sum(jnp.maximum(0.0, 1 + z - z[k])) - 1, "hinge")
+    model = model_of(hinge)
+    point = model.random_point(jax.random.key(0))
+    for ask in (lambda: verdict(model, point), lambda: count_curvature(model, point, 1.0)):
+        with pytest.raises(InputError, match=r"without kinks\. Got hinge: slope jumps.*softplus"):
+            ask()
+    soft = model_of(UserLoss(lambda z, k: jnp.sum(jax.nn.softplus(1 + z - z[k])), "soft"))
+    assert verdict(soft, point).curvature is Curvature.NOT_CRITICAL

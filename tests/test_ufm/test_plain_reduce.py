@@ -239,8 +239,8 @@ def test_a_block_beyond_memory_is_refused_before_it_is_made():
     model = UFM(CrossEntropy(), K, 120, lambda_W=1e-3, lambda_H=1e-3)
     rng = np.random.default_rng(0)
     point = Point(rng.standard_normal((K, 120)), rng.standard_normal((120, K)))
-    assert 2 * K * 120 > MAX_DENSE
-    with pytest.raises(InputError, match=r"at most 12,000 variables. Got 19,200 \(2.7 GiB\)"):
+    assert 2 * K * K > MAX_DENSE  # a critical point has rank K at most
+    with pytest.raises(InputError, match=r"at most 12,000 variables. Got 12,800 \(1.2 GiB\)"):
         full_spectrum(model, point)
 
 

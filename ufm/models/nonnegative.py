@@ -93,6 +93,10 @@ class Nonnegative(Model[Point]):
         W, H = (np.zeros((count, *np.shape(x))) for x in (point.W, point.H))
         return Point(W, H, None if point.b is None else np.ones((count, self.base.num_classes)))
 
+    def require_smooth(self) -> None:
+        """Refuse a loss with kinks (InputError)."""
+        self.base.require_smooth()
+
     def certificate(self, point: Point) -> Certificate:
         """The bound of the model without the sign: valid here too, and not tight."""
         known = self.base.certificate(_squared(point))

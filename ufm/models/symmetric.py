@@ -187,6 +187,10 @@ class Symmetric(Model[Point]):
         stacked = [parts[0], *(jax.tree.map(lambda x: x[None], part) for part in parts[1:])]
         return jax.tree.map(lambda *xs: np.concatenate(xs), *stacked)
 
+    def require_smooth(self) -> None:
+        """Refuse a loss with kinks (InputError)."""
+        self.base.require_smooth()
+
     def random_point(self, key: Any, scale: float = 1.0) -> Point:
         """Independent N(0, scale^2) entries."""
         types, components = len(self.first), self.d

@@ -15,7 +15,7 @@ from ufm.answers import Certificate, Direction, Merge, Minimiser, Restriction, S
 from ufm.decay import penalty
 from ufm.errors import InputError, require_count, require_decay
 from ufm.losses.columns import column_losses
-from ufm.losses.loss import Fact, Loss
+from ufm.losses.loss import Fact, Loss, require_smooth
 from ufm.losses.user import fixed_loss
 from ufm.model import Array, Model, finite
 from ufm.plain import chain_rule
@@ -282,6 +282,10 @@ class UFM(Model[Point]):
     def confined(self, point: Point) -> Restriction | None:
         """The row space of [W; H^T] at a start: every gradient method stays in it (O(d))."""
         return row_space_of_start(self, point)
+
+    def require_smooth(self) -> None:
+        """Refuse a loss with kinks (InputError)."""
+        require_smooth(self.loss, self.num_classes)
 
     def structure(self, point: Point) -> Structure | None:
         """The exact spectrum at collapsed points, from small blocks."""

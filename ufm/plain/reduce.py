@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from ufm.errors import InputError
 from ufm.losses.columns import column_gradients, column_hessians
-from ufm.losses.loss import require_smooth
 from ufm.plain.blocks import GroupData, group_block, within_group_block
 from ufm.plain.permuted import find_types, range_levels
 from ufm.point import Point
@@ -34,6 +33,9 @@ Indices = NDArray[np.int64]
 # by O(1), or they are near a bifurcation and this bound errs on the side of keeping them apart.
 GROUP_TOLERANCE = 1e-9
 RANK_TOLERANCE = 1e-6
+# Curvature is taken in every direction beyond this, a millionth of the amplitudes: it is near
+# bifurcations that directions are small. What lies below is dropped and its size accounted for.
+CURVATURE_RANK = 1e-12
 # A point at gradient norm 1e-12 near the origin has W H below 1e-13 unless it is on a bifurcation.
 SMALLEST_LOGIT = 1e-7
 # Logit Hessians are compiled for batches of this many classes, or the next power of two.
@@ -72,12 +74,14 @@ class RowSpace:
         basis: (d, r) with orthonormal columns.
         point: W basis (K, r), basis^T H (r, columns), b.
         discarded: largest singular value left out, relative to the largest kept.
+        moved: Euclidean norm of what was left out.
     """
 
     rank: int
     basis: Array
     point: Point
     discarded: float
+    moved: float
 
 
 def row_space(model: Any, point: Point, tolerance: float = RANK_TOLERANCE) -> RowSpace:
@@ -85,18 +89,21 @@ def row_space(model: Any, point: Point, tolerance: float = RANK_TOLERANCE) -> Ro
 
     At a critical point lambda_W W^T W = lambda_H H H^T, so the singular vectors of
     [sqrt(lambda_W) W; sqrt(lambda_H) H^T] span both row spaces. Directions whose contribution to
-    W H is below ``tolerance`` of the largest (or of SMALLEST_LOGIT) are dropped.
+    W H is below ``tolerance`` of the largest (or 1e-13, near the origin) are dropped, and those
+    beyond K, which a critical point does not have.
     """
     W, H = np.asarray(point.W), np.asarray(point.H)
     ratio = (float(model.lambda_W) / float(model.lambda_H)) ** 0.25
     stack = np.concatenate([ratio * W, H.T / ratio])
     _, values, Vt = np.linalg.svd(stack, full_matrices=False)
     strength = values**2  # singular values of W H, up to a factor two
-    scale = max(float(strength[0]), SMALLEST_LOGIT) if len(strength) else 1.0
-    rank = int(np.sum(strength > tolerance * scale))
-    basis = Vt[:rank].T
+    smallest = RANK_TOLERANCE * SMALLEST_LOGIT / tolerance
+    scale = max(float(strength[0]), smallest) if len(strength) else 1.0
+    rank = min(int(np.sum(strength > tolerance * scale)), len(W))
+    basis, rest = Vt[:rank].T, Vt[rank:].T
     discarded = float(strength[rank] / scale) if rank < len(strength) else 0.0
-    return RowSpace(rank, basis, Point(W @ basis, basis.T @ H, point.b), discarded)
+    moved = float(np.hypot(np.linalg.norm(W @ rest), np.linalg.norm(rest.T @ H)))
+    return RowSpace(rank, basis, Point(W @ basis, basis.T @ H, point.b), discarded, moved)
 
 
 def _logit_hessians(loss: Any, Z: Array, chosen: Array) -> Array:
@@ -130,9 +137,9 @@ class Reduced:
 
     @cached_property
     def moved(self) -> float:
-        """How far the point lies from the one whose classes in a group are equal."""
+        """How far the point lies from the one of this rank whose classes in a group are equal."""
         W, H, b = self.space.point
-        squares = 0.0
+        squares = self.space.moved**2
         for group in self.groups:
             for rows in (W[group], H[:, group].T, *([] if b is None else [b[group]])):
                 squares += float(np.sum((rows - rows[:1]) ** 2))
@@ -143,6 +150,20 @@ class Reduced:
         """Singular values of ``complement_gradient``: K - r of them, descending."""
         values = np.linalg.svd(complement_gradient(self), compute_uv=False)
         return np.asarray(values[: len(values) - self.space.rank])
+
+    @cached_property
+    def defect(self) -> float:
+        """How far the couplings are from those of G itself, in which r are not sigma exactly.
+
+        Outside the row space the Hessian is [[lambda_W I, G], [G^T, lambda_H I]] at every point, so
+        that no eigenvalue there is off by more (Weyl).
+        """
+        if self.model.d == self.space.rank:
+            return 0.0
+        sigma = np.full(self.space.rank, (float(self.model.lambda_W * self.model.lambda_H)) ** 0.5)
+        taken = np.sort(np.concatenate([sigma, self.couplings]))
+        exact = np.sort(np.linalg.svd(self.G, compute_uv=False))
+        return float(np.abs(taken - exact).max(initial=0.0))
 
     @property
     def types_shrink(self) -> bool:
@@ -167,7 +188,7 @@ def reduced(model: UFM, point: Point, *, merge_classes: bool = True) -> Reduced:
         InputError: features of one class differ, so no reduction is exact; a loss with kinks.
     """
     require_x64()
-    require_smooth(model.loss, model.num_classes)
+    model.require_smooth()
     merged, small = model.as_merged(point)
     if point.H.shape[1] != small.H.shape[1]:
         spread = np.abs(np.asarray(lift(model, small).H) - np.asarray(point.H)).max()
@@ -179,7 +200,7 @@ def reduced(model: UFM, point: Point, *, merge_classes: bool = True) -> Reduced:
             )
     model, point = merged, small.to_numpy()
     K, counts = model.num_classes, np.asarray(model.counts)
-    space = row_space(model, point)
+    space = row_space(model, point, CURVATURE_RANK)
     equivariant = bool(model.loss.properties(K).equivariant)
     groups = (
         _groups(space.point, counts)

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufm.answers import HiddenBlock, Structure
-from ufm.losses.loss import require_smooth
 from ufm.plain.blocks import GroupData
 from ufm.plain.inertia import count_range_below
 from ufm.plain.reduce import Reduced, assembled, outer_levels, reduced
@@ -53,7 +52,7 @@ def structure(model: UFM, point: Any) -> Structure | None:
         >>> told.levels.size, told.predicted_nullity
         (12, 0)
     """
-    require_smooth(model.loss, model.num_classes)
+    model.require_smooth()
     return from_blocks(reduced(model, point)) if is_collapsed(model, point) else None
 
 
@@ -64,14 +63,15 @@ def from_blocks(parts: Reduced) -> Structure:
     expected = predicted_nullity(model, rank, model.d, inner.W @ inner.H, inner.b)
     if parts.types_shrink or data.size <= MAX_DIAGONALISED:
         order = max(min(data.size, MAX_DIAGONALISED), model.num_classes)
-        return Structure(assembled(parts), expected, order, rank, moved=parts.moved)
+        levels = assembled(parts)
+        return Structure(levels, expected, order, rank, None, parts.moved, parts.defect)
 
     def below(bound: float, expect_none: bool = False) -> int:
         return count_range_below(data, bound, expect_none=expect_none).below
 
     hidden = HiddenBlock(data.size, range_radius(data), sum(data.decays[:2]), below)
     levels = Spectrum.of(outer_levels(parts))
-    return Structure(levels, expected, data.size, rank, hidden, parts.moved)
+    return Structure(levels, expected, data.size, rank, hidden, parts.moved, parts.defect)
 
 
 def range_radius(data: GroupData) -> float:

@@ -116,5 +116,7 @@ def _orbit_dimension(Q: Array, Z: Array, b: Array | None) -> int:
     if b is not None:
         moves = np.concatenate([moves, Q @ b], axis=1)
     values = np.linalg.svd(moves, compute_uv=False)
-    # A critical point known to about 1e-12 leaves zero modes of that size; true ones are O(|Z|).
-    return int(np.sum(values > 1e-7 * max(1.0, float(np.abs(Z).max()))))
+    # A critical point known to about 1e-12 leaves zero modes of that size; true ones are O(|Z|),
+    # which is small just below a threshold.
+    size = max(float(np.abs(x).max(initial=0.0)) for x in (Z, b if b is not None else 0.0))
+    return int(np.sum(values > 1e-7 * size))

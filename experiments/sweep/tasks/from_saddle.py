@@ -90,8 +90,8 @@ def _leave(work: Work, i: int, columns: Columns) -> tuple[str, str]:
     count = count_curvature(model, point, size)
     columns["lambda_min"][i] = count.smallest
     columns["index"][i] = -1 if count.index is None else count.index
-    if not count.index:
-        return "UNDECIDED", "the point has no negative curvature"
+    if not count.index_range[0]:
+        return "UNDECIDED", "the point has no negative curvature beyond doubt"
     shapes = [leaf.shape for leaf in point.to_numpy() if leaf is not None]
     seed = int(work.cells.columns["seed"][i])
     direction = np.random.default_rng(seed).standard_normal(sum(map(np.prod, shapes)))
