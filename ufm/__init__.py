@@ -40,6 +40,7 @@ from ufm.losses.focal import focal_convexity_threshold
 from ufm.model import Model
 from ufm.models.fixed_classifier import Features, FixedClassifier, fixed_minimiser
 from ufm.models.nonnegative import Nonnegative, nonnegative_minimiser, nonnegative_threshold
+from ufm.models.rate_reduction import RateReduction, rate_reduction
 from ufm.models.regression import Regression
 from ufm.models.symmetric import Symmetric, Symmetry
 from ufm.plain.certificate import certificate
@@ -81,6 +82,7 @@ __all__ = [
     "Parameter",
     "Point",
     "Properties",
+    "RateReduction",
     "Registered",
     "Regression",
     "RescaledMSE",
@@ -112,6 +114,7 @@ __all__ = [
     "polygon",
     "predicted_nullity",
     "pytree_record",
+    "rate_reduction",
     "reduce",
     "registered",
     "rotation_generators",

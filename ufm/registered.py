@@ -20,6 +20,7 @@ from ufm.losses import CrossEntropy, Loss
 from ufm.model import Model
 from ufm.models.fixed_classifier import FixedClassifier
 from ufm.models.nonnegative import Nonnegative
+from ufm.models.rate_reduction import rate_reduction
 from ufm.models.regression import random_regression
 from ufm.plain.model import UFM
 
@@ -205,6 +206,7 @@ CONSTRUCTORS: dict[str, Callable[..., Model[Any]]] = {
     "fixed-classifier": FixedClassifier,
     "nonnegative": Nonnegative,
     "regression": random_regression,
+    "rate-reduction": rate_reduction,
 }
 MODELS = {name: declared(name, constructor) for name, constructor in CONSTRUCTORS.items()}
 

@@ -11,6 +11,7 @@ from proofs_check.claims import (
     imbalanced,
     minimisers,
     mse,
+    rate_reduction,
     reductions,
     regression,
     rescaled,
@@ -36,5 +37,6 @@ SUBJECTS: tuple[tuple[Claim, ...], ...] = (
     conditioning.CLAIMS,
     reductions.CLAIMS,
     regression.CLAIMS,
+    rate_reduction.CLAIMS,
     symbolic.CLAIMS,
 )

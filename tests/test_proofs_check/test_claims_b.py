@@ -12,6 +12,7 @@ from proofs_check.claims import (
     focal,
     imbalanced,
     mse,
+    rate_reduction,
     reductions,
     regression,
     rescaled,
@@ -29,12 +30,14 @@ MODULES = (
     conditioning,
     reductions,
     regression,
+    rate_reduction,
     symbolic,
 )
 CLAIMS = tuple(chain.from_iterable(module.CLAIMS for module in MODULES))
 REFUTED = {
     "focal-only-minimum",
     "mse-simplex-without-bias",
+    "rate-reduction-one-minimum",
     "rescaled-mse-zero-modes",
     "rescaling-better-conditioned",
     "singular-values-invariant",

@@ -1,0 +1,70 @@
+"""The models of the literature through the commands: their fixtures, and bad input in one line."""
+
+import numpy as np
+import pytest
+
+from tests.helpers import slow
+from ufm import rate_reduction
+
+SOLVED = [
+    # Seed 9 is one of two in sixty that reach the global minimum.
+    (
+        "rate-reduction --counts 4,2,3 -d 4 --eps 0.5 --lambda-z 0.1 --seed 9",
+        {"objective": -1.691460948622, "nullity": 8, "rank": 4, "globality": "GLOBAL"},
+    ),
+    slow(
+        "rate-reduction --counts 4,2,3 -d 4 --eps 0.5 --lambda-z 0.1 --seed 1",
+        {"objective": -1.565307484, "nullity": 11, "rank": 4, "globality": "NOT_GLOBAL"},
+    ),
+    slow(
+        "rate-reduction --counts 6,3 -d 2 --eps 0.5 --lambda-z 0.05 --seed 1",
+        {"objective": -0.6913090884, "nullity": 3, "rank": 2, "globality": "GLOBAL"},
+    ),
+]
+
+
+def holds(told, expected):
+    for name, value in expected.items():
+        if isinstance(value, float):
+            digits = len(str(value).partition(".")[2])
+            assert told[name] == pytest.approx(value, abs=0.6 * 10.0**-digits), name
+        else:
+            assert told[name] == value, name
+
+
+@pytest.mark.parametrize(("words", "expected"), SOLVED)
+def test_solve_finds_the_fixtures(ufm, words, expected):
+    ran = ufm(f"solve --model {words} --json")
+    assert ran.code == 0
+    told = ran.json
+    holds(told, expected)
+    assert told["predicted_nullity"] == told["nullity"]
+    assert told["curvature"] == "MORSE_BOTT_MINIMUM"
+
+
+def test_a_saddle_of_rate_reduction_is_judged_from_a_file(ufm, tmp_path):
+    model = rate_reduction("3,3", 5, 0.5, 0.05)
+    file = tmp_path / "saddle.npz"
+    np.savez(file, Z=model.orthogonal_point((1, 1), (1, 0)).Z)
+    words = "--model rate-reduction --counts 3,3 -d 5 --eps 0.5 --lambda-z 0.05 --json"
+    told = ufm(f"verdict {file} {words}").json
+    holds(told, {"objective": -0.929263369105, "index": 1, "nullity": 14})
+    assert told["curvature"] == "STRICT_SADDLE"
+
+
+BAD = [
+    ("rate-reduction --counts 3,x", "counts as integers"),
+    ("rate-reduction --counts 3", "K >= 2"),
+    ("rate-reduction --counts 3,0", "count >= 1"),
+    ("rate-reduction --eps 0", "eps > 0"),
+    ("rate-reduction --lambda-z 0", "lambda_Z > 0"),
+    ("rate-reduction -d 0", "d >= 1"),
+]
+
+
+@pytest.mark.parametrize(("words", "says"), BAD, ids=[words for words, _ in BAD])
+def test_bad_numbers_are_one_line_and_exit_code_2(ufm, words, says):
+    ran = ufm(f"solve --model {words}")
+    assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
+    assert says in ran.err
+    assert "Remedy" in ran.err
