@@ -38,6 +38,7 @@ from ufm.losses import (
 )
 from ufm.losses.focal import focal_convexity_threshold
 from ufm.model import Model
+from ufm.models.deep_linear import DeepLinear, deep_linear
 from ufm.models.fixed_classifier import Features, FixedClassifier, fixed_minimiser
 from ufm.models.nonnegative import Nonnegative, nonnegative_minimiser, nonnegative_threshold
 from ufm.models.rate_reduction import RateReduction, rate_reduction
@@ -65,6 +66,7 @@ __all__ = [
     "Code",
     "Collapse",
     "CrossEntropy",
+    "DeepLinear",
     "Direction",
     "Fact",
     "Features",
@@ -99,6 +101,7 @@ __all__ = [
     "classifier_spectrum",
     "collapse",
     "declared",
+    "deep_linear",
     "fixed_minimiser",
     "flatten",
     "focal_convexity_threshold",

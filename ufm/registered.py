@@ -18,6 +18,7 @@ from typing import Any
 from ufm.errors import InputError
 from ufm.losses import CrossEntropy, Loss
 from ufm.model import Model
+from ufm.models.deep_linear import deep_linear
 from ufm.models.fixed_classifier import FixedClassifier
 from ufm.models.nonnegative import Nonnegative
 from ufm.models.rate_reduction import rate_reduction
@@ -207,6 +208,7 @@ CONSTRUCTORS: dict[str, Callable[..., Model[Any]]] = {
     "nonnegative": Nonnegative,
     "regression": random_regression,
     "rate-reduction": rate_reduction,
+    "deep-linear": deep_linear,
 }
 MODELS = {name: declared(name, constructor) for name, constructor in CONSTRUCTORS.items()}
 

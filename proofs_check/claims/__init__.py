@@ -7,6 +7,7 @@ from proofs_check.claims import (
     codes,
     conditioning,
     critical,
+    deep_linear,
     focal,
     imbalanced,
     minimisers,
@@ -38,5 +39,6 @@ SUBJECTS: tuple[tuple[Claim, ...], ...] = (
     reductions.CLAIMS,
     regression.CLAIMS,
     rate_reduction.CLAIMS,
+    deep_linear.CLAIMS,
     symbolic.CLAIMS,
 )

@@ -5,6 +5,14 @@ import pytest
 
 from tests.helpers import slow
 from ufm import rate_reduction
+from ufm.models.deep_linear import collapse_price
+
+
+def decays(share, K, n, factors):
+    """Equal decays of a deep linear model at a share of its collapse threshold."""
+    decay = share * collapse_price(factors) / (factors * K * n ** (1 / factors))
+    return f"--lambda-w {decay!r} --lambda-h {decay!r}"
+
 
 SOLVED = [
     # Seed 9 is one of two in sixty that reach the global minimum.
@@ -19,6 +27,27 @@ SOLVED = [
     slow(
         "rate-reduction --counts 6,3 -d 2 --eps 0.5 --lambda-z 0.05 --seed 1",
         {"objective": -0.6913090884, "nullity": 3, "rank": 2, "globality": "GLOBAL"},
+    ),
+    slow(
+        f"deep-linear --loss mse -K 3 -d 5 -n 2 --depth 2 {decays(0.5, 3, 2, 3)}",
+        {"objective": 0.2763925778, "nullity": 18, "rank": 3, "globality": "GLOBAL"},
+    ),
+    (
+        f"deep-linear --loss mse -K 3 -d 5 --depth 3 {decays(0.5, 3, 1, 4)}",
+        {"objective": 0.2621710707, "nullity": 27, "rank": 3, "globality": "GLOBAL"},
+    ),
+    slow(
+        f"deep-linear --loss mse -K 3 -d 5 --depth 4 {decays(0.9, 3, 1, 5)}",
+        {"objective": 0.4527456517, "nullity": 36, "rank": 3, "globality": "GLOBAL"},
+    ),
+    # Cross entropy: the collapsed point is a spurious minimum, classes in pairs lie lower.
+    (
+        "deep-linear -K 4 -d 5 --depth 3 --lambda-w 0.01 --lambda-h 0.01 --seed 0",
+        {"objective": 0.15287728, "nullity": 27, "rank": 3, "globality": "NOT_GLOBAL"},
+    ),
+    slow(
+        "deep-linear -K 4 -d 5 --depth 3 --lambda-w 0.01 --lambda-h 0.01 --seed 1",
+        {"objective": 0.13989875, "nullity": 21, "rank": 2, "globality": "UNKNOWN"},
     ),
 ]
 
@@ -53,6 +82,10 @@ def test_a_saddle_of_rate_reduction_is_judged_from_a_file(ufm, tmp_path):
 
 
 BAD = [
+    ("deep-linear --depth 0", "depth >= 1"),
+    ("deep-linear --widths 3,0", "widths >= 1"),
+    ("deep-linear --counts 3", "K >= 2"),
+    ("deep-linear --lambda-w 0", "lambda_W > 0"),
     ("rate-reduction --counts 3,x", "counts as integers"),
     ("rate-reduction --counts 3", "K >= 2"),
     ("rate-reduction --counts 3,0", "count >= 1"),

@@ -9,6 +9,7 @@ from proofs_check import core_claims
 from proofs_check.claim import Claim, Status
 from proofs_check.claims import (
     conditioning,
+    deep_linear,
     focal,
     imbalanced,
     mse,
@@ -31,10 +32,12 @@ MODULES = (
     reductions,
     regression,
     rate_reduction,
+    deep_linear,
     symbolic,
 )
 CLAIMS = tuple(chain.from_iterable(module.CLAIMS for module in MODULES))
 REFUTED = {
+    "deep-linear-collapse-optimal",
     "focal-only-minimum",
     "mse-simplex-without-bias",
     "rate-reduction-one-minimum",
