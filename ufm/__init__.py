@@ -39,6 +39,7 @@ from ufm.losses import (
 from ufm.losses.focal import focal_convexity_threshold
 from ufm.model import Model
 from ufm.models.deep_linear import DeepLinear, deep_linear
+from ufm.models.equilibrium import Equilibrium, equilibrium
 from ufm.models.fixed_classifier import Features, FixedClassifier, fixed_minimiser
 from ufm.models.nonnegative import Nonnegative, nonnegative_minimiser, nonnegative_threshold
 from ufm.models.rate_reduction import RateReduction, rate_reduction
@@ -68,6 +69,7 @@ __all__ = [
     "CrossEntropy",
     "DeepLinear",
     "Direction",
+    "Equilibrium",
     "Fact",
     "Features",
     "FixedClassifier",
@@ -102,6 +104,7 @@ __all__ = [
     "collapse",
     "declared",
     "deep_linear",
+    "equilibrium",
     "fixed_minimiser",
     "flatten",
     "focal_convexity_threshold",

@@ -19,6 +19,7 @@ from ufm.errors import InputError
 from ufm.losses import CrossEntropy, Loss
 from ufm.model import Model
 from ufm.models.deep_linear import deep_linear
+from ufm.models.equilibrium import equilibrium
 from ufm.models.fixed_classifier import FixedClassifier
 from ufm.models.nonnegative import Nonnegative
 from ufm.models.rate_reduction import rate_reduction
@@ -209,6 +210,7 @@ CONSTRUCTORS: dict[str, Callable[..., Model[Any]]] = {
     "regression": random_regression,
     "rate-reduction": rate_reduction,
     "deep-linear": deep_linear,
+    "equilibrium": equilibrium,
 }
 MODELS = {name: declared(name, constructor) for name, constructor in CONSTRUCTORS.items()}
 

@@ -8,6 +8,7 @@ from proofs_check.claims import (
     conditioning,
     critical,
     deep_linear,
+    equilibrium,
     focal,
     imbalanced,
     minimisers,
@@ -40,5 +41,6 @@ SUBJECTS: tuple[tuple[Claim, ...], ...] = (
     regression.CLAIMS,
     rate_reduction.CLAIMS,
     deep_linear.CLAIMS,
+    equilibrium.CLAIMS,
     symbolic.CLAIMS,
 )

@@ -49,6 +49,22 @@ SOLVED = [
         "deep-linear -K 4 -d 5 --depth 3 --lambda-w 0.01 --lambda-h 0.01 --seed 1",
         {"objective": 0.13989875, "nullity": 21, "rank": 2, "globality": "UNKNOWN"},
     ),
+    (
+        "equilibrium --loss mse -K 3 -d 4 -n 2 --lambda-w 0.02 --lambda-v 1 --lambda-x 0.03",
+        {"objective": 0.0970725095, "nullity": 6, "globality": "GLOBAL"},
+    ),
+    slow(
+        "equilibrium --loss mse -K 2 -d 3 -n 3 --lambda-w 0.05 --lambda-v 0.4 --lambda-x 0.05",
+        {"objective": 0.1448883956, "nullity": 3, "globality": "GLOBAL"},
+    ),
+    slow(
+        "equilibrium -K 4 -d 5 -n 2 --lambda-w 0.01 --lambda-v 1 --lambda-x 0.01",
+        {"objective": 0.2167783514, "nullity": 9, "globality": "UNKNOWN"},
+    ),
+    slow(
+        "equilibrium -K 4 -d 5 -n 2 --lambda-w 0.01 --lambda-v 1000 --lambda-x 0.01",
+        {"objective": 0.2221850232, "nullity": 9, "globality": "UNKNOWN"},
+    ),
 ]
 
 
@@ -81,7 +97,17 @@ def test_a_saddle_of_rate_reduction_is_judged_from_a_file(ufm, tmp_path):
     assert told["curvature"] == "STRICT_SADDLE"
 
 
+def test_a_problem_without_minimiser_is_called_so(ufm):
+    words = "-K 2 -d 2 -n 2 --lambda-w 0.4 --lambda-v 0.2 --lambda-x 0.3 --max-iterations 60"
+    ran = ufm(f"solve --model equilibrium --loss mse {words}")
+    assert ran.code == 3
+    assert "there is no minimiser: the infimum 0.2 is not" in " ".join(ran.out.split())
+
+
 BAD = [
+    ("equilibrium --lambda-v 0", "lambda_V > 0"),
+    ("equilibrium -K 1", "K >= 2"),
+    ("equilibrium -d 0", "d >= 1"),
     ("deep-linear --depth 0", "depth >= 1"),
     ("deep-linear --widths 3,0", "widths >= 1"),
     ("deep-linear --counts 3", "K >= 2"),

@@ -10,6 +10,7 @@ from proofs_check.claim import Claim, Status
 from proofs_check.claims import (
     conditioning,
     deep_linear,
+    equilibrium,
     focal,
     imbalanced,
     mse,
@@ -33,11 +34,13 @@ MODULES = (
     regression,
     rate_reduction,
     deep_linear,
+    equilibrium,
     symbolic,
 )
 CLAIMS = tuple(chain.from_iterable(module.CLAIMS for module in MODULES))
 REFUTED = {
     "deep-linear-collapse-optimal",
+    "equilibrium-escape-of-cross-entropy",
     "focal-only-minimum",
     "mse-simplex-without-bias",
     "rate-reduction-one-minimum",
