@@ -41,6 +41,7 @@ from ufm.model import Model
 from ufm.models.deep_linear import DeepLinear, deep_linear
 from ufm.models.equilibrium import Equilibrium, equilibrium
 from ufm.models.fixed_classifier import Features, FixedClassifier, fixed_minimiser
+from ufm.models.graph import GraphUFM, graph, graph_of
 from ufm.models.nonnegative import Nonnegative, nonnegative_minimiser, nonnegative_threshold
 from ufm.models.rate_reduction import RateReduction, rate_reduction
 from ufm.models.regression import Regression
@@ -74,6 +75,7 @@ __all__ = [
     "Features",
     "FixedClassifier",
     "Focal",
+    "GraphUFM",
     "HiddenBlock",
     "InputError",
     "LabelSmoothing",
@@ -110,6 +112,8 @@ __all__ = [
     "focal_convexity_threshold",
     "full_spectrum",
     "global_minimiser",
+    "graph",
+    "graph_of",
     "lift",
     "merged_code",
     "minimiser_spectrum",

@@ -21,6 +21,7 @@ from ufm.model import Model
 from ufm.models.deep_linear import deep_linear
 from ufm.models.equilibrium import equilibrium
 from ufm.models.fixed_classifier import FixedClassifier
+from ufm.models.graph import graph
 from ufm.models.nonnegative import Nonnegative
 from ufm.models.rate_reduction import rate_reduction
 from ufm.models.regression import random_regression
@@ -211,6 +212,7 @@ CONSTRUCTORS: dict[str, Callable[..., Model[Any]]] = {
     "rate-reduction": rate_reduction,
     "deep-linear": deep_linear,
     "equilibrium": equilibrium,
+    "graph": graph,
 }
 MODELS = {name: declared(name, constructor) for name, constructor in CONSTRUCTORS.items()}
 

@@ -10,6 +10,7 @@ from proofs_check.claims import (
     deep_linear,
     equilibrium,
     focal,
+    graph,
     imbalanced,
     minimisers,
     mse,
@@ -42,5 +43,6 @@ SUBJECTS: tuple[tuple[Claim, ...], ...] = (
     rate_reduction.CLAIMS,
     deep_linear.CLAIMS,
     equilibrium.CLAIMS,
+    graph.CLAIMS,
     symbolic.CLAIMS,
 )

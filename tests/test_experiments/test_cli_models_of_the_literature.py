@@ -65,6 +65,26 @@ SOLVED = [
         "equilibrium -K 4 -d 5 -n 2 --lambda-w 0.01 --lambda-v 1000 --lambda-x 0.01",
         {"objective": 0.2221850232, "nullity": 9, "globality": "UNKNOWN"},
     ),
+    (
+        "graph -K 2 -n 6 -d 3 --inside 4 --outside 1 --lambda-w 0.01 --lambda-h 0.02",
+        {"objective": 0.0878427097, "nullity": 3, "rank": 2, "globality": "GLOBAL"},
+    ),
+    slow(
+        "graph -K 2 -n 6 -d 3 --inside 1 --outside 4 --lambda-w 0.01 --lambda-h 0.02",
+        {"objective": 0.0878427097, "nullity": 3, "rank": 2, "globality": "GLOBAL"},
+    ),
+    slow(
+        "graph -K 3 -n 6 -d 4 --inside 3 --outside 1 --lambda-w 0.01 --lambda-h 0.02",
+        {"objective": 0.1835460969, "nullity": 6, "rank": 3, "globality": "GLOBAL"},
+    ),
+    slow(
+        "graph --counts 3,3 --edges 0-1,1-2,0-2,3-4,4-5,3-5,0-3,1-3 --lambda-w 0.01",
+        {"objective": 0.0658972547, "nullity": 3, "rank": 2, "globality": "GLOBAL"},
+    ),
+    slow(
+        "graph -K 2 -n 500 -d 3 --inside 13 --outside 1 --lambda-w 0.005 --lambda-h 0.005",
+        {"objective": 0.21272681, "nullity": 3, "rank": 2, "globality": "GLOBAL"},
+    ),
 ]
 
 
@@ -105,6 +125,14 @@ def test_a_problem_without_minimiser_is_called_so(ufm):
 
 
 BAD = [
+    ("graph --counts 2,2 --edges 0-1,1-2", "node 3 is isolated"),
+    ("graph --counts 2,2 --edges 0-1,1-9", "edges as pairs of nodes 0 to 3"),
+    ("graph --counts 2,2 --edges 0-0,1-2,2-3", "without loops"),
+    ("graph --counts 2,2", "counts need edges"),
+    ("graph --inside 9", "inside < n = 6"),
+    ("graph --inside 3 -n 5", "an even one where n is odd"),
+    ("graph --outside 7", "outside <= n = 6"),
+    ("graph --inside 0 --outside 0", "is isolated"),
     ("equilibrium --lambda-v 0", "lambda_V > 0"),
     ("equilibrium -K 1", "K >= 2"),
     ("equilibrium -d 0", "d >= 1"),

@@ -12,6 +12,7 @@ from proofs_check.claims import (
     deep_linear,
     equilibrium,
     focal,
+    graph,
     imbalanced,
     mse,
     rate_reduction,
@@ -35,6 +36,7 @@ MODULES = (
     rate_reduction,
     deep_linear,
     equilibrium,
+    graph,
     symbolic,
 )
 CLAIMS = tuple(chain.from_iterable(module.CLAIMS for module in MODULES))
@@ -42,6 +44,7 @@ REFUTED = {
     "deep-linear-collapse-optimal",
     "equilibrium-escape-of-cross-entropy",
     "focal-only-minimum",
+    "graph-ratios",
     "mse-simplex-without-bias",
     "rate-reduction-one-minimum",
     "rescaled-mse-zero-modes",
