@@ -67,13 +67,13 @@ class Pool(Executor):
     def __init__(
         self, workers: int, environment: Mapping[str, str] | None = None, *, quiet: bool = False
     ) -> None:
-        self.folder, self._held = _own_folder()
         self._environment, self._quiet = dict(environment or {}), quiet
         self._changing, self._closed = threading.Lock(), False
         self._processes: set[subprocess.Popen[bytes]] = set()
         # A thread for every process, which waits for its answers.
         self._mine = threading.local()
         self._threads = ThreadPoolExecutor(workers, "pool", initializer=_without_signals)
+        self.folder, self._held = _own_folder()
         _pools.add(self)
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
@@ -95,12 +95,15 @@ class Pool(Executor):
         os.close(self._held)
 
     def _compute(self, call: Callable[[], T]) -> T:
-        process, channel = getattr(self._mine, "process", None) or self._started()
-        self._mine.process = process, channel
+        mine = getattr(self._mine, "process", None)
+        if mine is None or mine[0].poll() is not None:  # it died between two calls
+            mine = self._mine.process = self._started()
+        process, channel = mine
         try:
             channel.send(call)
             while not channel.poll(LOOK):
-                if process.poll() is not None:  # and a child of it holds the channel
+                # A child of it may hold the channel open.
+                if process.poll() is not None and not channel.poll():
                     raise EOFError
             result, failure, where = channel.recv()
         except (EOFError, ConnectionError) as error:

@@ -215,7 +215,8 @@ def _evidence(instances: Sequence[Instance]) -> str:
 
 
 def _probed(instance: Any) -> bool:
-    if instance.family is None:
+    loss = getattr(getattr(instance, "model", None), "loss", None)
+    if instance.family is None or loss is None:
         return False
-    facts = instance.model.loss.properties(int(instance.columns["K"]))
+    facts = loss.properties(int(instance.columns["K"]))
     return bool(facts.convex.evidence == "probed")

@@ -157,7 +157,7 @@ def _say(message: str) -> None:
         sys.stdout.flush()
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
-            print(f"ufm: {' '.join(message.split())}", file=sys.stderr, flush=True)
+            print(f"ufm: {' '.join(message.split())}\n", end="", file=sys.stderr, flush=True)
 
 
 def _usage(error: Any, words: list[str]) -> int:

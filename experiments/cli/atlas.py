@@ -71,7 +71,7 @@ def atlas(
         typer.Option(
             "--engine",
             help="search: index-blind, up to K = 12. symmetric: points with symmetry, any K. "
-            "all: both, and births along lambda, compared.",
+            "all: both, births along lambda and folds from both its sides, compared.",
         ),
     ] = Engine.SEARCH,
     max_groups: Annotated[
@@ -146,7 +146,7 @@ def atlas(
         found = search(model, budget=budget, seed=seed, known=kept, progress=keep)
         if engine is Engine.SEARCH or found.proved:
             return found, []
-        return compared(found, model, groups, seed, say)
+        return compared(found, model, groups, seed, budget, say)
 
     found, agreements = stepwise(f"Searching K={model.num_classes}", work)
     settings = {
@@ -222,18 +222,26 @@ def collapse_notes(model: Any) -> list[str]:
 
 
 def compared(
-    found: Any, model: Any, max_groups: int, seed: int, say: Callable[[str], None]
+    found: Any,
+    model: Any,
+    max_groups: int,
+    seed: int,
+    budget: float,
+    say: Callable[[str], None],
 ) -> tuple[Any, list[Any]]:
     """The atlas with what the other engines found taken in, and what they say about it."""
     from landscape.atlas import compare, symmetric_atlas
-    from landscape.branches import grow
+    from landscape.branches import from_both_sides, grow
 
     say("symmetric points")
     others = symmetric_atlas(model, max_groups=max_groups, seed=seed).orbits
     found, first = compare(found, "symmetric points", others)
     say("births along lambda")
     found, second = compare(found, "births along lambda", grow(model, seed=seed).orbits)
-    return found, [first, second]
+    say("both sides of lambda")
+    beside = from_both_sides(found, budget=budget, seed=seed)
+    found, third = compare(found, "both sides of lambda", beside)
+    return found, [first, second, third]
 
 
 def progress_line(found: Any) -> str:
@@ -244,4 +252,4 @@ def progress_line(found: Any) -> str:
         return line
     if wrong:
         return f"{line}, checksum wrong at d = {', '.join(map(str, wrong))}"
-    return f"{line}, checksums 1, unseen {found.missing_mass:.2g}"
+    return f"{line}, checksums 1, unseen at most {found.missing_mass_bound:.2g} (95 %)"

@@ -27,6 +27,8 @@ def atlas_record(found: Any, d: int, agreements: Sequence[Any] = ()) -> dict[str
         "checksum": {} if found.unsearched else found.checksum,
         "inequalities": {} if found.unsearched else found.inequalities,
         "missing_mass": found.missing_mass,
+        "missing_mass_bound": found.missing_mass_bound,
+        "doubts": [] if found.unsearched else found.doubts,
         "status": found.status.name,
         "unsearched": found.unsearched,
         "agreement": {
@@ -72,6 +74,7 @@ def _orbit_record(orbit: Any, ds: Sequence[int]) -> dict[str, Any]:
         "verdict": {d: orbit.curvature(d).name for d in ds},
         "global": orbit.certified,
         "hits": orbit.hits,
+        "hits_eliminated": orbit.hits_eliminated,
     }
 
 
@@ -136,7 +139,7 @@ def atlas_notes(found: Any, agreements: Sequence[Any] = ()) -> list[str]:
         )
     lines += [f"{said.text}." for said in agreements]
     if not found.unsearched:
-        lines += [defect.text for defect in found.defects]
+        lines += found.doubts
     flat = [orbit.label for orbit in found.orbits if not orbit.morse_bott]
     if flat:
         lines.append(
@@ -157,5 +160,8 @@ def _checks(found: Any) -> list[str]:
     hold = "hold" if all(found.inequalities.values()) else "FAIL"
     line = f"Euler checksum (1 for a complete list): {sums}; Morse inequalities {hold}."
     if found.starts:
-        line += f" Probability of an unseen orbit per search: {found.missing_mass:.2g}."
+        line += (
+            " Searches expected to end at an unseen orbit: at most "
+            f"{found.missing_mass_bound:.0%} (confidence 95 %, the worst rank)."
+        )
     return [line]

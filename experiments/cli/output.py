@@ -159,10 +159,13 @@ def stepwise(message: str, work: Callable[[Callable[[str], None]], T]) -> T:
 
     def say(text: str) -> None:
         nonlocal spoken
+        if ABANDONED.is_set():
+            return  # the last word is that it was interrupted
         if stderr.is_terminal:
             status.update(f"{message}: {text}".replace("[", r"\["))
         elif time.monotonic() - spoken > SILENCE:
-            print(f"{message}: {text}", file=sys.stderr, flush=True)
+            # In one piece: the main thread may have something to say, too.
+            print(f"{message}: {text}\n", end="", file=sys.stderr, flush=True)
             spoken = time.monotonic()
 
     def run() -> None:

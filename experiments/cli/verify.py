@@ -21,6 +21,7 @@ EXAMPLES = (
     "ufm verify --quick",
     "ufm verify --claim balancedness --loss focal",
     "ufm verify --claims my_theorem.py --out my_report",
+    "ufm verify --model my_model.py:MyModel",
     "ufm verify --networks comparisons/digits --out report-networks",
 )
 REPORT = Path("report")
@@ -52,7 +53,12 @@ def verify(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", metavar="NAME", help="Only this model, e.g. plain or regression."),
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="Only this model, e.g. plain or regression; FILE.py:NAME: what your model answers "
+            "about itself.",
+        ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Smaller regions.")] = False,
     out: Annotated[
@@ -70,7 +76,9 @@ def verify(
 
     Exit code 1 if a claim that should hold fails (or a refuted one holds) or has no instance, 2 if
     one could not be run, 3 if one is undecided. With --claims, --claim chooses among your claims
-    and the lab's. What --loss and --model leave out is counted.
+    and the lab's. What --loss and --model leave out is counted. A model of your own is checked at
+    its default numbers and beside them: gradient, symmetry, flat directions, exact spectrum,
+    merger, minimiser and bound, as far as it knows them.
     """
     prepare()
     from ufm.errors import InputError
@@ -81,6 +89,8 @@ def verify(
         raise InputError(rule, f"--loss {loss}", remedy)
     if out.exists() and not out.is_dir():
         raise InputError("Need a folder for --out", f"the file {out}", "choose another name")
+    own_model = model if model is not None and ":" in model else None
+    silent: tuple[str, ...] = ()
     if networks is not None:
         given: dict[str, Any] = {"--claim": claim, "--claims": claims, "--loss": loss}
         given.update({"--model": model, "--quick": quick})
@@ -89,13 +99,18 @@ def verify(
             rule = "--networks is about finished runs, which are never mixed with theorems"
             raise InputError(rule, ", ".join(others), "drop it")
         chosen, figures = _network_claims(networks), False
+    elif own_model:
+        chosen, silent = _model_claims(
+            own_model, {"--claim": claim, "--claims": claims, "--loss": loss}
+        )
     else:
         chosen = choose_claims(claim or (), claims)
     from experiments.report import write_report
 
     began = perf_counter()
     with _pictures(figures and in_lanes(chosen, processes)) as drawn:
-        outcomes = run_claims(chosen, quick=quick, loss=loss, model=model, processes=processes)
+        only = None if own_model else model
+        outcomes = run_claims(chosen, quick=quick, loss=loss, model=only, processes=processes)
         seconds = perf_counter() - began
         with _steps() as step:
             page = write_report(outcomes, out, figures=figures, drawn=drawn, progress=step)
@@ -111,9 +126,13 @@ def verify(
         "out": str(out),
     }
     record = {"claims": [claim_record(outcome) for outcome in outcomes], "report": str(page)}
+    if own_model:
+        record["unknown"] = list(silent)
     deliver(envelope("verify", inputs, record), as_json=as_json, out=None)
     if not as_json:
         show(_table(outcomes), *_notes(outcomes), *_blind(outcomes), *_filtered(outcomes))
+        if silent:
+            show(f"Not known to the model, and so not checked: {', '.join(silent)}.")
         show(_summary(outcomes, seconds))
         show(f"Report: {page}")
     code = exit_code(outcomes)
@@ -145,6 +164,27 @@ def choose_claims(ids: Sequence[str], file: Path | None) -> tuple[Any, ...]:
         if name not in known:
             raise unknown(name, known, "claim")
     return tuple(known[name] for name in dict.fromkeys(ids))
+
+
+def _model_claims(spec: str, others: dict[str, Any]) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    """The claims about what a user's own model answers, and what it does not know.
+
+    Raises:
+        InputError: no such model, one too large, or flags that choose among other claims.
+    """
+    from experiments.models import named_model
+    from proofs_check.contract import contract_claims, varied
+    from proofs_check.contract import unknown as unknown_to
+    from ufm.errors import InputError
+
+    given = [flag for flag, value in others.items() if value]
+    if given:
+        rule = "--model FILE.py:NAME has claims of its own"
+        raise InputError(rule, ", ".join(given), "drop it")
+    declared = named_model(spec)
+    defaults = {p.name: p.default for p in declared.parameters}
+    models = varied(declared.build, defaults)
+    return contract_claims(spec.rpartition(":")[2], models), unknown_to(models)
 
 
 def _network_claims(folder: Path) -> tuple[Any, ...]:

@@ -30,7 +30,7 @@ def write_report(
         outcomes: what running the claims gave.
         directory: made if it does not exist.
         figures: False leaves out the pictures, which take most of the time.
-        drawn: gives pictures that are being drawn elsewhere (``beside.drawn_beside``).
+        drawn: gives pictures that are being drawn elsewhere (a future's ``result``, say).
         progress: called with a line before each step.
 
     Returns:

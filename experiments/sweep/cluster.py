@@ -15,11 +15,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import version
+from itertools import islice
 from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
-from experiments.sweep.ahead import Ahead
 from experiments.sweep.run import Job, compute, failed, whole
 from experiments.sweep.tasks.registry import Columns
 from experiments.sweep.workers import processes
@@ -39,6 +39,8 @@ ABSENCES = 18
 IN_FLIGHT = 2
 # The place of a job that no worker is chosen for.
 ANYWHERE = ""
+# Jobs that are looked at to choose one, so that a sweep is never in memory as a whole.
+WINDOW = 32
 # Errors of the transport after which a job is tried again.
 RETRIES = 2
 CERTIFICATES = "name them in dask's configuration, distributed.comm.tls (docs/sweeps.md)"
@@ -102,6 +104,42 @@ class ClusterExecutor:
                 yield job, _lost(job) if columns is None else columns
 
 
+class Dealer:
+    """The jobs to come, dealt out so that few workers trace the same program.
+
+    A process needs a second or two to trace the program of a shape, however many cells it then
+    computes: as much as a batch takes. A worker gets the first job of a program it has, else of
+    one that no worker has, else the first.
+
+    Args:
+        jobs: in the order in which a single worker gets them.
+        window: jobs to choose from.
+
+    Example:
+        >>> Dealer([]).take("tcp://here") is None
+        True
+    """
+
+    def __init__(self, jobs: Iterable[Job], window: int = WINDOW) -> None:
+        self._jobs, self._window = iter(jobs), window
+        self._near: list[Job] = []
+        self._traced: dict[object, str] = {}
+
+    def take(self, worker: str) -> Job | None:
+        """The next job for a worker, by its address; None when all are dealt out."""
+        self._near += islice(self._jobs, self._window - len(self._near))
+        if not self._near:
+            return None
+
+        def distance(place: int) -> int:
+            owner = self._traced.get(self._near[place].program)
+            return 0 if owner == worker else 1 if owner is None else 2
+
+        job = self._near.pop(min(range(len(self._near)), key=distance))
+        self._traced.setdefault(job.program, worker)
+        return job
+
+
 class _Drive:
     """Sends jobs to one scheduler, a bounded number at a time."""
 
@@ -132,11 +170,11 @@ class _Drive:
         self, jobs: Iterable[Job], *, alone: bool = False
     ) -> Iterator[tuple[Job, Columns | None]]:
         """The jobs with their columns, None for one that its workers did not survive."""
-        ahead = Ahead(jobs)
+        dealer = Dealer(jobs)
         running: dict[Any, tuple[Job, str]] = {}
         while True:
             while (place := self._place(running, alone)) is not None:
-                job = ahead.take(place)
+                job = dealer.take(place)
                 if job is None:
                     break
                 running[self._submit(job)] = job, place

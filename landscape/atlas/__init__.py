@@ -9,6 +9,7 @@ from landscape.atlas.checksum import (
     defects,
     euler_sum,
     missing_mass,
+    missing_mass_bound,
     morse_bott,
     mse_strata,
 )
@@ -23,6 +24,7 @@ from landscape.atlas.orbits import (
     same_orbit,
     stabiliser_order,
 )
+from landscape.atlas.pairing import Unpaired, unpaired
 from landscape.atlas.record import Atlas, Round, Status, highest_rank
 from landscape.atlas.search import Failure, Found, Harvest, search
 from landscape.atlas.squared import squared_error_atlas
@@ -40,6 +42,7 @@ __all__ = [
     "Round",
     "Status",
     "Stratum",
+    "Unpaired",
     "atlas",
     "balanced_mse_strata",
     "compare",
@@ -52,6 +55,7 @@ __all__ = [
     "label",
     "matching",
     "missing_mass",
+    "missing_mass_bound",
     "morse_bott",
     "mse_strata",
     "orbit_size",
@@ -60,4 +64,5 @@ __all__ = [
     "squared_error_atlas",
     "stabiliser_order",
     "symmetric_atlas",
+    "unpaired",
 ]

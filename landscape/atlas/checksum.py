@@ -13,6 +13,7 @@ from itertools import combinations, product, zip_longest
 from math import comb, isclose
 
 import numpy as np
+from scipy.special import gammaincinv
 
 from ufm.errors import InputError, require_count, require_positive
 
@@ -285,6 +286,28 @@ def missing_mass(hits: Iterable[int]) -> float:
     if sum(counts) == 0:
         raise InputError("Need at least one run", counts, "search first")
     return counts.count(1) / sum(counts)
+
+
+def missing_mass_bound(hits: Iterable[int]) -> float:
+    """An upper bound (95 %) for what ``missing_mass`` estimates, the expected mass; never zero.
+
+    f_1 is a sum of negatively associated indicators with expectation n times the unseen mass that
+    n - 1 runs are expected to leave, so its lower tail is below Poisson's:
+    chi2_{0.95}(2 f_1 + 2) / (2 n), which is 3 / n for f_1 = 0, the rule of three.
+    Source: Good (1953); Garwood (1936).
+
+    Args:
+        hits: runs that ended in each orbit, >= 0.
+
+    Example:
+        >>> round(missing_mass_bound([60, 40]), 3), missing_mass_bound([1])
+        (0.03, 1.0)
+    """
+    counts = [require_count(h, "hits", 0, "count the runs of each orbit") for h in hits]
+    if sum(counts) == 0:
+        return 1.0
+    # chi2_{0.95}(2 a) / 2 by the incomplete gamma function: SciPy's statistics load slowly.
+    return min(1.0, float(gammaincinv(counts.count(1) + 1, 0.95)) / sum(counts))
 
 
 def _alternating(coefficients: Iterable[int]) -> int:

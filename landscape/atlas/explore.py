@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
-from landscape.atlas.record import UNSEEN, Atlas, Round, Status, gathered, whole
-from landscape.atlas.search import MAX_ITERATIONS, TOLERANCE, Found, search, together
+from landscape.atlas.engines import below, eliminated_search, joint_search, stacked
+from landscape.atlas.record import Atlas, Round, Status, gathered, whole
+from landscape.atlas.search import MAX_ITERATIONS, TOLERANCE, Found, Harvest, together
 from landscape.atlas.squared import squared_error_atlas
 from landscape.atlas.starts import (
     aligned_starts,
-    gaussian_starts,
+    blind_starts,
     neighbouring_starts,
     partition_starts,
     risen_starts,
@@ -24,6 +26,7 @@ from landscape.atlas.starts import (
 from landscape.solvers.critical import find_critical
 from ufm.errors import InputError
 from ufm.model import Model, norm
+from ufm.plain.chain_rule import value_and_gradient
 from ufm.plain.model import UFM
 from ufm.plain.reduce import complement_gradient, reduced
 from ufm.point import Point
@@ -31,13 +34,17 @@ from ufm.point import Point
 Array = NDArray[np.float64]
 # Dense Hessians of 2 K r variables: beyond this one search takes longer than a second.
 MAX_CLASSES = 12
+# Factors of both decays from which folds are approached, and blind starts at each.
+BESIDE, ACROSS = (0.8, 1.25), 16
+# How far a point is lifted into a new dimension, relative to its size (at least one).
+LIFT = 0.1
 
 
 def atlas(
     model: Model[Any],
     *,
     budget: float = 60.0,
-    batch: int = 128,
+    batch: int = 160,
     seed: int = 0,
     until: Status = Status.SATURATED,
     known: Iterable[Point] = (),
@@ -55,7 +62,7 @@ def atlas(
         model: a UFM whose samples merge, or a model that is one; d and n play no role beyond c and
             the proportions.
         budget: seconds after which no further round begins.
-        batch: starts per rank and round.
+        batch: starts per rank and round, a third for the search in all variables.
         seed: of the random starts.
         until: CHECKSUM_OK stops earlier than SATURATED.
         known: points of an earlier search, merged columns; those that are critical are taken in.
@@ -92,16 +99,22 @@ def atlas(
         if size <= TOLERANCE and np.any(point.W):
             orbits = gathered(made.orbits, inside, [Found(point, float(value), size)])
             made = replace(made, orbits=orbits)
-    while True:
-        for rank in _unsettled(made):
-            made = _searched(made, rank, batch, rng)
-        seen = Round(made.starts.total(), len(made.orbits), made.checksum, made.missing_mass)
-        made = replace(made, seconds=perf_counter() - began, history=(*made.history, seen))
-        if progress is not None:
-            progress(made)
-        reached = made.status is Status.SATURATED or made.status is until
-        if reached or made.seconds > budget:
-            return made
+    # For many small matrices the threads of BLAS cost more than they save.
+    with threadpool_limits(1, "blas"):
+        while True:
+            for rank in _unsettled(made):
+                made = _searched(made, rank, batch, rng)
+            if all(map(made.settled, range(1, merged.d + 1))) and not made.doubts:
+                made = _confirmed(made, rng)
+            seen = Round(made.starts.total(), len(made.orbits), made.checksum, made.missing_mass)
+            made = replace(made, seconds=perf_counter() - began, history=(*made.history, seen))
+            if progress is not None:
+                progress(made)
+            # Whether a list is saturated costs too much to ask in every round.
+            asked = until is not Status.SATURATED or made.confirmed == len(made.orbits)
+            reached = asked and made.status in (Status.SATURATED, until)
+            if reached or made.seconds > budget:
+                return made
 
 
 def as_plain(model: Model[Any]) -> UFM:
@@ -137,32 +150,100 @@ def require_isolated(model: UFM) -> None:
 
 
 def _unsettled(made: Atlas) -> list[int]:
-    """The ranks that a check of completeness or too many single hits speak against; else all."""
+    """The ranks that a check of completeness or the searches speak against; else all."""
     ranks = range(1, made.model.d + 1)
-    searched = [r for r in ranks if made.starts[r]]
-    checks = made.checksum, made.inequalities
-    doubtful = [r for r in searched if checks[0][r] != 1 or not checks[1][r]]
-    doubtful += [r for r in searched if made.missing_mass_of(r) > UNSEEN and _seen(made, r)]
-    return sorted({*doubtful, *set(ranks).difference(searched)}) or list(ranks)
-
-
-def _seen(made: Atlas, rank: int) -> bool:
-    return any(orbit.rank == rank for orbit in made.orbits)
+    doubtful = {
+        r
+        for r in ranks
+        if made.checksum[r] != 1
+        or not (made.inequalities[r] and made.settled(r))
+        or r in made.headless
+    }
+    doubtful = doubtful or {one.d for one in made.unpaired}.intersection(ranks)
+    return sorted(doubtful) or list(ranks)
 
 
 def _searched(made: Atlas, rank: int, batch: int, rng: np.random.Generator) -> Atlas:
-    """The atlas after another batch in one stratum."""
-    model = made.model.with_dimension(rank)
-    blind, start = _starts(made, rank, batch, rng)
-    harvest = search(model, start)
+    """The atlas after another batch in one stratum: by both searches, and below a headless list."""
+    model, share = made.model.with_dimension(rank), batch // 3
+    blind, start = _starts(made, rank, share, rng)
+    made = _taken(made, model, joint_search(model, start), blind=blind)
+    start = _with_bias(model, _blind(rng, batch - share, model.num_classes, rank), rng)
+    made = _taken(made, model, eliminated_search(model, start), eliminated=True)
+    lowest = made.headless.get(rank)
+    if lowest is not None and lowest.rank == rank:
+        start = stacked(below(model, [lowest.point], rng))
+        made = _taken(made, model, eliminated_search(model, start), blind=0)
+    return made
+
+
+def _taken(
+    made: Atlas, model: UFM, harvest: Harvest, *, blind: int | None = None, eliminated: bool = False
+) -> Atlas:
+    """The atlas with what a batch gave; starts from position ``blind`` on know the list."""
+    rank, limit = model.d, harvest.starts if blind is None else blind
     orbits = made.orbits
     for counted in (True, False):
-        chosen = [found for found in harvest.found if (found.start < blind) is counted]
-        orbits = gathered(orbits, model, chosen, counted=counted)
+        chosen = [found for found in harvest.found if (found.start < limit) is counted]
+        orbits = gathered(orbits, model, chosen, counted=counted, eliminated=eliminated)
     starts, failures = Counter(made.starts), dict(made.failures)
     starts[rank] += harvest.starts
     failures[rank] = failures.get(rank, Counter()) + harvest.failures
     return replace(made, orbits=orbits, starts=starts, failures=failures)
+
+
+def _confirmed(made: Atlas, rng: np.random.Generator) -> Atlas:
+    """The atlas after descents from all its saddles and searches that come from other decays.
+
+    Just beyond a fold a pair of orbits is hard to hit, but not a little further away: ends of
+    searches at other decays, larger and smaller, are starts at those of the model.
+    """
+    before, K = len(made.orbits), made.model.num_classes
+    for rank in range(1, made.model.d + 1):
+        model = made.model.with_dimension(rank)
+        ends = below(model, _saddles(made, rank), rng)
+        for factor in BESIDE:
+            decays = factor * float(model.lambda_W), factor * float(model.lambda_H)
+            start = _with_bias(model, _blind(rng, ACROSS, K, rank), rng)
+            harvest = eliminated_search(model.with_decays(*decays), start)
+            ends += [found.point for found in harvest.found]
+        if ends:
+            made = _taken(made, model, eliminated_search(model, stacked(ends)), blind=0)
+    return replace(made, confirmed=before if before == len(made.orbits) else 0)
+
+
+def _saddles(made: Atlas, rank: int) -> list[Point]:
+    """Saddles of a stratum, and those of the one below, lifted along their fastest pair."""
+    inside = [o.point for o in made.orbits if o.rank == rank and o.range_index]
+    for point, U, V in _unstable(made, rank - 1):
+        W, H, _ = point
+        size = LIFT * max(1.0, float(np.abs(W).max(initial=0.0)))
+        inside.append(
+            point._replace(
+                W=np.column_stack([W, -size * U[:, 0]]), H=np.vstack([H, size * V[:, 0]])
+            )
+        )
+    return inside
+
+
+def _blind(rng: np.random.Generator, count: int, classes: int, rank: int) -> Point:
+    """Half random starts, then aligned and symmetric ones: some orbits are met from these only."""
+    # Beyond K / 2 groups, few of the latter keep the rank.
+    half, few = count // 2, count // 8 if 2 * rank <= classes else 0
+    parts = [
+        blind_starts(rng, half, classes, rank),
+        aligned_starts(rng, count - half - few, classes, rank),
+        partition_starts(rng, few, classes, rank),
+    ]
+    return together(parts)
+
+
+def _with_bias(model: UFM, start: Point, rng: np.random.Generator) -> Point:
+    """Half of the starts with a random bias, if there is one."""
+    if model.lambda_b is None:
+        return start
+    shape = start.W.shape[:2]
+    return start._replace(b=rng.normal(size=shape) * (rng.random((shape[0], 1)) < 0.5))
 
 
 def _starts(made: Atlas, rank: int, batch: int, rng: np.random.Generator) -> tuple[int, Point]:
@@ -172,24 +253,21 @@ def _starts(made: Atlas, rank: int, batch: int, rng: np.random.Generator) -> tup
     (or more symmetric starts); then known points disturbed.
     """
     K = made.model.num_classes
-    below = _unstable(made, rank - 1)
+    lower = _unstable(made, rank - 1)
     known = [orbit.point for orbit in made.orbits if orbit.rank == rank]
     share = batch // 16
-    near = 4 * share if known else 0
-    risen = 4 * share if below else 0
+    near = 2 * share if known else 0
+    risen = 3 * share if lower else 0
     parts = [
-        gaussian_starts(rng, share, K, rank),
-        aligned_starts(rng, 5 * share, K, rank),
-        partition_starts(rng, batch - 6 * share - near - risen, K, rank),
+        blind_starts(rng, 3 * share, K, rank),
+        aligned_starts(rng, batch - (7 if 2 * rank <= K else 3) * share - near - risen, K, rank),
+        partition_starts(rng, 4 * share if 2 * rank <= K else 0, K, rank),
     ]
     if risen:
-        parts.append(risen_starts(rng, risen, below, rank))
+        parts.append(risen_starts(rng, risen, lower, rank))
     if near:
         parts.append(neighbouring_starts(rng, near, known, rank))
-    start = together(parts)
-    if made.model.lambda_b is not None:
-        start = start._replace(b=rng.normal(size=(batch, K)) * (rng.random((batch, 1)) < 0.5))
-    return batch - near, start
+    return batch - near, _with_bias(made.model, together(parts), rng)
 
 
 def _unstable(made: Atlas, rank: int) -> list[tuple[Point, Array, Array]]:
@@ -217,9 +295,9 @@ def origins(model: UFM, rng: np.random.Generator) -> list[Found]:
     flat = model.with_dimension(1)
     K = model.num_classes
     zero = Point(np.zeros((K, 1)), np.zeros((1, K)))
-    starts = [zero] if model.lambda_b is None else []
-    if model.lambda_b is not None:
-        starts = [zero._replace(b=size * rng.normal(size=K)) for size in (0.0, 0.3, 1.0, 3.0)]
+    if model.lambda_b is None:  # every derivative is a product with W or H
+        return [Found(zero, value_and_gradient(flat, zero)[0], 0.0)]
+    starts = [zero._replace(b=size * rng.normal(size=K)) for size in (0.0, 0.3, 1.0, 3.0)]
     found = []
     for start in starts:
         point, value, size, _ = find_critical(flat, start, TOLERANCE, MAX_ITERATIONS)

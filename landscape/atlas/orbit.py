@@ -51,7 +51,8 @@ class Orbit:
         count: number of matrices Z.
         label: the symmetry in words.
         certified: whether the duality gap proves it global (where d >= the rank of the optimum).
-        hits: how often a search ended here.
+        hits: how often a search that knows nothing of the list ended here.
+        hits_eliminated: how many of them by the search with eliminated features.
         betti: Betti numbers (mod 2) of the manifold of matrices Z if they form a continuum modulo
             relabelling (squared error), whose Euler characteristic is ``count``; else empty.
     """
@@ -71,6 +72,7 @@ class Orbit:
     label: str
     certified: bool
     hits: int = 1
+    hits_eliminated: int = 0
     betti: tuple[int, ...] = ()
 
     @property
@@ -157,9 +159,10 @@ class Orbit:
             return Curvature.MORSE_BOTT_MINIMUM
         return Curvature.DEGENERATE
 
-    def seen_again(self, hits: int = 1) -> Orbit:
-        """The same orbit, found more often."""
-        return replace(self, hits=self.hits + hits)
+    def seen_again(self, hits: int = 1, eliminated: int = 0) -> Orbit:
+        """The same orbit, found more often; ``eliminated`` of the hits with eliminated features."""
+        found = self.hits + hits, self.hits_eliminated + eliminated
+        return replace(self, hits=found[0], hits_eliminated=found[1])
 
 
 def centred_bias(model: UFM, point: Point) -> Array | None:

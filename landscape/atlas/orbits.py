@@ -237,11 +237,36 @@ def same_orbit(one: Item, other: Item, counts: ArrayLike, *, tolerance: float = 
     if abs(one[0] - other[0]) > tolerance * max(1.0, abs(one[0])):
         return False
     (old, old_bias), (new, bias) = (checked(Z, counts, b) for _, Z, b in (one, other))
+    if _aligned(old, old_bias, new, bias, np.asarray(counts), tolerance):
+        return True
     seen, vector = invariant(old, counts, old_bias), invariant(new, counts, bias)
     reach = len(new) * resolution(tolerance, new, bias, old, old_bias)
     if len(seen) == len(vector) and np.abs(seen - vector).max() > reach:
         return False
     return matching(old, new, counts, old_bias, bias, tolerance=tolerance) is not None
+
+
+def _aligned(
+    old: Array, old_bias: Array | None, new: Array, bias: Array | None, counts: Array, tol: float
+) -> bool:
+    """Whether sorting the classes on both sides is a relabelling between them: quick, if it is."""
+    if (old_bias is None) != (bias is None):
+        return False
+    unit = resolution(tol, old, old_bias, new, bias)
+    sides = []
+    for Z, b in ((old, old_bias), (new, bias)):
+        # Coarse, so that rounding seldom orders equal values; where it does, the search decides.
+        coarse = np.round(Z / (100 * unit))
+        fields = [coarse.diagonal(), (coarse**2).sum(axis=1), (coarse**2).sum(axis=0), counts]
+        # Symmetric classes agree in all of these: tell them by how they stand to the first two.
+        for i in (0, 1):
+            place = np.lexsort(fields)[i]
+            fields = [coarse[place], coarse[:, place], *fields]
+        order = np.lexsort(fields)
+        sides.append((Z[np.ix_(order, order)], None if b is None else b[order]))
+    (first, one), (second, other) = sides
+    close = bool(np.abs(first - second).max() <= unit)
+    return close and (one is None or other is None or bool(np.abs(one - other).max() <= unit))
 
 
 # From here on: integer matrices ``codes`` (S, K, K) of S = 1 or 2 points that share their colours.

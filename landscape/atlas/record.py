@@ -5,26 +5,41 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 
-from landscape.atlas.checksum import Defect, Stratum, defects, euler_sum, missing_mass, morse_bott
+from landscape.atlas.checksum import (
+    Defect,
+    Stratum,
+    defects,
+    euler_sum,
+    missing_mass,
+    missing_mass_bound,
+    morse_bott,
+)
 from landscape.atlas.orbit import Orbit, centred_bias, describe
 from landscape.atlas.orbits import TOLERANCE
+from landscape.atlas.pairing import Unpaired, unpaired
 from landscape.atlas.search import Failure, Found
 from ufm.plain.model import UFM
 
-# The mass of unseen orbits (Good-Turing) below which a search counts as saturated.
-UNSEEN = 0.01
+# An upper bound (95 %) for the mass of unseen orbits below which a stratum counts as saturated:
+# fifty converged searches of its own if no orbit was hit once only, 80 if one was.
+UNSEEN = 0.06
+
+
+# The number of orbits that neither of two searches found, as estimated, from which they disagree.
+UNSEEN_BY_BOTH = 0.5
 
 
 class Status(Enum):
     """What is known about the completeness of a list of orbits."""
 
     COMPLETE = "a closed form lists every critical point"
-    SATURATED = "every checksum is 1 and the search keeps finding the same orbits"
-    CHECKSUM_OK = "every checksum is 1; the search was not seen to be saturated"
-    OPEN = "a checksum is not 1, a Morse inequality fails, or a point is degenerate"
+    SATURATED = "every check passes; two searches and descents find the same orbits"
+    CHECKSUM_OK = "every check passes; the searches were not seen to agree"
+    OPEN = "a check fails, or a point is degenerate"
 
 
 @dataclass(frozen=True)
@@ -56,6 +71,8 @@ class Atlas:
         history: what was known after each round.
         proved: whether a theorem lists all critical points, and these are they.
         unsearched: what the search left out on purpose; empty: nothing.
+        confirmed: length of the list when descents from its saddles, and searches that come from
+            neighbouring decays, last found nothing that is not in it; 0: never.
     """
 
     model: UFM
@@ -66,25 +83,52 @@ class Atlas:
     history: tuple[Round, ...] = ()
     proved: bool = False
     unsearched: str = ""
+    confirmed: int = 0
 
-    @property
+    @cached_property
     def strata(self) -> tuple[Stratum, ...]:
         """What the checksum needs of every orbit."""
         return tuple(
             Stratum(o.count, o.rank, o.range_index, o.overshoot, o.betti) for o in self.orbits
         )
 
-    @property
+    @cached_property
     def checksum(self) -> dict[int, int]:
         """The Euler sum of AT-4 for d = 1..K: 1 for a complete list."""
         return {d: euler_sum(self.strata, d) for d in range(1, self.model.num_classes + 1)}
 
-    @property
+    @cached_property
     def inequalities(self) -> dict[int, bool]:
         """Whether the Morse-Bott inequalities of AT-5 hold, for d = 1..K."""
         return {d: morse_bott(self.strata, d).holds for d in range(1, self.model.num_classes + 1)}
 
+    @cached_property
+    def unpaired(self) -> tuple[Unpaired, ...]:
+        """The dimensions 1..K in which the cells of AT-6 cannot be paired."""
+        heights = [(o.objective, s) for o, s in zip(self.orbits, self.strata, strict=True)]
+        every = (unpaired(heights, d) for d in range(1, self.model.num_classes + 1))
+        return tuple(one for one in every if one is not None)
+
+    @cached_property
+    def headless(self) -> dict[int, Orbit]:
+        """The lowest orbit of every d = 1..K in which it is no minimum: something is missing."""
+        lowest = {
+            d: next((o for o in self.orbits if o.rank <= d), None)
+            for d in range(1, self.model.num_classes + 1)
+        }
+        return {d: o for d, o in lowest.items() if o is not None and o.index(d)}
+
     @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why the list cannot be complete, in lines; empty if every check passes."""
+        lowest = [
+            f"d = {d}: the lowest point of the list ({o.objective:.9f}) is a saddle, so a minimum "
+            "is missing"
+            for d, o in self.headless.items()
+        ]
+        return (*(x.text for x in self.defects), *lowest, *(x.text for x in self.unpaired))
+
+    @cached_property
     def defects(self) -> tuple[Defect, ...]:
         """Every dimension whose checksum is not 1, and what seems to be missing."""
         return defects(self.strata, range(1, self.model.num_classes + 1))
@@ -102,20 +146,58 @@ class Atlas:
 
     def missing_mass_of(self, rank: int) -> float:
         """The same in one stratum; 1 if no search that knows nothing of the list was there."""
-        hits = [o.hits for o in self.orbits if o.rank == rank]
+        hits = self._hits(rank)
         return missing_mass(hits) if sum(hits) else 1.0
+
+    @property
+    def missing_mass_bound(self) -> float:
+        """The worst upper bound (95 %) over the ranks; 0 where a theorem lists all."""
+        if self.proved:
+            return 0.0
+        return max(map(self.missing_mass_bound_of, range(1, self.model.d + 1)), default=0.0)
+
+    def missing_mass_bound_of(self, rank: int) -> float:
+        """An upper bound (95 %) for the same in one stratum, never zero.
+
+        Searches that fell to a lower stratum count only where the stratum seems to be empty.
+        """
+        hits = self._hits(rank)
+        if hits:
+            return missing_mass_bound(hits)
+        fell = self.failures.get(rank, Counter())[Failure.LOWER_STRATUM]
+        return missing_mass_bound([fell] if fell > 1 else [])
+
+    def _hits(self, rank: int) -> list[int]:
+        return [o.hits for o in self.orbits if o.rank == rank]
+
+    def agreed(self, rank: int) -> bool:
+        """Whether two searches that know nothing of the list agree about a stratum.
+
+        If they were independent, the orbits that only one of them found, a and b, and those that
+        both found, m, would lead one to expect a b / (m + 1) that neither did (Lincoln and
+        Petersen, after Chapman 1951): that number must be below one half.
+        """
+        inside = [o for o in self.orbits if o.rank == rank and o.hits]
+        joint = sum(not o.hits_eliminated for o in inside)
+        eliminated = sum(o.hits_eliminated == o.hits for o in inside)
+        both = len(inside) - joint - eliminated
+        return joint * eliminated < UNSEEN_BY_BOTH * (both + 1) and (both > 0 or not inside)
+
+    def settled(self, rank: int) -> bool:
+        """Whether both searches agree in a stratum and have been there often enough."""
+        return self.agreed(rank) and self.missing_mass_bound_of(rank) <= UNSEEN
 
     @property
     def status(self) -> Status:
         """OPEN, CHECKSUM_OK, SATURATED or COMPLETE."""
-        right = not self.unsearched and all(value == 1 for value in self.checksum.values())
-        if not right or not all(o.morse_bott for o in self.orbits):
-            return Status.OPEN
-        if not all(self.inequalities.values()):
+        wrong = self.unsearched or self.doubts or not all(self.inequalities.values())
+        if wrong or not all(o.morse_bott for o in self.orbits):
             return Status.OPEN
         if self.proved:
             return Status.COMPLETE
-        return Status.SATURATED if self.missing_mass <= UNSEEN else Status.CHECKSUM_OK
+        sure = self.confirmed == len(self.orbits)
+        sure = sure and all(map(self.settled, range(1, self.model.d + 1)))
+        return Status.SATURATED if sure else Status.CHECKSUM_OK
 
 
 def highest_rank(model: UFM) -> int:
@@ -131,7 +213,12 @@ def whole(model: UFM) -> UFM:
 
 
 def gathered(
-    orbits: Sequence[Orbit], model: UFM, found: Iterable[Found], *, counted: bool = True
+    orbits: Sequence[Orbit],
+    model: UFM,
+    found: Iterable[Found],
+    *,
+    counted: bool = True,
+    eliminated: bool = False,
 ) -> tuple[Orbit, ...]:
     """Orbits with new points sorted in: equal ones are counted, and only new ones described.
 
@@ -141,6 +228,7 @@ def gathered(
         found: new points, of full rank or at the origin.
         counted: whether they count as hits; searches from known points should not, for
             Good-Turing's estimate asks for searches that know nothing of what was found.
+        eliminated: whether the search eliminated the features.
 
     Returns:
         Orbits in ascending order of objective.
@@ -153,6 +241,7 @@ def gathered(
         >>> [orbit.hits for orbit in gathered((), model.merge().model, again)]
         [2]
     """
+    hits = int(counted), int(counted and eliminated)
     kept = sorted(orbits, key=_height)
     for new in found:
         item = (new.objective, new.point.W @ new.point.H, centred_bias(model, new.point))
@@ -162,10 +251,10 @@ def gathered(
         last = bisect_right(kept, new.objective + reach, key=_height)
         for i in range(first, last):
             if kept[i].contains(item):
-                kept[i] = kept[i].seen_again(int(counted))
+                kept[i] = kept[i].seen_again(*hits)
                 break
         else:
-            insort(kept, replace(describe(model, new), hits=int(counted)), key=_height)
+            insort(kept, describe(model, new).seen_again(hits[0] - 1, hits[1]), key=_height)
     return tuple(kept)
 
 

@@ -125,7 +125,9 @@ def search(model: UFM, starts: Point, *, tolerance: float = TOLERANCE) -> Harves
         ends = jax.tree.map(lambda *xs: np.concatenate(xs)[order], *results)
     else:
         ends = _run(_search_together, model, starts, tolerance, np.arange(count))
-    return _sorted_out(model.d, *ends, tolerance=tolerance)
+    points, values, norms, iterations = ends
+    stuck = iterations < MAX_ITERATIONS
+    return sorted_out(model.d, points, values, norms, stuck, tolerance=tolerance)
 
 
 def _run(method: Any, model: UFM, starts: Point, tolerance: float, chosen: Any) -> Any:
@@ -133,14 +135,24 @@ def _run(method: Any, model: UFM, starts: Point, tolerance: float, chosen: Any) 
     return jax.tree.map(np.asarray, method(model, batch, tolerance, MAX_ITERATIONS))
 
 
-def _sorted_out(
-    rank: int, points: Point, values: Array, norms: Array, iterations: Array, *, tolerance: float
+def sorted_out(
+    rank: int, points: Point, values: Array, norms: Array, stuck: Array, *, tolerance: float
 ) -> Harvest:
+    """What the ends of a batch are: critical points of full rank, or why not.
+
+    Args:
+        rank: of the stratum.
+        points: where the searches ended.
+        values: objectives there.
+        norms: Euclidean gradient norms there.
+        stuck: which searches gave up before their iterations were spent.
+        tolerance: largest norm of a critical point.
+    """
     failures: Counter[Failure] = Counter()
     found = []
     for i, (value, size) in enumerate(zip(values, norms, strict=True)):
         point = Point(points.W[i], points.H[i], None if points.b is None else points.b[i])
-        reason = _reason(point, float(size), int(iterations[i]), rank, tolerance)
+        reason = _reason(point, float(size), bool(stuck[i]), rank, tolerance)
         if reason is None:
             found.append(Found(point, float(value), float(size), i))
         else:
@@ -148,14 +160,11 @@ def _sorted_out(
     return Harvest(tuple(found), failures, len(values))
 
 
-def _reason(
-    point: Point, size: float, iterations: int, rank: int, tolerance: float
-) -> Failure | None:
+def _reason(point: Point, size: float, stuck: bool, rank: int, tolerance: float) -> Failure | None:
     largest = max(float(np.abs(point.W).max()), float(np.abs(point.H).max()))
     if not (np.isfinite(size) and np.isfinite(largest)) or largest > TOO_LARGE:
         return Failure.DIVERGED
     if size > tolerance:
-        stuck = iterations < MAX_ITERATIONS
         return Failure.GRADIENT_FLAT if stuck else Failure.NOT_CONVERGED
     values = np.linalg.svd(point.W @ point.H, compute_uv=False)
     if values[rank - 1] <= RANK_TOLERANCE * max(float(values[0]), RANK_TOLERANCE):

@@ -16,6 +16,8 @@ from ufm.point import Point
 Array = NDArray[np.float64]
 # |W| entries of critical points found by experiment at c = 0.01 to 0.9 lie well inside.
 SMALLEST, LARGEST = 0.5, 6.0
+# Starts that presume nothing: independent sizes of W and H, two decades around those above.
+BLIND = (0.1, 20.0)
 # Relative noise on symmetric starts: a start that keeps its symmetry exactly can only reach points
 # that have it, and rounding alone does not break it.
 JITTER = (1e-3, 0.3)
@@ -28,6 +30,19 @@ def sizes(rng: np.random.Generator, count: int, rank: int) -> Array:
     """Log-uniform sizes of whole starts, shape (count, 1, 1)."""
     drawn = np.exp(rng.uniform(np.log(SMALLEST), np.log(LARGEST), count))
     return drawn[:, None, None] / np.sqrt(rank)
+
+
+def blind_starts(rng: np.random.Generator, count: int, classes: int, rank: int) -> Point:
+    """W and H with independent Gaussian entries, of independent log-uniform sizes.
+
+    Example:
+        >>> blind_starts(np.random.default_rng(0), 5, 4, 2).W.shape
+        (5, 4, 2)
+    """
+    low, high = np.log(BLIND)
+    size = np.exp(rng.uniform(low, high, (2, count, 1, 1))) / np.sqrt(rank)
+    W = rng.normal(size=(count, classes, rank))
+    return Point(size[0] * W, size[1] * rng.normal(size=(count, rank, classes)))
 
 
 def gaussian_starts(rng: np.random.Generator, count: int, classes: int, rank: int) -> Point:

@@ -3,6 +3,7 @@
 from landscape.branches.continuation import Branch, End, Ending, follow
 from landscape.branches.diagram import BranchDiagram, branches
 from landscape.branches.events import Event, Kind, event_error, events_on
+from landscape.branches.folds import from_both_sides
 from landscape.branches.growth import extend, grow
 from landscape.branches.path import Ended, Path, Place, follow_parameter
 
@@ -22,5 +23,6 @@ __all__ = [
     "extend",
     "follow",
     "follow_parameter",
+    "from_both_sides",
     "grow",
 ]

@@ -29,6 +29,8 @@ PADDING = 0.8
 # What it costs, in points of distance, if a line crosses a marker that touches its own, or a label
 # lies about as near to a marker of another.
 UNCLEAR = 6.0
+# Markers nearer than this (points) are one.
+COINCIDENT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -158,8 +160,11 @@ def _place(
     blocked = _hits(far, line.reshape(-1, 2)).reshape(len(far), *line.shape[:2]).any(axis=(0, 2))
     near = _hits(markers[touching], line.reshape(-1, 2)).reshape(-1, *line.shape[:2])
     middles = (markers[:, :2] + markers[:, 2:]) / 2
-    rivals = _distance(boxes, middles) < 1.5 * _distance(boxes, centre[None])
+    others = middles[np.abs(middles - centre).max(axis=1) > COINCIDENT]
+    rivals = _distance(boxes, others) < 1.5 * _distance(boxes, centre[None])
     unclear = near.any(axis=2).sum(axis=0) + rivals.sum(axis=1)
+    # Without a line back, a label about as near to another marker seems to be that one's.
+    blocked |= rivals.any(axis=1) & (reach <= BESIDE)
     cost = np.where(blocked, np.inf, reach + UNCLEAR * unclear)
     best = int(cost.argmin())
     if not np.isfinite(cost[best]):

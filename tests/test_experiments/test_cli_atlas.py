@@ -121,6 +121,7 @@ def test_all_engines_are_compared(ufm):
     told = json.loads(ran.out)["agreement"]
     assert told["symmetric points"] == {"shared": 4, "new": 0}
     assert told["births along lambda"] == {"shared": 4, "new": 0}
+    assert told["both sides of lambda"] == {"shared": 4, "new": 0}
     assert "finds 4 of the 4 orbits and no other" in ufm("atlas -K 3 --engine all").out
 
 

@@ -1,5 +1,6 @@
 """``ufm verify``: claims chosen, exit codes, JSON, and a report that is written last."""
 
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -7,6 +8,7 @@ from types import ModuleType
 import pytest
 
 import proofs_check.run
+import tests.foreign
 from experiments.losses import PARAMETERS
 
 THEOREMS = """
@@ -183,3 +185,19 @@ def test_ctrl_c_leaves_no_report(ufm, reports, monkeypatch):
 def test_every_loss_of_the_lab_may_be_asked_for(ufm):
     for name in PARAMETERS:
         assert ufm(f"verify --claims mine.py --claim mine-true --quick --loss {name}").code == 0
+
+
+def test_a_model_of_ones_own_is_held_against_its_objective(ufm):
+    words = f"verify --model {tests.foreign.__file__}:Spheres --quick"
+    ran = ufm(words)
+    assert ran.code == 0, ran.err
+    assert "Not known to the model, and so not checked: structure, merger" in ran.out
+    told = json.loads(ufm(f"{words} --json").out)
+    claims = told["claims"]
+    assert told["unknown"] == ["structure", "merger", "minimiser", "certificate"]
+    assert [c["id"] for c in claims] == ["model-gradient", "model-symmetry", "model-nullity"]
+    assert all(c["status"] == "VERIFIED" and c["mutant"] for c in claims)
+    refused = ufm(f"{words} --loss ce")
+    assert refused.code == 2
+    assert "--model FILE.py:NAME has claims of its own" in refused.err
+    assert "no such name" in ufm(f"verify --model {tests.foreign.__file__}:Sphere").err

@@ -19,18 +19,11 @@ from experiments.networks.comparison import (
 )
 from experiments.networks.comparison.claims import network_claims
 from experiments.networks.comparison.curves import curves
+from experiments.networks.comparison.execute import _held as accepting
 from experiments.networks.comparison.likeness import likeness
-from experiments.networks.comparison.page import described, write_page, write_theory_page
+from experiments.networks.comparison.page import described, write_page
 from experiments.networks.comparison.pictures import layers
 from experiments.networks.comparison.table import holm, matrix, statement
-from experiments.networks.comparison.three_ways import (
-    LINEAR,
-    RELU,
-    WEIGHTS,
-    deviations,
-    plan_cells,
-    variants,
-)
 from experiments.networks.runs import DataRequest, prediction_of, read_run
 from experiments.networks.training import EpochRecord, FeatureDecay, Outcome, TrainSettings
 from proofs_check.claim import Status
@@ -41,6 +34,16 @@ from ufm import InputError
 # One process performs the runs that most of these tests look at.
 pytestmark = pytest.mark.xdist_group("comparison")
 
+# Imported by a worker process it ends it.
+KILLER = """
+import os, sys
+if os.path.basename(sys.argv[0]) == "pool.py":
+    os._exit(0)
+import jax
+
+def hot(z, k):
+    return jax.nn.logsumexp(z) - z[k]
+"""
 DATA = DataRequest(per_class=6)
 SETTINGS = TrainSettings(
     architecture=Architecture("mlp", width=1.0, depth=1),
@@ -104,9 +107,51 @@ def test_a_failure_is_told_and_stops_nobody(tmp_path):
     assert "batch_size" in failures[0].message
     assert list(runs) == [cells[1]]
     with pytest.raises(InputError, match="Need runs that can be performed"):
-        execute(cells[:1], tmp_path)
+        execute(cells[:1], tmp_path / "alone")
     with pytest.raises(InputError, match="data set"):
         execute(Plan(DataRequest("digitz")).cells, tmp_path)
+
+
+def test_a_folder_is_that_of_one_comparison(performed, tmp_path):
+    folder, cells, runs = performed
+    more = Plan(DATA, SETTINGS, (*LOSSES, LossSpec("focal")), (1 / 2,), (7,)).cells
+    with accepting(folder, more):  # other objectives, widths and seeds may be added
+        pass
+    fewer, epochs = DataRequest(per_class=5), dataclasses.replace(SETTINGS, epochs=9)
+    for plan, says in (
+        (Plan(fewer, SETTINGS), "another data"),
+        (Plan(DATA, epochs), "another epochs"),
+        (Plan(DATA, SETTINGS, measure_every=3), "another measure_every"),
+    ):
+        before = sorted(folder.iterdir())
+        with pytest.raises(InputError, match=says):
+            execute(plan.cells, folder)
+        assert sorted(folder.iterdir()) == before
+    assert read_run(folder / cells[0].folder).final == runs[cells[0]].final
+
+
+def test_two_comparisons_do_not_share_a_folder(tmp_path):
+    """The second is refused before it has written anything."""
+    with accepting(tmp_path, PLAN.cells):
+        before = sorted(tmp_path.iterdir())
+        with pytest.raises(InputError, match="Only one comparison at a time"):
+            execute(PLAN.cells, tmp_path)
+        assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.slow
+def test_a_run_that_kills_its_process_is_told_and_stops_nobody(tmp_path):
+    """As running out of memory would; and the same command goes on from there."""
+    file = tmp_path / "killer.py"
+    file.write_text(KILLER)
+    losses = (LossSpec("ce"), LossSpec(f"{file}:hot"), LossSpec("mse"))
+    cells = Plan(DATA, SETTINGS, losses, (1 / 8,)).cells
+    runs, failures = execute(cells, tmp_path / "c", workers=2)
+    assert [cell.loss.name for cell in runs] == ["ce", "mse"]
+    assert [failure.cell for failure in failures] == [cells[1]]
+    assert "exit code 0" in failures[0].message
+    runs, failures = execute(cells, tmp_path / "c")
+    assert (len(runs), failures) == (3, ())
 
 
 @pytest.mark.slow
@@ -372,31 +417,3 @@ def test_a_curve_has_a_band_from_least_to_most(performed):
     assert curves({"ce": members}, "nc1_geo", panel()).get_yscale() == "log"
     with pytest.raises(InputError, match="some run has measured"):
         curves({"ce": members}, "path_distance", panel())
-
-
-@pytest.mark.slow
-def test_three_ways_of_training_against_the_model(tmp_path):
-    dataset = DATA.load()
-    made = variants(SETTINGS, dataset)
-    assert list(made) == [LINEAR, RELU, WEIGHTS]
-    assert [s.architecture.features for s in made.values()] == ["linear", "relu", "linear"]
-    small = {name: dataclasses.replace(s, epochs=2) for name, s in made.items()}
-    ways = plan_cells(DATA, small, (LossSpec("ce"), LossSpec("sigmoid")), (0,))
-    runs, _ = execute(tuple(ways), tmp_path)
-    found = deviations(runs, ways)
-    assert [(line.variant, line.loss) for line in found][:2] == [
-        (LINEAR, "ce"),
-        (LINEAR, "sigmoid"),
-    ]
-    assert [line.frame for line in found if line.loss == "ce"] == [
-        "simplex ETF",
-        "orthogonal frame",
-        "simplex ETF",
-    ]
-    by_hand = found[0].ratios["gap"][0]
-    run = next(iter(runs.values()))
-    model_gap = np.log(10 / 0.2 - 9)
-    assert by_hand == pytest.approx(run.final["logit_gap"] / model_gap, rel=1e-9)
-    page = write_theory_page(runs, (), ways, tmp_path).read_text()
-    assert RELU in page
-    assert found[0].text("gap") in page

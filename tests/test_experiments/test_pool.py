@@ -97,6 +97,13 @@ def test_a_process_that_dies_is_told_and_has_a_successor(one, call, says):
     assert one.submit(os.getpid).result() != before
 
 
+def test_one_that_died_between_two_calls_has_a_successor(one):
+    before = one.submit(os.getpid).result()
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: not is_alive(before))
+    assert one.submit(os.getpid).result() != before
+
+
 def test_a_process_that_dies_is_not_waited_for_while_its_children_live(one):
     began = time.monotonic()
     with pytest.raises(WorkerEnded, match="exit code 4"):

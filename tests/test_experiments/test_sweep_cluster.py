@@ -17,7 +17,7 @@ import pytest
 from experiments.pool import PROGRAM
 from experiments.sweep import cluster as module
 from experiments.sweep import run as run_module
-from experiments.sweep.ahead import Ahead
+from experiments.sweep.cluster import Dealer
 from experiments.sweep.run import LocalExecutor, compute, run
 from experiments.sweep.spec import make_spec
 from experiments.sweep.store import Store
@@ -125,7 +125,7 @@ def test_workers_have_one_thread_float64_and_ignore_ctrl_c(tmp_path):
 
 
 def test_jobs_in_flight_are_bounded(monkeypatch):
-    monkeypatch.setattr(module, "Ahead", partial(Ahead, window=1))
+    monkeypatch.setattr(module, "Dealer", partial(Dealer, window=1))
     pulled, done = 0, 0
     jobs = [replace(job_of("ce", 0), number=number) for number in range(9)]
 

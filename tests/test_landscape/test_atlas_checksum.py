@@ -17,6 +17,7 @@ from landscape.atlas.checksum import (
     grassmannian_betti,
     grassmannian_euler,
     missing_mass,
+    missing_mass_bound,
     morse_bott,
     mse_strata,
     overshoot_sum,
@@ -336,6 +337,22 @@ def test_missing_mass_by_hand():
     assert missing_mass([1, 1, 1]) == 1.0
     assert missing_mass([0, 2, 1, 1]) == 0.5
     assert missing_mass(np.array([1, 3])) == 0.25
+
+
+def test_the_bound_of_the_missing_mass_is_never_zero_and_holds():
+    """Against counting: an urn of 40 kinds, 150 draws, of which (39/40)^149 are expected unseen."""
+    assert missing_mass_bound([50, 50]) == pytest.approx(-np.log(0.05) / 100)  # rule of three
+    assert missing_mass_bound([]) == missing_mass_bound([0, 0]) == 1.0
+    # Two singles: the Poisson mean whose probability of at most two is 5 %.
+    mean = 98 * missing_mass_bound([96, 1, 1])
+    assert np.exp(-mean) * (1 + mean + mean**2 / 2) == pytest.approx(0.05)
+    rng, expected, held, tight = np.random.default_rng(0), (39 / 40) ** 149, 0, 0
+    for _ in range(1000):
+        bound = missing_mass_bound(np.bincount(rng.integers(0, 40, 150), minlength=40))
+        held += expected <= bound
+        tight += expected <= bound / 2
+    assert held >= 950
+    assert tight < 950  # half of it would not do
 
 
 def test_missing_mass_has_the_expectation_of_good():

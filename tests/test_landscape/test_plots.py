@@ -272,6 +272,26 @@ def test_labels_keep_clear_of_texts_and_strokes_that_are_named():
     assert not box.x0 < x < box.x1
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_label_without_a_line_stands_at_its_own_marker(seed):
+    """Markers close together: a label that is about as near to another one has a line back."""
+    rng = np.random.default_rng(seed)
+    xy = np.concatenate([rng.uniform(0.2, 0.8, (10, 2))] * 2)
+    xy[10:] += rng.uniform(0.05, 0.1, (10, 2))
+    ax = panel(3, 3)
+    labels = place_labels([Spot(x, y, 3, f"order {i}") for i, (x, y) in enumerate(xy)], ax, 6.5)
+    assert len(labels) > 15
+    pixels, alone = ax.transData.transform(xy), 0
+    for label, box in zip(labels, boxes(labels), strict=True):
+        own = int(label.get_text().split()[1])
+        nearest = np.clip(pixels, (box.x0, box.y0), (box.x1, box.y1))
+        distances = np.linalg.norm(nearest - pixels, axis=1)
+        if not label.arrow_patch.get_visible():
+            alone += 1
+            assert distances[own] < 0.8 * np.delete(distances, own).min(), label.get_text()
+    assert alone > 10
+
+
 def test_an_empty_ladder_is_refused():
     with pytest.raises(InputError, match="rung"):
         draw_ladder([], panel())

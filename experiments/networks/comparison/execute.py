@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
+from experiments.files import accessible, locked, read_record, write_record
 from experiments.networks.comparison.plan import Cell
 from experiments.networks.data import Dataset
 from experiments.networks.runs import DataRequest, OtherSet, Run, other_sets, perform, read_run
 from experiments.pool import Pool, WorkerEnded
 from ufm.errors import InputError, require_count
 
+# What the runs of a folder share; written before any of them.
+COMPARISON = "comparison.json"
 # Called with the runs done so far, and how many there are.
 Say = Callable[[int, int], None]
 
@@ -37,8 +43,10 @@ def execute(
 ) -> tuple[dict[Cell, Run], tuple[Failure, ...]]:
     """Perform every run in a folder of its own; those that are done are only read.
 
-    A run that fails does not stop the others. A run does not depend on how many processes there
-    are, nor on which of them performs it.
+    A run that fails, or kills its process, does not stop the others. A run does not depend on how
+    many processes there are, nor on which of them performs it. The folder is that of one process at
+    a time, and of runs that differ in nothing but objective, width and seed: more of these may be
+    asked for later.
 
     Args:
         cells: of a ``Plan``.
@@ -52,11 +60,58 @@ def execute(
         The runs in the order of the cells, and the failures.
 
     Raises:
-        InputError: the data or the other sets cannot be loaded, or every run failed.
+        InputError: the data or the other sets cannot be loaded, the folder belongs to another
+            comparison or process, or every run failed.
     """
     require_count(workers, "workers", 1, "use one process or more")
     for request in dict.fromkeys(cell.request.data for cell in cells):
         _loaded(request, others)  # what is wrong with the data is said once, before any training
+    with _held(folder, cells):
+        return _execute(cells, folder, others, workers, say, dict(provenance or {}))
+
+
+@contextmanager
+def _held(folder: Path, cells: Sequence[Cell]) -> Iterator[None]:
+    """Keep everybody else out of the folder, from before its first byte on."""
+    kinds = {json.dumps(_shared(cell), sort_keys=True) for cell in cells}
+    ours = {"kinds": [json.loads(kind) for kind in sorted(kinds)]}
+    remedy = "choose another folder, or remove this one"
+    with locked(folder, "Only one comparison at a time can use a folder"):
+        with accessible(folder, "Need the folder of a comparison", remedy):
+            if not (folder / COMPARISON).exists():
+                write_record(folder / COMPARISON, ours)
+            theirs = read_record(folder / COMPARISON)
+        if theirs != ours:
+            got = f"{folder}, whose runs have another {_differing(theirs, ours)}"
+            raise InputError("The folder belongs to another comparison", got, remedy)
+        yield
+
+
+def _shared(cell: Cell) -> dict[str, Any]:
+    """What a run has in common with all others of its comparison."""
+    settings = cell.request.settings
+    architecture = replace(settings.architecture, width=1.0)
+    plain = replace(settings, objective="ce", parameters={}, seed=0, architecture=architecture)
+    record = replace(cell.request, settings=plain).record()
+    return {**record.pop("settings"), **record}
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Names of what two comparisons have not in common."""
+    kinds = one["kinds"], other["kinds"]
+    names = dict.fromkeys(name for kind in (*kinds[0], *kinds[1]) for name in kind)
+    values = ([[kind.get(name) for kind in side] for side in kinds] for name in names)
+    return ", ".join(name for name, (a, b) in zip(names, values, strict=True) if a != b)
+
+
+def _execute(
+    cells: Sequence[Cell],
+    folder: Path,
+    others: tuple[str, ...],
+    workers: int,
+    say: Say,
+    provenance: Mapping[str, str],
+) -> tuple[dict[Cell, Run], tuple[Failure, ...]]:
     told: dict[Cell, str] = {}
     pending = []
     for cell in cells:
@@ -70,12 +125,11 @@ def execute(
         told[cell] = message
         say(len(told), len(cells))
 
-    made = dict(provenance or {})
     if workers == 1 or len(pending) < 2:
         for cell in pending:
-            note(cell, _perform(cell, folder, others, made))
+            note(cell, _perform(cell, folder, others, provenance))
     else:
-        _spread(pending, folder, others, made, workers, note)
+        _spread(pending, folder, others, provenance, workers, note)
     failures = tuple(Failure(cell, message) for cell, message in told.items() if message)
     if len(failures) == len(cells):
         raise InputError("Need runs that can be performed", failures[0].message, "see above")

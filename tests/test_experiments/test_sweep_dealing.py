@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from experiments.sweep import cluster
-from experiments.sweep.ahead import WINDOW, Ahead
+from experiments.sweep.cluster import WINDOW, Dealer
 from experiments.sweep.run import Job
 
 HERE, THERE = "tcp://here", "tcp://there"
@@ -15,31 +15,31 @@ def jobs(programs):
     return [Job(number, 1, "verdict", None, (name,)) for number, name in enumerate(programs)]
 
 
-def dealt(ahead, workers):
-    return [ahead.take(worker).number for worker in workers]
+def dealt(dealer, workers):
+    return [dealer.take(worker).number for worker in workers]
 
 
 def test_a_worker_keeps_to_its_programs_and_takes_over_only_at_the_end():
-    ahead = Ahead(jobs("aabbac"))
+    dealer = Dealer(jobs("aabbac"))
     # a; b, which nobody has; the other a of this worker, the other b of that one; and so on.
-    assert dealt(ahead, [HERE, THERE, HERE, THERE, HERE]) == [0, 2, 1, 3, 4]
-    assert dealt(ahead, [THERE]) == [5]
-    assert ahead.take(HERE) is None
-    late = Ahead(jobs("aaa"))
+    assert dealt(dealer, [HERE, THERE, HERE, THERE, HERE]) == [0, 2, 1, 3, 4]
+    assert dealt(dealer, [THERE]) == [5]
+    assert dealer.take(HERE) is None
+    late = Dealer(jobs("aaa"))
     assert dealt(late, [HERE, THERE, THERE]) == [0, 1, 2]  # better twice than never
 
 
 def test_one_worker_gets_every_job_once_and_program_by_program():
-    numbers = dealt(Ahead(jobs("abab")), [HERE] * 4)
+    numbers = dealt(Dealer(jobs("abab")), [HERE] * 4)
     assert numbers == [0, 2, 1, 3]
 
 
 def test_two_workers_trace_each_program_once():
     names = [name for name in "abcdefgh" for _ in range(4)]
-    ahead, where = Ahead(jobs(names)), Counter()
+    dealer, where = Dealer(jobs(names)), Counter()
     for number in range(len(names)):
         worker = (HERE, THERE)[number % 2]
-        where[ahead.take(worker).program, worker] += 1
+        where[dealer.take(worker).program, worker] += 1
     assert len(where) == 8
 
 
@@ -52,9 +52,9 @@ def test_only_a_window_of_the_jobs_is_pulled(window):
             pulled.append(job.number)
             yield job
 
-    ahead = Ahead(lazily(), window)
-    ahead.take(HERE)
-    ahead.take(HERE)
+    dealer = Dealer(lazily(), window)
+    dealer.take(HERE)
+    dealer.take(HERE)
     assert len(pulled) == window + 1
 
 
