@@ -32,7 +32,7 @@ EXAMPLES = (
     "ufm solve --loss focal --gamma 3 --save point.npz && ufm verdict point.npz",
     "ufm solve --method critical --seed 7 --json",
     "ufm solve --model regression -n 2 --lambda-w 0.3",
-    "ufm solve --model rate-reduction --counts 4,2,3 -d 4 --seed 9",
+    "ufm solve --model rate-reduction -d 4 --seed 9",
     "ufm solve --model deep-linear --loss mse --depth 3 --lambda-w 0.04 --lambda-h 0.04",
     "ufm solve --model equilibrium --loss mse -K 3 -n 2 --lambda-v 0.5",
     "ufm solve --model graph -K 2 -n 6 --inside 4 --outside 1",

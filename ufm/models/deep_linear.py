@@ -24,6 +24,7 @@ from ufm.losses.columns import column_gradients, column_hessians, column_losses
 from ufm.losses.loss import Fact, Loss
 from ufm.losses.user import fixed_loss
 from ufm.model import Model
+from ufm.plain.class_means import ClassMeans
 from ufm.plain.model import UFM
 from ufm.point import Point, as_rows, gaussian, skew_basis
 from ufm.records import pytree_record
@@ -137,16 +138,15 @@ class DeepLinear(Model[Network]):
         small = self._with(labels=np.arange(self.num_classes), merged=True)
         single = Fact(True, note="one sample per class")
         convex = self.loss.properties(self.num_classes).convex
-        sizes = np.asarray(self.counts_tuple)
-        members = np.arange(len(sizes))[:, None] == np.asarray(self.labels)
+        classes = ClassMeans(self.counts_tuple)
 
         def means(point: Network) -> Network:
-            return Network(point.weights, np.asarray(point.H) @ members.T / np.sqrt(sizes))
+            return point._replace(H=classes.reduce(Point(None, point.H)).H)
 
         def lift(point: Network) -> Network:
-            return Network(point.weights, (np.asarray(point.H) / np.sqrt(sizes)) @ members)
+            return point._replace(H=classes.lift(Point(None, point.H)).H)
 
-        return Merge(small, means, lift, single if max(sizes) == 1 else convex)
+        return Merge(small, means, lift, single if max(self.counts_tuple) == 1 else convex)
 
     def _with(self, **changes: Any) -> DeepLinear:
         names = ("loss", "counts", "labels", "lambda_W", "lambda_H", "widths", "merged")
@@ -163,8 +163,8 @@ class DeepLinear(Model[Network]):
         merge = self.merge()
         if merge is not None:
             mean = merge.reduce(point)
-            spread = np.abs(merge.lift(mean).H - point.H).max()
-            if spread > RANK * (1 + np.abs(point.H).max()):
+            alike, H = merge.lift(mean).H, np.asarray(point.H)
+            if alike.shape == H.shape and np.abs(alike - H).max() > RANK * (1 + np.abs(H).max()):
                 return None
             told: Structure | None = merge.model.structure(mean)
             return told

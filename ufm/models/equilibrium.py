@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq
 
 from ufm.answers import Certificate, Code, Merge, Minimiser
 from ufm.counts import class_counts
@@ -22,7 +22,8 @@ from ufm.losses.logit_curve import logit_curve
 from ufm.losses.loss import Fact, Loss
 from ufm.losses.user import fixed_loss
 from ufm.model import Model
-from ufm.point import gaussian, skew_basis
+from ufm.plain.class_means import ClassMeans
+from ufm.point import Point, gaussian, skew_basis
 from ufm.records import pytree_record
 
 Array = NDArray[np.float64]
@@ -125,21 +126,19 @@ class Equilibrium(Model[Layer]):
         """One column per class, as in A-1; lossless where the loss is convex."""
         if self.merged:
             return None
-        sizes = np.asarray(self.counts_tuple)
-        K = len(sizes)
+        K, classes = self.num_classes, ClassMeans(self.counts_tuple)
         decays = (self.lambda_W, self.lambda_V, self.lambda_X)
         small = Equilibrium(self.loss, self.counts, np.arange(K), *decays, self.d, True)
-        members = np.arange(K)[:, None] == np.asarray(self.labels)
 
         def means(point: Layer) -> Layer:
-            return point._replace(X=np.asarray(point.X) @ members.T / np.sqrt(sizes))
+            return point._replace(X=classes.reduce(Point(None, point.X)).H)
 
         def lift(point: Layer) -> Layer:
-            return point._replace(X=(np.asarray(point.X) / np.sqrt(sizes)) @ members)
+            return point._replace(X=classes.lift(Point(None, point.X)).H)
 
         single = Fact(True, note="one sample per class")
         convex = self.loss.properties(K).convex
-        return Merge(small, means, lift, single if max(sizes) == 1 else convex)
+        return Merge(small, means, lift, single if max(self.counts_tuple) == 1 else convex)
 
     # ---- what is known
 
@@ -163,7 +162,8 @@ class Equilibrium(Model[Layer]):
 
     def certificate(self, point: Layer) -> Certificate:
         """Squared error: the minimum in closed form; where there is none, that (DQ-2)."""
-        value = float(self.objective(point))
+        model, point = self.checked(point)
+        value = float(model.objective(point))
         if self.loss.properties(self.num_classes).isometric:
             outputs, bound = self._squared()
             if outputs is None:
@@ -213,10 +213,16 @@ class Equilibrium(Model[Layer]):
         heights = [height(a) for a in grid]
         i = int(np.argmin(heights))
         ends = (grid[max(i - 1, 0)], grid[min(i + 1, 60)])
-        found = minimize_scalar(height, bounds=ends, method="bounded", options={"xatol": 1e-12})
-        a, value = (
-            (float(found.x), float(found.fun)) if found.fun < heights[0] else (0.0, heights[0])
-        )
+
+        def slope(a: float) -> float:
+            curve = logit_curve(self.loss, a, 0.0, K)
+            price = root * sigma * (1 - min(1.0, a / last))
+            return (curve.own - curve.other) * (K - 1) / K + (K - 1) * price
+
+        a = 0.0
+        if slope(ends[0]) < 0 < slope(ends[1]):
+            a = float(brentq(slope, *ends, xtol=1e-15, rtol=1e-15))
+        value = height(a)
         if value >= self.escape_value or a * root * sigma >= float(self.lambda_V) * (1 - 1e-9):
             return None
         point = self.aligned_point(a * root * (np.eye(K) - 1 / K))
