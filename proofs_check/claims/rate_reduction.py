@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
+from threadpoolctl import threadpool_limits
 
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
 from proofs_check.instance import Specimen
@@ -48,8 +49,7 @@ def orthogonal_points(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     found = []
     for counts, d, eps, decay, upper, lower in _POINTS[: 5 if quick else None]:
         model = rate_reduction(counts, d, eps, decay)
-        point = model.orthogonal_point(upper, lower)
-        found.append(Specimen(model, point, "closed form", note=str((upper, lower))))
+        found.append(Specimen(model, model.orthogonal_point(upper, lower), "closed form"))
     return tuple(found)
 
 
@@ -77,8 +77,8 @@ def descents(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     found = []
     for seed, setting in enumerate(_SEARCHES[: 2 if quick else None]):
         model = rate_reduction(*setting)
-        for start in _starts(model, seed):
-            found.append(_descended(model, start))
+        with threadpool_limits(1, "blas"):  # matrices are small
+            found += [_descended(model, start) for start in _starts(model, seed)]
     return tuple(s for s in found if s.converged)
 
 
@@ -110,10 +110,10 @@ def _starts(model: RateReduction, seed: int) -> list[Array]:
     labels, shape = np.asarray(model.labels), (model.d, len(model.labels))
     K = len(model.shares)
     points = []
-    for shares in {tuple(sorted(x)) for x in product(range(K + 1), repeat=model.d)}:
+    for shares in sorted({tuple(sorted(x)) for x in product(range(K + 1), repeat=model.d)}):
         mask = np.array(shares)[:, None] == labels  # K: a row for no class
         points.append(mask * rng.normal(size=shape) + 0.01 * rng.normal(size=shape))
-    return points + [rng.normal(size=shape) for _ in range(4)]
+    return [*points, *rng.normal(size=(4, *shape))]
 
 
 @built_on(descents)

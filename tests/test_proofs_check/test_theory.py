@@ -29,6 +29,7 @@ UNCLAIMED = {
     "7.8": "points to CE-5 and CE-6",
     "AT-1": "A-2 in other words",
     "AT-2": "a principle, used by searches",
+    "AT-6": "pairs of orbits: tests/test_landscape/test_atlas_pairing.py",
 }
 TAG = r"(?:[A-Z]{1,3}-\d+|7\.\d)"
 
