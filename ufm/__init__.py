@@ -38,8 +38,12 @@ from ufm.losses import (
 )
 from ufm.losses.focal import focal_convexity_threshold
 from ufm.model import Model
+from ufm.models.deep_linear import DeepLinear, deep_linear
+from ufm.models.equilibrium import Equilibrium, equilibrium
 from ufm.models.fixed_classifier import Features, FixedClassifier, fixed_minimiser
+from ufm.models.graph import GraphUFM, graph, graph_of
 from ufm.models.nonnegative import Nonnegative, nonnegative_minimiser, nonnegative_threshold
+from ufm.models.rate_reduction import RateReduction, rate_reduction
 from ufm.models.regression import Regression
 from ufm.models.symmetric import Symmetric, Symmetry
 from ufm.plain.certificate import certificate
@@ -64,11 +68,14 @@ __all__ = [
     "Code",
     "Collapse",
     "CrossEntropy",
+    "DeepLinear",
     "Direction",
+    "Equilibrium",
     "Fact",
     "Features",
     "FixedClassifier",
     "Focal",
+    "GraphUFM",
     "HiddenBlock",
     "InputError",
     "LabelSmoothing",
@@ -81,6 +88,7 @@ __all__ = [
     "Parameter",
     "Point",
     "Properties",
+    "RateReduction",
     "Registered",
     "Regression",
     "RescaledMSE",
@@ -97,11 +105,15 @@ __all__ = [
     "classifier_spectrum",
     "collapse",
     "declared",
+    "deep_linear",
+    "equilibrium",
     "fixed_minimiser",
     "flatten",
     "focal_convexity_threshold",
     "full_spectrum",
     "global_minimiser",
+    "graph",
+    "graph_of",
     "lift",
     "merged_code",
     "minimiser_spectrum",
@@ -112,6 +124,7 @@ __all__ = [
     "polygon",
     "predicted_nullity",
     "pytree_record",
+    "rate_reduction",
     "reduce",
     "registered",
     "rotation_generators",

@@ -70,7 +70,7 @@ class Structure:
         levels: eigenvalues with multiplicities; all of them, or all but those of ``hidden``.
         predicted_nullity: dimension of the symmetry orbit, None if not known.
         order: order of the largest block that was diagonalised: what rounding grows with.
-        rank: rank of W H, None where that has no meaning.
+        rank: rank of W H, or of the features alone; None where that has no meaning.
         hidden: a block that is known by counting only, else None.
         moved: how far the point was moved to make equal or zero what nearly is.
         defect: how far blocks that are exact only at critical points move eigenvalues here.
@@ -124,10 +124,11 @@ class Minimiser:
         point: of the model, or of its merged model (W (K, d), Hbar (d, K), bias); lift with
             ``model.merge().lift``.
         value: the global minimum of the objective.
-        rank: rank of W H.
+        rank: rank of W H, or of the features where there is no W.
         code: the symmetric parameters (a, s, beta), or None (imbalanced, or a Grassmannian).
         source: theorem behind it.
-        evidence: "proved", or "probed" when it rests on probed properties of a user's loss.
+        evidence: "proved", "derived" where only computation says that nothing lies lower, or
+            "probed" when it rests on probed properties of a user's loss.
     """
 
     point: Any

@@ -18,8 +18,12 @@ from typing import Any
 from ufm.errors import InputError
 from ufm.losses import CrossEntropy, Loss
 from ufm.model import Model
+from ufm.models.deep_linear import deep_linear
+from ufm.models.equilibrium import equilibrium
 from ufm.models.fixed_classifier import FixedClassifier
+from ufm.models.graph import graph
 from ufm.models.nonnegative import Nonnegative
+from ufm.models.rate_reduction import rate_reduction
 from ufm.models.regression import random_regression
 from ufm.plain.model import UFM
 
@@ -205,6 +209,10 @@ CONSTRUCTORS: dict[str, Callable[..., Model[Any]]] = {
     "fixed-classifier": FixedClassifier,
     "nonnegative": Nonnegative,
     "regression": random_regression,
+    "rate-reduction": rate_reduction,
+    "deep-linear": deep_linear,
+    "equilibrium": equilibrium,
+    "graph": graph,
 }
 MODELS = {name: declared(name, constructor) for name, constructor in CONSTRUCTORS.items()}
 

@@ -88,17 +88,12 @@ class SizeFlags:
         """
         if self.counts is None:
             return None
+        from ufm.counts import parsed_counts
         from ufm.errors import InputError
 
         if self.n is not None:
             raise InputError("Give -n or --counts, not both", f"-n {self.n}", "drop one of them")
-        try:
-            return tuple(int(count) for count in self.counts.split(","))
-        except ValueError:
-            rule = "Need --counts as integers with commas"
-            raise InputError(
-                rule, repr(self.counts), "write for example --counts 3,2,2,1"
-            ) from None
+        return parsed_counts(self.counts, "--counts")
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,10 @@ EXAMPLES = (
     "ufm solve --loss focal --gamma 3 --save point.npz && ufm verdict point.npz",
     "ufm solve --method critical --seed 7 --json",
     "ufm solve --model regression -n 2 --lambda-w 0.3",
+    "ufm solve --model rate-reduction -d 4 --seed 9",
+    "ufm solve --model deep-linear --loss mse --depth 3 --lambda-w 0.04 --lambda-h 0.04",
+    "ufm solve --model equilibrium --loss mse -K 3 -n 2 --lambda-v 0.5",
+    "ufm solve --model graph -K 2 -n 6 --inside 4 --outside 1",
 )
 # Restarts look for a lower point where nothing else decides; cheap up to this many variables.
 CHEAP_SIZE, RESTARTS = 5000, 3
@@ -304,7 +308,7 @@ def _table(record: dict[str, Any], found: Any, judged: Any) -> Any:
         ("nullity", between(record["nullity_range"]), f"{expected} predicted by symmetry"),
         ("lambda_min", number(record["lambda_min"]), f"zero below {judged.count.tolerance:.1e}"),
         ("duality gap", number(record["gap"], 3), judged.certificate.reason),
-        ("rank of W H", number(record["rank"]), ""),
+        ("rank", number(record["rank"]), ""),
         ("distance to ETF", number(record["distance_to_etf"], 3), "| u(W W^T) - E |"),
         ("reduction", "merged" if record["merged"] else "none", found.reduction),
         ("seconds", number(record["seconds"], 3), _times(record)),
@@ -319,6 +323,6 @@ def _table(record: dict[str, Any], found: Any, judged: Any) -> Any:
         told = f"a saddle of index {number(saddle['index'])}"
         rows.insert(0, ("escaped from", number(saddle["objective"], 15), told))
     for row in rows:
-        if row[1] != "-" or row[0] not in ("rank of W H", "distance to ETF"):
+        if row[1] != "-" or row[0] not in ("rank", "distance to ETF"):
             made.add_row(*row)
     return made

@@ -9,9 +9,13 @@ from proofs_check import core_claims
 from proofs_check.claim import Claim, Status
 from proofs_check.claims import (
     conditioning,
+    deep_linear,
+    equilibrium,
     focal,
+    graph,
     imbalanced,
     mse,
+    rate_reduction,
     reductions,
     regression,
     rescaled,
@@ -29,12 +33,20 @@ MODULES = (
     conditioning,
     reductions,
     regression,
+    rate_reduction,
+    deep_linear,
+    equilibrium,
+    graph,
     symbolic,
 )
 CLAIMS = tuple(chain.from_iterable(module.CLAIMS for module in MODULES))
 REFUTED = {
+    "deep-linear-collapse-optimal",
+    "equilibrium-escape-of-cross-entropy",
     "focal-only-minimum",
+    "graph-ratios",
     "mse-simplex-without-bias",
+    "rate-reduction-one-minimum",
     "rescaled-mse-zero-modes",
     "rescaling-better-conditioned",
     "singular-values-invariant",

@@ -1,0 +1,54 @@
+"""Samples per class, as people write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ufm.errors import InputError, require_count
+
+
+def parsed_counts(
+    written: str | Sequence[int], name: str = "counts", least: int = 2
+) -> tuple[int, ...]:
+    """Samples of two or more classes from a text such as "3,2,2" or "(3, 2, 2)", or from integers.
+
+    Args:
+        written: the text, or the integers.
+        name: what an error calls them.
+        least: how many are needed.
+
+    Raises:
+        InputError: no integers, one below 1, or too few.
+
+    Example:
+        >>> parsed_counts("3,2,2"), parsed_counts([4, 1])
+        ((3, 2, 2), (4, 1))
+    """
+    try:
+        text = written.strip("()[] ") if isinstance(written, str) else ""
+        counts = [int(x) for x in text.split(",")] if isinstance(written, str) else written
+    except ValueError:
+        rule, remedy = f"Need {name} as integers with commas", f"write for example {name} 3,2,2,1"
+        raise InputError(rule, repr(written), remedy) from None
+    what = ("count", "give every class a sample") if least > 1 else (name, "use one or more")
+    sizes = [require_count(count, what[0], 1, what[1]) for count in counts]
+    require_count(len(sizes), "K", least, "give two classes or more")
+    return tuple(sizes)
+
+
+def class_counts(
+    num_classes: int, n: int, counts: str | Sequence[int] | None = None
+) -> tuple[int, ...]:
+    """n samples for each of K classes, or the counts instead where they are given.
+
+    Raises:
+        InputError: K < 2, n < 1, or counts out of their domain.
+
+    Example:
+        >>> class_counts(3, 2), class_counts(3, 2, "4,1")
+        ((2, 2, 2), (4, 1))
+    """
+    if counts is not None:
+        return parsed_counts(counts)
+    K = require_count(num_classes, "K", 2, "give two classes or more")
+    return (require_count(n, "n", 1, "give one sample or more per class"),) * K

@@ -1,0 +1,417 @@
+"""Deep linear networks on free features: depth makes the decay a Schatten quasi-norm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import reduce
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+
+from ufm.answers import Certificate, Merge, Minimiser, Structure
+from ufm.counts import class_counts, parsed_counts
+from ufm.decay import penalty
+from ufm.errors import InputError, require_count, require_decay
+from ufm.losses import CrossEntropy
+from ufm.losses.columns import column_gradients, column_hessians, column_losses
+from ufm.losses.loss import Fact, Loss
+from ufm.losses.user import fixed_loss
+from ufm.model import Model
+from ufm.plain.class_means import ClassMeans
+from ufm.plain.model import UFM
+from ufm.point import Point, as_rows, gaussian, skew_basis
+from ufm.records import pytree_record
+from ufm.spectrum import Spectrum
+from ufm.tolerance import generator_rank
+
+Array = NDArray[np.float64]
+
+# Singular values below this share of 1 + the largest are none, and what they leave is moved.
+RANK = 1e-6
+# Cores up to here are diagonalised (a few seconds).
+MAX_CORE = 2000
+
+
+class Network(NamedTuple):
+    """Weight matrices (W_1, ..., W_M) in the order in which features pass, and features ``H``."""
+
+    weights: tuple[Any, ...]
+    H: Any
+
+    def factors(self) -> list[Any]:
+        """H, W_1, ..., W_M."""
+        return [self.H, *self.weights]
+
+    def logits(self) -> Any:
+        """W_M ... W_1 H."""
+        return product(self.factors())
+
+
+@pytree_record(static=("widths", "merged"), eq=False)
+class DeepLinear(Model[Network]):
+    """M weight matrices on free features, every one of them with weight decay.
+
+    f(W, H) = (1/N) sum_i L(W_M ... W_1 h_i, y_i) + (lambda_W/2) sum_l |W_l|^2 + (lambda_H/2) |H|^2
+
+    The merged model has one column sqrt(n_k) h_k per class, as in A-1.
+    Source: after Dang et al. 2023 (arXiv 2301.00437); docs/theory.md, DL-1 to DL-4.
+
+    Attributes:
+        loss: of (logits, label).
+        counts: n_k (K,).
+        labels: class of every column.
+        lambda_W, lambda_H: weight decay of every weight matrix and of the features.
+        widths: d_1, ..., d_M: inputs of W_1, ..., W_M.
+        merged: whether columns are classes.
+    """
+
+    loss: Loss
+    counts: Any
+    labels: Any
+    lambda_W: Any
+    lambda_H: Any
+    widths: tuple[int, ...]
+    merged: bool = False
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.counts)
+
+    @property
+    def counts_tuple(self) -> tuple[int, ...]:
+        """Samples per class."""
+        return tuple(int(n) for n in np.asarray(self.counts))
+
+    @property
+    def num_factors(self) -> int:
+        """M + 1."""
+        return len(self.widths) + 1
+
+    @property
+    def decay(self) -> float:
+        """Geometric mean of the decays of all factors."""
+        M = self.num_factors - 1
+        return math.exp((M * math.log(self.lambda_W) + math.log(self.lambda_H)) / (M + 1))
+
+    def objective(self, point: Network) -> Any:
+        """f at a point; shapes W_l (d_{l+1}, d_l), H (d_1, N), or (d_1, K) where merged."""
+        Z, share = point.logits(), 1 / self.counts.sum()
+        if self.merged:
+            Z, share = Z / self.counts**0.5, self.counts / self.counts.sum()
+        value = (share * column_losses(self.loss, Z, self.labels)).sum()
+        squares = sum((W**2).sum() for W in point.weights)
+        return value + penalty(self.lambda_W, squares) + penalty(self.lambda_H, (point.H**2).sum())
+
+    def random_point(self, key: Any, scale: float = 1.0) -> Network:
+        """Independent N(0, scale^2) entries."""
+        sides = (*self.widths, self.num_classes)
+        shapes = [(sides[0], len(self.labels)), *zip(sides[1:], sides[:-1], strict=True)]
+        H, *weights = (scale * x for x in gaussian(key, shapes))
+        return Network(tuple(weights), H)
+
+    def generators(self, point: Network) -> Network:
+        """Rotations of every hidden space: W_{l+1} -> W_{l+1} R^T, W_l -> R W_l."""
+        factors = [np.asarray(x) for x in point.factors()]
+        moves = []
+        for i, width in enumerate(self.widths):
+            skew = skew_basis(width)
+            parts = [np.zeros((len(skew), *x.shape)) for x in factors]
+            parts[i], parts[i + 1] = skew @ factors[i], -factors[i + 1] @ skew
+            moves.append(parts)
+        H, *weights = (np.concatenate(x) for x in zip(*moves, strict=True))
+        return Network(tuple(weights), H)
+
+    # ---- samples
+
+    def merge(self) -> Merge | None:
+        """One column per class, as in A-1; lossless where the loss is convex."""
+        if self.merged:
+            return None
+        small = self._with(labels=np.arange(self.num_classes), merged=True)
+        single = Fact(True, note="one sample per class")
+        convex = self.loss.properties(self.num_classes).convex
+        classes = ClassMeans(self.counts_tuple)
+
+        def means(point: Network) -> Network:
+            return point._replace(H=classes.reduce(Point(None, point.H)).H)
+
+        def lift(point: Network) -> Network:
+            return point._replace(H=classes.lift(Point(None, point.H)).H)
+
+        return Merge(small, means, lift, single if max(self.counts_tuple) == 1 else convex)
+
+    def _with(self, **changes: Any) -> DeepLinear:
+        names = ("loss", "counts", "labels", "lambda_W", "lambda_H", "widths", "merged")
+        return DeepLinear(**{name: changes.get(name, getattr(self, name)) for name in names})
+
+    # ---- curvature
+
+    def structure(self, point: Network) -> Structure | None:
+        """The Hessian at a critical point from its core and small blocks (DL-3).
+
+        None where the factors do not share their hidden spaces, as they do at critical points, or
+        features differ within a class, or the core is too large to diagonalise.
+        """
+        merge = self.merge()
+        if merge is not None:
+            mean = merge.reduce(point)
+            alike, H = merge.lift(mean).H, np.asarray(point.H)
+            if alike.shape == H.shape and np.abs(alike - H).max() > RANK * (1 + np.abs(H).max()):
+                return None
+            told: Structure | None = merge.model.structure(mean)
+            return told
+        cut = _cut(point)
+        core = cut and cut[0]
+        if cut is None or core is None or sum(np.size(x) for x in core.factors()) > MAX_CORE:
+            return None
+        rank = core.H.shape[0]
+        small = self._with(widths=(rank,) * len(self.widths))
+        levels = [(x, 1, "core") for x in _eigenvalues(small, core)]
+        factors = [np.asarray(x) for x in core.factors()]
+        spare = [width - rank for width in self.widths]
+        decays = [float(self.lambda_H)] + [float(self.lambda_W)] * len(self.widths)
+        slope = self._logit_slope(core)
+        for i, free in enumerate(spare):
+            above, below = product(factors[i + 2 :]), product(factors[:i])
+            bypass = slope if above is None else above.T @ slope
+            bypass = bypass if below is None else bypass @ below.T
+            rows, columns = bypass.shape
+            block = np.block(
+                [
+                    [decays[i + 1] * np.eye(rows), bypass],
+                    [bypass.T, decays[i] * np.eye(columns)],
+                ]
+            )
+            levels += [(x, free, "new neurons") for x in np.linalg.eigvalsh(block)]
+            if i:
+                levels.append((decays[i], free * spare[i - 1], "between new neurons"))
+        levels += self._within_classes(core)
+        moved = sum(rank * free for free in spare)
+        turned = generator_rank(as_rows(small.generators(core)))
+        order = sum(x.size for x in factors)
+        return Structure(Spectrum.of(levels), turned + moved, order, rank, moved=cut[1])
+
+    def _logit_slope(self, point: Network) -> Array:
+        """Gradient of the loss in the merged logits (K, K)."""
+        root = np.sqrt(np.asarray(self.counts))
+        Z = np.asarray(point.logits()) / root
+        slopes = np.asarray(column_gradients(self.loss, Z, self.labels)[1])
+        return np.asarray(slopes * root / np.sum(self.counts))
+
+    def _within_classes(self, point: Network) -> list[tuple[float, int, str]]:
+        """Eigenvalues of moves that leave class means where they are."""
+        weights = np.asarray(product(list(point.weights)))
+        Z = np.asarray(point.logits()) / np.sqrt(np.asarray(self.counts))
+        curved = np.asarray(column_hessians(self.loss, Z, self.labels))
+        levels = []
+        for k, n in enumerate(self.counts_tuple):
+            bent = np.linalg.eigvalsh(weights.T @ curved[k] @ weights) / np.sum(self.counts)
+            idle = self.widths[0] - len(bent)
+            values = [*(float(self.lambda_H) + bent), *[float(self.lambda_H)] * idle]
+            levels += [(x, n - 1, "within classes") for x in values]
+        return levels
+
+    # ---- closed forms
+
+    def minimiser(self) -> Minimiser | None:
+        """Squared error: every class its own direction, while it pays (DL-2); else None.
+
+        With one weight matrix, what is known of the plain model.
+        """
+        K, plain = self.num_classes, self._plain()
+        if plain is not None:
+            known = plain.minimiser()
+            return known and replace(known, point=Network((known.point.W,), known.point.H))
+        if not self.loss.properties(K).isometric:
+            return None
+        zero, counts = jnp.zeros(K), np.asarray(self.counts)
+        slope = -float(jax.grad(self.loss)(zero, 0)[0])
+        curvature = float(jax.hessian(self.loss)(zero, 0)[0, 0])
+        # The loss is curvature/2 |z - target e_k|^2 up to a constant.
+        target, N, L = slope / curvature, counts.sum(), self.num_factors
+        price = L * self.decay * (counts * target**2) ** (1 / L) * N / (counts * slope * target)
+        outputs = np.array([shrunk_output(float(B), L) for B in price])
+        outputs[np.argsort(-counts, kind="stable")[min(self.widths) :]] = 0.0
+        kept = outputs > 0
+        saved = 1 - (outputs - 1) ** 2 - np.where(kept, price * outputs ** (2 / L), 0.0)
+        value = float(self.loss(zero, 0)) - float(slope * target / 2 * (counts / N) @ saved)
+        point = self.aligned_point(np.diag(target * outputs * np.sqrt(counts)))
+        source = "products of factors (DL-2)"
+        return Minimiser(point, value, int(kept.sum()), None, source, "proved")
+
+    def _plain(self) -> UFM | None:
+        if len(self.widths) > 1:
+            return None
+        counts, decays = self.counts_tuple, {"lambda_W": self.lambda_W, "lambda_H": self.lambda_H}
+        return UFM(self.loss, d=self.widths[0], counts=counts, **decays)
+
+    def certificate(self, point: Network) -> Certificate:
+        """With one weight matrix, the duality gap of the plain model."""
+        plain = self._plain()
+        if plain is None:
+            return Certificate.does_not_apply("no dual bound is known for products of factors")
+        return plain.certificate(Point(point.weights[0], point.H))
+
+    def aligned_point(self, Z: Array) -> Network:
+        """The factors of least decay whose product is Z (K, K), in merged columns (DL-1).
+
+        Raises:
+            InputError: a rank above the smallest width.
+        """
+        left, values, right = np.linalg.svd(np.asarray(Z, dtype=float))
+        rank, least = int(np.sum(values > 1e-14 * (1 + values[0]))), min(self.widths)
+        if rank > least:
+            raise InputError(f"Need logits of rank <= {least}, the smallest width", rank, "widen")
+        share = (values[:rank] * self.decay ** (self.num_factors / 2)) ** (1 / self.num_factors)
+        H = np.zeros((self.widths[0], len(right)))
+        H[:rank] = (share / math.sqrt(self.lambda_H))[:, None] * right[:rank]
+        weights = []
+        for below, above in zip(self.widths, (*self.widths[1:], len(left)), strict=True):
+            weights.append(np.zeros((above, below)))
+            size = share / math.sqrt(self.lambda_W)
+            last = len(weights) == len(self.widths)
+            weights[-1][:, :rank] = left[:, :rank] * size if last else np.eye(above, rank) * size
+        return Network(tuple(weights), H)
+
+    def columns(self) -> dict[str, Any]:
+        """Loss, K, widths, depth, counts and decays."""
+        alike = len(set(self.counts_tuple)) == 1
+        return {
+            "loss": self.loss.name,
+            "K": self.num_classes,
+            "d": min(self.widths),
+            "depth": len(self.widths),
+            "n": self.counts_tuple[0] if alike else None,
+            "counts": self.counts_tuple,
+            "lambda_W": float(self.lambda_W),
+            "lambda_H": float(self.lambda_H),
+        }
+
+
+def product(factors: Sequence[Any]) -> Any:
+    """The last factor times ... times the first, None of none.
+
+    Example:
+        >>> product([np.array([[1.0], [2.0]]), np.array([[3.0, 4.0]])]).tolist()
+        [[11.0]]
+    """
+    return reduce(lambda below, above: above @ below, factors) if factors else None
+
+
+def _cut(point: Network) -> tuple[Network, float] | None:
+    """The point in its hidden spaces, and how far it was moved; None where they are not shared."""
+    factors = [np.asarray(x) for x in point.factors()]
+    bases, dropped = [], 0.0
+    for below, above in pairwise(factors):
+        left, values, _ = np.linalg.svd(below)
+        rank = int(np.sum(values > RANK * (1 + values[0])))
+        bases.append(left[:, :rank])
+        rest = above - above @ bases[-1] @ bases[-1].T
+        leak = max(float(np.linalg.norm(values[rank:])), float(np.linalg.norm(rest)))
+        if leak > RANK * (1 + np.linalg.norm(above)) or rank != bases[0].shape[1]:
+            return None
+        dropped = max(dropped, leak)
+    H = bases[0].T @ factors[0]
+    sides = [*bases[1:], np.eye(len(factors[-1]))]
+    weights = [out.T @ W @ into for W, into, out in zip(factors[1:], bases, sides, strict=True)]
+    return Network(tuple(weights), H), dropped
+
+
+def _eigenvalues(model: DeepLinear, point: Network) -> Array:
+    """Of the dense Hessian; decays alone where nothing is left to couple."""
+    if point.H.size:
+        return np.asarray(np.linalg.eigvalsh(model.dense_derivatives(point)[2]))
+    return np.zeros(0)
+
+
+def shrunk_output(price: float, factors: int) -> float:
+    """The y >= 0 of least (y - 1)^2 + B y^(2/L): 0, or the largest root of its slope (DL-2).
+
+    Args:
+        price: B.
+        factors: L, 2 or more.
+
+    Example:
+        >>> shrunk_output(0.5, 2), shrunk_output(1.2, 3)
+        (0.75, 0.0)
+    """
+    if factors == 2:
+        return max(0.0, 1 - price / 2)
+    if price >= collapse_price(factors):
+        return 0.0
+
+    def slope(y: float) -> float:
+        return (y - 1) + price / factors * y ** (2 / factors - 1)
+
+    # Below the threshold the best output is above its value there.
+    return float(brentq(slope, (factors - 2) / (factors - 1), 1.0, xtol=1e-15, rtol=1e-15))
+
+
+def collapse_price(factors: int) -> float:
+    """B_c = L/(L-1) ((L-2)/(L-1))^((L-2)/L): from here on zero is the global minimum (DL-2).
+
+    Example:
+        >>> round(collapse_price(3), 10), collapse_price(2)
+        (1.190550789, 2.0)
+    """
+    L = factors
+    return L / (L - 1) * ((L - 2) / (L - 1)) ** ((L - 2) / L)
+
+
+def deep_linear(
+    loss: Loss | None = None,
+    num_classes: int = 3,
+    d: int = 5,
+    n: int = 1,
+    depth: int = 2,
+    lambda_W: float = 0.02,
+    lambda_H: float = 0.02,
+    counts: str | Sequence[int] | None = None,
+    widths: str | Sequence[int] | None = None,
+) -> DeepLinear:
+    """A deep linear network on free features; squared error is solved exactly at every depth.
+
+    f(W, H) = (1/N) sum_i L(W_M ... W_1 h_i, y_i) + (lambda_W/2) sum_l |W_l|^2 + (lambda_H/2) |H|^2
+
+    Args:
+        loss: the classification loss, cross entropy by default.
+        num_classes: K, 2 or more.
+        d: width of the features and of every layer.
+        n: samples per class.
+        depth: M, weight matrices above the features, 1 or more; 1 is the plain model.
+        lambda_W: weight decay of every weight matrix, > 0.
+        lambda_H: weight decay of the features, > 0.
+        counts: samples of every class with commas, instead of K and n.
+        widths: inputs of W_1, ..., W_M with commas, instead of d and depth.
+
+    Raises:
+        InputError: a value outside its domain.
+
+    Example:
+        >>> from ufm import MSE
+        >>> round(deep_linear(MSE(), 3, 5, 2, 1, 0.02, 0.02).minimiser().value, 6)  # c - c^2/2
+        0.081253
+    """
+    sizes = class_counts(num_classes, n, counts)
+    if widths is None:
+        width = require_count(d, "d", 1, "use a width of one or more")
+        layers = require_count(depth, "depth", 1, "give one weight matrix or more")
+        sides: tuple[int, ...] = (width,) * layers
+    else:
+        sides = parsed_counts(widths, "widths", least=1)
+    return DeepLinear(
+        fixed_loss(loss or CrossEntropy(), len(sizes)),
+        np.asarray(sizes, dtype=float),
+        np.repeat(np.arange(len(sizes)), sizes),
+        require_decay(lambda_W, "lambda_W"),
+        require_decay(lambda_H, "lambda_H"),
+        sides,
+    )

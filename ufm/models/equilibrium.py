@@ -1,0 +1,332 @@
+"""Linear equilibrium layers on free inputs: h = V h + x pays a penalty that levels off."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+
+from ufm.answers import Certificate, Code, Merge, Minimiser
+from ufm.counts import class_counts
+from ufm.decay import penalty
+from ufm.errors import InputError, require_count, require_decay
+from ufm.losses import CrossEntropy
+from ufm.losses.columns import column_losses
+from ufm.losses.logit_curve import logit_curve
+from ufm.losses.loss import Fact, Loss
+from ufm.losses.user import fixed_loss
+from ufm.model import Model
+from ufm.plain.class_means import ClassMeans
+from ufm.point import Point, gaussian, skew_basis
+from ufm.records import pytree_record
+
+Array = NDArray[np.float64]
+# Spectral norm of V at a random point of scale 1, about: I - V is then far from singular.
+START = 0.25
+
+
+class Layer(NamedTuple):
+    """Classifier ``W`` (K, d), layer ``V`` (d, d) and inputs ``X`` (d, columns)."""
+
+    W: Any
+    V: Any
+    X: Any
+
+
+@pytree_record(static=("d", "merged"), eq=False)
+class Equilibrium(Model[Layer]):
+    """Features that solve h = V h + x, with weight decay of the classifier, the layer and inputs.
+
+    f(W, V, X) = (1/N) sum_i L(W h_i, y_i)
+               + (lambda_W/2) |W|^2 + (lambda_V/2) |V|^2 + (lambda_X/2) |X|^2
+
+    The merged model has one column sqrt(n_k) x_k per class, as in A-1.
+    Source: after Sun & Shi 2024; this linear model is derived here (docs/theory.md, DQ-1 to DQ-3).
+
+    Attributes:
+        loss: of (logits, label).
+        counts: n_k (K,).
+        labels: class of every column.
+        lambda_W, lambda_V, lambda_X: weight decays.
+        d: feature dimension.
+        merged: whether columns are classes.
+    """
+
+    loss: Loss
+    counts: Any
+    labels: Any
+    lambda_W: Any
+    lambda_V: Any
+    lambda_X: Any
+    d: int
+    merged: bool = False
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.counts)
+
+    @property
+    def counts_tuple(self) -> tuple[int, ...]:
+        """Samples per class."""
+        return tuple(int(n) for n in np.asarray(self.counts))
+
+    @property
+    def sigma(self) -> float:
+        """sqrt(lambda_W lambda_X)."""
+        return math.sqrt(float(self.lambda_W) * float(self.lambda_X))
+
+    @property
+    def escape_value(self) -> float:
+        """What two directions of diverging scale cost, or one where K = 2: inf f is not larger."""
+        return min(2, self.num_classes - 1, self.d) * float(self.lambda_V) / 2
+
+    def objective(self, point: Layer) -> Any:
+        """f at a point; shapes W (K, d), V (d, d), X (d, N), or (d, K) where merged."""
+        W, V, X = point
+        Z, share = W @ jnp.linalg.solve(jnp.eye(self.d) - V, X), 1 / self.counts.sum()
+        if self.merged:
+            Z, share = Z / self.counts**0.5, self.counts / self.counts.sum()
+        value = (share * column_losses(self.loss, Z, self.labels)).sum()
+        value += penalty(self.lambda_W, (W**2).sum()) + penalty(self.lambda_V, (V**2).sum())
+        return value + penalty(self.lambda_X, (X**2).sum())
+
+    def random_point(self, key: Any, scale: float = 1.0) -> Layer:
+        """N(0, scale^2) entries of W and X; V smaller, so that I - V is far from singular."""
+        K, d = self.num_classes, self.d
+        W, V, X = gaussian(key, [(K, d), (d, d), (d, len(self.labels))])
+        return Layer(scale * W, scale * START / (2 * math.sqrt(d)) * V, scale * X)
+
+    def generators(self, point: Layer) -> Layer:
+        """Rotations W -> W R, V -> R^T V R, X -> R^T X."""
+        W, V, X = (np.asarray(x) for x in point)
+        A = skew_basis(self.d)
+        return Layer(W @ A, V @ A - A @ V, -A @ X)
+
+    def checked(self, point: Any) -> tuple[Model[Any], Any]:
+        """The point as float64 arrays, and the model whose point it is.
+
+        Raises:
+            InputError: shapes or numbers that do not fit, or I - V singular: no equilibrium.
+        """
+        model, told = super().checked(point)
+        least = float(np.linalg.svd(np.eye(self.d) - told.V, compute_uv=False)[-1])
+        if least < 1e-12:
+            remedy = "an equilibrium h = V h + x needs it invertible; shrink V"
+            raise InputError("Need I - V invertible", f"a singular value of {least:.1e}", remedy)
+        return model, told
+
+    def merge(self) -> Merge | None:
+        """One column per class, as in A-1; lossless where the loss is convex."""
+        if self.merged:
+            return None
+        K, classes = self.num_classes, ClassMeans(self.counts_tuple)
+        decays = (self.lambda_W, self.lambda_V, self.lambda_X)
+        small = Equilibrium(self.loss, self.counts, np.arange(K), *decays, self.d, True)
+
+        def means(point: Layer) -> Layer:
+            return point._replace(X=classes.reduce(Point(None, point.X)).H)
+
+        def lift(point: Layer) -> Layer:
+            return point._replace(X=classes.lift(Point(None, point.X)).H)
+
+        single = Fact(True, note="one sample per class")
+        convex = self.loss.properties(K).convex
+        return Merge(small, means, lift, single if max(self.counts_tuple) == 1 else convex)
+
+    # ---- what is known
+
+    def minimiser(self) -> Minimiser | None:
+        """Squared error: firm thresholding (DQ-2), None where the infimum is not attained.
+
+        Losses that ignore common shifts, equal classes: the best simplex ("derived"), None where
+        points of diverging scale lie as low.
+        """
+        properties = self.loss.properties(self.num_classes)
+        if properties.isometric:
+            outputs, value = self._squared()
+            if outputs is None:
+                return None
+            point = self.aligned_point(np.diag(outputs))
+            rank = int(np.sum(outputs > 0))
+            return Minimiser(point, value, rank, None, "firm thresholding (DQ-2)", "proved")
+        if not (properties.convex and properties.equivariant and properties.shift_invariant):
+            return None
+        return self._simplex()
+
+    def certificate(self, point: Layer) -> Certificate:
+        """Squared error: the minimum in closed form; where there is none, that (DQ-2)."""
+        model, point = self.checked(point)
+        value = float(model.objective(point))
+        if self.loss.properties(self.num_classes).isometric:
+            outputs, bound = self._squared()
+            if outputs is None:
+                reason = f"there is no minimiser: the infimum {bound:.10g} is not attained (DQ-2)"
+                return Certificate.does_not_apply(reason)
+            return Certificate(True, value - bound, bound, None, "minimum in closed form (DQ-2)")
+        reason = "no dual bound is known for this loss"
+        if value > self.escape_value:
+            reason = f"not lowest: points of diverging scale reach {self.escape_value:.6g} (DQ-3)"
+        return Certificate.does_not_apply(reason)
+
+    def _squared(self) -> tuple[Array | None, float]:
+        """Singular values of the merged logits at the minimum, None if none; and the infimum."""
+        zero, K = jnp.zeros(self.num_classes), self.num_classes
+        slope = -float(jax.grad(self.loss)(zero, 0)[0])
+        curvature = float(jax.hessian(self.loss)(zero, 0)[0, 0])
+        counts, sigma = np.asarray(self.counts), self.sigma
+        bend, saturated = curvature / counts.sum(), float(self.lambda_V) / 2
+        wanted = slope / curvature * np.sqrt(counts)
+        wanted[np.argsort(-counts, kind="stable")[self.d :]] = 0.0
+        room = float(self.lambda_V) / sigma
+        outputs, saved, attained = np.zeros(K), 0.0, True
+        # A class is fitted exactly where its decay has levelled off, else shrunk, or dropped.
+        for k, t in enumerate(wanted):
+            alone = bend * t**2 / 2
+            if t >= room and alone > saturated:
+                saved, attained = saved + alone - saturated, False
+            elif t < room and bend * t > sigma:
+                s = (t - sigma / bend) / (1 - sigma / (bend * room))
+                outputs[k] = s
+                saved += alone - bend * (s - t) ** 2 / 2 - plateau(s, sigma, self.lambda_V)
+        return (outputs if attained else None), float(self.loss(zero, 0) - saved)
+
+    def _simplex(self) -> Minimiser | None:
+        """The best finite simplex of equal classes, if it lies below the escape value."""
+        K, counts = self.num_classes, self.counts_tuple
+        if len(set(counts)) > 1 or self.d < K - 1:
+            return None
+        root, sigma = math.sqrt(counts[0]), self.sigma
+        last = float(self.lambda_V) / (sigma * root)
+
+        def height(a: float) -> float:
+            cost = (K - 1) * plateau(root * a, sigma, self.lambda_V)
+            return logit_curve(self.loss, a, 0.0, K).value + float(cost)
+
+        grid = np.append(0.0, np.geomspace(1e-3, 1, 60)) * min(last, 1e3)
+        heights = [height(a) for a in grid]
+        i = int(np.argmin(heights))
+        ends = (grid[max(i - 1, 0)], grid[min(i + 1, 60)])
+
+        def slope(a: float) -> float:
+            curve = logit_curve(self.loss, a, 0.0, K)
+            price = root * sigma * (1 - min(1.0, a / last))
+            return (curve.own - curve.other) * (K - 1) / K + (K - 1) * price
+
+        a = 0.0
+        if slope(ends[0]) < 0 < slope(ends[1]):
+            a = float(brentq(slope, *ends, xtol=1e-15, rtol=1e-15))
+        value = height(a)
+        if value >= self.escape_value or a * root * sigma >= float(self.lambda_V) * (1 - 1e-9):
+            return None
+        point = self.aligned_point(a * root * (np.eye(K) - 1 / K))
+        code = Code(a, 0.0, 0.0, K)
+        return Minimiser(point, value, (K - 1) * (a > 0), code, "simplex (DQ-3)", "derived")
+
+    def aligned_point(self, Z: Array) -> Layer:
+        """The point of least decay whose merged logits are Z (K, K) (DQ-1).
+
+        Raises:
+            InputError: a rank above d, or a singular value that saturates.
+        """
+        left, values, right = np.linalg.svd(np.asarray(Z, dtype=float))
+        rank = int(np.sum(values > 1e-14 * (1 + values[0])))
+        if rank > self.d:
+            raise InputError(f"Need logits of rank <= {self.d} = d", rank, "raise d")
+        s, decay = values[:rank], float(self.lambda_V)
+        if rank and self.sigma * s[0] >= decay:
+            rule = f"Need singular values below lambda_V / sigma = {decay / self.sigma:.6g}"
+            raise InputError(rule, float(s[0]), "beyond, no point attains the least decay")
+        gains = self.sigma * s / decay
+        size = np.sqrt(s * (1 - gains))
+        ratio = (float(self.lambda_X) / float(self.lambda_W)) ** 0.25
+        K = len(left)
+        W, V, X = np.zeros((K, self.d)), np.zeros((self.d, self.d)), np.zeros((self.d, K))
+        W[:, :rank], X[:rank] = (
+            ratio * left[:, :rank] * size,
+            (size / ratio)[:, None] * right[:rank],
+        )
+        V[range(rank), range(rank)] = gains
+        return Layer(W, V, X)
+
+    def columns(self) -> dict[str, Any]:
+        """Loss, K, d, counts and decays."""
+        alike = len(set(self.counts_tuple)) == 1
+        return {
+            "loss": self.loss.name,
+            "K": self.num_classes,
+            "d": self.d,
+            "n": self.counts_tuple[0] if alike else None,
+            "counts": self.counts_tuple,
+            "lambda_W": float(self.lambda_W),
+            "lambda_V": float(self.lambda_V),
+            "lambda_X": float(self.lambda_X),
+        }
+
+
+def plateau(s: Any, sigma: Any, decay: Any) -> Any:
+    """The least decay of a singular value: sigma s - sigma^2 s^2 / (2 decay), then decay / 2.
+
+    The minimax concave penalty. Source: DQ-1, derived here.
+
+    Example:
+        >>> plateau(1.0, 1.0, 2.0), plateau(9.0, 1.0, 2.0)
+        (0.75, 1.0)
+    """
+    x = np.minimum(np.asarray(sigma) * s, decay)
+    told = x - x**2 / (2 * decay)
+    return float(told) if np.ndim(told) == 0 else told
+
+
+def equilibrium(
+    loss: Loss | None = None,
+    num_classes: int = 3,
+    d: int = 4,
+    n: int = 2,
+    lambda_W: float = 0.02,
+    lambda_V: float = 1.0,
+    lambda_X: float = 0.02,
+    counts: str | Sequence[int] | None = None,
+) -> Equilibrium:
+    """A linear equilibrium layer on free inputs; squared error is solved exactly.
+
+    f(W, V, X) = (1/N) sum_i L(W h_i, y_i)
+               + (lambda_W/2) |W|^2 + (lambda_V/2) |V|^2 + (lambda_X/2) |X|^2
+
+    with h = V h + x. Where the penalty saturates there is no minimiser, and answers say so.
+
+    Args:
+        loss: the classification loss, cross entropy by default.
+        num_classes: K, 2 or more.
+        d: feature dimension.
+        n: samples per class.
+        lambda_W: weight decay of the classifier, > 0.
+        lambda_V: weight decay of the layer, > 0; large ones leave the plain model.
+        lambda_X: weight decay of the inputs, > 0.
+        counts: samples of every class with commas, instead of K and n.
+
+    Raises:
+        InputError: a value outside its domain.
+
+    Example:
+        >>> from ufm import MSE
+        >>> model = equilibrium(MSE(), 3, 4, 2, 0.02, 1.0, 0.03)
+        >>> round(model.minimiser().value, 10)
+        0.0970725095
+    """
+    sizes = class_counts(num_classes, n, counts)
+    return Equilibrium(
+        fixed_loss(loss or CrossEntropy(), len(sizes)),
+        np.asarray(sizes, dtype=float),
+        np.repeat(np.arange(len(sizes)), sizes),
+        require_decay(lambda_W, "lambda_W"),
+        require_decay(lambda_V, "lambda_V"),
+        require_decay(lambda_X, "lambda_X"),
+        require_count(d, "d", 1, "use a feature dimension of one or more"),
+    )
