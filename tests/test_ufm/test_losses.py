@@ -169,7 +169,7 @@ def test_focal_is_convex_from_its_threshold_on(gamma, threshold):
         spectra.append(np.linalg.eigvalsh(hessian[0]))
     below, above = spectra
     assert below[0] < -1e-5
-    # The zero mode of the shift, up to rounding: entries are sums of terms up to gamma times larger.
+    # The zero mode of the shift, up to rounding: entries sum terms up to gamma times larger.
     assert above[0] > -(1 + gamma) * len(above) * np.finfo(float).eps * above[-1]
 
 
