@@ -46,7 +46,7 @@ def contract_claims(name: str, models: Sequence[Model[Any]]) -> tuple[Claim, ...
     """The answers of a model as claims, each with a mutant that is wrong by one per cent or by one.
 
     Checked at random points, and at the minima that descent reaches from random starts; nothing is
-    claimed about what the model does not know (``unknown``).
+    claimed about what the model does not know (``unclaimed``).
 
     Args:
         name: of the model, for the statements.
@@ -150,20 +150,22 @@ def contract_claims(name: str, models: Sequence[Model[Any]]) -> tuple[Claim, ...
             latex=r"D\le f(x),\ D=f(x)-\mathrm{gap}",
         ),
     )
-    silent = {f"model-{answer}" for answer in unknown(models)}
+    known = minima_of(*models[:1])(True)  # most is known where the gradient vanishes
+    silent = {f"model-{name}" for name, knows in ANSWERS.items() if not any(map(knows, known))}
     return tuple(claim for claim in claims if claim.id not in silent)
 
 
-def unknown(models: Sequence[Model[Any]]) -> tuple[str, ...]:
-    """What the first of these models does not know about itself: names of ``ANSWERS``.
+def unclaimed(claims: Sequence[Claim]) -> tuple[str, ...]:
+    """The answers that ``contract_claims`` claims nothing about, since the model knows none.
 
     Example:
         >>> from ufm import Regression
-        >>> unknown([Regression(np.array([[1.0, -1.0]]), 2, lambda_W=0.1, lambda_H=0.1)])
+        >>> model = Regression(np.array([[1.0, -1.0]]), 2, lambda_W=0.1, lambda_H=0.1)
+        >>> unclaimed(contract_claims("regression", [model]))
         ('structure', 'merger', 'certificate')
     """
-    specimens = minima_of(*models[:1])(True)  # most is known where the gradient vanishes
-    return tuple(name for name, known in ANSWERS.items() if not any(map(known, specimens)))
+    made = {claim.id for claim in claims}
+    return tuple(name for name in ANSWERS if f"model-{name}" not in made)
 
 
 def varied(build: Callable[[dict[str, Any]], Model[Any]], defaults: dict[str, Any]) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ufm.errors import InputError, require_count
 
@@ -34,6 +35,17 @@ def parsed_counts(
     sizes = [require_count(count, what[0], 1, what[1]) for count in counts]
     require_count(len(sizes), "K", least, "give two classes or more")
     return tuple(sizes)
+
+
+def counts_columns(counts: Sequence[int]) -> dict[str, Any]:
+    """What tables say of samples per class: n where all have as many, and the counts.
+
+    Example:
+        >>> counts_columns((2, 2)), counts_columns((3, 1))["n"] is None
+        ({'n': 2, 'counts': (2, 2)}, True)
+    """
+    alike = len(set(counts)) == 1
+    return {"n": counts[0] if alike else None, "counts": tuple(counts)}
 
 
 def class_counts(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ufm.answers import Certificate, Direction, Merge, Minimiser, Restriction, Structure
 from ufm.errors import InputError
+from ufm.losses.loss import Loss, require_smooth
 from ufm.point import P, flatten, unflatten
 
 Array = NDArray[np.float64]
@@ -92,11 +93,16 @@ class Model(ABC, Generic[P]):
     # ---- what is known about the model
 
     def require_smooth(self) -> None:
-        """Refuse second derivatives that say nothing of what is nearby; all are taken as sound.
+        """Refuse second derivatives that say nothing of what is nearby.
+
+        Asked is the attribute ``loss``, at ``num_classes``; without these all are taken as sound.
 
         Raises:
             InputError: a loss with kinks.
         """
+        loss, num_classes = getattr(self, "loss", None), getattr(self, "num_classes", None)
+        if isinstance(loss, Loss) and num_classes is not None:
+            require_smooth(loss, num_classes)
 
     def minimiser(self) -> Minimiser | None:
         """A global minimiser in closed form, or None when none is known."""

@@ -13,6 +13,8 @@ from ufm.errors import InputError
 
 Array = NDArray[np.float64]
 MAX_EXPANDED = 50_000_000
+# Blocks of a Hessian up to this order are diagonalised (a few seconds).
+MAX_DIAGONALISED = 3000
 
 
 class Level(NamedTuple):

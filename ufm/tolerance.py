@@ -15,6 +15,9 @@ ROUNDING_FACTOR = 8.0
 NEAR_NULL = 1e-5
 # An eigenvalue is called non-zero when it exceeds what counts as zero by this factor.
 SEPARATION = 10.0
+# Singular values of a factor below this share of 1 + the largest are none; what they leave out
+# counts as a move of the point. Features of a class that agree to it are one.
+RANK = 1e-6
 # Newton's method has to end beside a point: within this of max(1, |x|). f at the point is then
 # within its square of the end.
 NEWTON_STEP = 1e-3

@@ -17,8 +17,9 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.cli.options import MODEL_PANEL, LossFlags, expand_flags
+from experiments.cli.options import COPIES, MODEL_PANEL, LossFlags, expand_flags
 from experiments.losses import PARAMETERS, LossChoice
+from experiments.memory import require_memory
 from experiments.models import built_loss, named_model
 
 # Flags that people know from the plain model, for parameters of the same name.
@@ -55,7 +56,13 @@ class GeneralInputs:
         chosen = {name: value for name, value in self.values.items() if value is not None}
         if self.loss is not None and self.loss_name is not None:
             chosen[self.loss_name] = built_loss(self.loss)
-        return self.declared.build(chosen)
+        import jax
+
+        model = self.declared.build(chosen)
+        leaves = jax.tree.leaves(jax.eval_shape(model.random_point, jax.random.key(0)))
+        size = sum(leaf.size for leaf in leaves)
+        require_memory(8 * COPIES * size, f"{size:,} variables", "use smaller sizes")
+        return model
 
     @property
     def loss_name(self) -> str | None:

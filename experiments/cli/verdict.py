@@ -180,7 +180,7 @@ def _tables(record: dict[str, Any]) -> tuple[Any, Any]:
         ("duality gap", number(record["gap"], 3), "", record["certificate"]),
         ("lower bound", number(record["bound"], 15), "", "dual value, below the global minimum"),
         ("|G| / sigma", number(record["spectral_ratio"], 9), "", "1 at a global minimum not zero"),
-        ("rank", number(record["rank"]), "1e-06", "singular values, relative"),
+        ("rank", number(record["rank"]), "", "singular values that curvature is taken for"),
         ("distance to ETF", number(record["distance_to_etf"], 3), "", "| u(W W^T) - E |"),
         ("escape curvature", number(record["escape_curvature"]), "", record["escape_source"] or ""),
         ("lower objective", number(record["lower_objective"], 15), "", "a point that lies lower"),

@@ -173,8 +173,7 @@ def _model_claims(spec: str, others: dict[str, Any]) -> tuple[tuple[Any, ...], t
         InputError: no such model, one too large, or flags that choose among other claims.
     """
     from experiments.models import named_model
-    from proofs_check.contract import contract_claims, varied
-    from proofs_check.contract import unknown as unknown_to
+    from proofs_check.contract import contract_claims, unclaimed, varied
     from ufm.errors import InputError
 
     given = [flag for flag, value in others.items() if value]
@@ -183,8 +182,8 @@ def _model_claims(spec: str, others: dict[str, Any]) -> tuple[tuple[Any, ...], t
         raise InputError(rule, ", ".join(given), "drop it")
     declared = named_model(spec)
     defaults = {p.name: p.default for p in declared.parameters}
-    models = varied(declared.build, defaults)
-    return contract_claims(spec.rpartition(":")[2], models), unknown_to(models)
+    claims = contract_claims(spec.rpartition(":")[2], varied(declared.build, defaults))
+    return claims, unclaimed(claims)
 
 
 def _network_claims(folder: Path) -> tuple[Any, ...]:

@@ -148,3 +148,17 @@ def test_words_and_flags():
     assert asked_model(["solve", "--model"]) is None
     assert flag_of("lambda_W") == "--lambda-w"
     assert flag_of("num_layers") == "--num-layers"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("deep-linear -d 200000", "Need memory for 40,001,200,000 variables"),
+        ("deep-linear --depth 3000000", "Need depth <= 100. Got 3000000"),
+        ("rate-reduction -d 2000000000", "Need memory for"),
+    ],
+)
+def test_sizes_are_refused_before_memory_is_taken(ufm, words, says):
+    ran = ufm(f"solve --model {words}")
+    assert ran.code == 2
+    assert says in ran.err

@@ -9,34 +9,31 @@ from functools import reduce
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from ufm.answers import Certificate, Merge, Minimiser, Structure
-from ufm.counts import class_counts, parsed_counts
+from ufm.counts import class_counts, counts_columns, parsed_counts
 from ufm.decay import penalty
 from ufm.errors import InputError, require_count, require_decay
 from ufm.losses import CrossEntropy
 from ufm.losses.columns import column_gradients, column_hessians, column_losses
-from ufm.losses.loss import Fact, Loss
+from ufm.losses.loss import Loss
 from ufm.losses.user import fixed_loss
 from ufm.model import Model
 from ufm.plain.class_means import ClassMeans
+from ufm.plain.minimisers import quadratic_form
 from ufm.plain.model import UFM
 from ufm.point import Point, as_rows, gaussian, skew_basis
 from ufm.records import pytree_record
-from ufm.spectrum import Spectrum
-from ufm.tolerance import generator_rank
+from ufm.spectrum import MAX_DIAGONALISED, Spectrum
+from ufm.tolerance import RANK, generator_rank
 
 Array = NDArray[np.float64]
 
-# Singular values below this share of 1 + the largest are none, and what they leave is moved.
-RANK = 1e-6
-# Cores up to here are diagonalised (a few seconds).
-MAX_CORE = 2000
+# A program traces every factor.
+MAX_DEPTH = 100
 
 
 class Network(NamedTuple):
@@ -136,17 +133,7 @@ class DeepLinear(Model[Network]):
         if self.merged:
             return None
         small = self._with(labels=np.arange(self.num_classes), merged=True)
-        single = Fact(True, note="one sample per class")
-        convex = self.loss.properties(self.num_classes).convex
-        classes = ClassMeans(self.counts_tuple)
-
-        def means(point: Network) -> Network:
-            return point._replace(H=classes.reduce(Point(None, point.H)).H)
-
-        def lift(point: Network) -> Network:
-            return point._replace(H=classes.lift(Point(None, point.H)).H)
-
-        return Merge(small, means, lift, single if max(self.counts_tuple) == 1 else convex)
+        return ClassMeans(self.counts_tuple).merge(small, self.loss)
 
     def _with(self, **changes: Any) -> DeepLinear:
         names = ("loss", "counts", "labels", "lambda_W", "lambda_H", "widths", "merged")
@@ -169,9 +156,9 @@ class DeepLinear(Model[Network]):
             told: Structure | None = merge.model.structure(mean)
             return told
         cut = _cut(point)
-        core = cut and cut[0]
-        if cut is None or core is None or sum(np.size(x) for x in core.factors()) > MAX_CORE:
+        if cut is None or sum(np.size(x) for x in cut[0].factors()) > MAX_DIAGONALISED:
             return None
+        core, dropped = cut
         rank = core.H.shape[0]
         small = self._with(widths=(rank,) * len(self.widths))
         levels = [(x, 1, "core") for x in _eigenvalues(small, core)]
@@ -197,7 +184,7 @@ class DeepLinear(Model[Network]):
         moved = sum(rank * free for free in spare)
         turned = generator_rank(as_rows(small.generators(core)))
         order = sum(x.size for x in factors)
-        return Structure(Spectrum.of(levels), turned + moved, order, rank, moved=cut[1])
+        return Structure(Spectrum.of(levels), turned + moved, order, rank, moved=dropped)
 
     def _logit_slope(self, point: Network) -> Array:
         """Gradient of the loss in the merged logits (K, K)."""
@@ -230,19 +217,18 @@ class DeepLinear(Model[Network]):
         if plain is not None:
             known = plain.minimiser()
             return known and replace(known, point=Network((known.point.W,), known.point.H))
-        if not self.loss.properties(K).isometric:
+        form = quadratic_form(self.loss, K)
+        if form is None:
             return None
-        zero, counts = jnp.zeros(K), np.asarray(self.counts)
-        slope = -float(jax.grad(self.loss)(zero, 0)[0])
-        curvature = float(jax.hessian(self.loss)(zero, 0)[0, 0])
-        # The loss is curvature/2 |z - target e_k|^2 up to a constant.
-        target, N, L = slope / curvature, counts.sum(), self.num_factors
-        price = L * self.decay * (counts * target**2) ** (1 / L) * N / (counts * slope * target)
+        counts, target, L = np.asarray(self.counts), form.target, self.num_factors
+        # What class k saves by z_k = target, twice.
+        saves = counts / counts.sum() * form.curvature * target**2
+        price = L * self.decay * (counts * target**2) ** (1 / L) / saves
         outputs = np.array([shrunk_output(float(B), L) for B in price])
         outputs[np.argsort(-counts, kind="stable")[min(self.widths) :]] = 0.0
         kept = outputs > 0
         saved = 1 - (outputs - 1) ** 2 - np.where(kept, price * outputs ** (2 / L), 0.0)
-        value = float(self.loss(zero, 0)) - float(slope * target / 2 * (counts / N) @ saved)
+        value = form.at_zero - float(saves @ saved) / 2
         point = self.aligned_point(np.diag(target * outputs * np.sqrt(counts)))
         source = "products of factors (DL-2)"
         return Minimiser(point, value, int(kept.sum()), None, source, "proved")
@@ -283,14 +269,12 @@ class DeepLinear(Model[Network]):
 
     def columns(self) -> dict[str, Any]:
         """Loss, K, widths, depth, counts and decays."""
-        alike = len(set(self.counts_tuple)) == 1
         return {
             "loss": self.loss.name,
             "K": self.num_classes,
             "d": min(self.widths),
             "depth": len(self.widths),
-            "n": self.counts_tuple[0] if alike else None,
-            "counts": self.counts_tuple,
+            **counts_columns(self.counts_tuple),
             "lambda_W": float(self.lambda_W),
             "lambda_H": float(self.lambda_H),
         }
@@ -404,9 +388,12 @@ def deep_linear(
     if widths is None:
         width = require_count(d, "d", 1, "use a width of one or more")
         layers = require_count(depth, "depth", 1, "give one weight matrix or more")
-        sides: tuple[int, ...] = (width,) * layers
+        sides: tuple[int, ...] = (width,) * min(layers, MAX_DEPTH)
     else:
         sides = parsed_counts(widths, "widths", least=1)
+        layers = len(sides)
+    if layers > MAX_DEPTH:
+        raise InputError(f"Need depth <= {MAX_DEPTH}", layers, "use fewer weight matrices")
     return DeepLinear(
         fixed_loss(loss or CrossEntropy(), len(sizes)),
         np.asarray(sizes, dtype=float),

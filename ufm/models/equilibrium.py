@@ -6,24 +6,24 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from ufm.answers import Certificate, Code, Merge, Minimiser
-from ufm.counts import class_counts
+from ufm.counts import class_counts, counts_columns
 from ufm.decay import penalty
 from ufm.errors import InputError, require_count, require_decay
 from ufm.losses import CrossEntropy
 from ufm.losses.columns import column_losses
 from ufm.losses.logit_curve import logit_curve
-from ufm.losses.loss import Fact, Loss
+from ufm.losses.loss import Loss
 from ufm.losses.user import fixed_loss
 from ufm.model import Model
 from ufm.plain.class_means import ClassMeans
-from ufm.point import Point, gaussian, skew_basis
+from ufm.plain.minimisers import quadratic_form
+from ufm.point import gaussian, skew_basis
 from ufm.records import pytree_record
 
 Array = NDArray[np.float64]
@@ -126,19 +126,9 @@ class Equilibrium(Model[Layer]):
         """One column per class, as in A-1; lossless where the loss is convex."""
         if self.merged:
             return None
-        K, classes = self.num_classes, ClassMeans(self.counts_tuple)
-        decays = (self.lambda_W, self.lambda_V, self.lambda_X)
-        small = Equilibrium(self.loss, self.counts, np.arange(K), *decays, self.d, True)
-
-        def means(point: Layer) -> Layer:
-            return point._replace(X=classes.reduce(Point(None, point.X)).H)
-
-        def lift(point: Layer) -> Layer:
-            return point._replace(X=classes.lift(Point(None, point.X)).H)
-
-        single = Fact(True, note="one sample per class")
-        convex = self.loss.properties(K).convex
-        return Merge(small, means, lift, single if max(self.counts_tuple) == 1 else convex)
+        labels, decays = np.arange(self.num_classes), (self.lambda_W, self.lambda_V, self.lambda_X)
+        small = Equilibrium(self.loss, self.counts, labels, *decays, self.d, True)
+        return ClassMeans(self.counts_tuple, "X").merge(small, self.loss)
 
     # ---- what is known
 
@@ -148,9 +138,9 @@ class Equilibrium(Model[Layer]):
         Losses that ignore common shifts, equal classes: the best simplex ("derived"), None where
         points of diverging scale lie as low.
         """
-        properties = self.loss.properties(self.num_classes)
-        if properties.isometric:
-            outputs, value = self._squared()
+        properties, squared = self.loss.properties(self.num_classes), self._squared()
+        if squared is not None:
+            outputs, value = squared
             if outputs is None:
                 return None
             point = self.aligned_point(np.diag(outputs))
@@ -164,8 +154,9 @@ class Equilibrium(Model[Layer]):
         """Squared error: the minimum in closed form; where there is none, that (DQ-2)."""
         model, point = self.checked(point)
         value = float(model.objective(point))
-        if self.loss.properties(self.num_classes).isometric:
-            outputs, bound = self._squared()
+        squared = self._squared()
+        if squared is not None:
+            outputs, bound = squared
             if outputs is None:
                 reason = f"there is no minimiser: the infimum {bound:.10g} is not attained (DQ-2)"
                 return Certificate.does_not_apply(reason)
@@ -175,14 +166,17 @@ class Equilibrium(Model[Layer]):
             reason = f"not lowest: points of diverging scale reach {self.escape_value:.6g} (DQ-3)"
         return Certificate.does_not_apply(reason)
 
-    def _squared(self) -> tuple[Array | None, float]:
-        """Singular values of the merged logits at the minimum, None if none; and the infimum."""
-        zero, K = jnp.zeros(self.num_classes), self.num_classes
-        slope = -float(jax.grad(self.loss)(zero, 0)[0])
-        curvature = float(jax.hessian(self.loss)(zero, 0)[0, 0])
+    def _squared(self) -> tuple[Array | None, float] | None:
+        """Singular values of the merged logits at the minimum, None if none; and the infimum.
+
+        None for a loss that is no squared error.
+        """
+        form, K = quadratic_form(self.loss, self.num_classes), self.num_classes
+        if form is None:
+            return None
         counts, sigma = np.asarray(self.counts), self.sigma
-        bend, saturated = curvature / counts.sum(), float(self.lambda_V) / 2
-        wanted = slope / curvature * np.sqrt(counts)
+        bend, saturated = form.curvature / counts.sum(), float(self.lambda_V) / 2
+        wanted = form.target * np.sqrt(counts)
         wanted[np.argsort(-counts, kind="stable")[self.d :]] = 0.0
         room = float(self.lambda_V) / sigma
         outputs, saved, attained = np.zeros(K), 0.0, True
@@ -195,7 +189,7 @@ class Equilibrium(Model[Layer]):
                 s = (t - sigma / bend) / (1 - sigma / (bend * room))
                 outputs[k] = s
                 saved += alone - bend * (s - t) ** 2 / 2 - plateau(s, sigma, self.lambda_V)
-        return (outputs if attained else None), float(self.loss(zero, 0) - saved)
+        return (outputs if attained else None), float(form.at_zero - saved)
 
     def _simplex(self) -> Minimiser | None:
         """The best finite simplex of equal classes, if it lies below the escape value."""
@@ -257,13 +251,11 @@ class Equilibrium(Model[Layer]):
 
     def columns(self) -> dict[str, Any]:
         """Loss, K, d, counts and decays."""
-        alike = len(set(self.counts_tuple)) == 1
         return {
             "loss": self.loss.name,
             "K": self.num_classes,
             "d": self.d,
-            "n": self.counts_tuple[0] if alike else None,
-            "counts": self.counts_tuple,
+            **counts_columns(self.counts_tuple),
             "lambda_W": float(self.lambda_W),
             "lambda_V": float(self.lambda_V),
             "lambda_X": float(self.lambda_X),

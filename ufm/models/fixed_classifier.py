@@ -18,7 +18,7 @@ from ufm.frames import simplex_etf
 from ufm.losses import CrossEntropy
 from ufm.losses.columns import column_losses
 from ufm.losses.logit_curve import logit_curve
-from ufm.losses.loss import Loss, require_smooth
+from ufm.losses.loss import Loss
 from ufm.losses.user import fixed_loss
 from ufm.model import Model
 from ufm.point import gaussian, length
@@ -125,10 +125,6 @@ class FixedClassifier(Model[Features]):
         count = int(free and bool(self.loss.properties(self.num_classes).shift_invariant))
         bias = None if point.b is None else np.ones((count, self.num_classes))
         return Features(np.zeros((count, *np.shape(point.H))), bias)
-
-    def require_smooth(self) -> None:
-        """Refuse a loss with kinks (InputError)."""
-        require_smooth(self.loss, self.num_classes)
 
     def certificate(self, point: Features) -> Certificate:
         """Strong convexity: f - f* <= |grad f|^2 / (2 mu), mu = min(lambda_H, lambda_b).

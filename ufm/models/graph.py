@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufm.answers import Certificate, Minimiser, Restriction, Structure
-from ufm.counts import class_counts
+from ufm.counts import class_counts, counts_columns
 from ufm.decay import penalty
 from ufm.errors import InputError, require_count, require_decay
 from ufm.model import Model
@@ -22,16 +22,10 @@ from ufm.point import (
     row_space_of_start,
 )
 from ufm.records import pytree_record
-from ufm.spectrum import Spectrum, pair
-from ufm.tolerance import generator_rank
+from ufm.spectrum import MAX_DIAGONALISED, Spectrum, pair
+from ufm.tolerance import RANK, generator_rank
 
 Array = NDArray[np.float64]
-
-# Singular values below this share of 1 + the largest are none; features of a class that agree to
-# it are one.
-RANK = 1e-6
-# Cores up to here are diagonalised (a few seconds).
-MAX_CORE = 2000
 
 
 @pytree_record(static=("d",), eq=False)
@@ -200,7 +194,7 @@ class GraphUFM(Model[Point]):
             columns = np.linalg.eigh(self.class_means())[1][:, N - K :]
         else:
             columns = np.eye(N)
-        if rank * (K + columns.shape[1]) > MAX_CORE:
+        if rank * (K + columns.shape[1]) > MAX_DIAGONALISED:
             return None
         core = _core_hessian(W, H @ columns, columns.T @ means, slope @ columns, N, decays)
         levels += [(x, 1, "core") for x in np.linalg.eigvalsh(core)]
@@ -211,12 +205,10 @@ class GraphUFM(Model[Point]):
 
     def columns(self) -> dict[str, Any]:
         """K, d, counts and decays."""
-        alike = len(set(self.counts_tuple)) == 1
         return {
             "K": self.num_classes,
             "d": self.d,
-            "n": self.counts_tuple[0] if alike else None,
-            "counts": self.counts_tuple,
+            **counts_columns(self.counts_tuple),
             "lambda_W": float(self.lambda_W),
             "lambda_H": float(self.lambda_H),
         }

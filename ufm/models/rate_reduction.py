@@ -17,15 +17,10 @@ from ufm.errors import InputError, require_count, require_decay, require_positiv
 from ufm.model import Model
 from ufm.point import as_rows, gaussian, skew_basis
 from ufm.records import pytree_record
-from ufm.spectrum import Spectrum
-from ufm.tolerance import generator_rank
+from ufm.spectrum import MAX_DIAGONALISED, Spectrum
+from ufm.tolerance import RANK, generator_rank
 
 Array = NDArray[np.float64]
-
-# Singular values below this share of 1 + the largest are none.
-RANK = 1e-6
-# Core blocks up to here are diagonalised (a few seconds).
-MAX_CORE = 3000
 
 
 class Representation(NamedTuple):
@@ -96,16 +91,16 @@ class RateReduction(Model[Representation]):
         """
         Z, columns = np.asarray(point.Z), self._columns()
         cut = RANK * (1 + float(np.linalg.norm(Z, 2)))
-        left, values, _ = np.linalg.svd(Z)
+        left, values, _ = np.linalg.svd(Z, full_matrices=False)
         kept = int(np.sum(values > cut))
         rows, dropped = left[:, :kept].T, float(np.sum(values[kept:] ** 2))
         parts = []
         for chosen in columns:
-            _, of_class, right = np.linalg.svd(Z[:, chosen])
+            _, of_class, right = np.linalg.svd(Z[:, chosen], full_matrices=False)
             parts.append(rows @ Z[:, chosen] @ right[: int(np.sum(of_class > cut))].T)
             dropped += float(np.sum(of_class[parts[-1].shape[1] :] ** 2))
         ranks = [part.shape[1] for part in parts]
-        if kept * sum(ranks) > MAX_CORE:
+        if kept * sum(ranks) > MAX_DIAGONALISED:
             return None
         labels = np.repeat(np.arange(len(ranks)), ranks)
         core = RateReduction(labels, self.shares, self.rate, self.lambda_Z, kept)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -365,6 +365,33 @@ def _soft_threshold(model: UFM) -> Minimiser | None:
     return Minimiser(point, value, int(np.sum(kept > 0)), None, source, evidence)
 
 
+class QuadraticForm(NamedTuple):
+    """A loss at_zero - slope z_k + curvature/2 |z|^2 = curvature/2 |z - target e_k|^2 + constant."""
+
+    slope: float
+    curvature: float
+    at_zero: float
+
+    @property
+    def target(self) -> float:
+        """The logit of the true class at which it is least."""
+        return self.slope / self.curvature
+
+
+def quadratic_form(loss: Loss, num_classes: int) -> QuadraticForm | None:
+    """An isometric loss as a quadratic form of the logits; None for any other loss.
+
+    Example:
+        >>> from ufm.losses import MSE
+        >>> quadratic_form(MSE(), 4)
+        QuadraticForm(slope=1.0, curvature=1.0, at_zero=0.5)
+    """
+    if not loss.properties(num_classes).isometric:
+        return None
+    curve = logit_curve(loss, 0.0, 0.0, num_classes)
+    return QuadraticForm(-curve.own, float(curve.S[0][0]), curve.value)
+
+
 def quadratic_target(loss: Loss, num_classes: int) -> tuple[float, float] | None:
     """(M, constant) of a loss |z - M e_k|^2 / 2 + constant, or None for any other loss.
 
@@ -373,12 +400,10 @@ def quadratic_target(loss: Loss, num_classes: int) -> tuple[float, float] | None
         >>> quadratic_target(MSE(), 4), quadratic_target(CrossEntropy(), 4)
         ((1.0, 0.0), None)
     """
-    if not loss.properties(num_classes).isometric:
+    form = quadratic_form(loss, num_classes)
+    if form is None or abs(form.curvature - 1) > 1e-12:
         return None
-    curve = logit_curve(loss, 0.0, 0.0, num_classes)
-    if abs(curve.S[0][0] - 1) > 1e-12:
-        return None
-    return -curve.own, curve.value - 0.5 * curve.own**2
+    return form.slope, form.at_zero - 0.5 * form.slope**2
 
 
 def quadratic_singular_target(model: UFM, M: float) -> Array:

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ufm.answers import Certificate, Direction, Merge, Minimiser, Restriction, Structure
+from ufm.counts import counts_columns
 from ufm.decay import penalty
 from ufm.errors import InputError, require_count, require_decay
 from ufm.losses.columns import column_losses
-from ufm.losses.loss import Fact, Loss, require_smooth
+from ufm.losses.loss import Loss
 from ufm.losses.user import fixed_loss
 from ufm.model import Array, Model, finite
 from ufm.plain import chain_rule
@@ -237,12 +238,8 @@ class UFM(Model[Point]):
     # Kept: making it takes a tenth of the time in which a small model is solved.
     @cached_property
     def _merge(self) -> Merge:
-        K, counts = self.num_classes, self.counts_tuple
-        means = ClassMeans(counts)
-        single = Fact(True, note="one sample per class")
-        lossless = single if max(counts) == 1 else self.loss.properties(K).convex
-        merged = self._replace(labels=np.arange(K), merged=True)
-        return Merge(merged, means.reduce, means.lift, lossless)
+        merged = self._replace(labels=np.arange(self.num_classes), merged=True)
+        return ClassMeans(self.counts_tuple).merge(merged, self.loss)
 
     def as_merged(self, point: Point) -> tuple[UFM, Point]:
         """The merged model with a point given in merged (K) or full (N) columns."""
@@ -283,10 +280,6 @@ class UFM(Model[Point]):
         """The row space of [W; H^T] at a start: every gradient method stays in it (O(d))."""
         return row_space_of_start(self, point)
 
-    def require_smooth(self) -> None:
-        """Refuse a loss with kinks (InputError)."""
-        require_smooth(self.loss, self.num_classes)
-
     def structure(self, point: Point) -> Structure | None:
         """The exact spectrum at collapsed points, from small blocks."""
         return structure(self, point)
@@ -301,13 +294,11 @@ class UFM(Model[Point]):
 
     def columns(self) -> dict[str, Any]:
         """Loss, K, d, counts, decays and c."""
-        counts = self.counts_tuple
         return {
             "loss": self.loss.name,
             "K": self.num_classes,
             "d": self.d,
-            "n": counts[0] if self.balanced else None,
-            "counts": counts,
+            **counts_columns(self.counts_tuple),
             "lambda_W": float(self.lambda_W),
             "lambda_H": float(self.lambda_H),
             "lambda_b": None if self.lambda_b is None else float(self.lambda_b),

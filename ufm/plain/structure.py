@@ -16,14 +16,12 @@ from ufm.plain.blocks import GroupData
 from ufm.plain.inertia import count_range_below
 from ufm.plain.reduce import Reduced, assembled, outer_levels, reduced
 from ufm.plain.symmetry import predicted_nullity
-from ufm.spectrum import Spectrum
+from ufm.spectrum import MAX_DIAGONALISED, Spectrum
 
 if TYPE_CHECKING:
     from ufm.plain.model import UFM
 
 Array = NDArray[np.float64]
-# Range blocks up to here are diagonalised (a few seconds); beyond, inertia counts signs.
-MAX_DIAGONALISED = 3000
 # Features of a class that agree to this, relative to 1 + the largest, are one feature.
 COLLAPSED = 1e-6
 
@@ -61,6 +59,7 @@ def from_blocks(parts: Reduced) -> Structure:
     model, data, inner = parts.model, parts.data, parts.space.point
     rank = parts.space.rank
     expected = predicted_nullity(model, rank, model.d, inner.W @ inner.H, inner.b)
+    # Beyond that size inertia counts signs.
     if parts.types_shrink or data.size <= MAX_DIAGONALISED:
         order = max(min(data.size, MAX_DIAGONALISED), model.num_classes)
         levels = assembled(parts)
