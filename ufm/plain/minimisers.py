@@ -366,7 +366,7 @@ def _soft_threshold(model: UFM) -> Minimiser | None:
 
 
 class QuadraticForm(NamedTuple):
-    """A loss at_zero - slope z_k + curvature/2 |z|^2 = curvature/2 |z - target e_k|^2 + constant."""
+    """A loss at_zero - slope z_k + curvature/2 |z|^2, least at z = target e_k."""
 
     slope: float
     curvature: float
