@@ -124,9 +124,13 @@ def count_curvature(
     if told is None:
         return count
     end, size, moved = told
-    if size > rounding or moved > NEWTON_STEP * max(1.0, length(point)):
+    there = _counted(model, end, size, start=gradient_norm, moved=moved)
+    # At small decays rounding of the loss exceeds that of the Hessian: a gradient that no step
+    # lowers is enough where every eigenvalue is read in spite of it.
+    ended = size <= rounding or there.nullity == expected
+    if not ended or moved > NEWTON_STEP * max(1.0, length(point)):
         return replace(count, settled=False)
-    return replace(_counted(model, end, size, start=gradient_norm, moved=moved), settled=True)
+    return replace(there, settled=True)
 
 
 def _newton_end(model: Model[Any], point: Any, collapsed: bool) -> tuple[Any, float, float] | None:
