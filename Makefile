@@ -9,6 +9,8 @@ PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 # Another project's modules must not shadow ours.
 unexport PYTHONHOME PYTHONPATH
+# Byte code is written at the first use, or every process would compile some 2,500 files again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help verify test test-all lint bench clean environment environment-dev
 

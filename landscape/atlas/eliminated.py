@@ -20,6 +20,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from ufm.eigen import eigh
 from ufm.losses.columns import column_gradients, column_hessians
 from ufm.plain.model import UFM
 from ufm.point import Point
@@ -124,7 +125,7 @@ class Eliminated:
             rows = np.flatnonzero(going.any(axis=1))
             if not len(rows):
                 break
-            values, vectors = np.linalg.eigh(now[6][going])
+            values, vectors = eigh(now[6][going])
             along = (np.swapaxes(vectors, 1, 2) @ now[5][going][..., None])[..., 0]
             weights = values / np.maximum(values**2 + damping[going][:, None], 1e-300)
             trial = now[0].copy()

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from landscape.atlas.engines import below, eliminated_search, joint_search, stacked
+from landscape.atlas.engines import eliminated_search, joint_search, stacked
+from landscape.atlas.pathways import below, beside
 from landscape.atlas.record import Atlas, Round, Status, gathered, whole
 from landscape.atlas.search import MAX_ITERATIONS, TOLERANCE, Found, Harvest, together
 from landscape.atlas.squared import squared_error_atlas
@@ -35,7 +36,7 @@ Array = NDArray[np.float64]
 # Dense Hessians of 2 K r variables: beyond this one search takes longer than a second.
 MAX_CLASSES = 12
 # Factors of both decays from which folds are approached, and blind starts at each.
-BESIDE, ACROSS = (0.8, 1.25), 16
+BESIDE, ACROSS = (0.8, 1.25), 8
 # How far a point is lifted into a new dimension, relative to its size (at least one).
 LIFT = 0.1
 
@@ -103,7 +104,7 @@ def atlas(
     with threadpool_limits(1, "blas"):
         while True:
             for rank in _unsettled(made):
-                made = _searched(made, rank, batch, rng)
+                made = _walked(_searched(made, rank, batch, rng), rank)
             if all(map(made.settled, range(1, merged.d + 1))) and not made.doubts:
                 made = _confirmed(made, rng)
             seen = Round(made.starts.total(), len(made.orbits), made.checksum, made.missing_mass)
@@ -190,6 +191,19 @@ def _taken(
     starts[rank] += harvest.starts
     failures[rank] = failures.get(rank, Counter()) + harvest.failures
     return replace(made, orbits=orbits, starts=starts, failures=failures)
+
+
+def _walked(made: Atlas, rank: int) -> Atlas:
+    """The atlas after the paths from every orbit of a stratum, and from those that they lead to."""
+    model = made.model.with_dimension(rank)
+    while True:
+        new = [o for o in made.orbits if o.rank == rank and not o.walked]
+        known = tuple(replace(o, walked=True) if o.rank == rank else o for o in made.orbits)
+        made = replace(made, orbits=known)
+        ends = beside(model, [orbit.point for orbit in new])
+        if not ends:
+            return made
+        made = _taken(made, model, eliminated_search(model, stacked(ends)), blind=0)
 
 
 def _confirmed(made: Atlas, rng: np.random.Generator) -> Atlas:

@@ -53,6 +53,7 @@ class Orbit:
         certified: whether the duality gap proves it global (where d >= the rank of the optimum).
         hits: how often a search that knows nothing of the list ended here.
         hits_eliminated: how many of them by the search with eliminated features.
+        walked: whether the paths that leave it were followed.
         betti: Betti numbers (mod 2) of the manifold of matrices Z if they form a continuum modulo
             relabelling (squared error), whose Euler characteristic is ``count``; else empty.
     """
@@ -73,6 +74,7 @@ class Orbit:
     certified: bool
     hits: int = 1
     hits_eliminated: int = 0
+    walked: bool = False
     betti: tuple[int, ...] = ()
 
     @property

@@ -37,7 +37,7 @@ class Status(Enum):
     """What is known about the completeness of a list of orbits."""
 
     COMPLETE = "a closed form lists every critical point"
-    SATURATED = "every check passes; two searches and descents find the same orbits"
+    SATURATED = "every check passes; two searches, descents and paths find the same orbits"
     CHECKSUM_OK = "every check passes; the searches were not seen to agree"
     OPEN = "a check fails, or a point is degenerate"
 

@@ -27,6 +27,7 @@ from landscape.atlas.record import highest_rank
 from landscape.atlas.search import Failure, Found, search, together
 from landscape.atlas.starts import aligned_starts, gaussian_starts, partition_starts
 from landscape.curvature.count import count_curvature
+from ufm.eigen import eigh
 from ufm.errors import InputError, require_count
 from ufm.losses.columns import column_gradients, column_hessians
 from ufm.plain.focal_collapse import collapse_theorem
@@ -250,7 +251,7 @@ def _pulled_apart(
     W = np.stack([point.W for point in chosen])
     F = np.stack([(point.H / roots).T[labels] for point in chosen])
     b = None if model.lambda_b is None else np.stack([point.b for point in chosen])
-    lowest = np.linalg.eigh(_own_derivatives(model, W, F, b)[1])[1][..., 0]  # (B, N, r)
+    lowest = eigh(_own_derivatives(model, W, F, b)[1])[1][..., 0]  # (B, N, r)
     size = np.exp(rng.uniform(log(0.03), log(3.0), (count, 1, 1)))
     size = size * np.sqrt(np.mean(np.sum(F**2, axis=2), axis=1))[:, None, None]
     F = F + size * rng.normal(size=(count, len(labels), 1)) * lowest
@@ -275,7 +276,7 @@ def _own_critical(model: UFM, points: Point) -> Point:
     state = (F, *_own_derivatives(model, W, F, b))
     damping = np.sum(state[1] ** 2, axis=2)
     for _ in range(OWN_STEPS):
-        values, vectors = np.linalg.eigh(state[2])
+        values, vectors = eigh(state[2])
         along = np.einsum("bnri,bnr->bni", vectors, state[1])
         # Never 0 / 0 at a point that is critical already.
         weights = values / np.maximum(values**2 + damping[..., None], 1e-300)

@@ -24,6 +24,7 @@ from scipy.optimize import brentq
 
 from landscape.atlas.orbit import Orbit, centred_bias
 from landscape.atlas.orbits import stabiliser_order
+from ufm.eigen import eigh
 from ufm.losses.columns import column_gradients
 from ufm.plain.model import UFM
 from ufm.plain.symmetry import predicted_nullity
@@ -67,7 +68,7 @@ class System:
         across = self.hessian.shape[0] - self.symmetry.shape[1]
         beyond = 1.0 + 2.0 * float(np.abs(self.hessian).sum(axis=0).max(initial=0.0))
         lifted = self.hessian + beyond * self.symmetry @ self.symmetry.T
-        values, vectors = np.linalg.eigh(lifted)
+        values, vectors = eigh(lifted)
         return values[:across], vectors[:, :across]
 
 

@@ -21,6 +21,7 @@ from landscape.curvature.operators import (
     products,
     rounding_floor,
 )
+from ufm.eigen import eigh
 from ufm.errors import InputError, require_count, require_positive
 from ufm.precision import require_x64
 
@@ -231,7 +232,7 @@ def _quadrature(
         vector = vector - null @ (null.T @ vector) - spanned @ (spanned.T @ vector)
         vector = vector / np.linalg.norm(vector)
     used = tridiagonal[: step + 1, : step + 1]
-    nodes, vectors = np.linalg.eigh(used)
+    nodes, vectors = eigh(used)
     return nodes, vectors[0] ** 2, max(norm, float(np.max(np.abs(nodes))))
 
 

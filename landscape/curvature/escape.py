@@ -13,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 from landscape.curvature.hessian import dense_hessian
 from landscape.curvature.lanczos import lanczos
 from landscape.curvature.operators import hessian_operator
+from ufm.eigen import eigh
 from ufm.model import Model, norm
 
 MAX_DENSE_ESCAPE = 1500
@@ -89,7 +90,7 @@ def _numerical_direction(model: Model[Any], point: Any) -> Escape:
     size = sum(np.size(leaf) for leaf in jax.tree.leaves(point))
     unravel = ravel_pytree(jax.tree.map(jnp.asarray, point))[1]
     if size <= MAX_DENSE_ESCAPE:
-        vector = np.linalg.eigh(dense_hessian(model, point))[1][:, 0]
+        vector = eigh(dense_hessian(model, point))[1][:, 0]
         return _measured(model, point, unravel(jnp.asarray(vector)), "dense Hessian")
     operator = hessian_operator(model.objective, jax.tree.map(jnp.asarray, point))
     pairs = lanczos(operator, num_eigenvalues=1, key=jax.random.key(0))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.curvature.operators import Array, Operator, gaussian, products, rounding_floor
+from ufm.eigen import eigh
 
 Which = Literal["smallest", "largest", "both"]
 Ending = Literal["closed", "settled", "stopped"]
@@ -170,7 +171,7 @@ class KrylovSearch:
             full = self.end + rank > self.store.shape[1]
             if last or full or columns >= next_check:
                 next_check = max(columns + 1, int(CHECK_GROWTH * columns))
-                values, vectors = np.linalg.eigh(self.projected)
+                values, vectors = eigh(self.projected)
                 self.norm = max(self.norm, float(np.max(np.abs(values))))
                 # |R y|, y the last rows: the residual of a Ritz pair without another product.
                 estimates = np.linalg.norm(sizes[:, None] * (vt @ vectors[-width:]), axis=0)

@@ -26,6 +26,7 @@ from landscape.curvature.operators import (
     probe_norm,
     products,
 )
+from ufm.eigen import eigh
 from ufm.errors import InputError, require_count, require_positive
 from ufm.precision import require_x64
 
@@ -227,7 +228,7 @@ def _finish(search: KrylovSearch, ending: str, confirmed: bool, null_residual: f
     vectors = np.linalg.qr(search.store[:, search.null + chosen])[0]
     image = products(search.operator, vectors, search.width)
     small = vectors.T @ image
-    values, rotation = np.linalg.eigh((small + small.T) / 2)
+    values, rotation = eigh((small + small.T) / 2)
     vectors, image = vectors @ rotation, image @ rotation
     residuals = np.linalg.norm(image - vectors * values, axis=0)
     norm = max(search.norm, float(np.max(np.abs(values))))

@@ -13,6 +13,7 @@ from scipy.integrate import LSODA
 from scipy.optimize import brentq
 
 from landscape.flows.descent import descend
+from ufm.eigen import eigh
 from ufm.plain.chain_rule import value_and_gradient
 from ufm.point import Point, flatten, unflatten
 
@@ -87,7 +88,7 @@ def depart(
     """
     x = flatten(saddle)
     level, _, hessian = model.dense_derivatives(saddle)
-    values, vectors = np.linalg.eigh(hessian)
+    values, vectors = eigh(hessian)
     speeds, shares = -values, (amplitude * (vectors.T @ direction)) ** 2
     unstable = speeds > 1e-9 * np.abs(values).max()
     blank = Departure(np.nan, np.nan, np.nan, np.nan)

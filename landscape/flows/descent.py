@@ -23,6 +23,7 @@ from scipy.integrate import LSODA
 
 from landscape.atlas.orbits import Permutation, matching
 from landscape.atlas.search import TOLERANCE
+from ufm.eigen import eigh
 from ufm.model import Model
 from ufm.plain.model import UFM
 from ufm.point import Point, flatten, unflatten, widened
@@ -210,7 +211,7 @@ def _polished(inside: _Restricted, y: Array, reach: float) -> Array | None:
     begin, allowed = y, reach
     level, slope, hessian = inside.derivatives(y)
     for k in range(NEWTON_STEPS):
-        values, vectors = np.linalg.eigh(hessian)
+        values, vectors = eigh(hessian)
         null = NULL_SHARE * float(np.abs(values).max())
         kept = np.abs(values) > null
         step = vectors[:, kept] @ ((vectors[:, kept].T @ slope) / values[kept])
@@ -221,8 +222,8 @@ def _polished(inside: _Restricted, y: Array, reach: float) -> Array | None:
             return None
         value, slope, hessian = inside.derivatives(y)
         if np.linalg.norm(slope) <= TOLERANCE / 4:  # of the whole gradient, with a margin
-            values = np.linalg.eigvalsh(hessian)
-            attracts = values[0] >= -NULL_SHARE * float(np.abs(values).max())
+            ends = np.linalg.eigvalsh(hessian)
+            attracts = ends[0] >= -NULL_SHARE * float(np.abs(ends).max())
             below = value <= level + ROUNDING * max(1.0, abs(level))
             return y if attracts and below else None
     return None
@@ -302,5 +303,5 @@ def fixed_space(model: UFM, point: Point) -> Array:
     # Built with H by columns; points have it by rows.
     rows = np.arange(len(moved))
     rows[W.size : size] = W.size + np.arange(H.size).reshape(H.shape[::-1]).T.ravel()
-    values, vectors = np.linalg.eigh(moved[np.ix_(rows, rows)])
+    values, vectors = eigh(moved[np.ix_(rows, rows)])
     return np.asarray(vectors[:, values <= ORTHOGONAL])

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 from landscape.flows.gradient_descent import frames
 from landscape.solvers.newton import across
+from ufm.eigen import eigh
 from ufm.point import Point, as_rows
 
 Array = NDArray[np.float64]
@@ -133,7 +134,7 @@ class Linearised:
         hessian, moved, blocks = _derivatives(model, point)
         self.hessian, self.moved, self.blocks = (np.asarray(x) for x in (hessian, moved, blocks))
         Q = across(as_rows(model.generators(point)))
-        self.values, inner = np.linalg.eigh(Q.T @ self.hessian @ Q)
+        self.values, inner = eigh(Q.T @ self.hessian @ Q)
         self.vectors = Q @ inner
         self.radius = float(np.abs(self.values).max())
         self.length = float(np.linalg.norm(ravel_pytree(point)[0]))
@@ -218,7 +219,7 @@ class Linearised:
         """The same bound for differences within the classes."""
         found = []
         for k in np.flatnonzero(np.asarray(self.model.counts) > 1):
-            values, vectors = np.linalg.eigh(self.blocks[k])
+            values, vectors = eigh(self.blocks[k])
             seen = np.linalg.norm(self.point.W @ vectors, axis=0)
             found += [float(x) for x in np.where(seen < SENSITIVE, self._outside, values)]
         return found
@@ -227,7 +228,7 @@ class Linearised:
         """Differences within classes that are slow enough to matter: (class, direction, value)."""
         found = []
         for k in np.flatnonzero(np.asarray(self.model.counts) > 1):
-            values, vectors = np.linalg.eigh(self.blocks[k])
+            values, vectors = eigh(self.blocks[k])
             for value, e in zip(values, vectors.T, strict=True):
                 if 2 * rate(float(value), step) < first:
                     found.append((int(k), e, float(value)))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from landscape.atlas.orbit import Orbit, centred_bias
 from landscape.atlas.orbits import invariant, levels, stabiliser_order
 from landscape.flows.descent import far
+from ufm.eigen import eigh
 from ufm.plain.reduce import complement_gradient, reduced
 from ufm.point import Point, flatten, unflatten
 from ufm.spectrum import pair
@@ -79,7 +80,7 @@ def eigenspaces(orbit: Orbit, d: int, rng: np.random.Generator) -> Iterator[Eige
     _, _, hessian = model.dense_derivatives(orbit.point)
     radius, length = float(np.linalg.norm(hessian, 2)), float(np.linalg.norm(flatten(base)))
     first = 0 if orbit.rank else 2 * model.num_classes  # W = H = 0: the range block is the bias's
-    values, vectors = np.linalg.eigh(hessian[first:, first:])
+    values, vectors = eigh(hessian[first:, first:])
     values, vectors = values[: orbit.range_index], vectors[:, : orbit.range_index]
     new = d - orbit.rank
     U, sizes, Vt = np.linalg.svd(complement_gradient(parts))
@@ -174,7 +175,7 @@ def _partition_frames(U: Array) -> Iterator[Array]:
         codes = member[:, sizes > 0] / np.sqrt(sizes[sizes > 0])
         Q, whole = codes @ codes.T, member.sum(axis=1)
         for matrix in (Q, Q - np.outer(whole, whole) / max(1.0, whole.sum())):
-            values, vectors = np.linalg.eigh(U.T @ matrix @ U)
+            values, vectors = eigh(U.T @ matrix @ U)
             kept = values > ALIKE * np.linalg.norm(U) ** 2
             if kept.any():
                 yield vectors[:, kept] * np.sqrt(values[kept])

@@ -12,6 +12,7 @@ from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen
+from ufm.eigen import eigh
 from ufm.models.graph import GraphUFM, graph
 from ufm.point import Point
 
@@ -121,7 +122,7 @@ def spread(specimen: PlainSpecimen) -> float:
 
 def _within(specimen: PlainSpecimen) -> Array:
     """A basis of features that sum to zero in every class (N, N - K)."""
-    return np.asarray(np.linalg.eigh(np.eye(len(specimen.model.labels)) - _averages(specimen))[1])[
+    return np.asarray(eigh(np.eye(len(specimen.model.labels)) - _averages(specimen))[1])[
         :, specimen.model.num_classes :
     ]
 

@@ -16,6 +16,7 @@ from proofs_check.claims.mse import RANK
 from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen
+from ufm.eigen import eigh
 from ufm.models.regression import Regression
 from ufm.point import Point
 
@@ -115,7 +116,7 @@ def covariance(specimen: PlainSpecimen) -> Array:
 
 def power(matrix: Array, exponent: float) -> Array:
     """A power of a symmetric matrix."""
-    values, vectors = np.linalg.eigh(matrix)
+    values, vectors = eigh(matrix)
     return np.asarray((vectors * values**exponent) @ vectors.T)
 
 

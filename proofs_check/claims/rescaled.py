@@ -16,6 +16,7 @@ from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
 from proofs_check.mutants import formula
 from proofs_check.specimens import PlainSpecimen, built_on, critical_specimens
+from ufm.eigen import eigh
 from ufm.losses import RescaledMSE
 from ufm.plain.model import UFM
 from ufm.point import Point
@@ -97,7 +98,7 @@ def frame_point(model: UFM, projector: Array) -> Point:
     kappa, M = float(model.loss.kappa), float(model.loss.M)  # type: ignore[attr-defined]
     a = kappa * M * np.sqrt(model.n) - model.num_samples * model.sigma
     a /= 1 + (kappa - 1) * r / K
-    columns = np.linalg.eigh(projector)[1][:, K - r :] * np.sqrt(a)
+    columns = eigh(projector)[1][:, K - r :] * np.sqrt(a)
     columns = np.pad(columns, ((0, 0), (0, model.d - r)))
     ratio = (float(model.lambda_H) / float(model.lambda_W)) ** 0.25
     return Point(ratio * columns, columns.T / ratio)

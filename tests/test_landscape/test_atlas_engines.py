@@ -1,10 +1,10 @@
-"""Two searches and descents: derivatives by differences, the same points, ends below saddles."""
+"""Two searches: derivatives by differences, the same points."""
 
 import numpy as np
 import pytest
 
 from landscape.atlas.eliminated import FIRST, TOGETHER, Eliminated, Whole
-from landscape.atlas.engines import below, eliminated_search, joint_search, stacked
+from landscape.atlas.engines import eliminated_search, joint_search
 from landscape.atlas.record import whole
 from landscape.atlas.search import Failure, search
 from landscape.atlas.starts import aligned_starts, blind_starts
@@ -87,18 +87,3 @@ def test_the_features_of_a_start_do_not_matter_where_they_are_eliminated():
             for s in (starts, other)
         ]
         assert (ends[0] == ends[1]) is same
-
-
-def test_descents_end_below_their_saddles(four):
-    saddles = [o for o in four.orbits if o.rank == 2 and o.range_index]
-    model, rng = four.model.with_dimension(2), np.random.default_rng(0)
-    for saddle in saddles:
-        points = below(model, [saddle.point], rng)
-        assert len(points) == 2
-        for point in points:
-            assert float(model.objective(point)) < saddle.objective - 1e-6
-            assert eliminated_search(model, stacked([point])).starts == 1
-    assert len(below(model, [saddle.point for saddle in saddles], rng)) == 2 * len(saddles)
-    assert below(model, [], rng) == []
-    best = four.orbits[0]
-    assert below(four.model.with_dimension(3), [best.point], rng) == []  # a minimum

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 
 from ufm.collapse.inputs import read, require_finite
+from ufm.eigen import eigh
 from ufm.errors import InputError, require_count
 
 Matrix = npt.NDArray[np.float64]
@@ -243,7 +244,7 @@ def inverse_root(S: Matrix) -> Matrix:
         array([[0.5, 0. ],
                [0. , 2. ]])
     """
-    values, vectors = np.linalg.eigh(S)
+    values, vectors = eigh(S)
     if values[0] <= len(S) * np.finfo(np.float64).eps * values[-1]:
         rule = "Need an invertible within-class covariance"
         got = f"eigenvalues from {values[0]:.1e} to {values[-1]:.1e}"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ufm.answers import Certificate, Minimiser, Restriction, Structure
 from ufm.counts import class_counts, counts_columns
 from ufm.decay import penalty
+from ufm.eigen import eigh
 from ufm.errors import InputError, require_count, require_decay
 from ufm.model import Model
 from ufm.point import (
@@ -135,7 +136,7 @@ class GraphUFM(Model[Point]):
         """
         if not self._equitable():
             return None
-        values, vectors = np.linalg.eigh(self.fractions())
+        values, vectors = eigh(self.fractions())
         K, n = self.num_classes, self.counts_tuple[0]
         size = np.abs(values)
         c = K * math.sqrt(n) * self.sigma
@@ -185,13 +186,13 @@ class GraphUFM(Model[Point]):
         collapsed = np.abs(averaged - H).max(initial=0.0) <= RANK * (1 + np.abs(H).max(initial=0.0))
         if collapsed and max(self.collapse_conditions()) < 1e-12:
             # Moves within classes see neither W nor the class means.
-            inner = np.linalg.eigh(np.eye(N) - self.class_means())[1][:, K:]
+            inner = eigh(np.eye(N) - self.class_means())[1][:, K:]
             steep = np.linalg.svd(inner.T @ means, compute_uv=False) ** 2
             seen = np.linalg.svd(W, compute_uv=False) ** 2 if rank else np.zeros(0)
             seen = np.pad(seen, (0, rank - len(seen)))
             within = decays[1] + np.outer(seen, steep).ravel() / N
             levels += [(x, 1, "within classes") for x in within]
-            columns = np.linalg.eigh(self.class_means())[1][:, N - K :]
+            columns = eigh(self.class_means())[1][:, N - K :]
         else:
             columns = np.eye(N)
         if rank * (K + columns.shape[1]) > MAX_DIAGONALISED:

@@ -17,6 +17,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from ufm.eigen import eigh
 from ufm.plain.blocks import GroupData
 
 Array = NDArray[np.float64]
@@ -166,7 +167,7 @@ def _independent(matrices: list[Array]) -> list[Array]:
     if not matrices:
         return []
     flat = np.stack([X.ravel() for X in matrices])
-    gram_values, gram_vectors = np.linalg.eigh(flat @ flat.T)
+    gram_values, gram_vectors = eigh(flat @ flat.T)
     kept = gram_values > COPY_TOLERANCE * max(1.0, float(gram_values[-1]))
     basis = (gram_vectors[:, kept] / np.sqrt(gram_values[kept])).T @ flat
     return [row.reshape(matrices[0].shape) for row in basis]
