@@ -19,6 +19,7 @@ from landscape.branches.diagram import BranchDiagram, orbit_of
 from landscape.branches.events import Kind
 from landscape.plots.ladder import short_label
 from landscape.plots.style import FAINT, INK, RANK_COLOURS, spread
+from ufm.decay import penalty
 
 Array = NDArray[np.float64]
 Share = Callable[..., Array]
@@ -185,7 +186,7 @@ def _fine(branch: Branch, pieces: Sequence[Piece]) -> tuple[Array, Array]:
 def _decay(branch: Branch, station: Station) -> float:
     """df / dlog c: the weight decay part of f, as the point is critical."""
     model, (W, H, _) = branch.curve.model_at(station.log_c), station.point
-    return 0.5 * float(model.lambda_W * np.sum(W**2) + model.lambda_H * np.sum(H**2))
+    return float(penalty(model.lambda_W, np.sum(W**2)) + penalty(model.lambda_H, np.sum(H**2)))
 
 
 def _label(diagram: BranchDiagram, ax: Axes, share: Share) -> None:

@@ -287,6 +287,7 @@ def test_a_target_that_is_not_reached_is_said_and_exits_0(ufm, monkeypatch):
     assert "Not reached: a: c." in ran.out
 
 
+@pytest.mark.slow
 def test_pytorch_has_the_rate_of_the_papers_and_a_tuned_one(monkeypatch):
     tried = []
 
@@ -305,6 +306,7 @@ def test_pytorch_has_the_rate_of_the_papers_and_a_tuned_one(monkeypatch):
     assert [x.solver for x in records if x.seconds is None] == list(sweeps.TORCH)
 
 
+@pytest.mark.slow
 def test_scaling_compares_one_worker_with_two(monkeypatch):
     counts = []
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from landscape.atlas import Status, atlas
+from tests.helpers import slow
 from ufm import UFM, CrossEntropy
 
 pytestmark = pytest.mark.xdist_group("atlas")
@@ -217,7 +218,7 @@ def test_the_independent_search_sees_what_a_list_lacks():
     np.testing.assert_allclose(sorted(value for value, _ in lack), PAIR, atol=1e-8)
 
 
-@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("number", [slow(0), 1, slow(2)])
 def test_saturated_lists_with_unequal_counts_lack_nothing(number):
     status, lack = incomplete(
         *random_setting(np.random.default_rng(number)), starts=60, seed=number

@@ -227,7 +227,7 @@ def fixed_minimiser(model: FixedClassifier, *, nonnegative: bool = False) -> Fix
         return None  # a < 0: a loss that favours the other classes, and another r
     a = _root(slope, 0.0)
     beta = best_shift(a)
-    value = logit_curve(loss, a, beta, K).value + 0.5 * price * a**2 + 0.5 * decay * K * beta**2
+    value = logit_curve(loss, a, beta, K).value + penalty(price, a**2) + penalty(decay, K * beta**2)
     return FixedMinimiser(a, beta, value, model.num_samples * share * a**2)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufm.answers import Certificate, Code, Minimiser
+from ufm.decay import penalty
 from ufm.errors import InputError
 from ufm.losses import CrossEntropy, Loss
 from ufm.losses.logit_curve import logit_curve
@@ -237,7 +238,7 @@ def _value(model: UFM, a: float, s: float, beta: float) -> float:
     K, (mu_a, mu_s) = model.num_classes, _moduli(a, s, model.num_classes)
     value = logit_curve(model.loss, a, s / K + beta, K).value
     value += model.c / K * ((K - 1) * mu_a + mu_s)
-    return value + 0.5 * float(model.lambda_b or 0.0) * K * beta**2
+    return value + float(penalty(float(model.lambda_b or 0.0), K * beta**2))
 
 
 def _point(model: UFM, code: Code) -> Point:
@@ -278,7 +279,7 @@ def _orthogonal_code(model: UFM) -> Code | None:
 
     def value(x: Array) -> float:
         total = logit_curve(loss, x[0], x[1] / K + x[2], K).value
-        return total + c * math.sqrt(size @ x**2 / K) + 0.5 * lambda_b * K * x[2] ** 2
+        return total + c * math.sqrt(size @ x**2 / K) + penalty(lambda_b, K * x[2] ** 2)
 
     x, start = np.array([0.0, 0.0, beta]), value(np.array([0.0, 0.0, beta]))
     step = down

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar
 
 from ufm.answers import Code, Minimiser
+from ufm.decay import penalty
 from ufm.frames import simplex_etf
 from ufm.losses.logit_curve import logit_curve, slopes
 from ufm.losses.loss import Loss
@@ -306,7 +307,7 @@ def code_value(model: UFM, code: Code) -> float:
     K = model.num_classes
     value = logit_curve(model.loss, code.a, code.shift, K).value
     value += model.c / K * ((K - 1) * abs(code.a) + abs(code.s))
-    return value + 0.5 * float(model.lambda_b or 0.0) * K * code.beta**2
+    return value + float(penalty(float(model.lambda_b or 0.0), K * code.beta**2))
 
 
 def code_point(model: UFM, code: Code) -> Point:
