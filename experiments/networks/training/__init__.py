@@ -27,12 +27,8 @@ from experiments.networks.training.objectives import (
 )
 from experiments.networks.training.over_parameterised import OverParameterised
 from experiments.networks.training.progress import EpochRecord, Outcome, Progress
-from experiments.networks.training.settings import (
-    SCHEDULES,
-    TrainSettings,
-    initial_network,
-    learning_rate,
-)
+from experiments.networks.training.schedule import SCHEDULES, learning_rate
+from experiments.networks.training.settings import TrainSettings, initial_network
 from experiments.networks.training.step import StepValues, TrainState, make_step
 
 __all__ = [

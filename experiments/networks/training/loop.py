@@ -20,12 +20,12 @@ from experiments.networks.training.checkpoint import (
     save_checkpoint,
 )
 from experiments.networks.training.progress import EpochRecord, Outcome, Progress
+from experiments.networks.training.schedule import learning_rate
 from experiments.networks.training.settings import (
     SAMPLES_KEY,
     STEPS_KEY,
     TrainSettings,
     initial_network,
-    learning_rate,
 )
 from experiments.networks.training.step import Step, TrainState, initial_state, make_step
 from ufm.errors import InputError, require_count

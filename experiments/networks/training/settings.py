@@ -24,13 +24,11 @@ from experiments.networks.training.augment import Augmentation
 from experiments.networks.training.decay import FeatureDecay, WeightDecay, require_not_negative
 from experiments.networks.training.objective import Objective
 from experiments.networks.training.objectives import make_objective, objective_parameters
+from experiments.networks.training.schedule import SCHEDULES
 from ufm.errors import InputError, require_count, require_positive
 
 # The random keys of a run: one for each use, so that none changes with another.
 NETWORK_KEY, SAMPLES_KEY, STEPS_KEY = 0, 1, 2
-SCHEDULES = ("cosine", "step", "constant")
-# Papyan, Han & Donoho 2020: a tenth after a third and after two thirds of the epochs.
-STEP_FACTOR = 0.1
 
 
 @dataclass(frozen=True)
@@ -171,21 +169,3 @@ def initial_network(
         fixed_etf=settings.fixed_etf,
         precision=settings.precision,
     )
-
-
-def learning_rate(schedule: str, first: float, epoch: int, num_epochs: int) -> float:
-    """The learning rate in an epoch (from 0).
-
-    cosine: first (1 + cos(pi epoch / num_epochs)) / 2 (Loshchilov & Hutter 2017); step: first,
-    divided by 10 after a third and again after two thirds of the epochs (Papyan, Han & Donoho
-    2020); constant: first.
-
-    Example:
-        >>> [round(learning_rate("step", 1.0, epoch, 6), 3) for epoch in range(6)]
-        [1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
-    """
-    if schedule == "cosine":
-        return 0.5 * first * (1 + math.cos(math.pi * epoch / num_epochs))
-    if schedule == "step":
-        return first * STEP_FACTOR ** (3 * epoch // num_epochs)
-    return first
