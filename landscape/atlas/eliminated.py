@@ -68,12 +68,12 @@ class State:
         rest = (pick(getattr(self, k), getattr(new, k)) for k in PARTS)
         return State(pick(self.W, new.W), b, *rest)
 
-    def take(self, chosen: Array) -> State:
+    def take(self, chosen: NDArray[np.intp]) -> State:
         """Some of the batch."""
         b = None if self.b is None else self.b[chosen]
         return State(self.W[chosen], b, *(getattr(self, k)[chosen] for k in PARTS))
 
-    def put(self, chosen: Array, part: State) -> None:
+    def put(self, chosen: NDArray[np.intp], part: State) -> None:
         """Some of the batch replaced, in place."""
         for name in ("W", *PARTS, *([] if self.b is None else ["b"])):
             getattr(self, name)[chosen] = getattr(part, name)

@@ -136,7 +136,13 @@ def _run(method: Any, model: UFM, starts: Point, tolerance: float, chosen: Any) 
 
 
 def sorted_out(
-    rank: int, points: Point, values: Array, norms: Array, stuck: Array, *, tolerance: float
+    rank: int,
+    points: Point,
+    values: Array,
+    norms: Array,
+    stuck: NDArray[np.bool_],
+    *,
+    tolerance: float,
 ) -> Harvest:
     """What the ends of a batch are: critical points of full rank, or why not.
 

@@ -140,7 +140,7 @@ def _inside_classes(specimen: PlainSpecimen) -> Array:
     model, point = specimen.model, specimen.point
     hessian = dense_hessian(model, point)[point.W.size :, point.W.size :]
     moves = np.kron(np.eye(model.d), _within(specimen))
-    return np.linalg.eigvalsh(moves.T @ hessian @ moves)
+    return np.asarray(np.linalg.eigvalsh(moves.T @ hessian @ moves))
 
 
 def _index(specimen: PlainSpecimen) -> tuple[float, int]:

@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core, source_info_util
+from jax.extend import source_info_util
 
 from ufm.errors import InputError
 from ufm.precision import require_x64
 
+# Without types: what is public here differs between versions of JAX.
+core: Any = jax.extend.core
 RULE = "A loss maps (logits, label) to a finite scalar"
 RETURN = "return one JAX scalar, e.g. logsumexp(logits) - logits[label]"
 # What an array library that is not JAX, or a Python branch, asks of a traced value.
@@ -63,7 +66,7 @@ class Program:
 
     digest: str
     num_classes: int
-    jaxpr: core.ClosedJaxpr = field(compare=False, repr=False)
+    jaxpr: Any = field(compare=False, repr=False)
     function: Callable[[Any, Any], Any] = field(compare=False, repr=False)
 
     def __call__(self, logits: Any, label: Any) -> Any:
@@ -189,7 +192,7 @@ def _narrow(dtype: Any) -> bool:
     return bool(inexact and jnp.finfo(dtype).bits < 64)
 
 
-def _require_float64(closed: core.ClosedJaxpr, name: str) -> None:
+def _require_float64(closed: Any, name: str) -> None:
     rule = f"A loss computes in float64; {name} does not"
     remedy = "drop the cast, and give constants as float64 (or Python numbers)"
     for equation in _equations(closed.jaxpr):
@@ -226,14 +229,14 @@ def _rounded(value: Any) -> bool:
     return mantissa % 2 ** (24 - ROUNDED_BITS + 1) != 0
 
 
-def _equations(jaxpr: core.Jaxpr) -> Iterator[core.JaxprEqn]:
+def _equations(jaxpr: Any) -> Iterator[Any]:
     for equation in jaxpr.eqns:
         yield equation
         for inner in _inner(equation):
             yield from _equations(inner.jaxpr if isinstance(inner, core.ClosedJaxpr) else inner)
 
 
-def _inner(equation: core.JaxprEqn) -> Iterator[Any]:
+def _inner(equation: Any) -> Iterator[Any]:
     """The programs in the parameters of an equation (branches, loops, functions)."""
     for value in equation.params.values():
         for part in value if isinstance(value, tuple | list) else (value,):
@@ -241,7 +244,7 @@ def _inner(equation: core.JaxprEqn) -> Iterator[Any]:
                 yield part
 
 
-def _constants(closed: core.ClosedJaxpr) -> Iterator[Any]:
+def _constants(closed: Any) -> Iterator[Any]:
     yield from closed.consts
     for equation in _equations(closed.jaxpr):
         for inner in _inner(equation):
@@ -249,7 +252,7 @@ def _constants(closed: core.ClosedJaxpr) -> Iterator[Any]:
                 yield from inner.consts
 
 
-def _written(closed: core.ClosedJaxpr) -> str:
+def _written(closed: Any) -> str:
     """Text that differs wherever the computation does: equations and constants."""
     text = re.sub(r" at 0x[0-9a-f]+", "", str(closed.jaxpr))  # where a function lies in memory
     for constant in _constants(closed):
