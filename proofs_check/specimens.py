@@ -274,8 +274,11 @@ def _descents(
 
 
 @cache
-def many_critical_specimens(quick: bool = False) -> tuple[PlainSpecimen, ...]:
-    """Distinct critical points of CE and LS from many starts, in their lowest dimension K - 1."""
+def many_critical_specimens(quick: bool = False, above: int = -1) -> tuple[PlainSpecimen, ...]:
+    """Distinct critical points of CE and LS from many starts, in dimension K + ``above``.
+
+    Every dimension has its own decays and starts.
+    """
     found: list[PlainSpecimen] = []
     shapes: list[tuple[Loss, tuple[int, ...]]] = [
         (CrossEntropy(), (2, 2, 2)),
@@ -285,14 +288,16 @@ def many_critical_specimens(quick: bool = False) -> tuple[PlainSpecimen, ...]:
         (CrossEntropy(), (1, 1, 1, 1, 1)),
     ]
     for number, (loss, counts) in enumerate(shapes[: 2 if quick else None]):
-        lambda_W, lambda_H = lambdas(np.random.default_rng((13, number)))
-        K = len(counts)
-        model = UFM(loss, d=K - 1, counts=counts, lambda_W=lambda_W, lambda_H=lambda_H)
+        lambda_W, lambda_H = lambdas(np.random.default_rng((14 + above, number)))
+        d = len(counts) + above
+        model = UFM(loss, d=d, counts=counts, lambda_W=lambda_W, lambda_H=lambda_H)
         small = model.as_merged(model.origin())[0]
         seen: set[tuple[float, ...]] = set()
         for seed in range(8 if quick else 16):
-            start = small.random_point(jax.random.key(seed), SCALES[seed % len(SCALES)])
-            run = solve(small, start, method="critical")
+            key = jax.random.key(100 * (1 + above) + seed)
+            run = solve(
+                small, small.random_point(key, SCALES[seed % len(SCALES)]), method="critical"
+            )
             mark = (round(run.objective, 9),)
             if run.result and mark not in seen:
                 seen.add(mark)

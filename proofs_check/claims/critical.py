@@ -187,8 +187,7 @@ COLLAPSE_FOCAL = Claim(
     check=within_class_spread,
     tier="T0",
     mutant=Mutant(
-        "one feature for all samples, whatever their class",
-        lambda s: _spread(s.point.H) / (1 + float(np.abs(s.point.H).max())),
+        "a loss that is not convex at chance: a narrow well", region=not_convex_specimens
     ),
     subject=SUBJECT,
     tolerance=COLLAPSE.tolerance,

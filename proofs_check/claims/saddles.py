@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from landscape.solvers.solve import solve
 from landscape.verdict import Curvature, Globality
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
-from proofs_check.claims.critical import Frames, frames
+from proofs_check.claims.critical import Frames, frames, narrow_well
+from proofs_check.claims.focal import many_classes
 from proofs_check.hypotheses import CONVEX, SHIFT_INVARIANT, TOO_NARROW
 from proofs_check.instance import Region, Specimen
 from proofs_check.law import Law
@@ -21,11 +22,10 @@ from proofs_check.specimens import (
     PlainSpecimen,
     built_on,
     critical_specimens,
-    embed,
     many_critical_specimens,
     where,
 )
-from ufm.losses import CrossEntropy
+from ufm.losses import CrossEntropy, UserLoss
 from ufm.model import hessian_vector_product
 from ufm.plain.model import UFM
 from ufm.point import Point
@@ -179,20 +179,34 @@ EIGENVECTOR = Claim(
 # ---- strict saddles in d > K, d = K, d = K - 1
 
 
-def embedded(extra: Callable[[int], int]) -> Region:
-    """Critical points of CE and LS from many starts, in dimension ``extra(K)``."""
+def found_in(above: int) -> Region:
+    """Critical points of CE and LS from many starts, in dimension K + ``above``."""
 
     @built_on(many_critical_specimens)
-    @cache
     def region(quick: bool = False) -> tuple[PlainSpecimen, ...]:
-        found = []
-        for specimen in many_critical_specimens(quick):
-            d = extra(specimen.model.num_classes)
-            point = embed(specimen.point, d)
-            found.append(Specimen(specimen.model.with_dimension(d), point, "critical"))
-        return tuple(found)
+        return many_critical_specimens(quick, above)
 
     return region
+
+
+@cache
+def origins_at_k(quick: bool = False) -> tuple[PlainSpecimen, ...]:
+    """Origins of focal models with K >= 18 in dimension K: minima above the best one."""
+    return tuple(_origin(s.model.with_dimension(s.model.num_classes)) for s in many_classes(quick))
+
+
+@cache
+def origins_of_wells(quick: bool = False) -> tuple[PlainSpecimen, ...]:
+    """Origins in d > K of a loss flat at zero logits: minima above the best one."""
+    shapes = [(3, 4, 2), (4, 6, 1)]
+    models = (
+        UFM(UserLoss(narrow_well), K, d, n, lambda_W=0.02, lambda_H=0.03) for K, d, n in shapes
+    )
+    return tuple(_origin(model) for model in models)[: 1 if quick else None]
+
+
+def _origin(model: UFM) -> PlainSpecimen:
+    return Specimen(model, model.as_merged(model.origin())[0].origin(), "critical")
 
 
 def not_strict(specimen: PlainSpecimen) -> float:
@@ -223,11 +237,11 @@ def low_dimension_minima(quick: bool = False) -> tuple[PlainSpecimen, ...]:
             if run.result and mark not in seen:
                 seen.add(mark)
                 found.append(Specimen(model, run.point.to_numpy(), "minimiser"))
-        found.append(Specimen(model, model.as_merged(model.origin())[0].origin(), "critical"))
+        found.append(_origin(model))
     return tuple(found)
 
 
-def _strict(slug: str, words: str, extra: Callable[[int], int], source: str, tag: str) -> Claim:
+def _strict(slug: str, words: str, above: int, source: str, tag: str, mutant: Mutant) -> Claim:
     return Claim(
         id=f"strict-saddle-{slug}",
         title=f"Strict saddles for {words}",
@@ -237,9 +251,9 @@ def _strict(slug: str, words: str, extra: Callable[[int], int], source: str, tag
         source=source,
         literature=tag,
         hypotheses=(CONVEX, SHIFT_INVARIANT),
-        region=embedded(extra),
+        region=found_in(above),
         check=not_strict,
-        mutant=Mutant("the dimension lowered to d < K - 1", region=low_dimension_minima),
+        mutant=mutant,
         subject=SUBJECT,
         tolerance=COUNTING,
     )
@@ -248,13 +262,26 @@ def _strict(slug: str, words: str, extra: Callable[[int], int], source: str, tag
 ABOVE_K = _strict(
     "above-k",
     "d > K",
-    lambda K: K + 1,
+    1,
     "CE-4; after Zhu et al. (2021), Hong & Ling (2024)",
     "proved",
+    Mutant("a narrow well, neither convex nor blind to shifts", region=origins_of_wells),
 )
-AT_K = _strict("at-k", "d = K", lambda K: K, "CE-4; after Shen & Gu (2024)", "proved")
+AT_K = _strict(
+    "at-k",
+    "d = K",
+    0,
+    "CE-4; after Shen & Gu (2024)",
+    "proved",
+    Mutant("focal loss with K >= 18, convex no more at chance", region=origins_at_k),
+)
 AT_K_MINUS_ONE = _strict(
-    "at-k-minus-one", "d = K - 1", lambda K: K - 1, "CE-4; derived here", "derived here"
+    "at-k-minus-one",
+    "d = K - 1",
+    -1,
+    "CE-4; derived here",
+    "derived here",
+    Mutant("the dimension lowered to d < K - 1", region=low_dimension_minima),
 )
 
 

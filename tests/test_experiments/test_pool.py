@@ -146,11 +146,14 @@ def test_all_pools_can_be_ended():
 # ---- a parent that is killed
 
 PARENT = """
+import signal
 import time
 from experiments.pool import Pool
 from tests.processes import hold_the_lock
 
 if __name__ == "__main__":
+    # A shell that starts the tests in the background has them ignore SIGINT, and so this.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with Pool(2) as pool:
         for call in [pool.submit(time.sleep, 0.5) for _ in range(2)]:
             call.result()
