@@ -26,10 +26,9 @@ from ufm.plain.model import UFM
 from ufm.point import Point
 
 Array = NDArray[np.float64]
-# Searches that go in step.
+# Searches that go in step. The loss is compiled for the columns of so many; for fewer the rest is
+# idle, which costs less than a second compilation.
 TOGETHER = 128
-# The loss is compiled for the columns of so many searches; those not in use cost as much.
-ROOMS = (32, TOGETHER)
 # Steps of the search of one feature, from anywhere and from where a tangent leads.
 FIRST, INNER = 12, 5
 SMALLEST_DAMPING, LARGEST_DAMPING = 1e-30, 1e12
@@ -170,8 +169,7 @@ class Eliminated:
         Z = F @ np.swapaxes(W, 1, 2)
         if b is not None:
             Z = Z + b[:, None, :]
-        room = next(room for room in ROOMS if room >= B)
-        columns, labels = np.zeros((K, room * K)), np.tile(np.arange(K), room)
+        columns, labels = np.zeros((K, TOGETHER * K)), np.tile(np.arange(K), TOGETHER)
         columns[:, : B * K] = Z.reshape(-1, K).T
         L, G, S = map(np.asarray, _derivatives(self.model.loss, columns, labels))
         shape, end = (B, K, K), B * K

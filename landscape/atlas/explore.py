@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
@@ -167,10 +168,13 @@ def _unsettled(made: Atlas) -> list[int]:
 def _searched(made: Atlas, rank: int, batch: int, rng: np.random.Generator) -> Atlas:
     """The atlas after another batch in one stratum: by both searches, and below a headless list."""
     model, share = made.model.with_dimension(rank), batch // 3
-    blind, start = _starts(made, rank, share, rng)
-    made = _taken(made, model, joint_search(model, start), blind=blind)
-    start = _with_bias(model, _blind(rng, batch - share, model.num_classes, rank), rng)
-    made = _taken(made, model, eliminated_search(model, start), eliminated=True)
+    blind, aware = _starts(made, rank, share, rng)
+    fresh = _with_bias(model, _blind(rng, batch - share, model.num_classes, rank), rng)
+    with ThreadPoolExecutor(2) as pool:
+        joint = pool.submit(joint_search, model, aware)
+        eliminated = pool.submit(eliminated_search, model, fresh)
+        made = _taken(made, model, joint.result(), blind=blind)
+        made = _taken(made, model, eliminated.result(), eliminated=True)
     lowest = made.headless.get(rank)
     if lowest is not None and lowest.rank == rank:
         start = stacked(below(model, [lowest.point], rng))
