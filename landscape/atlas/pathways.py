@@ -23,7 +23,7 @@ from ufm.point import Point
 Array = NDArray[np.float64]
 # Steps of a path, which ends with a search from where it has come to.
 STEPS = 15
-# How far from a point a path begins, and the longest step of one that climbs, relative to |W|.
+# How far from a point a path begins, and its longest step, relative to |W|.
 ASIDE, LONGEST = 0.03, 0.15
 # Eigenvalues below minus this fraction of the largest are unstable; a fold's own may be missed.
 UNSTABLE = 1e-8
@@ -119,6 +119,7 @@ def _walked(problem: Eliminated, starts: Point, indices: NDArray[np.int64]) -> P
             step *= np.minimum(1.0, far / np.linalg.norm(step, axis=1))[:, None]
             new = problem.moved(state, step)
             better = (new.value < state.value) | (indices > 0)
+            better &= np.isfinite(new.hessian).all(axis=(1, 2))
             state = state.where(better, new)
             raised = np.maximum(4 * damping, 1e-3 * np.abs(values).max(axis=1))
             damping = np.where(better, damping / 10, raised)

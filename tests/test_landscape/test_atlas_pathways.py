@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from landscape.atlas import pathways
 from landscape.atlas.eliminated import Eliminated
 from landscape.atlas.engines import eliminated_search, stacked
 from landscape.atlas.pathways import below, beside
@@ -65,6 +66,17 @@ def test_paths_go_to_a_neighbouring_index(four):
     assert any(1 in after for after in ends[0])
     assert all(3 in after[2:] for after in ends[2])
     assert beside(model, []) == []
+
+
+def test_paths_that_run_away_end_at_finite_points(monkeypatch):
+    """Steps so long that the logits overflow are not taken."""
+    monkeypatch.setattr(pathways, "LONGEST", 1e308)
+    monkeypatch.setattr(pathways, "newton_step", lambda vectors, weights, slope: 1e200 + 0 * slope)
+    model = whole(HARD).with_dimension(1)
+    found = eliminated_search(model, blind_starts(np.random.default_rng(5), 40, 4, 1)).found
+    ends = beside(model, [one.point for one in found])
+    assert ends
+    assert all(np.isfinite(end.W).all() for end in ends)
 
 
 def _negative(hessian):
