@@ -42,10 +42,16 @@ from ufm.models.deep_linear import DeepLinear, deep_linear
 from ufm.models.equilibrium import Equilibrium, equilibrium
 from ufm.models.fixed_classifier import Features, FixedClassifier, fixed_minimiser
 from ufm.models.graph import GraphUFM, graph, graph_of
+from ufm.models.multilabel import MultiLabel, multilabel
 from ufm.models.nonnegative import Nonnegative, nonnegative_minimiser, nonnegative_threshold
+from ufm.models.ordinal import Ordinal, ordinal
 from ufm.models.rate_reduction import RateReduction, rate_reduction
 from ufm.models.regression import Regression
+from ufm.models.sample_types import SampleTypes
+from ufm.models.soft_labels import SoftLabels, soft_labels
+from ufm.models.sphere import Sphere
 from ufm.models.symmetric import Symmetric, Symmetry
+from ufm.models.tasks import Tasks, tasks
 from ufm.plain.certificate import certificate
 from ufm.plain.minimisers import Thresholds, global_minimiser, thresholds
 from ufm.plain.model import UFM
@@ -84,7 +90,9 @@ __all__ = [
     "Merge",
     "Minimiser",
     "Model",
+    "MultiLabel",
     "Nonnegative",
+    "Ordinal",
     "Parameter",
     "Point",
     "Properties",
@@ -93,10 +101,14 @@ __all__ = [
     "Regression",
     "RescaledMSE",
     "Restriction",
+    "SampleTypes",
+    "SoftLabels",
     "Spectrum",
+    "Sphere",
     "Structure",
     "Symmetric",
     "Symmetry",
+    "Tasks",
     "Thresholds",
     "UserLoss",
     "__version__",
@@ -117,8 +129,10 @@ __all__ = [
     "lift",
     "merged_code",
     "minimiser_spectrum",
+    "multilabel",
     "nonnegative_minimiser",
     "nonnegative_threshold",
+    "ordinal",
     "origin_spectrum",
     "orthogonal_frame",
     "polygon",
@@ -130,8 +144,10 @@ __all__ = [
     "rotation_generators",
     "simplex_etf",
     "skew_basis",
+    "soft_labels",
     "stack",
     "stacked_size",
+    "tasks",
     "thresholds",
     "unflatten",
 ]

@@ -22,9 +22,14 @@ from ufm.models.deep_linear import deep_linear
 from ufm.models.equilibrium import equilibrium
 from ufm.models.fixed_classifier import FixedClassifier
 from ufm.models.graph import graph
+from ufm.models.multilabel import multilabel
 from ufm.models.nonnegative import Nonnegative
+from ufm.models.ordinal import ordinal
 from ufm.models.rate_reduction import rate_reduction
 from ufm.models.regression import random_regression
+from ufm.models.soft_labels import soft_labels
+from ufm.models.sphere import Sphere
+from ufm.models.tasks import tasks
 from ufm.plain.model import UFM
 
 KINDS = (int, float, str, bool, Loss)
@@ -213,6 +218,11 @@ CONSTRUCTORS: dict[str, Callable[..., Model[Any]]] = {
     "deep-linear": deep_linear,
     "equilibrium": equilibrium,
     "graph": graph,
+    "sphere": Sphere,
+    "multilabel": multilabel,
+    "soft-labels": soft_labels,
+    "tasks": tasks,
+    "ordinal": ordinal,
 }
 MODELS = {name: declared(name, constructor) for name, constructor in CONSTRUCTORS.items()}
 
