@@ -283,7 +283,10 @@ def proportional(
     """
 
     def roots(rho: float) -> Array:
-        return np.array([_root(lambda z, g=g: slope(g, z) + rho * z) for g in range(len(weights))])
+        def price(g: int) -> Callable[[float], float]:
+            return lambda z: slope(g, z) + rho * z
+
+        return np.array([_root(price(g)) for g in range(len(weights))])
 
     def excess(log_rho: float) -> float:
         rho = math.exp(log_rho)
