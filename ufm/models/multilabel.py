@@ -42,6 +42,11 @@ class MultiLabel(SampleTypes):
         """Cross entropy summed over the labels of a set."""
         return (jax.numpy.asarray(self.members)[:, kind] * (jax.nn.logsumexp(z) - z)).sum()
 
+    def floors(self) -> Array:
+        """m log m: the labels of a set share its probability."""
+        labels = np.asarray(self.members).sum(axis=0)
+        return np.asarray(labels * np.log(labels))
+
     def best_logits(self) -> tuple[Array, str]:
         """a_m (1_S - m/K): simplices of which only the size depends on m (ML-1)."""
         K, members = self.num_logits, np.asarray(self.members)

@@ -50,6 +50,11 @@ class Ordinal(SampleTypes):
         width = jnp.where(first | last, 1.0, upper - lower)
         return above + below - jnp.where(first | last, 0.0, jnp.log(-jnp.expm1(-width)))
 
+    def floors(self) -> Array:
+        """-log tanh(width / 4), at the midpoint; 0 for the classes at both ends."""
+        inner = -np.log(np.tanh(np.diff(np.asarray(self.thresholds)) / 4))
+        return np.concatenate([[0.0], inner, [0.0]])
+
     def best_logits(self) -> tuple[Array, str]:
         """The root of every class at one common price (OR-1)."""
         b = np.concatenate([[-np.inf], np.asarray(self.thresholds), [np.inf]])

@@ -77,6 +77,10 @@ class SampleTypes(Model[Point]):
     def sample_loss(self, z: Any, kind: Any) -> Any:
         """L(z, t), convex in z and never negative: logits (rows,), type, scalar out."""
 
+    def floors(self) -> Array:
+        """The infimum of the loss of every type (T,), or what is not above it."""
+        return np.zeros(len(self.counts))
+
     def best_logits(self) -> tuple[Array, str] | None:
         """Logits of every type (rows, T) at the minimum below collapse, and their source."""
         return None
@@ -166,7 +170,7 @@ class SampleTypes(Model[Point]):
         return Minimiser(Point(W, H), float(value), rank, None, source, "proved")
 
     def certificate(self, point: Point) -> Certificate:
-        """Fenchel's bound at the scaled gradient, as for the plain model (TY-1)."""
+        """Fenchel's bound at the scaled gradient, above the infima of the losses (TY-1)."""
         model, point = self.checked(point)
         value = float(model.objective(point))
         counts = np.asarray(self.counts)
@@ -174,9 +178,11 @@ class SampleTypes(Model[Point]):
         Z = point.W @ H / np.sqrt(counts)
         losses, V, G = self.slopes(Z)
         ratio = spectral_norm(G) / self.sigma
-        room = losses - np.sum(V * Z, axis=0)
-        bound = min(1.0, 1.0 / ratio if ratio else 1.0) * float(counts @ room) / self.num_samples
-        return Certificate(True, value - bound, bound, ratio, "convex in W H, L >= 0 (TY-1)")
+        floors, share = self.floors(), counts / self.num_samples
+        # The gradient may be scaled by any factor up to 1 / ratio, also by 0.
+        rise = float(share @ (losses - floors - np.sum(V * Z, axis=0)))
+        bound = float(share @ floors) + max(0.0, rise) * min(1.0, 1.0 / ratio if ratio else 1.0)
+        return Certificate(True, value - bound, bound, ratio, "convex in W H (TY-1)")
 
     def structure(self, point: Point) -> Structure | None:
         """The Hessian where features agree within types, from its row space (TY-2); else None."""

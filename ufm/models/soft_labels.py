@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import entr, expit
 
 from ufm.counts import parsed_counts
 from ufm.errors import InputError, require_count
@@ -44,6 +44,10 @@ class SoftLabels(SampleTypes):
     def sample_loss(self, z: Any, kind: Any) -> Any:
         """Cross entropy against one distribution."""
         return (jnp.asarray(self.targets)[kind] * (jax.nn.logsumexp(z) - z)).sum()
+
+    def floors(self) -> Array:
+        """Entropies."""
+        return np.asarray(entr(np.asarray(self.targets)).sum(axis=1))
 
     def best_logits(self) -> tuple[Array, str] | None:
         """Two classes: one root per distribution (SL-1); None for more."""
