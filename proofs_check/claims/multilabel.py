@@ -175,7 +175,7 @@ CLAIMS = (
         statement="The minimum is zero from the decay on that the gradient at zero does not "
         "exceed.",
         latex=r"N^2\lambda_W\lambda_H\ge\sum_mn_m\tbinom{K-2}{m-1}",
-        source=f"ML-1; {SOURCE}",
+        source=f"TY-1, ML-1; {SOURCE}",
         region=near_collapse,
         check=Law(kept, _kept, error=miscount),
         tolerance=COUNTING,

@@ -139,7 +139,7 @@ CLAIMS = (
         statement="The minimum is zero from the decay on that the slopes at zero do not exceed; "
         "a class with 0 in its middle pulls nothing.",
         latex=r"\lambda_w\lambda_h\ge N^{-2}\sum_qn_q(1-g(b_q)-g(b_{q+1}))^2",
-        source=f"OR-1; {SOURCE}",
+        source=f"TY-1, OR-1; {SOURCE}",
         region=near_collapse,
         check=Law(kept, _kept, GIVEN, miscount),
         tolerance=COUNTING,

@@ -143,7 +143,7 @@ CLAIMS = (
         statement="The minimum is zero from the decay on that the targets, less the uniform "
         "distribution, do not exceed in spectral norm.",
         latex=r"N\sigma\ge\lVert Y-\tfrac1K\mathbf 1\mathbf 1^\top\rVert_2",
-        source=f"SL-1; {SOURCE}",
+        source=f"TY-1, SL-1; {SOURCE}",
         region=near_collapse,
         check=Law(kept, _kept, GIVEN, miscount),
         tolerance=COUNTING,

@@ -85,6 +85,34 @@ SOLVED = [
         "graph -K 2 -n 500 -d 3 --inside 13 --outside 1 --lambda-w 0.005 --lambda-h 0.005",
         {"objective": 0.21272681, "nullity": 3, "rank": 2, "globality": "GLOBAL"},
     ),
+    (
+        "sphere -K 4 -d 3 -n 2 --tau 1",
+        {"objective": 0.5826576531, "nullity": 15, "globality": "GLOBAL"},
+    ),
+    slow(
+        "sphere -K 3 -d 4 -n 1 --tau 1",
+        {"objective": 0.3689811354, "nullity": 11, "globality": "GLOBAL"},
+    ),
+    (
+        "multilabel -K 4 -d 5 -n 2 --pairs 1 --lambda-w 0.004 --lambda-h 0.006",
+        {"objective": 0.7532217777, "nullity": 9, "rank": 3, "globality": "GLOBAL"},
+    ),
+    slow(
+        "multilabel -K 5 -d 6 -n 1 --pairs 2 --triples 1 --lambda-w 0.003 --lambda-h 0.008",
+        {"objective": 2.0295948750, "nullity": 14, "rank": 4, "globality": "GLOBAL"},
+    ),
+    slow(
+        "soft-labels --targets 0.8,0.2,0/0,0.7,0.3/0.1,0,0.9/0.5,0.5,0 -n 2 -d 4",
+        {"objective": 0.6885705210, "nullity": 5, "rank": 2, "globality": "GLOBAL"},
+    ),
+    slow(
+        "tasks --classes 2,3 -n 2 -d 5 --lambda-w 0.02 --lambda-h 0.03",
+        {"objective": 0.6155026618, "nullity": 9, "rank": 3, "globality": "GLOBAL"},
+    ),
+    slow(
+        "ordinal --thresholds=-1,0.3,2 --counts 2,4,3,1 -d 3 --lambda-w 0.03 --lambda-h 0.007",
+        {"objective": 0.8622802238, "nullity": 2, "rank": 1, "globality": "GLOBAL"},
+    ),
 ]
 
 
@@ -125,6 +153,14 @@ def test_a_problem_without_minimiser_is_called_so(ufm):
 
 
 BAD = [
+    ("sphere --tau 0", "tau > 0"),
+    ("multilabel -K 2", "fewer labels than K = 2"),
+    ("multilabel -n 0 --pairs 0", "Need samples"),
+    ("soft-labels --targets 0.5,0.6", "sum to 1. Got 1.1 in row 1"),
+    ("soft-labels --targets 1.5,-0.5", "not negative. Got -0.5 in row 1"),
+    ("soft-labels --targets 1,0/1", "2 numbers in every row"),
+    ("tasks --classes 2,1", "K >= 2"),
+    ("ordinal --thresholds=1,0", "thresholds that ascend"),
     ("graph --counts 2,2 --edges 0-1,1-2", "node 3 is isolated"),
     ("graph --counts 2,2 --edges 0-1,1-9", "edges as pairs of nodes 0 to 3"),
     ("graph --counts 2,2 --edges 0-0,1-2,2-3", "without loops"),

@@ -15,12 +15,17 @@ from proofs_check.claims import (
     graph,
     imbalanced,
     mse,
+    multilabel,
+    ordinal,
     rate_reduction,
     reductions,
     regression,
     rescaled,
+    soft_labels,
     spectra,
+    sphere,
     symbolic,
+    tasks,
 )
 from proofs_check.run import check_claim
 
@@ -37,6 +42,11 @@ MODULES = (
     deep_linear,
     equilibrium,
     graph,
+    sphere,
+    multilabel,
+    soft_labels,
+    tasks,
+    ordinal,
     symbolic,
 )
 CLAIMS = tuple(chain.from_iterable(module.CLAIMS for module in MODULES))

@@ -15,7 +15,14 @@ from ufm import MODELS, UFM, CrossEntropy, InputError, declared
 
 PLAIN = {"num_classes": 3, "d": 2, "n": 2, "lambda_H": 0.01}
 # What each model is asked with, small: name -> values beside the defaults.
-SMALL = {"plain": PLAIN, "nonnegative": {"num_classes": 3, "d": 3, "n": 2}}
+SMALL = {
+    "plain": PLAIN,
+    "nonnegative": {"num_classes": 3, "d": 3, "n": 2},
+    "multilabel": {"num_classes": 3, "d": 3},
+    "soft-labels": {"targets": "0.8,0.2,0/0,0.7,0.3", "d": 3},
+    "tasks": {"d": 3, "classes": "2,2"},
+    "ordinal": {"thresholds": "-1,2", "n": 3, "d": 2},
+}
 
 
 def outcomes(name, models):
