@@ -39,7 +39,7 @@ EXAMPLES = (
     "ufm solve --model graph -K 2 -n 6 --inside 4 --outside 1",
     "ufm solve --model sphere -K 4 -d 3 -n 2 --tau 1",
     "ufm solve --model multilabel -K 4 -n 2 --pairs 1",
-    "ufm solve --model soft-labels --targets 0.9,0.1/0.3,0.7 --counts 2,5",
+    "ufm solve --model soft-labels --targets 0.9,0.1/0.3,0.7 -n 5",
     "ufm solve --model tasks --classes 2,3 -n 2",
     "ufm solve --model ordinal --thresholds=-1,0,2 -n 4",
 )

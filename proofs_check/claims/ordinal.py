@@ -38,8 +38,8 @@ def _ends(model: Ordinal) -> tuple[Array, Array]:
 
 
 def _minimum(setting: Setting, seed: int) -> PlainSpecimen:
-    written, counts, d, *decays = setting
-    model = ordinal(written, 1, d, *decays, counts)
+    written, counts, d, lambda_W, lambda_H = setting
+    model = ordinal(written, 1, d, lambda_W, lambda_H, counts)
     lower, upper = _ends(model)
 
     def loss(Z: Array) -> tuple[float, Array]:
@@ -49,7 +49,7 @@ def _minimum(setting: Setting, seed: int) -> PlainSpecimen:
         return float(-np.log(share).mean()), slope
 
     shape = (1, d, len(lower))
-    value, point = descended(loss, shape, (decays[0], decays[1]), seed)
+    value, point = descended(loss, shape, (lambda_W, lambda_H), seed)
     return Specimen(model, point, "minimiser", note=f"{value:.6g}")
 
 

@@ -29,11 +29,11 @@ _SETTINGS: tuple[Setting, ...] = (
 
 
 def _minimum(setting: Setting, seed: int) -> PlainSpecimen:
-    rows, counts, d, *decays = setting
-    model = soft_labels(rows, 1, d, *decays, counts)
+    rows, counts, d, lambda_W, lambda_H = setting
+    model = soft_labels(rows, 1, d, lambda_W, lambda_H, counts)
     columns = np.repeat(np.asarray(model.targets), model.counts_tuple, axis=0).T
     shape = (len(columns), d, columns.shape[1])
-    value, point = descended(entropy_against(columns), shape, (decays[0], decays[1]), seed)
+    value, point = descended(entropy_against(columns), shape, (lambda_W, lambda_H), seed)
     return Specimen(model, point, "minimiser", note=f"{value:.6g}")
 
 
