@@ -180,11 +180,12 @@ def test_arpack_agrees_at_a_saddle_and_is_capped():
 @pytest.mark.slow
 def test_a_wrong_count_is_labelled(monkeypatch):
     real = curvature.count_curvature
-    monkeypatch.setattr(
-        curvature,
-        "count_curvature",
-        lambda *arguments: replace(real(*arguments), index=real(*arguments).index + 1),
-    )
+
+    def one_more(*arguments):
+        count = real(*arguments)
+        return replace(count, index_range=(count.index + 1, count.index + 1))
+
+    monkeypatch.setattr(curvature, "count_curvature", one_more)
     assert curvature.index_small("toy", (4, 5, 3), ONCE)[0].wrong
 
 
