@@ -36,7 +36,6 @@ FIELDS = {
 HOT = """
 import jax
 
-verdict_module = importlib.import_module("landscape.verdict")  # the attribute is the function
 def hot(logits, label):
     return jax.nn.logsumexp(2 * logits) - 2 * logits[label]
 """
