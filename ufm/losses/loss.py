@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ufm.errors import InputError
 from ufm.losses.dual import Dual
@@ -77,6 +81,19 @@ class Loss(ABC):
     def at(self, num_classes: int) -> Loss:
         """This loss as a model of ``num_classes`` classes keeps it: fixed once and for all."""
         return self
+
+    def for_counts(self, counts: Sequence[int]) -> Loss:
+        """This loss in a model with these class sizes: itself, unless its numbers come from them."""
+        return self
+
+    def kinds(self, num_classes: int) -> NDArray[np.int64]:
+        """A number for every class, (K,): classes that have the same one may change places.
+
+        L(P z, p(k)) = L(z, k) for every permutation that keeps the kinds. By default one kind where
+        the loss is equivariant, else no two classes alike.
+        """
+        alike = bool(self.properties(num_classes).equivariant)
+        return np.zeros(num_classes, np.int64) if alike else np.arange(num_classes)
 
     @property
     def dual(self) -> Dual | None:

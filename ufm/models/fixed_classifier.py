@@ -77,7 +77,7 @@ class FixedClassifier(Model[Features]):
         require_decay(self.lambda_H, "lambda_H")
         if self.lambda_b is not None:
             require_decay(self.lambda_b, "lambda_b", zero=True)
-        object.__setattr__(self, "loss", fixed_loss(self.loss, self.num_classes))
+        object.__setattr__(self, "loss", fixed_loss(self.loss, self.counts_tuple))
         simplex_etf(self.num_classes, self.d)  # refuses a d that is too small
 
     @property

@@ -83,7 +83,7 @@ class UFM(Model[Point]):
         sizes = _validated_counts(num_classes, n, counts)
         bias = None if lambda_b is None else require_decay(lambda_b, "lambda_b", zero=True)
         values: dict[str, Any] = {
-            "loss": fixed_loss(loss, len(sizes)),
+            "loss": fixed_loss(loss, tuple(sizes.tolist())),
             "counts": sizes.astype(np.float64),
             "labels": np.repeat(np.arange(len(sizes)), sizes),
             "lambda_W": require_decay(lambda_W, "lambda_W"),
