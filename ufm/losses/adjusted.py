@@ -70,8 +70,12 @@ class AdjustedCrossEntropy(Loss):
     def __call__(self, logits: Any, label: Any) -> Any:
         """The adjusted loss of one sample, logits (K,), label in 0..K-1."""
         own = jnp.arange(logits.shape[0]) == label
-        adjusted = self.scales * logits + self.offsets - jnp.where(own, self.margins, 0.0)
-        return self.weights[label] * (jax.nn.logsumexp(adjusted) - adjusted[label])
+        # In the precision of the logits: float32 ones stay so.
+        s, o, m = (jnp.asarray(x, logits.dtype) for x in (self.scales, self.offsets, self.margins))
+        adjusted = s * logits + o - jnp.where(own, m, 0)
+        return jnp.asarray(self.weights, logits.dtype)[label] * (
+            jax.nn.logsumexp(adjusted) - adjusted[label]
+        )
 
     def properties(self, num_classes: int) -> Properties:
         """Convex and nonnegative always; what else is left depends on which numbers are equal."""

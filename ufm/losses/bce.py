@@ -78,10 +78,9 @@ class CubeDual:
         """Subtract the mean, then mix with the proportions until every entry is a probability."""
         target = np.eye(len(V))
         V = V - (V @ proportions)[:, None]
-        q, mean = V + target, proportions[:, None]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            outside = np.maximum(-q / (mean - q), (q - 1) / (q - mean))
-        mix = float(np.max(np.where((q < 0) | (q > 1), outside, 0.0)))
+        q, mean = V + target, proportions[:, None]  # the mean lies inside the cube
+        outside = q - np.clip(q, 0.0, 1.0)
+        mix = float(np.max(outside / np.where(outside == 0, 1.0, q - mean)))
         return (1 - mix) * V + mix * (mean - target)
 
     def shrink(self, V: Array, columns: Array, sigma: float, norm: float) -> Array:

@@ -83,7 +83,7 @@ class Loss(ABC):
         return self
 
     def for_counts(self, counts: Sequence[int]) -> Loss:
-        """This loss in a model with these class sizes: itself, unless its numbers come from them."""
+        """This loss with the numbers that belong to a model's class sizes: most have none."""
         return self
 
     def kinds(self, num_classes: int) -> NDArray[np.int64]:

@@ -124,6 +124,23 @@ class UFM(Model[Point]):
         """Whether every class has the same number of samples."""
         return bool(np.all(np.asarray(self.counts) == np.asarray(self.counts)[0]))
 
+    # Kept: whether two points are one orbit asks for it again and again.
+    @cached_property
+    def kinds(self) -> Any:
+        """A number for every class, (K,): those of one size that the loss treats alike share it.
+
+        Relabellings that keep the kinds are symmetries of the model, and nothing assumes others.
+
+        Example:
+            >>> from ufm import CrossEntropy, ldam
+            >>> decays = {"lambda_W": 0.1, "lambda_H": 0.1}
+            >>> UFM(CrossEntropy(), counts=(3, 1, 3), d=2, **decays).kinds.tolist()
+            [1, 0, 1]
+        """
+        alike = self.loss.kinds(self.num_classes)
+        numbers = np.stack([np.asarray(self.counts), alike], axis=1)
+        return np.unique(numbers, axis=0, return_inverse=True)[1].ravel()
+
     @property
     def n(self) -> int:
         """Samples per class of a balanced model.

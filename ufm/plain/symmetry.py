@@ -26,13 +26,12 @@ DENSE_CLASS_ROTATIONS = 32  # largest K whose K(K-1)/2 class rotations are ranke
 def class_rotations(model: UFM) -> Array:
     """Basis of the skew matrices Q (m, K, K) under which an isometric model is invariant.
 
-    Skew matrices within groups of classes of equal size; with a bias also Q 1 = 0.
+    Skew matrices within groups of classes of one kind; with a bias also Q 1 = 0.
     """
     K = model.num_classes
-    counts = np.asarray(model.counts)
     basis: list[Array] = []
-    for size in np.unique(counts):
-        members = np.flatnonzero(counts == size)
+    for kind in np.unique(model.kinds):
+        members = np.flatnonzero(model.kinds == kind)
         frame = np.eye(K)[:, members]
         if model.lambda_b is not None:
             from ufm.frames import simplex_etf
