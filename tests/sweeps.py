@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from ufm import MSE, UFM, CrossEntropy, Focal, LabelSmoothing, RescaledMSE
 
-PARAMETERS = ("smoothing", "gamma", "kappa", "target")
+PARAMETERS = ("smoothing", "gamma", "kappa", "target", "tau", "margin")
 NAMES = {"ls": ("smoothing",), "focal": ("gamma",), "rescaled-mse": ("kappa", "target")}
 BUILDERS = {
     "ce": CrossEntropy,

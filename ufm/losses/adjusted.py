@@ -169,8 +169,7 @@ class AdjustedDual:
 class FromCounts(Loss):
     """A loss whose numbers come from the class sizes of the model that takes it.
 
-    A model keeps the ``AdjustedCrossEntropy`` that ``for_counts`` gives; with sizes that nobody
-    said, every class has one sample.
+    A model keeps the ``AdjustedCrossEntropy`` that ``for_counts`` gives; by itself it has no value.
 
     Args:
         label: the name without parameters.
@@ -187,11 +186,11 @@ class FromCounts(Loss):
     rule: Callable[..., dict[str, Any]]
 
     def __call__(self, logits: Any, label: Any) -> Any:
-        """The value with equal class sizes."""
+        """Refused: see ``at``."""
         return self.at(logits.shape[0])(logits, label)
 
     def properties(self, num_classes: int) -> Properties:
-        """Those with equal class sizes."""
+        """Refused: see ``at``."""
         return self.at(num_classes).properties(num_classes)
 
     def for_counts(self, counts: Sequence[int]) -> AdjustedCrossEntropy:
@@ -202,8 +201,13 @@ class FromCounts(Loss):
         return AdjustedCrossEntropy(len(sizes), **numbers, label=label, parameters=parameters)
 
     def at(self, num_classes: int) -> AdjustedCrossEntropy:
-        """The loss with equal class sizes."""
-        return self.for_counts((1,) * num_classes)
+        """Refused, for the class sizes are not known.
+
+        Raises:
+            InputError: always.
+        """
+        rule = f"The numbers of {self.name} come from class sizes"
+        raise InputError(rule, "none", "give it to a model, or use .for_counts(counts)")
 
     @property
     def name(self) -> str:
@@ -236,7 +240,7 @@ def class_weighted(gamma: float = 1.0) -> FromCounts:
     return FromCounts("weighted-ce", _finite(gamma=gamma), _inverse_frequencies)
 
 
-def vector_scaling(gamma: float = 0.25, tau: float = 0.0) -> FromCounts:
+def vector_scaling(gamma: float = 0.25, tau: float = 1.0) -> FromCounts:
     """VS loss: CE(Delta * z + tau log pi, k), Delta_k = (n_k / max n)^gamma; CDT for tau = 0.
 
     Source: Kini et al. 2021 (arXiv 2103.01550); CDT: Ye et al. 2020 (arXiv 2001.01385).
