@@ -302,11 +302,10 @@ def centred_gap(K: int, c: float) -> float:
 def without_bias(K: int, n: int, lambda_W: float, lambda_H: float) -> tuple[Any, ...]:
     """BCE-2: value, W W^T, logits of class means, their spread."""
     c = c_of(K, n, lambda_W, lambda_H)
-    edge = max(1, (K - 2) / 2)
     p = q = 0.5
     if c < 1:
         p, q = 1 - c * (K - 2) / K, 2 * c / K
-    elif c < edge:
+    elif c < (K - 2) / 2:
         p = q = (1 + c) / K
     a, s = own(p, q), total(K, p, q)
     if s > 0:
