@@ -2,6 +2,7 @@
 
 from proofs_check.claim import Claim
 from proofs_check.claims import (
+    adjusted,
     atlas,
     certificates,
     codes,
@@ -12,9 +13,9 @@ from proofs_check.claims import (
     focal,
     graph,
     imbalanced,
-    losses,
     minimisers,
     mse,
+    one_vs_rest,
     rate_reduction,
     reductions,
     regression,
@@ -35,7 +36,8 @@ SUBJECTS: tuple[tuple[Claim, ...], ...] = (
     codes.CLAIMS,
     mse.CLAIMS,
     imbalanced.CLAIMS,
-    losses.CLAIMS,
+    one_vs_rest.CLAIMS,
+    adjusted.CLAIMS,
     rescaled.CLAIMS,
     focal.CLAIMS,
     spectra.CLAIMS,
