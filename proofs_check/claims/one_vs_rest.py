@@ -92,8 +92,8 @@ def phases(quick: bool = False) -> tuple[PlainSpecimen, ...]:
 
     def values(K: int) -> list[float]:
         edge = max(1.0, (K - 2) / 2)
-        found = [0.2, edge - NEAR, edge + NEAR]
-        return found if quick else [*found, 0.91, *((1 - NEAR, 1.37) if edge > 1 else ())]
+        found = [0.2, edge - NEAR, edge + NEAR, *([1.37] if edge > 1 else [])]
+        return found if quick else [*found, 0.91, *([1 - NEAR] if edge > 1 else [])]
 
     return tuple(equal_classes(BCE(), lambda loss: _binary, None, values))
 

@@ -93,7 +93,7 @@ BAD = [
     ("solve --loss rescaled-mse --kappa 0", "kappa > 0 .* Got 0"),
     ("solve --loss rescaled-mse --target inf", "finite target M. Got inf"),
     ("solve --loss logit-adjusted --tau inf", "finite tau. Got inf"),
-    ("solve --counts 3,2 --loss weighted-ce --gamma -1e99", "every one of the weights > 0"),
+    ("solve --counts 3,2 --loss weighted-ce --gamma -1e99", "Need finite weights. Got inf"),
     ("solve --loss bce --margin 1", "--margin belongs to --loss ldam. Got --loss bce"),
     ("solve --gamma 3", "--gamma belongs to --loss focal or weighted-ce or vs. Got --loss ce"),
     ("solve --loss mse --target 3", "--target belongs to --loss rescaled-mse"),

@@ -196,7 +196,8 @@ class FromCounts(Loss):
     def for_counts(self, counts: Sequence[int]) -> AdjustedCrossEntropy:
         """The loss with the numbers that belong to these class sizes."""
         sizes = np.asarray(counts, dtype=np.float64)
-        numbers = self.rule(sizes, *self.parameters)
+        with np.errstate(all="ignore"):  # what overflows is refused below
+            numbers = self.rule(sizes, *self.parameters)
         label, parameters = self.label, self.parameters
         return AdjustedCrossEntropy(len(sizes), **numbers, label=label, parameters=parameters)
 
@@ -297,7 +298,9 @@ def _per_class(value: Any, name: str, num_classes: int) -> Array:
         rule = f"Need one of the {name} per class, K = {num_classes}"
         raise InputError(rule, f"shape {array.shape}", "give a number, or one for every class")
     if not np.isfinite(array).all():
-        raise InputError(f"Need finite {name}", float(array[~np.isfinite(array)][0]), "check them")
+        raise InputError(
+            f"Need finite {name}", float(array[~np.isfinite(array)][0]), "use smaller numbers"
+        )
     return np.broadcast_to(array, (num_classes,)).copy()
 
 
