@@ -168,12 +168,11 @@ class Orbit:
 
 
 def centred_bias(model: UFM, point: Point) -> Array | None:
-    """The bias, its mean taken off where a common shift of the logits costs nothing."""
+    """The bias without its part along a shift that costs nothing: its mean, for most losses."""
     if point.b is None:
         return None
-    b = np.asarray(point.b)
-    shift = model.lambda_b == 0 and bool(model.loss.properties(model.num_classes).shift_invariant)
-    return b - b.mean() if shift else b
+    b, shift = np.asarray(point.b), model.free_shift
+    return b if shift is None else b - (b @ shift) / (shift @ shift) * shift
 
 
 def describe(model: UFM, found: Found) -> Orbit:
@@ -247,6 +246,6 @@ def _at_origin(model: UFM, point: Point) -> tuple[int, int, int, float | None]:
     hessian = np.einsum("k,kij->ij", counts / counts.sum(), S)
     values = np.linalg.eigvalsh(hessian + float(model.lambda_b) * np.eye(K))
     zero = BIFURCATION * float(np.abs(values).max())
-    flat = model.lambda_b == 0 and bool(model.loss.properties(K).shift_invariant)
+    flat = model.free_shift is not None
     index, nullity = int(np.sum(values < -zero)), int(np.sum(np.abs(values) <= zero))
     return index, nullity, int(flat), float(values[0])

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from landscape import solve, verdict
 from landscape.atlas import atlas
 from landscape.atlas.orbits import matching
 from tests.helpers import Problem
@@ -119,6 +120,26 @@ def test_a_target_per_class_is_no_isotropic_quadratic():
     model = UFM(loss, 3, 3, lambda_W=0.1, lambda_H=0.1)
     assert model.minimiser() is None
     assert len(class_rotations(model)) == 0
+
+
+@pytest.mark.parametrize("lambda_b", [None, 0.0, 0.1])
+def test_unequal_scales_have_a_shift_of_their_own(lambda_b):
+    """L(z + t / scales) = L(z): a zero mode of a free bias, and rank K - 1, as for equal ones."""
+    scales = np.array([1.0, 0.5, 2.0])
+    loss = AdjustedCrossEntropy(3, scales=scales, offsets=[0.0, 0.4, 0.1])
+    z = np.array([0.3, -1.0, 0.7])
+    assert float(loss(z + 0.9 / scales, 1)) == pytest.approx(float(loss(z, 1)), abs=1e-14)
+    assert abs(float(loss(z + 0.9, 1)) - float(loss(z, 1))) > 0.1
+    decays = {"lambda_W": 0.03, "lambda_H": 0.02, "lambda_b": lambda_b}
+    model = UFM(loss, counts=(3, 2, 1), d=4, **decays)
+    run = solve(model, key=jax.random.key(1))
+    told = verdict(model, run.point)
+    assert (told.curvature.name, told.globality.name) == ("MORSE_BOTT_MINIMUM", "GLOBAL")
+    assert told.count.predicted_nullity == 5 + (lambda_b == 0)  # rank 2 in R^4: 1 + 2 * 2
+    naive = naive_adjusted(scales=scales, offsets=np.array([0.0, 0.4, 0.1]))
+    brute = Problem.of(naive, (3, 2, 1), 4, 0.03, 0.02, lambda_b)
+    values = brute.spectrum(model.merge().lift(model.merge().reduce(run.point.to_numpy())))
+    assert np.sum(np.abs(values) < 1e-9) == told.count.predicted_nullity
 
 
 def test_numbers_for_other_classes_are_refused():

@@ -93,6 +93,10 @@ class AdjustedCrossEntropy(Loss):
             smooth=Fact(True),
         )
 
+    def shift(self, num_classes: int) -> Array:
+        """1 / scales: it adds one number to all scaled logits."""
+        return np.asarray(1 / np.asarray(self.scales))
+
     def kinds(self, num_classes: int) -> Any:
         """Classes with the same four numbers, to the last digit, are of one kind."""
         numbers = np.stack([self.weights, self.scales, self.offsets, self.margins], axis=1)
@@ -298,9 +302,8 @@ def _per_class(value: Any, name: str, num_classes: int) -> Array:
         rule = f"Need one of the {name} per class, K = {num_classes}"
         raise InputError(rule, f"shape {array.shape}", "give a number, or one for every class")
     if not np.isfinite(array).all():
-        raise InputError(
-            f"Need finite {name}", float(array[~np.isfinite(array)][0]), "use smaller numbers"
-        )
+        infinite = float(array[~np.isfinite(array)][0])
+        raise InputError(f"Need finite {name}", infinite, "use smaller numbers")
     return np.broadcast_to(array, (num_classes,)).copy()
 
 

@@ -86,6 +86,13 @@ class Loss(ABC):
         """This loss with the numbers that belong to a model's class sizes: most have none."""
         return self
 
+    def shift(self, num_classes: int) -> NDArray[np.float64] | None:
+        """A direction u (K,) with L(z + t u, k) = L(z, k) for all t and k, or None: not known.
+
+        By default that of all ones where the loss is shift invariant.
+        """
+        return np.ones(num_classes) if self.properties(num_classes).shift_invariant else None
+
     def kinds(self, num_classes: int) -> NDArray[np.int64]:
         """A number for every class, (K,): classes that have the same one may change places.
 

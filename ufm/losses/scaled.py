@@ -76,6 +76,10 @@ class Scaled(Loss):
         """The factor times the loss with these class sizes."""
         return Scaled(self.loss.for_counts(counts), self.factor)
 
+    def shift(self, num_classes: int) -> Any:
+        """That of the loss."""
+        return self.loss.shift(num_classes)
+
     def kinds(self, num_classes: int) -> Any:
         """Those of the loss."""
         return self.loss.kinds(num_classes)

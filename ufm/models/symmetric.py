@@ -173,13 +173,14 @@ class Symmetric(Model[Point]):
             W, H = zero.W.copy(), zero.H.copy()
             W[t, c] = H[c, t] = 1.0
             parts += [zero._replace(W=W), zero._replace(H=H)]
-        properties = self.base.loss.properties(self.base.num_classes)
         if point.b is not None and float(self.base.lambda_b) == 0:
             parts += [
                 zero._replace(b=b) for b in np.eye(len(zero.b))[np.asarray(self.weights) == 0]
             ]
-            if properties.shift_invariant:
-                parts.append(zero._replace(b=np.asarray(self.roots)))
+            shift = self.base.free_shift
+            if shift is not None:
+                along = shift[np.asarray(self.first)]
+                parts.append(zero._replace(b=np.asarray(self.roots) * along))
         stacked = [parts[0], *(jax.tree.map(lambda x: x[None], part) for part in parts[1:])]
         return jax.tree.map(lambda *xs: np.concatenate(xs), *stacked)
 

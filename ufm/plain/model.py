@@ -142,6 +142,12 @@ class UFM(Model[Point]):
         return np.unique(numbers, axis=0, return_inverse=True)[1].ravel()
 
     @property
+    def free_shift(self) -> Any:
+        """Where lambda_b = 0: the direction of the bias that costs nothing, (K,), or None."""
+        unpriced = self.lambda_b is not None and float(self.lambda_b) == 0
+        return self.loss.shift(self.num_classes) if unpriced else None
+
+    @property
     def n(self) -> int:
         """Samples per class of a balanced model.
 
