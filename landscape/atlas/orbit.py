@@ -154,12 +154,15 @@ class Orbit:
         return min(candidates)
 
     def curvature(self, d: int) -> Curvature:
-        """The verdict on curvature in dimension d."""
+        """The verdict on curvature in dimension d, UNDECIDED where not all zeros are explained.
+
+        What a search does not tell from zero counts as zero; ``verdict`` looks closer.
+        """
         if self.index(d):
             return Curvature.STRICT_SADDLE
         if self.nullity(d) == self.predicted_nullity(d):
             return Curvature.MORSE_BOTT_MINIMUM
-        return Curvature.DEGENERATE
+        return Curvature.UNDECIDED
 
     def seen_again(self, hits: int = 1, eliminated: int = 0) -> Orbit:
         """The same orbit, found more often; ``eliminated`` of the hits with eliminated features."""

@@ -71,8 +71,8 @@ class Atlas:
         history: what was known after each round.
         proved: whether a theorem lists all critical points, and these are they.
         unsearched: what the search left out on purpose; empty: nothing.
-        confirmed: length of the list when descents from its saddles, and searches that come from
-            neighbouring decays, last found nothing that is not in it; 0: never.
+        confirmed: length of the list when descents from its saddles last found nothing that is
+            not in it; 0: never.
     """
 
     model: UFM
