@@ -50,7 +50,7 @@ FIELDS = {
 HOT = """
 import jax
 
-verdict_module = importlib.import_module("landscape.verdict")  # the attribute is the function
+
 def hot(logits, label):
     return jax.nn.logsumexp(2 * logits) - 2 * logits[label]
 """
