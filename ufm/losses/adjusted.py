@@ -138,8 +138,9 @@ class AdjustedDual:
         offsets: o_k as columns (K, K).
 
     Example:
-        >>> AdjustedDual(np.ones(2), np.full(2, 2.0), np.eye(2)).conjugate(-np.eye(2)).tolist()
-        [0.19314718055994528, 0.19314718055994528]
+        >>> V = np.array([[-1.0, 1.0], [1.0, -1.0]])  # probabilities 1/2: -log 2 + 1/2
+        >>> AdjustedDual(np.ones(2), np.full(2, 2.0), np.eye(2)).conjugate(V).round(6).tolist()
+        [-0.193147, -0.193147]
     """
 
     weights: Array
