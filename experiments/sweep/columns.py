@@ -34,6 +34,8 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "gamma": r"focusing $\gamma$",
         "kappa": r"own weight $\kappa$",
         "target": "target $M$",
+        "tau": r"adjustment $\tau$",
+        "margin": "margin",
         "objective": "objective $f$",
         "gradient_norm": "gradient norm",
         "rank": "rank of $WH$",

@@ -140,7 +140,7 @@ def require_isolated(model: UFM) -> None:
     """
     if (
         model.loss.properties(model.num_classes).isometric
-        and len(set(model.counts_tuple)) < model.num_classes
+        and len(set(model.kinds.tolist())) < model.num_classes
     ):
         raise InputError(
             "An atlas lists points that are isolated modulo rotations",

@@ -2,6 +2,7 @@
 
 from proofs_check.claim import Claim
 from proofs_check.claims import (
+    adjusted,
     atlas,
     certificates,
     codes,
@@ -14,6 +15,7 @@ from proofs_check.claims import (
     imbalanced,
     minimisers,
     mse,
+    one_vs_rest,
     rate_reduction,
     reductions,
     regression,
@@ -34,6 +36,8 @@ SUBJECTS: tuple[tuple[Claim, ...], ...] = (
     codes.CLAIMS,
     mse.CLAIMS,
     imbalanced.CLAIMS,
+    one_vs_rest.CLAIMS,
+    adjusted.CLAIMS,
     rescaled.CLAIMS,
     focal.CLAIMS,
     spectra.CLAIMS,

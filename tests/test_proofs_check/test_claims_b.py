@@ -8,6 +8,7 @@ import pytest
 from proofs_check import core_claims
 from proofs_check.claim import Claim, Status
 from proofs_check.claims import (
+    adjusted,
     conditioning,
     deep_linear,
     equilibrium,
@@ -15,6 +16,7 @@ from proofs_check.claims import (
     graph,
     imbalanced,
     mse,
+    one_vs_rest,
     rate_reduction,
     reductions,
     regression,
@@ -26,10 +28,12 @@ from proofs_check.run import check_claim
 
 MODULES = (
     mse,
+    one_vs_rest,
     imbalanced,
     rescaled,
     focal,
     spectra,
+    adjusted,
     conditioning,
     reductions,
     regression,
@@ -51,6 +55,7 @@ REFUTED = {
     "rescaling-better-conditioned",
     "singular-values-invariant",
     "smoothing-better-conditioned",
+    "weights-restore-etf",
 }
 
 pytestmark = pytest.mark.xdist_group("claims-b")  # the specimens are found once
