@@ -6,7 +6,7 @@ import importlib
 import inspect
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,14 +17,22 @@ from experiments.files import accessible, read_whole
 from experiments.nearest import unknown
 
 # Parameters of each loss and their defaults. Smoothing 0.1 and gamma 2 are those of the papers
-# (Guo et al. 2024; Lin et al. 2017); kappa 5 and target 2 only make the two weights visible.
+# (Guo et al. 2024; Lin et al. 2017), tau 1 and weights to the power 1 the consistent ones (Menon et
+# al. 2021), margin 0.5 is that of Cao et al. 2019; the others only make the numbers visible.
 PARAMETERS: Mapping[str, Mapping[str, float]] = {
     "ce": {},
     "ls": {"smoothing": 0.1},
     "focal": {"gamma": 2.0},
     "mse": {},
     "rescaled-mse": {"kappa": 5.0, "target": 2.0},
+    "bce": {},
+    "logit-adjusted": {"tau": 1.0},
+    "weighted-ce": {"gamma": 1.0},
+    "vs": {"gamma": 0.25, "tau": 1.0},
+    "ldam": {"margin": 0.5},
 }
+# Every parameter once, as tables have them.
+EVERY_PARAMETER = tuple(dict.fromkeys(name for names in PARAMETERS.values() for name in names))
 # Parameters beyond this are finite, and their squares are not.
 MOST_PARAMETER = 1e100
 
@@ -59,14 +67,19 @@ class LossChoice:
 
     def build(self) -> Any:
         """The loss itself."""
-        from ufm import MSE, CrossEntropy, Focal, LabelSmoothing, RescaledMSE
+        import ufm
 
-        made = {
-            "ce": CrossEntropy,
-            "ls": LabelSmoothing,
-            "focal": Focal,
-            "mse": MSE,
-            "rescaled-mse": RescaledMSE,
+        made: Mapping[str, Callable[..., Any]] = {
+            "ce": ufm.CrossEntropy,
+            "ls": ufm.LabelSmoothing,
+            "focal": ufm.Focal,
+            "mse": ufm.MSE,
+            "rescaled-mse": ufm.RescaledMSE,
+            "bce": ufm.BCE,
+            "logit-adjusted": ufm.logit_adjusted,
+            "weighted-ce": ufm.class_weighted,
+            "vs": ufm.vector_scaling,
+            "ldam": ufm.ldam,
         }
         return load_loss(self.spec) if self.own else made[self.spec](*self.parameters.values())
 
@@ -91,7 +104,7 @@ def choose_loss(
 
     Args:
         spec: value of ``--loss``, None if absent.
-        given: values of --smoothing, --gamma, --kappa and --target, None if absent.
+        given: values of --smoothing, --gamma and so on, None if absent.
         stored: what a saved point says; by default cross entropy.
 
     Raises:

@@ -5,16 +5,30 @@ from itertools import product
 import numpy as np
 from matplotlib.axes import Axes
 
-from ufm import MSE, UFM, CrossEntropy, Focal, LabelSmoothing, RescaledMSE
+from ufm import (
+    MSE,
+    UFM,
+    CrossEntropy,
+    Focal,
+    LabelSmoothing,
+    RescaledMSE,
+    class_weighted,
+    logit_adjusted,
+    vector_scaling,
+)
 
-PARAMETERS = ("smoothing", "gamma", "kappa", "target")
+PARAMETERS = ("smoothing", "gamma", "kappa", "target", "tau", "margin")
 NAMES = {"ls": ("smoothing",), "focal": ("gamma",), "rescaled-mse": ("kappa", "target")}
+NAMES |= {"logit-adjusted": ("tau",), "weighted-ce": ("gamma",), "vs": ("gamma", "tau")}
 BUILDERS = {
     "ce": CrossEntropy,
     "ls": LabelSmoothing,
     "focal": Focal,
     "mse": MSE,
     "rescaled-mse": RescaledMSE,
+    "logit-adjusted": logit_adjusted,
+    "weighted-ce": class_weighted,
+    "vs": vector_scaling,
 }
 
 

@@ -26,7 +26,9 @@ from ufm.collapse import CONVENTIONS, Collapse, collapse
 from ufm.errors import InputError
 from ufm.frames import merged_code, orthogonal_frame, polygon, simplex_etf
 from ufm.losses import (
+    BCE,
     MSE,
+    AdjustedCrossEntropy,
     CrossEntropy,
     Fact,
     Focal,
@@ -35,6 +37,10 @@ from ufm.losses import (
     Properties,
     RescaledMSE,
     UserLoss,
+    class_weighted,
+    ldam,
+    logit_adjusted,
+    vector_scaling,
 )
 from ufm.losses.focal import focal_convexity_threshold
 from ufm.model import Model
@@ -66,10 +72,12 @@ from ufm.stack import stack, stacked_size
 from ufm.version import __version__
 
 __all__ = [
+    "BCE",
     "CONVENTIONS",
     "MODELS",
     "MSE",
     "UFM",
+    "AdjustedCrossEntropy",
     "Certificate",
     "Code",
     "Collapse",
@@ -114,6 +122,7 @@ __all__ = [
     "__version__",
     "as_rows",
     "certificate",
+    "class_weighted",
     "classifier_spectrum",
     "collapse",
     "declared",
@@ -126,7 +135,9 @@ __all__ = [
     "global_minimiser",
     "graph",
     "graph_of",
+    "ldam",
     "lift",
+    "logit_adjusted",
     "merged_code",
     "minimiser_spectrum",
     "multilabel",
@@ -150,4 +161,5 @@ __all__ = [
     "tasks",
     "thresholds",
     "unflatten",
+    "vector_scaling",
 ]

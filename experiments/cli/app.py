@@ -139,7 +139,10 @@ def _performed(words: list[str]) -> Any:
         print(f"ufm-lab {__version__}")
         return GOOD
     app = commands(asked_model(words) if words[:1] and words[0] in NAMES else None)
-    return typer.main.get_command(app).main(words, prog_name="ufm", standalone_mode=False)
+    program: Any = typer.main.get_command(app)
+    # A list of commands needs no panels, and what draws them takes a third of the time of --help.
+    program.rich_markup_mode = None
+    return program.main(words, prog_name="ufm", standalone_mode=False)
 
 
 def _leave(code: int) -> None:

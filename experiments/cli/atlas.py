@@ -105,7 +105,7 @@ def atlas(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Search every critical point modulo symmetry, with its index for every feature dimension.
+    """Search every critical point modulo symmetry, in all dimensions.
 
     Exit code 3 if the list is OPEN although nothing was left out on purpose: a checksum is not 1,
     or a point is degenerate.

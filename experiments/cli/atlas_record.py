@@ -143,7 +143,7 @@ def atlas_notes(found: Any, agreements: Sequence[Any] = ()) -> list[str]:
     flat = [orbit.label for orbit in found.orbits if not orbit.morse_bott]
     if flat:
         lines.append(
-            "Zero eigenvalues that symmetry does not explain (DEGENERATE where the index is 0): "
+            "Zero eigenvalues that symmetry does not explain (UNDECIDED where the index is 0): "
             + ", ".join(flat[:5])
             + (f" and {len(flat) - 5} more." if len(flat) > 5 else ".")
         )

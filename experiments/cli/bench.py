@@ -74,7 +74,7 @@ def bench(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Time the lab against the usual solvers, from the same random points, and judge the ratios."""
+    """Time the lab against the usual solvers, and judge the ratios."""
     # Read when NumPy loads. Threads of BLAS that wait for a core other programs use made eigvalsh
     # twenty times slower; whoever has idle cores may set it, for all solvers alike.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -97,7 +97,7 @@ def compare(
     out: Folder = None,
     as_json: Json = False,
 ) -> None:
-    """Train every objective at every width with every seed, and say what differs.
+    """Train objectives, widths and seeds, and say what differs.
 
     Every run has a folder with checkpoints, and all that were started are in the table. After any
     kill the same command goes on from there. Exit code 3 if a run failed or stopped early.

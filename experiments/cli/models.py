@@ -22,7 +22,7 @@ def models(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """List the models: formula, flags, and which questions they answer in closed form."""
+    """List the models: formula, flags, and what is in closed form."""
     prepare()
     require_writable(out, "--out")
     from ufm import MODELS

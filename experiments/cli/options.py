@@ -126,8 +126,9 @@ class LossFlags:
         typer.Option(
             "--gamma",
             metavar="GAMMA",
-            help="Of focal, 0 or more: loss -(1 - u)^GAMMA log u.",
-            show_default="2",
+            help="Of focal, 0 or more: loss -(1 - u)^GAMMA log u. Of weighted-ce and vs: power of "
+            "the class sizes in weights (N / (K n_k))^GAMMA and scales (n_k / max n)^GAMMA.",
+            show_default="2; 1 and 0.25",
             rich_help_panel=MODEL_PANEL,
         ),
     ] = None
@@ -148,6 +149,26 @@ class LossFlags:
             metavar="M",
             help="Of rescaled-mse: target of the true class.",
             show_default="2",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None
+    tau: Annotated[
+        float | None,
+        typer.Option(
+            "--tau",
+            metavar="TAU",
+            help="Of logit-adjusted and vs: adds TAU log(n_k / N) to the logits.",
+            show_default="1",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            "--margin",
+            metavar="MARGIN",
+            help="Of ldam: takes MARGIN (min n / n_k)^(1/4) from the own logit.",
+            show_default="0.5",
             rich_help_panel=MODEL_PANEL,
         ),
     ] = None

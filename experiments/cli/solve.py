@@ -111,7 +111,7 @@ def solve(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Find a minimum or a critical point of a model from a random start, and judge it.
+    """Find a minimum or a critical point of a model, and judge it.
 
     Exit code 3 if the solver did not converge or the verdict is UNDECIDED. A descent that starts at
     a saddle takes no step: that is said, with the index of the saddle, and --escape leaves it.

@@ -46,10 +46,11 @@ def spectrum(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """List the whole Hessian spectrum: in closed form for the plain model with balanced classes.
+    """List the whole Hessian spectrum.
 
-    Of any other model, at its closed-form minimiser or at the minimum that descent finds, from the
-    exact structure where the model knows one, else from the dense Hessian.
+    In closed form for the plain model with balanced classes. Of any other model, at its
+    closed-form minimiser or at the minimum that descent finds, from the exact structure where the
+    model knows one, else from the dense Hessian.
     """
     prepare()
     require_writable(out, "--out")

@@ -34,7 +34,7 @@ BAR = 20
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Compute a table over many models: ready-made or your own, resumed after any kill.",
+    help="Compute a table over many models, resumed after any kill.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

@@ -88,7 +88,7 @@ def train(
     out: Folder = None,
     as_json: Json = False,
 ) -> None:
-    """Train one network, measure collapse on the way, and hold the end against theory.
+    """Train one network, and hold its collapse against theory.
 
     The folder keeps checkpoints: after any kill the same command goes on from there and ends with
     the same numbers. Exit code 3 if the training stopped because a number was no longer finite.

@@ -51,7 +51,7 @@ def verdict(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Judge a point: strict saddle, minimum or neither; global or not; with every number.
+    """Judge a point: strict saddle or minimum; global or not.
 
     A file of `ufm solve --save` needs no flags; for your own arrays, flags complete what the file
     does not say. N columns are class by class unless there are labels; K columns are merged,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.losses import LossChoice
+from experiments.losses import EVERY_PARAMETER, LossChoice
 from experiments.sweep.axes import MAX_SIZE, size_of
 from experiments.sweep.spec import Spec
 from ufm.errors import DECAYS, SOME_DECAY, InputError
@@ -20,7 +20,6 @@ from ufm.plain.model import UFM
 Column = NDArray[Any]
 # Loss, K, width and kind of bias; of another model its name and structure.
 Shape = tuple[Any, ...]
-PARAMETER_COLUMNS = ("smoothing", "gamma", "kappa", "target")
 LEAST = {
     "K": (2, "give two classes or more"),
     "n": (1, "give one sample or more per class"),
@@ -37,7 +36,7 @@ class Cells:
     """Cells of a sweep, one entry per cell in every column.
 
     Attributes:
-        columns: cell, loss, smoothing, gamma, kappa, target, K, d, n, counts, N, imbalance,
+        columns: cell, loss, its parameters (``EVERY_PARAMETER``), K, d, n, counts, N, imbalance,
             lambda_W, lambda_H, lambda_b, c, seed, saddle; NaN where a number does not apply.
         losses: the loss choices of the sweep.
         which: loss choice of every cell.
@@ -73,15 +72,24 @@ class Cells:
         return shapes, np.asarray(which, np.int64)
 
     @cached_property
-    def _built(self) -> dict[tuple[int, int], Loss]:
+    def _chosen(self) -> dict[int, Loss]:
+        return {}
+
+    @cached_property
+    def _kept(self) -> dict[tuple[int, Any], Loss]:
         return {}
 
     def loss(self, i: int) -> Loss:
-        """The loss of one cell; a user's own function as the loss that a model makes of it."""
-        which, K = int(self.which[i]), len(self.counts(i))
-        if (which, K) not in self._built:
-            self._built[which, K] = as_loss(self.losses[which].build()).at(K)
-        return self._built[which, K]
+        """The loss of one cell as its model keeps it; one object where all its numbers agree."""
+        which, counts = int(self.which[i]), self.counts(i)
+        if which not in self._chosen:
+            self._chosen[which] = as_loss(self.losses[which].build())
+        chosen = self._chosen[which]
+        told = chosen.for_counts(counts)
+        key = which, len(counts) if told is chosen else counts
+        if key not in self._kept:
+            self._kept[key] = told.at(len(counts))
+        return self._kept[key]
 
     def model(self, i: int) -> UFM:
         """The model of one cell, as ``ufm solve`` would build it."""
@@ -127,7 +135,7 @@ def expand(spec: Spec) -> Cells:
     losses = spec.axes["loss"]
     which = at["loss"]
     columns["loss"] = np.array([choice.spec for choice in losses], dtype=object)[which]
-    for name in PARAMETER_COLUMNS:
+    for name in EVERY_PARAMETER:
         values = np.array([choice.parameters.get(name, np.nan) for choice in losses])
         columns[name] = values[which]
     columns.update(K=K, d=_sized(spec, at, "d", K), n=n, counts=counts, N=N, imbalance=imbalance)

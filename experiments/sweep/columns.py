@@ -34,6 +34,8 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "gamma": r"focusing $\gamma$",
         "kappa": r"own weight $\kappa$",
         "target": "target $M$",
+        "tau": r"adjustment $\tau$",
+        "margin": "margin",
         "objective": "objective $f$",
         "gradient_norm": "gradient norm",
         "rank": "rank of $WH$",
@@ -47,6 +49,8 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "rate_nc3": "rate of NC3",
         "theory": "global minimum $f^*$",
         "excess": "excess $f-f^*$",
+        "size": "norm of the point",
+        "theory_size": "norm of the global minimum",
         "gap": "smallest positive eigenvalue",
         "c_measured": "measured threshold $c^*$",
         "c_theory": "predicted threshold $c^*$",
@@ -57,6 +61,9 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "loss_condition_H": "condition number, $H$ block, no decay",
         "smallest": "smallest eigenvalue",
         "largest": "largest eigenvalue",
+        "depth": "weight matrices above the features",
+        "inside": "neighbours in the own class",
+        "outside": "neighbours in each other class",
         "seconds": "seconds",
         "result": "result",
     }
@@ -67,8 +74,8 @@ def label(name: str) -> str:
     r"""A column, or a product or quotient of columns, as it is written at an axis.
 
     Example:
-        >>> label("rank"), label("escape_time")
-        ('rank of $WH$', 'escape time')
+        >>> label("rank"), label("escape_time"), label("lambda_Z")
+        ('rank of $WH$', 'escape time', 'weight decay $\\lambda_{Z}$')
         >>> label("rate_nc2/lambda_W"), label("rate_nc2*step")
         ('rate of NC2 / $\\lambda_W$', 'rate of NC2 · step')
     """
@@ -77,6 +84,8 @@ def label(name: str) -> str:
             first, *rest = (label(part.strip()) for part in name.split(sign))
             # Symbols say enough of what it is taken relative to.
             return between.join([first, *(word[max(word.find("$"), 0) :] for word in rest)])
+    if name.startswith("lambda_") and name not in LABELS:
+        return rf"weight decay $\lambda_{{{name.removeprefix('lambda_')}}}$"
     return LABELS.get(name, name.replace("_", " "))
 
 

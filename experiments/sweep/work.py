@@ -67,12 +67,7 @@ class Work:
         columns, size = self.cells.columns, len(self.cells)
         merge = self.first.merge()
         template: UFM = self.first if merge is None else merge.model
-        kinds, first = np.unique(self.cells.which, return_index=True)
-        leaves = {
-            int(kind): jax.tree.leaves(self.cells.loss(int(i)))
-            for kind, i in zip(kinds, first, strict=True)
-        }
-        own = [leaves[int(kind)] for kind in self.cells.which]
+        own = [jax.tree.leaves(self.cells.loss(i)) for i in range(size)]
         stacked = [np.array(values, dtype=np.float64) for values in zip(*own, strict=True)]
         changes: dict[str, Any] = {
             "d": self.width,

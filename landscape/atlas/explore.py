@@ -36,8 +36,6 @@ from ufm.point import Point
 Array = NDArray[np.float64]
 # Dense Hessians of 2 K r variables: beyond this one search takes longer than a second.
 MAX_CLASSES = 12
-# Factors of both decays from which folds are approached, and blind starts at each.
-BESIDE, ACROSS = (0.8, 1.25), 8
 # How far a point is lifted into a new dimension, relative to its size (at least one).
 LIFT = 0.1
 
@@ -142,7 +140,7 @@ def require_isolated(model: UFM) -> None:
     """
     if (
         model.loss.properties(model.num_classes).isometric
-        and len(set(model.counts_tuple)) < model.num_classes
+        and len(set(model.kinds.tolist())) < model.num_classes
     ):
         raise InputError(
             "An atlas lists points that are isolated modulo rotations",
@@ -211,20 +209,11 @@ def _walked(made: Atlas, rank: int) -> Atlas:
 
 
 def _confirmed(made: Atlas, rng: np.random.Generator) -> Atlas:
-    """The atlas after descents from all its saddles and searches that come from other decays.
-
-    Just beyond a fold a pair of orbits is hard to hit, but not a little further away: ends of
-    searches at other decays, larger and smaller, are starts at those of the model.
-    """
-    before, K = len(made.orbits), made.model.num_classes
+    """The atlas after descents from all its saddles."""
+    before = len(made.orbits)
     for rank in range(1, made.model.d + 1):
         model = made.model.with_dimension(rank)
         ends = below(model, _saddles(made, rank), rng)
-        for factor in BESIDE:
-            decays = factor * float(model.lambda_W), factor * float(model.lambda_H)
-            start = _with_bias(model, _blind(rng, ACROSS, K, rank), rng)
-            harvest = eliminated_search(model.with_decays(*decays), start)
-            ends += [found.point for found in harvest.found]
         if ends:
             made = _taken(made, model, eliminated_search(model, stacked(ends)), blind=0)
     return replace(made, confirmed=before if before == len(made.orbits) else 0)

@@ -7,7 +7,7 @@ and columns of Z, count and bias), m_g their sizes, s the order of the symmetry 
     simplex ETF               s = K!, Z = a (I - J / K), a > 0
     orthogonal frame          s = K!, Z = a I, a > 0
     fully symmetric           s = K!, any other Z = a I + c J with a != 0
-    merged 3|2|1              some m_g > 1; every relabelling that keeps partition and counts is a
+    merged 3|2|1              some m_g > 1; every relabelling that keeps partition and kinds is a
                               symmetry, and rank Z = G - 1: the groups sit at a simplex
     mirror 2|1|2              rank Z = 1, Z = u v^T, and a relabelling turns (u, v) into (-u, -v);
                               the number of classes at each value of u: (a, a, 0, -a, -a)
@@ -46,7 +46,7 @@ LONGEST_PARTITION = 8
 
 def label(
     Z: ArrayLike,
-    counts: ArrayLike,
+    kinds: ArrayLike,
     b: ArrayLike | None = None,
     *,
     order: int | None = None,
@@ -59,7 +59,7 @@ def label(
 
     Args:
         Z: W Hbar, (K, K).
-        counts: samples per class (K,).
+        kinds: a number for every class (K,), ``model.kinds``.
         b: bias (K,) or None; where a constant may be added to it, it does not matter.
         order: ``stabiliser_order`` of the point, if it is at hand.
         groups: ``merged_classes`` of the point, if they are at hand.
@@ -70,13 +70,13 @@ def label(
         >>> label(np.outer(w, w), [1, 1, 1]), label(np.outer(w, w), [2, 1, 1])
         ('mirror 1|1|1', 'asymmetric')
     """
-    matrix, bias = checked(Z, counts, b)
+    matrix, bias = checked(Z, kinds, b)
     unit, K = resolution(tolerance, matrix, bias), len(matrix)
     if np.abs(matrix).max() <= unit:
         return "origin"
-    order = order or stabiliser_order(matrix, counts, bias, tolerance=tolerance)
+    order = order or stabiliser_order(matrix, kinds, bias, tolerance=tolerance)
     if groups is None:
-        groups = merged_classes(matrix, counts, bias, tolerance=tolerance)
+        groups = merged_classes(matrix, kinds, bias, tolerance=tolerance)
     sizes = [len(group) for group in groups]
     if len(groups) == K and order == factorial(K):
         return _fully_symmetric(matrix, unit)
@@ -86,8 +86,8 @@ def label(
     small = matrix[np.ix_(first, first)]
     rank = int(np.sum(np.linalg.svd(small, compute_uv=False) > K * unit))
     within = prod(factorial(m) for m in sizes)
-    kinds = Counter((len(group), np.asarray(counts)[group[0]].item()) for group in groups)
-    allowed = within * prod(factorial(m) for m in kinds.values())
+    repeated = Counter((len(group), np.asarray(kinds)[group[0]].item()) for group in groups)
+    allowed = within * prod(factorial(m) for m in repeated.values())
     merged = f"merged {_partition(sizes)}"
     notes = [f"rank {rank}"] * (rank != len(groups) - 1) + [f"order {order}"] * (order != allowed)
     if len(groups) < K and not notes:
@@ -95,7 +95,7 @@ def label(
     # A symmetry of u v^T maps u to +-u; those with + only permute merged classes.
     if rank == 1 and order == 2 * within:
         return f"mirror {_partition(_along(matrix, unit))}"
-    if rank == 2 and _is_cyclic(matrix, counts, bias, groups, unit):
+    if rank == 2 and _is_cyclic(matrix, kinds, bias, groups, unit):
         return f"{len(groups)}-gon" + (f" of {_partition(sizes)}" if len(groups) < K else "")
     if len(groups) < K:
         return f"{merged} ({', '.join(notes)})"
@@ -103,9 +103,9 @@ def label(
 
 
 def merged_classes(
-    Z: ArrayLike, counts: ArrayLike, b: ArrayLike | None = None, *, tolerance: float = TOLERANCE
+    Z: ArrayLike, kinds: ArrayLike, b: ArrayLike | None = None, *, tolerance: float = TOLERANCE
 ) -> list[Group]:
-    """Groups of classes with equal rows and columns of Z, equal counts and equal bias.
+    """Groups of classes with equal rows and columns of Z, one kind and equal bias.
 
     Returns:
         The groups, largest first, then by first class.
@@ -114,10 +114,10 @@ def merged_classes(
         >>> merged_classes([[3, -2, -2], [-2, 3, 3], [-2, 3, 3]], [1, 1, 1])
         [(1, 2), (0,)]
     """
-    matrix, bias = checked(Z, counts, b)
+    matrix, bias = checked(Z, kinds, b)
     unit = resolution(tolerance, matrix, bias)
     (code,) = levels(unit, matrix)
-    number = np.unique(np.asarray(counts), return_inverse=True)[1]
+    number = np.unique(np.asarray(kinds), return_inverse=True)[1]
     (shift,) = levels(unit, np.zeros(len(matrix)) if bias is None else bias)
     groups: dict[bytes, list[int]] = {}
     for k, mark in enumerate(np.stack([number, shift], axis=1)):
@@ -145,13 +145,13 @@ def _along(Z: Array, unit: float) -> list[int]:
 
 
 def _is_cyclic(
-    Z: Array, counts: ArrayLike, b: Array | None, groups: list[Group], unit: float
+    Z: Array, kinds: ArrayLike, b: Array | None, groups: list[Group], unit: float
 ) -> bool:
     """Whether shifting G >= 3 equal groups along a circle is a symmetry of a rank-two Z.
 
     A cyclic symmetry turns the plane of the left singular vectors, so it is the order of angles.
     """
-    alike = len({len(group) for group in groups}) == 1 and len(np.unique(counts)) == 1
+    alike = len({len(group) for group in groups}) == 1 and len(np.unique(kinds)) == 1
     if len(groups) < 3 or not alike or (b is not None and np.ptp(b) > unit):
         return False
     first = [group[0] for group in groups]

@@ -35,7 +35,7 @@ BIFURCATION = 1e-7
 
 @dataclass(frozen=True, eq=False)
 class Orbit:
-    """A critical point modulo rotations and permutations of classes with equal counts.
+    """A critical point modulo rotations and permutations of classes of one kind.
 
     Attributes:
         model: the merged model in the dimension of the point (rank, at least 1).
@@ -103,7 +103,7 @@ class Orbit:
         Continua of squared error are told by objective and singular values of Z.
         """
         if not self.is_continuum:
-            return same_orbit(self.item, item, np.asarray(self.model.counts))
+            return same_orbit(self.item, item, self.model.kinds)
         sizes = [np.linalg.svd(np.asarray(M), compute_uv=False) for M in (self.Z, item[1])]
         unit = resolution(TOLERANCE, self.Z, np.asarray(item[1]))
         near = abs(self.objective - item[0]) <= TOLERANCE * max(1.0, abs(self.objective))
@@ -154,12 +154,15 @@ class Orbit:
         return min(candidates)
 
     def curvature(self, d: int) -> Curvature:
-        """The verdict on curvature in dimension d."""
+        """The verdict on curvature in dimension d, UNDECIDED where not all zeros are explained.
+
+        What a search does not tell from zero counts as zero; ``verdict`` looks closer.
+        """
         if self.index(d):
             return Curvature.STRICT_SADDLE
         if self.nullity(d) == self.predicted_nullity(d):
             return Curvature.MORSE_BOTT_MINIMUM
-        return Curvature.DEGENERATE
+        return Curvature.UNDECIDED
 
     def seen_again(self, hits: int = 1, eliminated: int = 0) -> Orbit:
         """The same orbit, found more often; ``eliminated`` of the hits with eliminated features."""
@@ -168,12 +171,11 @@ class Orbit:
 
 
 def centred_bias(model: UFM, point: Point) -> Array | None:
-    """The bias, its mean taken off where a common shift of the logits costs nothing."""
+    """The bias without its part along a shift that costs nothing: its mean, for most losses."""
     if point.b is None:
         return None
-    b = np.asarray(point.b)
-    shift = model.lambda_b == 0 and bool(model.loss.properties(model.num_classes).shift_invariant)
-    return b - b.mean() if shift else b
+    b, shift = np.asarray(point.b), model.free_shift
+    return b if shift is None else b - (b @ shift) / (shift @ shift) * shift
 
 
 def describe(model: UFM, found: Found) -> Orbit:
@@ -191,14 +193,14 @@ def describe(model: UFM, found: Found) -> Orbit:
         ('simplex ETF', 0, 1)
     """
     point = found.point.to_numpy()
-    Z, counts = point.W @ point.H, np.asarray(model.counts)
+    Z, kinds = point.W @ point.H, model.kinds
     parts = reduced(model, point)
     rank = parts.space.rank
     numbers = _range(model, point, found.gradient_norm, parts)
     bias = centred_bias(model, point)
     groups = [tuple(map(int, group)) for group in parts.groups]
     groups.sort(key=lambda group: (-len(group), group))
-    stabiliser = stabiliser_order(Z, counts, bias, groups=groups)
+    stabiliser = stabiliser_order(Z, kinds, bias, groups=groups)
     couplings = parts.couplings
     return Orbit(
         model,
@@ -209,8 +211,8 @@ def describe(model: UFM, found: Found) -> Orbit:
         *numbers,
         couplings=couplings,
         stabiliser=stabiliser,
-        count=orbit_size(counts, stabiliser),
-        label=label(Z, counts, bias, order=stabiliser, groups=groups),
+        count=orbit_size(kinds, stabiliser),
+        label=label(Z, kinds, bias, order=stabiliser, groups=groups),
         certified=_certified(model, found, couplings),
     )
 
@@ -247,6 +249,6 @@ def _at_origin(model: UFM, point: Point) -> tuple[int, int, int, float | None]:
     hessian = np.einsum("k,kij->ij", counts / counts.sum(), S)
     values = np.linalg.eigvalsh(hessian + float(model.lambda_b) * np.eye(K))
     zero = BIFURCATION * float(np.abs(values).max())
-    flat = model.lambda_b == 0 and bool(model.loss.properties(K).shift_invariant)
+    flat = model.free_shift is not None
     index, nullity = int(np.sum(values < -zero)), int(np.sum(np.abs(values) <= zero))
     return index, nullity, int(flat), float(values[0])

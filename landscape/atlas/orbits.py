@@ -2,8 +2,9 @@
 
 Up to rotations of the features a point is its matrix Z = W Hbar (rows: classifiers, column k:
 class k) and its bias b, if any (A-3). A relabelling is a permutation p of the classes that keeps
-their counts; it turns (Z, b) into (Z[p, p], b[p]). Energy and spectrum do not tell orbits apart: at
-K = 4, w ~ (1, -1, 0, 0) and w ~ (1, 1, -1, -1) agree in both.
+their kinds (``UFM.kinds``: size, and how the loss treats them); it turns (Z, b) into (Z[p, p],
+b[p]). Energy and spectrum do not tell orbits apart: at K = 4, w ~ (1, -1, 0, 0) and
+w ~ (1, 1, -1, -1) agree in both.
 
 Entries are compared by *levels*: sort all, cut where a gap exceeds the tolerance. No grid decides,
 as in rounding, and symmetries form a group. All else is exact: colour refinement separates classes,
@@ -58,11 +59,11 @@ def levels(unit: float, *arrays: Array) -> tuple[Ints, ...]:
     return tuple(part.reshape(a.shape) for part, a in zip(parts, arrays, strict=True))
 
 
-def checked(Z: ArrayLike, counts: ArrayLike, b: ArrayLike | None) -> Side:
+def checked(Z: ArrayLike, kinds: ArrayLike, b: ArrayLike | None) -> Side:
     """Z and b as float64 arrays.
 
     Raises:
-        InputError: Z is not square, counts or b have another length, or an entry is not finite.
+        InputError: Z is not square, kinds or b have another length, or an entry is not finite.
 
     Example:
         >>> checked([[1]], [5], None)
@@ -70,10 +71,10 @@ def checked(Z: ArrayLike, counts: ArrayLike, b: ArrayLike | None) -> Side:
     """
     matrix = np.asarray(Z, np.float64)
     bias = None if b is None else np.asarray(b, np.float64)
-    shapes = (matrix.shape, np.shape(counts), *([] if bias is None else [bias.shape]))
-    K = np.size(counts)
+    shapes = (matrix.shape, np.shape(kinds), *([] if bias is None else [bias.shape]))
+    K = np.size(kinds)
     if K == 0 or shapes != ((K, K), *([(K,)] * (len(shapes) - 1))):
-        raise InputError("Need Z (K, K), counts (K,), b (K,) or None", shapes, "give one per class")
+        raise InputError("Need Z (K, K), kinds (K,), b (K,) or None", shapes, "give one per class")
     if not (np.isfinite(matrix).all() and (bias is None or np.isfinite(bias).all())):
         raise InputError("Need finite Z and b", "NaN or inf", "check the point")
     return matrix, bias
@@ -82,7 +83,7 @@ def checked(Z: ArrayLike, counts: ArrayLike, b: ArrayLike | None) -> Side:
 def matching(
     Z: ArrayLike,
     other: ArrayLike,
-    counts: ArrayLike,
+    kinds: ArrayLike,
     b: ArrayLike | None = None,
     other_b: ArrayLike | None = None,
     *,
@@ -90,13 +91,13 @@ def matching(
 ) -> Permutation | None:
     """A relabelling that carries one point into another, or None: whether they are one orbit.
 
-    other[i, j] = Z[p_i, p_j], other_b[i] = b[p_i], counts[i] = counts[p_i], to within tolerance.
+    other[i, j] = Z[p_i, p_j], other_b[i] = b[p_i], kinds[i] = kinds[p_i], to within tolerance.
     Source: derived here; the search is that of McKay & Piperno 2014.
 
     Args:
         Z: one point (K, K).
         other: the other point (K, K).
-        counts: samples per class (K,), the same for both.
+        kinds: a number for every class (K,), ``model.kinds``, the same for both.
         b: bias (K,) or None; where a constant may be added to it, centre it first.
         other_b: bias of the other point, None iff b is.
         tolerance: relative, see ``resolution``.
@@ -107,11 +108,11 @@ def matching(
         >>> matching(np.diag([1.0, 2, 2]), np.diag([2.0, 1, 2]), [2, 1, 1]) is None
         True
     """
-    left, right = checked(Z, counts, b), checked(other, counts, other_b)
+    left, right = checked(Z, kinds, b), checked(other, kinds, other_b)
     if (b is None) != (other_b is None):
         raise InputError("Need a bias for both points or none", "one bias", "give both")
     unit = resolution(tolerance, *left, *right)
-    codes, colours, members, _ = _twin_free(*_coded(unit, [left, right], counts))
+    codes, colours, members, _ = _twin_free(*_coded(unit, [left, right], kinds))
 
     found = _search(codes, colours)
     if found is None:
@@ -127,7 +128,7 @@ def matching(
 
 def stabiliser_order(
     Z: ArrayLike,
-    counts: ArrayLike,
+    kinds: ArrayLike,
     b: ArrayLike | None = None,
     *,
     groups: Sequence[Sequence[int]] | None = None,
@@ -141,9 +142,9 @@ def stabiliser_order(
 
     Args:
         Z: the point (K, K).
-        counts: samples per class (K,).
+        kinds: a number for every class (K,), ``model.kinds``.
         b: bias (K,) or None.
-        groups: classes known to have equal rows, columns, counts and bias, if they are at hand:
+        groups: classes known to have equal rows, columns, kinds and bias, if they are at hand:
             many classes in few groups then cost what the groups cost.
         tolerance: relative, see ``resolution``.
 
@@ -151,9 +152,9 @@ def stabiliser_order(
         >>> stabiliser_order(np.eye(4), [1, 1, 1, 1]), stabiliser_order(np.eye(4), [2, 2, 1, 1])
         (24, 4)
     """
-    matrix, bias = checked(Z, counts, b)
+    matrix, bias = checked(Z, kinds, b)
     unit = resolution(tolerance, matrix, bias)
-    number = np.unique(np.asarray(counts), return_inverse=True)[1]
+    number = np.unique(np.asarray(kinds), return_inverse=True)[1]
     merged = 1
     if groups is not None:
         first, sizes = [group[0] for group in groups], [len(group) for group in groups]
@@ -164,8 +165,8 @@ def stabiliser_order(
     return merged * order * _chain(codes[0], colours[0])[0]
 
 
-def orbit_size(counts: ArrayLike, stabiliser: int) -> int:
-    """How many matrices Z an orbit has: prod over counts (classes that have it)! / stabiliser.
+def orbit_size(kinds: ArrayLike, stabiliser: int) -> int:
+    """How many matrices Z an orbit has: prod over kinds (classes that have it)! / stabiliser.
 
     Raises:
         InputError: the order of the stabiliser does not divide that of the group.
@@ -174,35 +175,35 @@ def orbit_size(counts: ArrayLike, stabiliser: int) -> int:
         >>> orbit_size([1, 1, 1], 2), orbit_size([2, 1, 1], 2)
         (3, 1)
     """
-    group = prod(factorial(m) for m in Counter(np.asarray(counts).tolist()).values())
+    group = prod(factorial(m) for m in Counter(np.asarray(kinds).tolist()).values())
     if stabiliser < 1 or group % stabiliser:
         raise InputError(f"Need a divisor of {group}", stabiliser, "use stabiliser_order")
     return group // stabiliser
 
 
-def invariant(Z: ArrayLike, counts: ArrayLike, b: ArrayLike | None = None) -> Array:
+def invariant(Z: ArrayLike, kinds: ArrayLike, b: ArrayLike | None = None) -> Array:
     """A real vector that relabelling does not change: equal orbits have close ones.
 
     Singular values of Z; 3-norms of its positive and negative parts; then, sorted within classes of
-    equal count, its diagonal, its row norms and b. Each entry moves by at most |dZ|_F or |db|
+    one kind, its diagonal, its row norms and b. Each entry moves by at most |dZ|_F or |db|
     (Weyl; norms with p >= 2; sorting). Not complete: a filter before ``matching``.
 
     Example:
         >>> invariant(np.diag([1.0, -2.0]), [1, 1]).tolist()
         [2.0, 1.0, 1.0, 2.0, -2.0, 1.0, 1.0, 2.0]
     """
-    matrix, bias = checked(Z, counts, b)
+    matrix, bias = checked(Z, kinds, b)
     parts = [np.asarray(np.linalg.svd(matrix, compute_uv=False))]
     halves = (np.maximum(matrix, 0.0), np.maximum(-matrix, 0.0))
     parts.append(np.array([np.linalg.norm(half.ravel(), 3) for half in halves]))
     fields = [np.diagonal(matrix), np.linalg.norm(matrix, axis=1)]
     fields += [] if bias is None else [bias]
-    parts += [field[np.lexsort((field, np.asarray(counts)))] for field in fields]
+    parts += [field[np.lexsort((field, np.asarray(kinds)))] for field in fields]
     return np.concatenate(parts)
 
 
 def distinct(
-    items: Iterable[Item], counts: ArrayLike, *, tolerance: float = TOLERANCE
+    items: Iterable[Item], kinds: ArrayLike, *, tolerance: float = TOLERANCE
 ) -> list[list[int]]:
     """Group critical points (objective, Z, b or None) into orbits; the positions of each in order.
 
@@ -216,9 +217,9 @@ def distinct(
     """
     orbits, first = list[list[int]](), list[Item]()
     for position, (objective, Z, b) in enumerate(items):
-        item = float(objective), *checked(Z, counts, b)
+        item = float(objective), *checked(Z, kinds, b)
         for orbit, old in zip(orbits, first, strict=True):
-            if same_orbit(old, item, counts, tolerance=tolerance):
+            if same_orbit(old, item, kinds, tolerance=tolerance):
                 orbit.append(position)
                 break
         else:
@@ -227,7 +228,7 @@ def distinct(
     return orbits
 
 
-def same_orbit(one: Item, other: Item, counts: ArrayLike, *, tolerance: float = TOLERANCE) -> bool:
+def same_orbit(one: Item, other: Item, kinds: ArrayLike, *, tolerance: float = TOLERANCE) -> bool:
     """Whether two points (objective, Z, b) are one orbit: filters first, then a relabelling.
 
     Example:
@@ -236,18 +237,18 @@ def same_orbit(one: Item, other: Item, counts: ArrayLike, *, tolerance: float = 
     """
     if abs(one[0] - other[0]) > tolerance * max(1.0, abs(one[0])):
         return False
-    (old, old_bias), (new, bias) = (checked(Z, counts, b) for _, Z, b in (one, other))
-    if _aligned(old, old_bias, new, bias, np.asarray(counts), tolerance):
+    (old, old_bias), (new, bias) = (checked(Z, kinds, b) for _, Z, b in (one, other))
+    if _aligned(old, old_bias, new, bias, np.asarray(kinds), tolerance):
         return True
-    seen, vector = invariant(old, counts, old_bias), invariant(new, counts, bias)
+    seen, vector = invariant(old, kinds, old_bias), invariant(new, kinds, bias)
     reach = len(new) * resolution(tolerance, new, bias, old, old_bias)
     if len(seen) == len(vector) and np.abs(seen - vector).max() > reach:
         return False
-    return matching(old, new, counts, old_bias, bias, tolerance=tolerance) is not None
+    return matching(old, new, kinds, old_bias, bias, tolerance=tolerance) is not None
 
 
 def _aligned(
-    old: Array, old_bias: Array | None, new: Array, bias: Array | None, counts: Array, tol: float
+    old: Array, old_bias: Array | None, new: Array, bias: Array | None, kinds: Array, tol: float
 ) -> bool:
     """Whether sorting the classes on both sides is a relabelling between them: quick, if it is."""
     if (old_bias is None) != (bias is None):
@@ -257,7 +258,7 @@ def _aligned(
     for Z, b in ((old, old_bias), (new, bias)):
         # Coarse, so that rounding seldom orders equal values; where it does, the search decides.
         coarse = np.round(Z / (100 * unit))
-        fields = [coarse.diagonal(), (coarse**2).sum(axis=1), (coarse**2).sum(axis=0), counts]
+        fields = [coarse.diagonal(), (coarse**2).sum(axis=1), (coarse**2).sum(axis=0), kinds]
         # Symmetric classes agree in all of these: tell them by how they stand to the first two.
         for i in (0, 1):
             place = np.lexsort(fields)[i]
@@ -272,10 +273,10 @@ def _aligned(
 # From here on: integer matrices ``codes`` (S, K, K) of S = 1 or 2 points that share their colours.
 
 
-def _coded(unit: float, sides: Sequence[Side], counts: ArrayLike) -> tuple[Ints, Ints]:
+def _coded(unit: float, sides: Sequence[Side], kinds: ArrayLike) -> tuple[Ints, Ints]:
     """Levels of Z (S, K, K), and class colours (S, K) from count, diagonal and bias."""
     codes = np.stack(levels(unit, *(Z for Z, _ in sides)))
-    number = np.unique(np.asarray(counts), return_inverse=True)[1]
+    number = np.unique(np.asarray(kinds), return_inverse=True)[1]
     fields = [np.broadcast_to(number, codes.shape[:2]), np.diagonal(codes, axis1=1, axis2=2)]
     biases = [b for _, b in sides if b is not None]
     fields += [np.stack(levels(unit, *biases))] if biases else []

@@ -71,8 +71,8 @@ class Atlas:
         history: what was known after each round.
         proved: whether a theorem lists all critical points, and these are they.
         unsearched: what the search left out on purpose; empty: nothing.
-        confirmed: length of the list when descents from its saddles, and searches that come from
-            neighbouring decays, last found nothing that is not in it; 0: never.
+        confirmed: length of the list when descents from its saddles last found nothing that is
+            not in it; 0: never.
     """
 
     model: UFM
@@ -201,10 +201,9 @@ class Atlas:
 
 
 def highest_rank(model: UFM) -> int:
-    """K - 1 where a common shift of the logits costs nothing, else K (AT-1)."""
+    """K - 1 where a shift of the logits or the bias costs nothing, else K (AT-1)."""
     K = model.num_classes
-    shift = bool(model.loss.properties(K).shift_invariant) or model.lambda_b == 0
-    return K - 1 if shift else K
+    return K - 1 if model.lambda_b == 0 or model.loss.shift(K) is not None else K
 
 
 def whole(model: UFM) -> UFM:

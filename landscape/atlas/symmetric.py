@@ -61,15 +61,15 @@ def symmetric_atlas(
     Source: CE-6, CE-7 and AT-2; unequal groups by scalar systems, derived here.
 
     Args:
-        model: a UFM with an equivariant loss.
-        max_groups: partitions into at most so many groups; with equal counts also all partitions
-            into equal groups, and polygons.
+        model: a UFM.
+        max_groups: partitions into at most so many groups; with classes of one kind also all
+            partitions into equal groups, and polygons.
         starts: searches per symmetry; left out: 24, or fewer if that makes more than 1,500.
         seed: of the random starts, from the third on.
         progress: called with the atlas so far, now and then.
 
     Raises:
-        InputError: a loss that is not equivariant, squared error with equal counts (its critical
+        InputError: squared error with equal counts (its critical
             points form continua), or max_groups or starts < 1.
 
     Example:
@@ -83,7 +83,7 @@ def symmetric_atlas(
     require_isolated(model)
     merged = whole(model)
     shift = merged.d < merged.num_classes
-    chosen = symmetries(model.counts_tuple, shift=shift, max_groups=max_groups)
+    chosen = symmetries(model.kinds.tolist(), shift=shift, max_groups=max_groups)
     if starts is None:
         starts = max(1, min(MOST_STARTS, MOST_SEARCHES // max(1, len(chosen))))
     require_count(starts, "starts", 1, "search every symmetry at least once")
@@ -134,8 +134,8 @@ def search_symmetric(
     Every point is checked in the full problem: its gradient there, in all K classes, decides.
 
     Args:
-        model: a UFM with an equivariant loss.
-        chosen: symmetries that keep the counts.
+        model: a UFM.
+        chosen: symmetries that keep the kinds of classes.
         starts: searches per symmetry; the first two begin at simplices on the groups.
         seed: of the random starts.
 

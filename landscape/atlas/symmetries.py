@@ -51,15 +51,15 @@ def partitions(total: int, parts: int, largest: int | None = None) -> Iterator[S
 
 
 def symmetries(
-    counts: Sequence[int], *, shift: bool, max_groups: int, max_types: int = MAX_TYPES
+    kinds: Sequence[int], *, shift: bool, max_groups: int, max_types: int = MAX_TYPES
 ) -> list[Symmetry]:
     """Every symmetry of the kinds above that leaves more than the origin, most symmetric first.
 
-    Partitions into at most ``max_groups`` groups and at most ``max_types`` types; with equal counts
-    also all partitions into equal groups, and polygons on them.
+    Partitions into at most ``max_groups`` groups and at most ``max_types`` types; with classes
+    of one kind also all partitions into equal groups, and polygons on them.
 
     Args:
-        counts: samples per class; groups hold classes of one count.
+        kinds: a number per class; groups hold classes of one kind.
         shift: whether rank Z <= K - 1 at every critical point (``highest_rank``).
         max_groups: at least 1.
         max_types: at least 1.
@@ -70,36 +70,34 @@ def symmetries(
     """
     require_count(max_groups, "max_groups", 1, "allow one group of classes or more")
     require_count(max_types, "max_types", 1, "allow one type of groups or more")
-    found = [
-        merged(counts, blocks, shift=shift) for blocks in _blocks(counts, max_groups, max_types)
-    ]
-    if len(set(counts)) == 1:
-        K = len(counts)
+    found = [merged(kinds, blocks, shift=shift) for blocks in _blocks(kinds, max_groups, max_types)]
+    if len(set(kinds)) == 1:
+        K = len(kinds)
         equal = [(K // G, G) for G in range(max_groups + 1, K + 1) if K % G == 0]
-        found += [merged(counts, [(0, m, G)], shift=shift) for m, G in equal]
+        found += [merged(kinds, [(0, m, G)], shift=shift) for m, G in equal]
         found += [polygonal(K, G) for G in range(4, K + 1) if K % G == 0]
         found += _mirrors(K, max_groups, max_types, shift)
     return sorted((s for s in found if s.frames), key=lambda s: (s.shape, s.name))
 
 
 def merged(
-    counts: Sequence[int], blocks: Sequence[tuple[int, int, int]], *, shift: bool = True
+    kinds: Sequence[int], blocks: Sequence[tuple[int, int, int]], *, shift: bool = True
 ) -> Symmetry:
     """Classes merged into groups, groups of one type at the vertices of a simplex.
 
     Args:
-        counts: samples per class.
-        blocks: one (count number, classes per group, groups) for every type; count number i is
-            the i-th smallest of the distinct counts.
+        kinds: a number per class.
+        blocks: one (kind, classes per group, groups) for every type, the i-th kind in order
+            of their numbers.
         shift: see ``symmetries``.
 
     Example:
         >>> merged([1] * 5, [(0, 2, 2), (0, 1, 1)]).name  # two pairs of one type, and a class
         '2·2|1'
     """
-    K, T = len(counts), len(blocks)
-    distinct = np.unique(counts)
-    waiting = [list(np.flatnonzero(np.asarray(counts) == value)) for value in distinct]
+    K, T = len(kinds), len(blocks)
+    distinct = np.unique(kinds)
+    waiting = [list(np.flatnonzero(np.asarray(kinds) == value)) for value in distinct]
     types, frames = np.zeros(K, dtype=np.int64), []
     for t, (which, size, groups) in enumerate(blocks):
         members = np.array([waiting[which].pop(0) for _ in range(size * groups)])
@@ -161,10 +159,10 @@ def _mirror(K: int, sizes: Sizes, still: Sizes, shift: bool) -> Symmetry:
 
 
 def _blocks(
-    counts: Sequence[int], max_groups: int, max_types: int
+    kinds: Sequence[int], max_groups: int, max_types: int
 ) -> Iterator[list[tuple[int, int, int]]]:
-    """All (count number, group size, groups) per type that use every class once."""
-    numbers = [int(m) for m in np.unique(counts, return_counts=True)[1]]
+    """All (kind, group size, groups) per type that use every class once."""
+    numbers = [int(m) for m in np.unique(kinds, return_counts=True)[1]]
     choices = [
         [(i, chosen) for chosen in _typed(m, max_groups, max_types)] for i, m in enumerate(numbers)
     ]

@@ -313,15 +313,14 @@ def _is_in(orbit: UncollapsedOrbit, model: UFM, new: Found) -> bool:
         return False
     if abs(orbit.objective - new.objective) > SAME * (1 + abs(new.objective)):
         return False
-    K, counts, labels = model.num_classes, model.counts_tuple, np.asarray(model.labels)
+    K, kinds, labels = model.num_classes, model.kinds, np.asarray(model.labels)
     Z, Y = orbit.point.W @ orbit.point.H, new.point.W @ new.point.H
     biases = [centred_bias(model, point) for point in (orbit.point, new.point)]
     b, beta = [np.zeros(K) if bias is None else bias for bias in biases]
     unit = resolution(SAME, Z, Y, b, beta)
     samples = [np.flatnonzero(labels == k) for k in range(K)]
-    symmetric = bool(model.loss.properties(K).equivariant)
-    for p in map(np.array, permutations(range(K)) if symmetric else [range(K)]):
-        if any(counts[p[k]] != counts[k] for k in range(K)) or np.abs(b[p] - beta).max() > unit:
+    for p in map(np.array, permutations(range(K))):
+        if (kinds[p] != kinds).any() or np.abs(b[p] - beta).max() > unit:
             continue
         if all(_match(Z[p][:, samples[p[k]]], Y[:, samples[k]], unit) for k in range(K)):
             return True

@@ -334,5 +334,5 @@ def _returned(curve: Curve, start: Station, here: Station, there: Station) -> St
     if again is None:
         return None
     items = [(s.objective, s.Z, centred_bias(curve.model, s.point)) for s in (start, again)]
-    same = same_orbit(items[0], items[1], np.asarray(curve.model.counts))
+    same = same_orbit(items[0], items[1], curve.model.kinds)
     return again if same else None

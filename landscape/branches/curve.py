@@ -322,7 +322,7 @@ class Curve:
         """How many relabellings leave a station as it is, to a tolerance relative to |Z|."""
         Z, bias = station.Z, centred_bias(self.model, station.point)
         unit = tolerance * min(1.0, float(np.abs(Z).max()) or 1.0)
-        return stabiliser_order(Z, np.asarray(self.model.counts), bias, tolerance=unit)
+        return stabiliser_order(Z, self.model.kinds, bias, tolerance=unit)
 
 
 class NoCriticalPointError(ArithmeticError):

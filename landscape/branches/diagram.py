@@ -216,4 +216,4 @@ def _same_place(one: Station, other: Station, model: UFM) -> bool:
 def same_point(one: Station, other: Station, model: UFM, tolerance: float = TOLERANCE) -> bool:
     """Whether two stations at one c are one critical point up to rotations and relabellings."""
     items = [(s.objective, s.Z, centred_bias(model, s.point)) for s in (one, other)]
-    return same_orbit(items[0], items[1], np.asarray(model.counts), tolerance=tolerance)
+    return same_orbit(items[0], items[1], model.kinds, tolerance=tolerance)

@@ -121,7 +121,7 @@ def disconnectivity(found: Atlas, d: int, *, seed: int = 0) -> Tree:
         (3, [3])
     """
     require_count(d, "d", 1, "use one dimension or more")
-    K, counts = found.model.num_classes, np.asarray(found.model.counts)
+    K, kinds = found.model.num_classes, found.model.kinds
     if K > MAX_CLASSES:
         rule = f"A disconnectivity tree lists all copies of a minimum: K <= {MAX_CLASSES}"
         raise InputError(rule, K, "use fewer classes")
@@ -130,7 +130,7 @@ def disconnectivity(found: Atlas, d: int, *, seed: int = 0) -> Tree:
     if any(orbit.is_continuum for orbit in lowest.values()):
         rule = "A disconnectivity tree needs isolated minima"
         raise InputError(rule, "a continuum", "use a loss without class rotations")
-    relabellings = [p for p in map(np.array, permutations(range(K))) if (counts[p] == counts).all()]
+    relabellings = [p for p in map(np.array, permutations(range(K))) if (kinds[p] == kinds).all()]
     leaves, numbers = list[Leaf](), dict[Copy, int]()
     for i, orbit in lowest.items():
         for p in relabellings:
@@ -190,7 +190,7 @@ def _settled(
         Z, b = point.W @ point.H, centred_bias(model, point)
         for i, orbit in lowest.items():
             if abs(orbit.objective - end.objective) <= TOLERANCE * max(1.0, abs(end.objective)):
-                p = matching(orbit.Z, Z, model.counts, orbit.bias, b)
+                p = matching(orbit.Z, Z, model.kinds, orbit.bias, b)
                 if p is not None:
                     return i, np.array(p)
         noise = None if b is None else rng.normal(size=K)

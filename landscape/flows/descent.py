@@ -229,15 +229,15 @@ def _polished(inside: _Restricted, y: Array, reach: float) -> Array | None:
     return None
 
 
-def automorphisms(Z: ArrayLike, counts: ArrayLike, b: ArrayLike | None = None) -> list[Permutation]:
-    """Generators of the relabellings p with Z[p, p] = Z, b[p] = b and counts[p] = counts.
+def automorphisms(Z: ArrayLike, kinds: ArrayLike, b: ArrayLike | None = None) -> list[Permutation]:
+    """Generators of the relabellings p with Z[p, p] = Z, b[p] = b and kinds[p] = kinds.
 
     Schreier and Sims' chain from the last class down: for each class k, relabellings that fix all
     classes before k and carry k to a class that those found so far do not reach.
 
     Args:
         Z: W Hbar, (K, K).
-        counts: samples per class (K,).
+        kinds: a number for every class (K,), ``model.kinds``.
         b: bias (K,) or None.
 
     Example:
@@ -248,10 +248,10 @@ def automorphisms(Z: ArrayLike, counts: ArrayLike, b: ArrayLike | None = None) -
     K = len(matrix)
     bias = np.zeros(K) if b is None else np.asarray(b, np.float64)
     mark = (1 + 2 * float(np.abs(bias).max())) * np.eye(K)  # a bias that no class has
-    kinds = np.unique(np.asarray(counts), return_inverse=True)[1]
+    distinct = np.unique(np.asarray(kinds), return_inverse=True)[1]
     found: list[Permutation] = []
     for k in reversed(range(K)):
-        fixed = np.where(np.arange(K) < k, K + np.arange(K), kinds)
+        fixed = np.where(np.arange(K) < k, K + np.arange(K), distinct)
         reached = {k}
         for j in range(k + 1, K):
             if j in reached:
@@ -288,7 +288,7 @@ def fixed_space(model: UFM, point: Point) -> Array:
     size, classes = W.size + H.size, np.eye(len(W))
     # An orthogonal L fixes x iff x^T (2 - L - L^T) x = |x - L x|^2 vanishes.
     moved = np.zeros((size + (0 if b is None else len(b)),) * 2)
-    for p in automorphisms(W @ H, model.counts, b):
+    for p in automorphisms(W @ H, model.kinds, b):
         order = list(p)
         turned = np.concatenate([W[order], H[:, order].T])
         R = np.linalg.lstsq(stack, turned, rcond=None)[0]

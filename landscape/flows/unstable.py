@@ -186,18 +186,18 @@ def _chosen(
 ) -> tuple[Point, ...]:
     """One of each kind of directions with more symmetry than random ones, and the random ones."""
     usual = min((_symmetry(orbit, base, move) for move in random), default=0)
-    kinds, counts = dict[bytes, Point](), orbit.model.counts
+    kept = dict[bytes, Point]()
     for move in symmetric:
         point = far(base, move)
-        vector = invariant(point.W @ point.H, counts, centred_bias(orbit.model, point))
+        vector = invariant(point.W @ point.H, orbit.model.kinds, centred_bias(orbit.model, point))
         key = np.round(vector / (ALIKE * np.abs(vector).max())) + 0.0  # no minus zero
-        kinds.setdefault(key.tobytes(), move)
-    order = {key: _symmetry(orbit, base, move) for key, move in kinds.items()}
-    best = sorted((key for key in kinds if order[key] > usual), key=lambda key: -order[key])
-    return (*(kinds[key] for key in best[:MOST_DIRECTIONS]), *random)
+        kept.setdefault(key.tobytes(), move)
+    order = {key: _symmetry(orbit, base, move) for key, move in kept.items()}
+    best = sorted((key for key in kept if order[key] > usual), key=lambda key: -order[key])
+    return (*(kept[key] for key in best[:MOST_DIRECTIONS]), *random)
 
 
 def _symmetry(orbit: Orbit, base: Point, move: Point) -> int:
     """How many relabellings keep the saddle and the direction."""
     point = far(base, move)
-    return stabiliser_order(point.W @ point.H, orbit.model.counts, centred_bias(orbit.model, point))
+    return stabiliser_order(point.W @ point.H, orbit.model.kinds, centred_bias(orbit.model, point))

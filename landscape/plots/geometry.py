@@ -97,10 +97,10 @@ def geometry(orbit: Orbit) -> Geometry:
     ratio = (float(orbit.model.lambda_W) / float(orbit.model.lambda_H)) ** 0.25
     order = canonical_order(orbit)
     W, H = ratio * orbit.point.W[order], orbit.point.H.T[order] / ratio
-    counts = np.asarray(orbit.model.counts)
+    kinds = orbit.model.kinds
     names = np.empty(len(order), dtype=int)
-    for count in np.unique(counts):
-        names[counts[order] == count] = np.flatnonzero(counts == count) + 1
+    for kind in np.unique(kinds):
+        names[kinds[order] == kind] = np.flatnonzero(kinds == kind) + 1
     frame = _frame(W)
     return Geometry(W @ frame, H @ frame, tuple(names.tolist()))
 

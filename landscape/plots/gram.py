@@ -54,15 +54,15 @@ def canonical_order(orbit: Orbit) -> Ints:
         >>> found.orbits[2].label, bool(np.allclose(Z[0], Z[1])), bool(np.allclose(Z[0], Z[2]))
         ('merged 2|1', True, False)
     """
-    Z, bias, counts = orbit.Z, orbit.bias, np.asarray(orbit.model.counts)
-    groups = merged_classes(Z, counts, bias)
+    Z, bias, kinds = orbit.Z, orbit.bias, orbit.model.kinds
+    groups = merged_classes(Z, kinds, bias)
     unit = resolution(TOLERANCE, Z, bias)
     first = np.array([group[0] for group in groups])
     (codes,) = levels(unit, Z[np.ix_(first, first)])
     (norms,) = levels(unit, np.linalg.norm(Z[first], axis=1))
     (shifts,) = levels(unit, np.zeros(len(first)) if bias is None else bias[first])
     sizes = np.array([len(group) for group in groups])
-    keys = np.stack([sizes, counts[first], norms, np.diagonal(codes), shifts], axis=1)
+    keys = np.stack([sizes, kinds[first], norms, np.diagonal(codes), shifts], axis=1)
     return np.concatenate([np.array(groups[g]) for g in _best(keys, codes)])
 
 
@@ -110,8 +110,8 @@ def draw_gram(orbit: Orbit, ax: Axes, *, scale: float | None = None) -> Axes:
     ax.imshow(Z, cmap=COLOURS, vmin=-full, vmax=full, interpolation="nearest")
     rows, columns = np.nonzero(-TOLERANCE * full > Z)
     ax.hlines(rows, columns - DASH / 2, columns + DASH / 2, color=INK, lw=0.5)
-    counts = np.asarray(orbit.model.counts)[order]
-    groups = merged_classes(Z, counts, None if bias is None else bias[order])
+    kinds = orbit.model.kinds[order]
+    groups = merged_classes(Z, kinds, None if bias is None else bias[order])
     edges = np.sort([max(group) for group in groups])[:-1] + 0.5
     for lines in (ax.vlines, ax.hlines):
         lines(edges, -0.5, len(Z) - 0.5, color=FAINT, lw=0.5)

@@ -21,10 +21,16 @@ PURPLE, SKY, YELLOW = "#CC79A7", "#56B4E9", "#F0E442"
 
 # By the name of a loss before its parameters, so that focal(1) and focal(3) share a colour.
 LOSS_COLOURS: Mapping[str, str] = MappingProxyType(
-    {"ce": BLUE, "ls": ORANGE, "focal": PURPLE, "mse": GREEN, "rescaled-mse": RED}
+    {
+        **{"ce": BLUE, "ls": ORANGE, "focal": PURPLE, "mse": GREEN, "rescaled-mse": RED},
+        **{"bce": SKY, "logit-adjusted": YELLOW},
+    }
 )
 LOSS_MARKERS: Mapping[str, str] = MappingProxyType(
-    {"ce": "o", "ls": "s", "focal": "D", "mse": "^", "rescaled-mse": "v"}
+    {
+        **{"ce": "o", "ls": "s", "focal": "D", "mse": "^", "rescaled-mse": "v"},
+        **{"bce": "X", "logit-adjusted": "p", "weighted-ce": "<", "vs": ">", "ldam": "h"},
+    }
 )
 _LOSS_NAMES = {
     "ce": "cross entropy",
@@ -32,6 +38,11 @@ _LOSS_NAMES = {
     "focal": "focal",
     "mse": "MSE",
     "rescaled-mse": "rescaled MSE",
+    "bce": "binary cross entropy",
+    "logit-adjusted": "logit adjustment",
+    "weighted-ce": "class weights",
+    "vs": "VS",
+    "ldam": "LDAM",
 }
 RANK_COLOURS = (INK, SKY, ORANGE, GREEN, PURPLE, BLUE, RED)
 RANK_MARKERS = ("X", "o", "s", "^", "D", "P", "v")

@@ -2,6 +2,7 @@
 
 from proofs_check.claim import Claim
 from proofs_check.claims import (
+    adjusted,
     atlas,
     certificates,
     codes,
@@ -15,6 +16,7 @@ from proofs_check.claims import (
     minimisers,
     mse,
     multilabel,
+    one_vs_rest,
     ordinal,
     rate_reduction,
     reductions,
@@ -39,6 +41,8 @@ SUBJECTS: tuple[tuple[Claim, ...], ...] = (
     codes.CLAIMS,
     mse.CLAIMS,
     imbalanced.CLAIMS,
+    one_vs_rest.CLAIMS,
+    adjusted.CLAIMS,
     rescaled.CLAIMS,
     focal.CLAIMS,
     spectra.CLAIMS,

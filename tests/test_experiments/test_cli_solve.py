@@ -9,9 +9,23 @@ import jax
 import numpy as np
 import pytest
 
+from landscape import solve
 from landscape.verdict import Curvature
 from tests.helpers import slow
-from ufm import MSE, UFM, CrossEntropy, Focal, LabelSmoothing, RescaledMSE, UserLoss, lift
+from ufm import (
+    MSE,
+    UFM,
+    CrossEntropy,
+    Focal,
+    LabelSmoothing,
+    RescaledMSE,
+    UserLoss,
+    class_weighted,
+    ldam,
+    lift,
+    logit_adjusted,
+    vector_scaling,
+)
 from ufm.point import Point
 
 verdict_module = importlib.import_module("landscape.verdict")  # as an attribute, the function
@@ -36,7 +50,7 @@ FIELDS = {
 HOT = """
 import jax
 
-verdict_module = importlib.import_module("landscape.verdict")  # the attribute is the function
+
 def hot(logits, label):
     return jax.nn.logsumexp(2 * logits) - 2 * logits[label]
 """
@@ -141,6 +155,29 @@ def test_the_seed_chooses_the_start(ufm, tmp_path):
         found[name] = np.load(tmp_path / name)["W"]
     assert np.array_equal(found["a"], found["c"])
     assert np.abs(found["a"] - found["b"]).max() > 1e-3
+
+
+ADJUSTED = [
+    ("logit-adjusted --tau 2", logit_adjusted(2.0)),
+    ("weighted-ce --gamma 0.5", class_weighted(0.5)),
+    ("vs --gamma 0.3 --tau 0.7", vector_scaling(0.3, 0.7)),
+    ("ldam --margin 0.7", ldam(0.7)),
+]
+
+
+@pytest.mark.parametrize(
+    ("flags", "loss"),
+    [case if "--tau 2" in case[0] else slow(*case) for case in ADJUSTED],
+    ids=[flags for flags, _ in ADJUSTED],
+)
+def test_adjusted_losses_know_the_counts(ufm, flags, loss):
+    ran = ufm(f"solve --counts 4,2,1 -d 3 --lambda 0.02 --json --loss {flags}")
+    model = UFM(loss, counts=(4, 2, 1), d=3, lambda_W=0.02, lambda_H=0.02)
+    run = solve(model, key=jax.random.key(5))
+    assert (ran.code, ran.json["globality"]) == (0, "GLOBAL")
+    assert ran.json["objective"] == pytest.approx(run.objective, abs=1e-12)
+    equal = UFM(loss.for_counts((1, 1, 1)), counts=(4, 2, 1), d=3, lambda_W=0.02, lambda_H=0.02)
+    assert abs(solve(equal, key=jax.random.key(5)).objective - run.objective) > 1e-3
 
 
 @pytest.mark.slow

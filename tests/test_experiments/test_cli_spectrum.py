@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from ufm import (
+    BCE,
     MSE,
     UFM,
     CrossEntropy,
     Focal,
     LabelSmoothing,
     RescaledMSE,
+    ldam,
     minimiser_spectrum,
     origin_spectrum,
 )
@@ -34,6 +36,8 @@ CASES = [
     ("--loss rescaled-mse", RescaledMSE(5.0, 2.0), {}),
     ("--loss rescaled-mse --kappa 3", RescaledMSE(3.0, 2.0), {}),
     ("--loss rescaled-mse --target 3", RescaledMSE(5.0, 3.0), {}),
+    ("--loss bce", BCE(), {}),
+    ("--loss ldam --margin 0.3", ldam(0.3), {}),
 ]
 
 

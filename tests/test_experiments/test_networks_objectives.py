@@ -46,6 +46,10 @@ def sigmoid() -> float:
     return float(-np.sum(ONE_HOT * np.log(p) + (1 - ONE_HOT) * np.log(1 - p)) / N)
 
 
+def one_vs_rest() -> float:
+    return float(np.sum(np.logaddexp(0, LOGITS) - ONE_HOT * LOGITS) / N)
+
+
 def squared_error() -> float:
     own = np.sum(ONE_HOT * LOGITS, axis=1)
     return float(np.mean(10 * (9 * (own - 60) ** 2 + np.sum(LOGITS**2, axis=1) - own**2)))
@@ -62,6 +66,7 @@ BRUTE: dict[str, Callable[[], float]] = {
     "focal": lambda: mean_of(naive_focal(2.0)),
     "mse": lambda: mean_of(naive_squared()),
     "rescaled-mse": lambda: mean_of(naive_squared(5.0, 2.0)),
+    "bce": one_vs_rest,
     "softmax": lambda: cross_entropy(LOGITS),
     "label-smoothing": smoothed,
     "dropout": lambda: cross_entropy(LOGITS),

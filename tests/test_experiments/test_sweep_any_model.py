@@ -65,6 +65,27 @@ def test_a_registered_model_is_held_against_its_closed_form(tmp_path):
     assert len(set(np.round(table["theory"], 6))) == 4
 
 
+def test_counts_are_an_axis_and_ends_have_a_size(tmp_path):
+    axes = {"counts": [[4, 2, 3], [3, 3, 2]], "d": 3, "lambda_Z": [0.1, 5.0], "seed": [0, 1, 2, 3]}
+    spec = make_spec({"task": "minimise", "model": "rate-reduction", "axes": axes})
+    table = run(spec, tmp_path).table(None)
+    cells = cells_of(spec)
+    assert len(table["cell"]) == 16
+    assert (table["result"] == "CONVERGED").all()
+    for i, cell in enumerate(table["cell"]):
+        model = cells.model(int(cell))
+        best = model.minimiser()
+        assert table["theory"][i] == best.value
+        assert table["theory_size"][i] == pytest.approx(np.linalg.norm(best.point.Z), rel=1e-12)
+    best = table["excess"] < 1e-9
+    assert set(table["lambda_Z"][best]) == {0.1, 5.0}
+    assert table["size"][best] == pytest.approx(table["theory_size"][best], abs=1e-5)
+    assert (np.abs(table["size"] - table["theory_size"])[~best] > 1e-2).all()
+    assert set(table["counts"]) == {"(4, 2, 3)", "(3, 3, 2)"}
+    assert (table["size"][table["lambda_Z"] == 5.0] == 0).all()  # not a rounding of zero
+    assert (table["size"][table["lambda_Z"] == 0.1] > 1).all()
+
+
 @pytest.mark.slow
 def test_a_sweep_goes_on_where_it_was_left(tmp_path):
     spec = make_spec({**SPHERES, "task": "minimise", "axes": {"tau": [1.0, 2.0], "d": 3}})

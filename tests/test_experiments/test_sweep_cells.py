@@ -9,6 +9,7 @@ import pytest
 from experiments.sweep.axes import AXES
 from experiments.sweep.cells import batches, expand, missing
 from experiments.sweep.spec import Spec, make_spec
+from experiments.sweep.work import Work
 from ufm.errors import InputError
 
 PLAIN = {"K": 3, "c": 0.5}
@@ -68,6 +69,8 @@ SEEN = [
     ({"loss": {"name": "focal", "gamma": [1, 2]}}, "gamma", [1.0, 2.0]),
     ({"loss": {"name": "rescaled-mse", "kappa": [1, 2]}}, "kappa", [1.0, 2.0]),
     ({"loss": {"name": "rescaled-mse", "target": [1, 2]}}, "target", [1.0, 2.0]),
+    ({"loss": {"name": "logit-adjusted", "tau": [1, 2]}}, "tau", [1.0, 2.0]),
+    ({"loss": {"name": "ldam", "margin": [1, 2]}}, "margin", [1.0, 2.0]),
     ({"K": [3, 5]}, "K", [3, 5]),
     ({"d": [2, "K+1"]}, "d", [2, 4]),
     ({"n": [1, 4]}, "n", [1, 4]),
@@ -157,6 +160,20 @@ def same(one, other) -> bool:
     return (one.number, one.shape, one.size) == (other.number, other.shape, other.size) and (
         np.array_equal(one.indices, other.indices)
     )
+
+
+def test_a_loss_takes_its_numbers_from_the_sizes_of_its_cell():
+    cells = expand(spec_of(loss="logit-adjusted", K=3, imbalance=[1, 4], n=[2, 3], c=[0.1, 0.2]))
+    stacked = Work(cells, 3, {}, 3, False).models.loss.offsets
+    assert stacked.shape == (8, 3)
+    for i in range(8):
+        counts = np.array(cells.counts(i))
+        expected = np.log(counts / counts.sum())
+        np.testing.assert_allclose(cells.loss(i).offsets, expected)
+        np.testing.assert_allclose(cells.model(i).loss.offsets, expected)
+        np.testing.assert_allclose(stacked[i], expected)
+    assert len({tuple(row.round(12)) for row in stacked}) == 2
+    assert cells.loss(0) is cells.loss(1)  # another c
 
 
 def test_batches_hold_every_cell_once_and_one_shape_each():

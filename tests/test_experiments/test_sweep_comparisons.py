@@ -165,6 +165,23 @@ def conditions():
     return {**table, "condition": kappa, "condition_W": kappa**2, "loss_condition_W": 1 / kappa}
 
 
+def test_the_closed_form_lies_over_a_profile_where_a_place_has_one():
+    table = grid(lambda c, seed: cell(c, seed=seed), c=[0.1, 0.2, 0.4], seed=[0, 1])
+    table |= {"objective": table["c"] + table["seed"], "theory": 0.9 * table["c"]}
+    table |= {"size": 2 * table["c"], "theory_size": 3 * table["c"]}
+    for value, factor in (("objective", 0.9), ("size", 3)):
+        ax = profile(table, panel(), x="c", value=value)
+        assert ax.lines[-1].get_ydata() == pytest.approx([factor * c for c in (0.1, 0.2, 0.4)])
+        assert legend_texts(ax) == ["ce", "closed form"]
+        assert ax.lines[-1].get_color() == ax.lines[0].get_color()
+    # Of another column nothing is known; nor where a place has two models, or theory has nothing.
+    assert legend_texts(profile(table, panel(), x="c", value="d")) == ["ce"]
+    two = {**table, "theory": table["theory"] * (1 + table["seed"])}
+    assert legend_texts(profile(two, panel(), x="c", value="objective")) == ["ce"]
+    none = {**table, "theory": np.full(6, np.nan)}
+    assert legend_texts(profile(none, panel(), x="c", value="objective")) == ["ce"]
+
+
 def test_profiles_of_several_columns_share_an_axis_and_a_legend():
     values = ("condition", "condition_W", "loss_condition_W")
     figure = Figure(figsize=(7, 3.5))

@@ -401,7 +401,14 @@ def test_options_of_from_saddle_have_effects() -> None:
 
 @pytest.mark.parametrize(
     ("name", "cells"),
-    [("smoothing", 234), ("smoothing-rate", 140), ("rescaling", 442), ("saddles", 252)],
+    [
+        ("smoothing", 234),
+        ("smoothing-rate", 140),
+        ("rescaling", 442),
+        ("saddles", 252),
+        ("bce-phases", 1008),
+        ("logit-adjustment", 2400),
+    ],
 )
 def test_the_written_sweeps_are_whole(name: str, cells: int) -> None:
     text = (ROOT / "experiments" / "sweep" / "specs" / f"{name}.toml").read_text()

@@ -166,6 +166,27 @@ SCENARIOS = {
         lambda c, r: plain(("ce",), steps(5, 2, 60, r), 4, c=c),
         small_classes_differ,
     ),
+    "minority of logit adjustment": Scenario(
+        "minority",
+        ("c", [0.2, 0.6, 1.2]),
+        ("imbalance", R),
+        lambda c, r: plain(("logit-adjusted", 1.5), steps(5, 2, 60, r), 4, c=c),
+        small_classes_differ,
+    ),
+    "minority of class weights": Scenario(
+        "minority",
+        ("c", [0.2, 0.6, 1.8]),
+        ("gamma", [0.0, 1.0]),
+        lambda c, g: plain(("weighted-ce", g), steps(5, 2, 60, 4), 4, c=c),
+        small_classes_differ,
+    ),
+    "minority of scales": Scenario(
+        "minority",
+        ("c", [0.1, 0.3, 0.9]),
+        ("gamma", [0.0, 0.4]),
+        lambda c, g: plain(("vs", g, 1.0), steps(5, 2, 60, 4), 4, c=c),
+        small_classes_differ,
+    ),
     "minority at a decay": Scenario(
         "minority",
         ("lambda_W", LAMBDA),

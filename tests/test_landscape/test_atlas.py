@@ -238,6 +238,22 @@ def test_above_the_threshold_only_the_origin_exists():
     assert found.orbits[0].curvature(3) is Curvature.MORSE_BOTT_MINIMUM
 
 
+@pytest.mark.parametrize(
+    ("off", "kind"),
+    [
+        (1e-6, "MORSE_BOTT_MINIMUM"),
+        (1e-8, "UNDECIDED"),
+        (-1e-8, "UNDECIDED"),
+        (-1e-6, "STRICT_SADDLE"),
+    ],
+)
+def test_the_origin_near_its_threshold(off, kind):
+    decay = (1 + off) / 3
+    found = atlas(UFM(CrossEntropy(), 3, 3, lambda_W=decay, lambda_H=decay), budget=0.0)
+    origin = next(orbit for orbit in found.orbits if orbit.rank == 0)
+    assert origin.curvature(3).name == kind
+
+
 def test_failures_are_counted_and_nothing_else_is_returned():
     model = balanced(3).with_dimension(2).merge().model
     starts = gaussian_starts(np.random.default_rng(3), 33, 3, 2)

@@ -8,6 +8,7 @@ import pytest
 from proofs_check import core_claims
 from proofs_check.claim import Claim, Status
 from proofs_check.claims import (
+    adjusted,
     conditioning,
     deep_linear,
     equilibrium,
@@ -16,6 +17,7 @@ from proofs_check.claims import (
     imbalanced,
     mse,
     multilabel,
+    one_vs_rest,
     ordinal,
     rate_reduction,
     reductions,
@@ -31,10 +33,12 @@ from proofs_check.run import check_claim
 
 MODULES = (
     mse,
+    one_vs_rest,
     imbalanced,
     rescaled,
     focal,
     spectra,
+    adjusted,
     conditioning,
     reductions,
     regression,
@@ -61,6 +65,7 @@ REFUTED = {
     "rescaling-better-conditioned",
     "singular-values-invariant",
     "smoothing-better-conditioned",
+    "weights-restore-etf",
 }
 
 pytestmark = pytest.mark.xdist_group("claims-b")  # the specimens are found once

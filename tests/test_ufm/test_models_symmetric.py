@@ -177,5 +177,5 @@ def test_bad_input_is_refused():
     def partial(z, k):
         return jax.nn.logsumexp(z) - z[k] + 0.5 * z[0] ** 2
 
-    with pytest.raises(InputError, match="equivariant"):
+    with pytest.raises(InputError, match="treats them alike"):
         Symmetric(UFM(UserLoss(partial), 5, 2, lambda_W=LW, lambda_H=LH), symmetry)

@@ -153,15 +153,15 @@ def test_types_need_equal_logits_counts_and_biases():
     point = model.minimiser().point
     data = reduced(model, point).data
 
-    def types(data, bias):
-        return [members.tolist() for members in find_types(data, bias)]
+    def types(data, bias, kinds=model.kinds):
+        return [members.tolist() for members in find_types(data, bias, kinds)]
 
     zero = np.zeros(5)
     assert types(data, zero) == [[0, 1, 2, 3, 4]]
     assert types(data, np.array([0.0, 0, 1e-3, 0, 0])) == [[0, 1, 3, 4], [2]]
     assert types(data, np.array([0.0, 0, 1e-13, 0, 0])) == [[0, 1, 2, 3, 4]]
     wide = model_of("ce", (2, 2, 2, 3, 3), 6, 0.03)  # the same Z with other counts
-    assert types(reduced(wide, point).data, zero) == [[0, 1, 2], [3, 4]]
+    assert types(reduced(wide, point).data, zero, wide.kinds) == [[0, 1, 2], [3, 4]]
 
 
 @pytest.mark.parametrize(("size", "together"), [(1e-13, True), (1e-6, False)])

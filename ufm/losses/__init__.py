@@ -1,5 +1,14 @@
 """Classification losses on (logits, label), with the properties that the theory needs of them."""
 
+from ufm.losses.adjusted import (
+    AdjustedCrossEntropy,
+    FromCounts,
+    class_weighted,
+    ldam,
+    logit_adjusted,
+    vector_scaling,
+)
+from ufm.losses.bce import BCE
 from ufm.losses.cross_entropy import CrossEntropy, LabelSmoothing
 from ufm.losses.dual import Dual, QuadraticDual, SimplexDual
 from ufm.losses.focal import Focal
@@ -9,11 +18,14 @@ from ufm.losses.squared import MSE, RescaledMSE
 from ufm.losses.user import UserLoss, as_loss
 
 __all__ = [
+    "BCE",
     "MSE",
+    "AdjustedCrossEntropy",
     "CrossEntropy",
     "Dual",
     "Fact",
     "Focal",
+    "FromCounts",
     "LabelSmoothing",
     "Loss",
     "Properties",
@@ -23,4 +35,8 @@ __all__ = [
     "SimplexDual",
     "UserLoss",
     "as_loss",
+    "class_weighted",
+    "ldam",
+    "logit_adjusted",
+    "vector_scaling",
 ]

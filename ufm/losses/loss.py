@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ufm.errors import InputError
 from ufm.losses.dual import Dual
@@ -77,6 +81,26 @@ class Loss(ABC):
     def at(self, num_classes: int) -> Loss:
         """This loss as a model of ``num_classes`` classes keeps it: fixed once and for all."""
         return self
+
+    def for_counts(self, counts: Sequence[int]) -> Loss:
+        """This loss with the numbers that belong to a model's class sizes: most have none."""
+        return self
+
+    def shift(self, num_classes: int) -> NDArray[np.float64] | None:
+        """A direction u (K,) with L(z + t u, k) = L(z, k) for all t and k, or None: not known.
+
+        By default that of all ones where the loss is shift invariant.
+        """
+        return np.ones(num_classes) if self.properties(num_classes).shift_invariant else None
+
+    def kinds(self, num_classes: int) -> NDArray[np.int64]:
+        """A number for every class, (K,): classes that have the same one may change places.
+
+        L(P z, p(k)) = L(z, k) for every permutation that keeps the kinds. By default one kind where
+        the loss is equivariant, else no two classes alike.
+        """
+        alike = bool(self.properties(num_classes).equivariant)
+        return np.zeros(num_classes, np.int64) if alike else np.arange(num_classes)
 
     @property
     def dual(self) -> Dual | None:

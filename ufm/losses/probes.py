@@ -90,12 +90,13 @@ def _probed(loss: Program) -> Properties:
         curvature = np.max(-eigenvalues[:, 0] / (1 + np.abs(eigenvalues).max(axis=1)))
     else:
         curvature = np.inf
-    # Class rotations are a symmetry exactly of kappa |z|^2 / 2 - M kappa z_k + const.
+    # Class rotations are a symmetry exactly of kappa |z|^2 / 2 - M kappa z_k + const, for one M.
     isotropic = np.abs(hessians - hessians[0, 0, 0] * np.eye(K)).max()
 
     lines = _Lines.random(rng, K)
     line_values, slopes, jumps, places = (np.asarray(x) for x in _along_lines(loss, lines))
     isometry = np.maximum(isotropic, np.abs(gradients[0, 1:]).max()) / (1 + np.abs(hessians).max())
+    unlike = np.max(np.abs(permuted - base) / size)
     lowest = np.min(line_values, where=np.isfinite(line_values), initial=base.min())
 
     shift = _fact(np.max(np.abs(shifted - base) / size), "shifted value")
@@ -104,10 +105,10 @@ def _probed(loss: Program) -> Properties:
     return Properties(
         convex=_fact(_fall(slopes), "slope along a line") if bent else bent,
         shift_invariant=shift,
-        equivariant=_fact(np.max(np.abs(permuted - base) / size), "permuted value"),
+        equivariant=_fact(unlike, "permuted value"),
         equalising=_fact(contrast, "equalised value"),
         contrastive=contrastive if shift else Fact(False, "probed", "not shift invariant"),
-        isometric=_fact(isometry, "isotropic quadratic"),
+        isometric=_fact(max(isometry, unlike), "isotropic quadratic"),
         nonnegative=_fact(-lowest, "value below zero"),
         smooth=_smoothness(lines, jumps, places),
     )

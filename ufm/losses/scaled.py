@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,18 @@ class Scaled(Loss):
     def at(self, num_classes: int) -> Scaled:
         """The factor times the loss at this number of classes."""
         return Scaled(self.loss.at(num_classes), self.factor)
+
+    def for_counts(self, counts: Sequence[int]) -> Scaled:
+        """The factor times the loss with these class sizes."""
+        return Scaled(self.loss.for_counts(counts), self.factor)
+
+    def shift(self, num_classes: int) -> Any:
+        """That of the loss."""
+        return self.loss.shift(num_classes)
+
+    def kinds(self, num_classes: int) -> Any:
+        """Those of the loss."""
+        return self.loss.kinds(num_classes)
 
     @property
     def name(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -101,6 +101,6 @@ def as_loss(loss: Any) -> Loss:
     return loss if known else UserLoss(loss)
 
 
-def fixed_loss(loss: Any, num_classes: int) -> Loss:
-    """What a model keeps of a Loss or of any callable (logits, label): what it computes now."""
-    return as_loss(loss).at(num_classes)
+def fixed_loss(loss: Any, counts: Sequence[int]) -> Loss:
+    """What a model with these class sizes keeps of a Loss or of any callable (logits, label)."""
+    return as_loss(loss).for_counts(counts).at(len(counts))

@@ -395,7 +395,7 @@ def deep_linear(
     if layers > MAX_DEPTH:
         raise InputError(f"Need depth <= {MAX_DEPTH}", layers, "use fewer weight matrices")
     return DeepLinear(
-        fixed_loss(loss or CrossEntropy(), len(sizes)),
+        fixed_loss(loss or CrossEntropy(), sizes),
         np.asarray(sizes, dtype=float),
         np.repeat(np.arange(len(sizes)), sizes),
         require_decay(lambda_W, "lambda_W"),

@@ -314,7 +314,7 @@ def equilibrium(
     """
     sizes = class_counts(num_classes, n, counts)
     return Equilibrium(
-        fixed_loss(loss or CrossEntropy(), len(sizes)),
+        fixed_loss(loss or CrossEntropy(), sizes),
         np.asarray(sizes, dtype=float),
         np.repeat(np.arange(len(sizes)), sizes),
         require_decay(lambda_W, "lambda_W"),

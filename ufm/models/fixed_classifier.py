@@ -77,7 +77,7 @@ class FixedClassifier(Model[Features]):
         require_decay(self.lambda_H, "lambda_H")
         if self.lambda_b is not None:
             require_decay(self.lambda_b, "lambda_b", zero=True)
-        object.__setattr__(self, "loss", fixed_loss(self.loss, self.num_classes))
+        object.__setattr__(self, "loss", fixed_loss(self.loss, self.counts_tuple))
         simplex_etf(self.num_classes, self.d)  # refuses a d that is too small
 
     @property
@@ -122,9 +122,10 @@ class FixedClassifier(Model[Features]):
     def generators(self, point: Features) -> Features:
         """The shift of an unregularised bias, where the loss does not see it; else none."""
         free = point.b is not None and float(self.lambda_b or 0.0) == 0
-        count = int(free and bool(self.loss.properties(self.num_classes).shift_invariant))
-        bias = None if point.b is None else np.ones((count, self.num_classes))
-        return Features(np.zeros((count, *np.shape(point.H))), bias)
+        shift = self.loss.shift(self.num_classes) if free else None
+        bias = np.zeros((0, self.num_classes)) if shift is None else shift[None]
+        still = np.zeros((len(bias), *np.shape(point.H)))
+        return Features(still, None if point.b is None else bias)
 
     def certificate(self, point: Features) -> Certificate:
         """Strong convexity: f - f* <= |grad f|^2 / (2 mu), mu = min(lambda_H, lambda_b).

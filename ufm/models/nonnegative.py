@@ -88,11 +88,10 @@ class Nonnegative(Model[Point]):
 
     def generators(self, point: Point) -> Point:
         """The shift of an unregularised bias, where the loss does not see it; else none."""
-        free = point.b is not None and float(self.base.lambda_b or 0.0) == 0
-        properties = self.base.loss.properties(self.base.num_classes)
-        count = int(free and bool(properties.shift_invariant))
-        W, H = (np.zeros((count, *np.shape(x))) for x in (point.W, point.H))
-        return Point(W, H, None if point.b is None else np.ones((count, self.base.num_classes)))
+        K, shift = self.base.num_classes, self.base.free_shift
+        bias = np.zeros((0, K)) if shift is None else shift[None]
+        W, H = (np.zeros((len(bias), *np.shape(x))) for x in (point.W, point.H))
+        return Point(W, H, None if point.b is None else bias)
 
     def require_smooth(self) -> None:
         """Refuse a loss with kinks (InputError)."""

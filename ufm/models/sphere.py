@@ -57,7 +57,7 @@ class Sphere(Model[Point]):
         require_count(self.d, "d", 1, "use a feature dimension of one or more")
         require_count(self.n, "n", 1, "give one sample or more per class")
         require_positive(self.tau, "tau", "use an inverse temperature such as 1")
-        object.__setattr__(self, "loss", fixed_loss(self.loss, self.num_classes))
+        object.__setattr__(self, "loss", fixed_loss(self.loss, self.counts_tuple))
 
     @property
     def counts_tuple(self) -> tuple[int, ...]:

@@ -81,14 +81,13 @@ class Symmetric(Model[Point]):
     Source: Palais (1979) for symmetric criticality; the coordinates are derived here.
 
     Args:
-        model: a UFM with an equivariant loss; samples are merged.
-        symmetry: of relabellings that keep the counts.
+        model: a UFM; samples are merged.
+        symmetry: of relabellings that keep the kinds of classes (``UFM.kinds``).
         shape: at least (T, C); larger points have idle entries, and one compiled program serves
             many symmetries.
 
     Raises:
-        InputError: types of another number of classes, unequal counts within a type, or a loss that
-            is not equivariant.
+        InputError: types of another number of classes, or classes of several kinds within a type.
 
     Example:
         >>> import jax
@@ -114,13 +113,10 @@ class Symmetric(Model[Point]):
         K, counts = model.num_classes, np.asarray(model.counts)
         if len(symmetry.types) != K:
             raise InputError(f"Need a type per class, K={K}", len(symmetry.types), "give one each")
-        if any(np.ptp(counts[symmetry.types == t]) for t in range(symmetry.shape[0])):
-            rule = "Classes of one type need equal counts"
-            raise InputError(rule, model.counts_tuple, "relabel classes of one size only")
-        equivariant = model.loss.properties(K).equivariant
-        if not equivariant:
-            rule = "Relabelling needs a loss that treats classes alike (equivariant)"
-            raise InputError(rule, model.loss.name, "use an equivariant loss")
+        if any(np.ptp(model.kinds[symmetry.types == t]) for t in range(symmetry.shape[0])):
+            rule = "Classes of one type need equal counts, and a loss that treats them alike"
+            got = f"counts {model.counts_tuple}, loss {model.loss.name}"
+            raise InputError(rule, got, "relabel classes of one kind only")
         types, components = symmetry.shape
         idle = np.array(shape or symmetry.shape) - symmetry.shape
         if idle.min() < 0:
@@ -177,13 +173,14 @@ class Symmetric(Model[Point]):
             W, H = zero.W.copy(), zero.H.copy()
             W[t, c] = H[c, t] = 1.0
             parts += [zero._replace(W=W), zero._replace(H=H)]
-        properties = self.base.loss.properties(self.base.num_classes)
         if point.b is not None and float(self.base.lambda_b) == 0:
             parts += [
                 zero._replace(b=b) for b in np.eye(len(zero.b))[np.asarray(self.weights) == 0]
             ]
-            if properties.shift_invariant:
-                parts.append(zero._replace(b=np.asarray(self.roots)))
+            shift = self.base.free_shift
+            if shift is not None:
+                along = shift[np.asarray(self.first)]
+                parts.append(zero._replace(b=np.asarray(self.roots) * along))
         stacked = [parts[0], *(jax.tree.map(lambda x: x[None], part) for part in parts[1:])]
         return jax.tree.map(lambda *xs: np.concatenate(xs), *stacked)
 

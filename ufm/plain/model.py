@@ -83,7 +83,7 @@ class UFM(Model[Point]):
         sizes = _validated_counts(num_classes, n, counts)
         bias = None if lambda_b is None else require_decay(lambda_b, "lambda_b", zero=True)
         values: dict[str, Any] = {
-            "loss": fixed_loss(loss, len(sizes)),
+            "loss": fixed_loss(loss, tuple(sizes.tolist())),
             "counts": sizes.astype(np.float64),
             "labels": np.repeat(np.arange(len(sizes)), sizes),
             "lambda_W": require_decay(lambda_W, "lambda_W"),
@@ -123,6 +123,29 @@ class UFM(Model[Point]):
     def balanced(self) -> bool:
         """Whether every class has the same number of samples."""
         return bool(np.all(np.asarray(self.counts) == np.asarray(self.counts)[0]))
+
+    # Kept: whether two points are one orbit asks for it again and again.
+    @cached_property
+    def kinds(self) -> Any:
+        """A number for every class, (K,): those of one size that the loss treats alike share it.
+
+        Relabellings that keep the kinds are symmetries of the model, and nothing assumes others.
+
+        Example:
+            >>> from ufm import CrossEntropy, ldam
+            >>> decays = {"lambda_W": 0.1, "lambda_H": 0.1}
+            >>> UFM(CrossEntropy(), counts=(3, 1, 3), d=2, **decays).kinds.tolist()
+            [1, 0, 1]
+        """
+        alike = self.loss.kinds(self.num_classes)
+        numbers = np.stack([np.asarray(self.counts), alike], axis=1)
+        return np.unique(numbers, axis=0, return_inverse=True)[1].ravel()
+
+    @property
+    def free_shift(self) -> Any:
+        """Where lambda_b = 0: the direction of the bias that costs nothing, (K,), or None."""
+        unpriced = self.lambda_b is not None and float(self.lambda_b) == 0
+        return self.loss.shift(self.num_classes) if unpriced else None
 
     @property
     def n(self) -> int:

@@ -38,12 +38,13 @@ def _swap_distance(Z: Array, i: int, j: int) -> float:
     return float(max(np.abs(across).max(), np.abs(down).max()))
 
 
-def find_types(data: GroupData, bias: Array) -> tuple[Indices, ...]:
+def find_types(data: GroupData, bias: Array, kinds: Array) -> tuple[Indices, ...]:
     """Partition of the groups into types, as index arrays.
 
     Args:
         data: the quotient problem.
         bias: bias of each group, (G,).
+        kinds: kind of the classes of each group, (G,).
 
     Example:
         The minimiser of a balanced model has one type, its merged saddles one per group size.
@@ -56,7 +57,7 @@ def find_types(data: GroupData, bias: Array) -> tuple[Indices, ...]:
     for g in range(groups):
         for members in types:
             first = members[0]
-            alike = sizes[g] == sizes[first] and data.counts[g] == data.counts[first]
+            alike = sizes[g] == sizes[first] and kinds[g] == kinds[first]
             alike = alike and abs(bias[g] - bias[first]) <= TYPE_TOLERANCE * (1 + abs(bias[g]))
             if alike and _swap_distance(Z, first, g) <= TYPE_TOLERANCE * scale:
                 members.append(g)

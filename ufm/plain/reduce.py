@@ -182,7 +182,7 @@ def reduced(model: UFM, point: Point, *, merge_classes: bool = True) -> Reduced:
     Args:
         model: the UFM; merged or with all samples.
         point: a critical point with collapsed features, merged or full columns.
-        merge_classes: use A-5 and A-6 where the loss is equivariant.
+        merge_classes: use A-5 and A-6 among classes of one kind.
 
     Raises:
         InputError: features of one class differ, so no reduction is exact; a loss with kinks.
@@ -201,12 +201,9 @@ def reduced(model: UFM, point: Point, *, merge_classes: bool = True) -> Reduced:
     model, point = merged, small.to_numpy()
     K, counts = model.num_classes, np.asarray(model.counts)
     space = row_space(model, point, CURVATURE_RANK)
-    equivariant = bool(model.loss.properties(K).equivariant)
-    groups = (
-        _groups(space.point, counts)
-        if merge_classes and equivariant
-        else tuple(np.array([k]) for k in range(K))
-    )
+    groups = tuple(np.array([k]) for k in range(K))
+    if merge_classes:
+        groups = _groups(space.point, model.kinds)
     Z = point.W @ point.H / np.sqrt(counts)
     if point.b is not None:
         Z = Z + point.b[:, None]
@@ -219,16 +216,16 @@ def reduced(model: UFM, point: Point, *, merge_classes: bool = True) -> Reduced:
     within = np.einsum("ia,gij,jb->gab", W, S, W, optimize=True) / counts.sum()
     within = within + float(model.lambda_H) * np.eye(space.rank)
     types = tuple(np.array([g]) for g in range(len(groups)))
-    if merge_classes and equivariant:
+    if merge_classes:
         bias = np.zeros(K) if point.b is None else point.b
-        types = find_types(data, bias[first])
+        types = find_types(data, bias[first], model.kinds[first])
     return Reduced(model, space, G, groups, data, within, types)
 
 
-def _groups(point: Point, counts: Array) -> tuple[Array, ...]:
-    """Classes whose (w, hbar, count, bias) agree to GROUP_TOLERANCE of the largest entry."""
-    bias = np.zeros((len(counts), 1)) if point.b is None else point.b[:, None]
-    rows = np.concatenate([point.W, point.H.T, bias, counts[:, None]], axis=1)
+def _groups(point: Point, kinds: Array) -> tuple[Array, ...]:
+    """Classes whose (w, hbar, kind, bias) agree to GROUP_TOLERANCE of the largest entry."""
+    bias = np.zeros((len(kinds), 1)) if point.b is None else point.b[:, None]
+    rows = np.concatenate([point.W, point.H.T, bias, kinds[:, None]], axis=1)
     scale = max(1e-300, float(np.abs(rows[:, :-1]).max(initial=0.0)))
     waiting, groups = np.arange(len(rows)), []
     while len(waiting):

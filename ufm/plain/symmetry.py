@@ -1,7 +1,7 @@
 """The symmetry group of a UFM at a point.
 
 O(d) acts by W -> W R, H -> R^T H. A shift-invariant loss with an unregularised bias
-adds b -> b + t 1. An isometric loss (MSE, an
+adds b -> b + t 1 (or t u, see ``Loss.shift``). An isometric loss (MSE, an
 isotropic quadratic) adds class rotations Q that mix classes of equal size:
 W -> Q W, Hbar -> Hbar Q^T, b -> Q b, with Q 1 = 1 when there is a bias.
 Predicted nullity of a Hessian = rank of these generators.
@@ -26,13 +26,12 @@ DENSE_CLASS_ROTATIONS = 32  # largest K whose K(K-1)/2 class rotations are ranke
 def class_rotations(model: UFM) -> Array:
     """Basis of the skew matrices Q (m, K, K) under which an isometric model is invariant.
 
-    Skew matrices within groups of classes of equal size; with a bias also Q 1 = 0.
+    Skew matrices within groups of classes of one kind; with a bias also Q 1 = 0.
     """
     K = model.num_classes
-    counts = np.asarray(model.counts)
     basis: list[Array] = []
-    for size in np.unique(counts):
-        members = np.flatnonzero(counts == size)
+    for kind in np.unique(model.kinds):
+        members = np.flatnonzero(model.kinds == kind)
         frame = np.eye(K)[:, members]
         if model.lambda_b is not None:
             from ufm.frames import simplex_etf
@@ -52,9 +51,9 @@ def ufm_generators(model: UFM, point: Point) -> Point:
     properties = model.loss.properties(model.num_classes)
     W, H, b = np.asarray(point.W), np.asarray(point.H), point.b
     parts = [rotations]
-    if b is not None and float(model.lambda_b) == 0 and properties.shift_invariant:
-        shift = np.ones((1, model.num_classes))
-        parts.append(Point(np.zeros((1, *W.shape)), np.zeros((1, *H.shape)), shift))
+    shift = model.free_shift
+    if shift is not None:
+        parts.append(Point(np.zeros((1, *W.shape)), np.zeros((1, *H.shape)), shift[None]))
     if properties.isometric:
         Q = class_rotations(model)
         if len(Q):
@@ -99,7 +98,7 @@ def predicted_nullity(model: UFM, rank: int, d: int, Z: Array, b: Array | None) 
     """
     nullity = rank * (rank - 1) // 2 + rank * (d - rank)
     properties = model.loss.properties(model.num_classes)
-    if b is not None and float(model.lambda_b) == 0 and properties.shift_invariant:
+    if model.free_shift is not None:
         nullity += 1
     if properties.isometric:
         if model.num_classes > DENSE_CLASS_ROTATIONS:

@@ -68,9 +68,11 @@ MAKERS: Mapping[str, Callable[..., Objective]] = {
 }
 # In the order of the paper's tables; the constants are those of its ImageNet experiments.
 KORNBLITH = tuple(name for name in MAKERS if name != "sop")
+# Their numbers come from the class sizes of a model; a network is trained without them.
+BY_CLASS_SIZES = ("logit-adjusted", "weighted-ce", "vs", "ldam")
 # Name -> parameters and defaults; those of the losses of ufm are the command line's.
 PARAMETERS: Mapping[str, Mapping[str, float]] = {
-    **losses.PARAMETERS,
+    **{name: losses.PARAMETERS[name] for name in losses.PARAMETERS if name not in BY_CLASS_SIZES},
     **{
         name: {key: value.default for key, value in inspect.signature(maker).parameters.items()}
         for name, maker in MAKERS.items()
@@ -106,8 +108,8 @@ def make_objective(name: str, **parameters: float) -> Objective:
     """The objective of that name; parameters left out have the constants of their papers.
 
     Args:
-        name: a loss of ``ufm`` (ce, ls, focal, mse, rescaled-mse), one of ``KORNBLITH``, sop, or
-            a user's own loss as FILE.py:NAME or MODULE:NAME.
+        name: a loss of ``ufm`` (ce, ls, focal, mse, rescaled-mse, bce), one of ``KORNBLITH``, sop,
+            or a user's own loss as FILE.py:NAME or MODULE:NAME.
         parameters: of that objective, see ``PARAMETERS``.
 
     Raises:

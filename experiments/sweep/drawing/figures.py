@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.losses import EVERY_PARAMETER
 from experiments.sweep.columns import (
     Array,
     Table,
@@ -44,11 +45,10 @@ __all__ = [
     "swept",
 ]
 
-PARAMETERS = ("smoothing", "gamma", "kappa", "target")
 # Columns that make good axes, the horizontal ones first.
-AXES = ("c", "lambda_W", "lambda_H", "lambda_b", *PARAMETERS, "imbalance", "K", "n", "d")
+AXES = ("c", "lambda_W", "lambda_H", "lambda_b", *EVERY_PARAMETER, "imbalance", "K", "n", "d")
 # Of columns that follow each other, the first of these: decays follow sizes, not the reverse.
-LEADING = (*PARAMETERS, "imbalance", "K", "n", "d", "lambda_b", "c", "lambda_W", "lambda_H")
+LEADING = (*EVERY_PARAMETER, "imbalance", "K", "n", "d", "lambda_b", "c", "lambda_W", "lambda_H")
 
 
 def swept(table: Table) -> tuple[str, ...]:
@@ -73,7 +73,7 @@ def swept(table: Table) -> tuple[str, ...]:
     own = _own_axes(table)
     for name in own or AXES:
         # Losses side by side have no common parameter.
-        if name in table and not (several and name in PARAMETERS):
+        if name in table and not (several and name in EVERY_PARAMETER):
             values = snap(numbers(table, name))
             if len(np.unique(values[np.isfinite(values)])) > 1:
                 columns[name] = values
@@ -128,7 +128,7 @@ def _same(one: Array, other: Array) -> bool:
 def _plane(table: Table, figure: Figure, value: str) -> tuple[Axes, ...]:
     """A column over the two axes of a sweep, a panel for each loss; a profile over one axis."""
     axes = swept(table)
-    several = len(set(loss_names(table).tolist())) > 1 and not set(PARAMETERS) & set(axes)
+    several = len(set(loss_names(table).tolist())) > 1 and not set(EVERY_PARAMETER) & set(axes)
     if len(axes) == 2:
         x, y = axes
         if several:

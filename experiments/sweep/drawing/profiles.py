@@ -54,12 +54,18 @@ PANEL = 2.3
 HEADING = 8.5
 # What a legend says where a line stands for several rows.
 BANDS = "line: median, band: least to most"
+# What the proved global minimiser has of a column: drawn on top.
+THEORIES = {"objective": "theory", "size": "theory_size"}
+PREDICTED = "closed form"
+PREDICTION: Mapping[str, Any] = {"lw": 1.3, "ls": (0, (1, 1))}
 
 
 def profile(
     table: Table, ax: Axes, *, x: str, value: str, by: str = "loss", title: str = ""
 ) -> Axes:
     """Lines of a column along another one: the median of each group, its band from least to most.
+
+    Over the objective and the size lies what the global minimiser has of them, where one is proved.
 
     Args:
         table: cells of a sweep with results; rows that did not converge are left out.
@@ -184,11 +190,34 @@ def _lines(table: Table, ax: Axes, x: str, value: str, by: str) -> tuple[list[En
             lw=0,
         )
         entries.append((Line2D([], [], **style), name))
+    known = [
+        _predicted(table, ax, value, places, names == name, look["color"])
+        for name, look in _line_looks(order, by).items()
+    ]
+    if any(known):
+        entries.append((Line2D([], [], color=INK, **PREDICTION), PREDICTED))
     nodes = np.unique(places[good])
     set_scale(ax.set_xscale, scale_of(nodes), nodes)
     _vertical_scale(ax, values[good])
     ax.minorticks_off()
     return entries, several
+
+
+def _predicted(
+    table: Table, ax: Axes, value: str, places: Array, rows: NDArray[np.bool_], color: str
+) -> bool:
+    """Draw what theory has of a column, and tell whether it has; one model a place, or nothing."""
+    if THEORIES.get(value) not in table:
+        return False
+    theory = numbers(table, THEORIES[value])
+    rows = rows & np.isfinite(theory) & np.isfinite(places)
+    nodes, first, member = np.unique(places[rows], return_index=True, return_inverse=True)
+    heights = theory[rows][first]
+    told = heights[member.reshape(-1)]
+    if not len(nodes) or np.any(np.abs(theory[rows] - told) > ROUNDING * np.abs(told)):
+        return False
+    ax.plot(nodes, heights, color=color, zorder=3, **PREDICTION)
+    return True
 
 
 def _heights(ax: Axes) -> Array:

@@ -11,14 +11,18 @@ from landscape.solvers.devices import shard
 from landscape.solvers.minimise import Minimised, minimise_many
 from landscape.solvers.solve import result_of
 from landscape.verdict import verdict as judge
+from ufm.model import norm
 
 if TYPE_CHECKING:
     from experiments.sweep.any_model import AnyWork
     from experiments.sweep.tasks.registry import Columns
 
+# How well the end of a descent is known (see DESCENT of the registry): a shorter point is zero.
+KNOWN = 1e-5
+
 
 def minimise(work: AnyWork) -> Columns:
-    """Where descent ends: objective, and the height above the closed form where there is one."""
+    """Where descent ends: objective and size, and those of the closed form where one is proved."""
     return _ending(work, _descended(work))
 
 
@@ -57,10 +61,10 @@ def _ending(work: AnyWork, found: Minimised) -> Columns:
     ends = zip(found.gradient_norm, found.objective, found.iterations, strict=True)
     results = [result_of(float(g), float(f), tolerance, int(n), most) for g, f, n in ends]
     known = [model.minimiser() for model in work.each]
-    proved = [best is not None and best.evidence == "proved" for best in known]
-    theory = np.array(
-        [best.value if good and best else np.nan for best, good in zip(known, proved, strict=True)]
-    )
+    best = [x if x is not None and x.evidence == "proved" else None for x in known]
+    theory = np.array([np.nan if x is None else x.value for x in best])
+    sizes = [np.nan if x is None else float(norm(x.point)) for x in best]
+    lengths = np.asarray(jax.vmap(norm)(found.point))
     return {
         "result": np.array([result.name for result in results], dtype=object),
         "reason": np.array(["" if result else result.value for result in results], dtype=object),
@@ -69,4 +73,6 @@ def _ending(work: AnyWork, found: Minimised) -> Columns:
         "iterations": np.asarray(found.iterations, dtype=np.int64),
         "theory": theory,
         "excess": found.objective - theory,
+        "size": np.where(lengths > KNOWN, lengths, 0.0),
+        "theory_size": np.array(sizes),
     }

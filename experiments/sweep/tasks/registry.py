@@ -105,7 +105,8 @@ _ALL = (
     ),
 )
 # Of any model: what needs neither W and H nor classes.
-_ENDED = (*ENDING, "objective", "gradient_norm", "iterations", "theory", "excess")
+_SIZED = ("theory", "excess", "size", "theory_size")
+_ENDED = (*ENDING, "objective", "gradient_norm", "iterations", *_SIZED)
 _SAID = ("index", "nullity", "predicted_nullity", "gap", "lambda_min", "curvature", "globality")
 _ANY = (
     Task("minimise", _ALL[0].summary, DESCENT, _ENDED, module="any_model"),

@@ -17,6 +17,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.optimize import brentq
 
+from experiments.losses import EVERY_PARAMETER
 from experiments.sweep.columns import Array, Table, numbers, scale_of, snap
 from experiments.sweep.theory.laws import LAWS, SAME, Law
 from experiments.sweep.theory.sites import Plane, planes
@@ -29,7 +30,7 @@ MOST_LINES = 4
 POINTS = 17
 # Along which axis a law is solved for: the first of these that is one. Whole numbers come last.
 SOLVED = (
-    *("c", "lambda_W", "lambda_H", "imbalance", "smoothing", "gamma", "kappa", "target"),
+    *("c", "lambda_W", "lambda_H", "imbalance", *EVERY_PARAMETER),
     *("lambda_b", "n", "d", "K"),
 )
 WHOLE = ("K", "d")

@@ -101,7 +101,23 @@ def _dropping(site: Site, ratio: float) -> float:
 
 
 def _minority(site: Site) -> float:
-    return _merging(site, *site.smallest) if site.unequal else math.nan
+    if not site.unequal:
+        return math.nan
+    if site.loss not in _ADJUSTED:
+        return _merging(site, *site.smallest)
+    return _coinciding(site, *site.smallest)
+
+
+def _coinciding(site: Site, classes: int, ratio: float) -> float:
+    """Log of N sigma over weight * scale * sqrt(n_j): ADJ-2."""
+    if classes < 2 or site.d < site.K - 1:
+        return math.nan
+    gamma, factor = site.parameters[0], 1.0
+    if site.loss == "weighted-ce":
+        factor = (site.relative_N / (site.K * ratio)) ** gamma
+    elif site.loss == "vs":
+        factor = (ratio / site.largest[1]) ** gamma
+    return math.log(site.c / (factor * math.sqrt(site.K * ratio / site.relative_N)))
 
 
 def _majority(site: Site) -> float:
@@ -138,24 +154,37 @@ def _merged(site: Site) -> float:
 
 
 def _etf_fits(site: Site) -> float:
-    shifts = site.loss in ("ce", "ls", "focal")
+    shifts = site.loss in ("ce", "ls", "focal", *_ADJUSTED, "ldam")
     needs = shifts or (site.loss in PARAMETERS and site.lambda_b is not None)
     return site.d - (site.K - 1) if needs and site.equal else math.nan
 
 
 def _frame_fits(site: Site) -> float:
-    squared = site.loss in ("mse", "rescaled-mse")
-    return site.d - site.K if squared and site.lambda_b != 0 and site.equal else math.nan
+    shifted = site.loss in _FRAMES
+    return site.d - site.K if shifted and site.lambda_b != 0 and site.equal else math.nan
 
 
 _CROSS_ENTROPY = ("ce", "ls")
-_ORIGINS = {"ce": "CE-1", "ls": "LS-1", "focal": "FL-3", "mse": "MSE-1", "rescaled-mse": "MSE-4"}
-_CODES = {"ce": "CE-1", "ls": "LS-1", "focal": "FL-1", "mse": "MSE-2", "rescaled-mse": "MSE-4"}
-_FRAMES = {"mse": "MSE-1, MSE-2", "rescaled-mse": "MSE-4"}
+_ADJUSTED = ("logit-adjusted", "weighted-ce", "vs")
+_EVEN = {**dict.fromkeys(_ADJUSTED, "CE-1"), "ldam": "ADJ-3", "bce": "BCE-1, BCE-2"}
+_ORIGINS = {
+    **{"ce": "CE-1", "ls": "LS-1", "focal": "FL-3", "mse": "MSE-1", "rescaled-mse": "MSE-4"},
+    **_EVEN,
+}
+_CODES = {
+    **{"ce": "CE-1", "ls": "LS-1", "focal": "FL-1", "mse": "MSE-2", "rescaled-mse": "MSE-4"},
+    **_EVEN,
+}
+_FRAMES = {"mse": "MSE-1, MSE-2", "rescaled-mse": "MSE-4", "bce": "BCE-2"}
 LAWS = (
     Law("collapse", "collapse to zero", _ORIGINS, _collapse),
     Law("window", "origin becomes a minimum", {"focal": "FL-3"}, _window),
-    Law("minority", "minority collapse", dict.fromkeys(_CROSS_ENTROPY, "X-4"), _minority),
+    Law(
+        "minority",
+        "minority collapse",
+        {**dict.fromkeys(_CROSS_ENTROPY, "X-4"), **dict.fromkeys(_ADJUSTED, "ADJ-2")},
+        _minority,
+    ),
     Law("vanishing", "minority vanishes", {"ce": "X-4"}, _vanishing),
     Law("majority", "collapse to zero", dict.fromkeys(_CROSS_ENTROPY, "X-4"), _majority),
     Law("first dropped", "smallest classes dropped", {"mse": "X-6"}, _first_dropped),

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.losses import PARAMETERS
+from experiments.losses import EVERY_PARAMETER, PARAMETERS
 from experiments.sweep.columns import (
     ROUNDING,
     Array,
@@ -32,7 +32,7 @@ from experiments.sweep.columns import (
 Shape = tuple[tuple[int, float], ...]
 Column = NDArray[Any]
 
-MODEL = ("smoothing", "gamma", "kappa", "target", "K", "d", "imbalance", "lambda_b")
+MODEL = (*EVERY_PARAMETER, "K", "d", "imbalance", "lambda_b")
 STRENGTHS = ("lambda_W", "lambda_H")
 
 
