@@ -10,10 +10,8 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-# Most of the time goes into compiling small programs: with few optimisations, and older code for
-# fused loops, that takes half as long. What the environment says decides otherwise, and
-# `make test-all` says so: there programs are those that users run.
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# Most of the time goes into compiling small programs; with older code for fused loops
+# that takes half as long. What the environment says decides otherwise.
 if version("jaxlib").startswith("0.10."):  # XLA ends a process that names a flag it does not know
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 # The processes already fill the cores; a thread pool in each would only make them wait.
