@@ -3,6 +3,7 @@
 Objectives are the losses of ``ufm``, Kornblith's nine, over-parameterisation, and a user's own.
 """
 
+import experiments.networks.architectures  # noqa: F401  says what to install without equinox
 from experiments.networks.training.augment import Augmentation
 from experiments.networks.training.checkpoint import load_checkpoint, save_checkpoint
 from experiments.networks.training.decay import FeatureDecay, WeightDecay
