@@ -59,7 +59,7 @@ def _decays(K: int, n: int, depth: int, ratio: float, share: float) -> tuple[flo
 def minima(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """The lowest of descents on all features: from near one direction a class, and from zero."""
     found = []
-    for seed, (K, d, n, depth, ratio, share) in enumerate(_MINIMA[: 4 if quick else None]):
+    for seed, (K, d, n, depth, ratio, share) in enumerate(_MINIMA[:: 2 if quick else 1]):
         lambda_W, lambda_H = _decays(K, n, depth, ratio, share)
         model = deep_linear(MSE(), K, d, n, depth, lambda_W, lambda_H)
         runs = [_descended(model, near, seed) for near in (1.0, 0.9, 0.0)]
@@ -137,7 +137,7 @@ def full_rank_points(quick: bool = False) -> tuple[PlainSpecimen, ...]:
 def collapsed_points(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """The best simplex of cross entropy at several K, depths and decays."""
     found = []
-    for K, d, n, depth, decay in _COLLAPSED[: 5 if quick else None]:
+    for K, d, n, depth, decay in _COLLAPSED[:: 2 if quick else 1]:
         model = deep_linear(CrossEntropy(), K, d, n, depth, decay, decay).merge().model  # type: ignore[union-attr]
         found.append(Specimen(model, _best(model, simplex(K)), "closed form"))
     return tuple(found)
