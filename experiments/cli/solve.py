@@ -37,7 +37,7 @@ EXAMPLES = (
     "ufm solve --model deep-linear --loss mse --depth 3 --lambda-w 0.04 --lambda-h 0.04",
     "ufm solve --model equilibrium --loss mse -K 3 -n 2 --lambda-v 0.5",
     "ufm solve --model graph -K 2 -n 6 --inside 4 --outside 1",
-    "ufm solve --model sphere -K 4 -d 3 -n 2 --tau 1",
+    "ufm solve --model sphere -K 4 -d 3 -n 2 --scale 1",
     "ufm solve --model multilabel -K 4 -n 2 --pairs 1",
     "ufm solve --model soft-labels --targets 0.9,0.1/0.3,0.7 -n 5",
     "ufm solve --model tasks --classes 2,3 -n 2",

@@ -75,7 +75,7 @@ def _descended(*setting: Any) -> PlainSpecimen:
 def _coordinates(specimen: PlainSpecimen) -> tuple[Array, Any]:
     model = specimen.model
     x = np.concatenate([np.ravel(specimen.point.W), np.ravel(specimen.point.H)])
-    return x, (model.num_classes, model.d, model.n, model.tau)
+    return x, (model.num_classes, model.d, model.n, model.scale)
 
 
 def _height(specimen: PlainSpecimen) -> float:
@@ -98,13 +98,13 @@ def _flat(specimen: PlainSpecimen) -> float:
 # ---- formulas
 
 
-def value(K: int, tau: float) -> float:
+def value(K: int, scale: float) -> float:
     """The loss at cosines 1 and -1/(K-1)."""
-    return float(np.log(1 + (K - 1) * np.exp(-tau * K / (K - 1))))
+    return float(np.log(1 + (K - 1) * np.exp(-scale * K / (K - 1))))
 
 
-def _value_of_orthogonal(K: int, tau: float) -> float:
-    return float(np.log(1 + (K - 1) * np.exp(-tau)))
+def _value_of_orthogonal(K: int, scale: float) -> float:
+    return float(np.log(1 + (K - 1) * np.exp(-scale)))
 
 
 def flat(K: int, d: int, n: int) -> float:
@@ -153,11 +153,11 @@ CLAIMS = (
         latex=r"f\ge\log(1+(K-1)e^{-\tau K/(K-1)})",
         source=f"SP-1; {SOURCE}",
         region=lambda quick: (*minima(quick), *narrow(quick)),
-        check=lambda s: max(0.0, value(s.columns["K"], s.columns["tau"]) - _height(s)),
+        check=lambda s: max(0.0, value(s.columns["K"], s.columns["scale"]) - _height(s)),
         tolerance=Tolerance(1e-12, "sums of a few float64 terms of order one"),
         mutant=Mutant(
             "a hundredth higher",
-            lambda s: max(0.0, 1.01 * value(s.columns["K"], s.columns["tau"]) - _height(s)),
+            lambda s: max(0.0, 1.01 * value(s.columns["K"], s.columns["scale"]) - _height(s)),
         ),
         subject=SUBJECT,
     ),

@@ -86,11 +86,11 @@ SOLVED = [
         {"objective": 0.21272681, "nullity": 3, "rank": 2, "globality": "GLOBAL"},
     ),
     (
-        "sphere -K 4 -d 3 -n 2 --tau 1",
+        "sphere -K 4 -d 3 -n 2 --scale 1",
         {"objective": 0.5826576531, "nullity": 15, "globality": "GLOBAL"},
     ),
     slow(
-        "sphere -K 3 -d 4 -n 1 --tau 1",
+        "sphere -K 3 -d 4 -n 1 --scale 1",
         {"objective": 0.3689811354, "nullity": 11, "globality": "GLOBAL"},
     ),
     (
@@ -153,7 +153,7 @@ def test_a_problem_without_minimiser_is_called_so(ufm):
 
 
 BAD = [
-    ("sphere --tau 0", "tau > 0"),
+    ("sphere --scale 0", "scale > 0"),
     ("multilabel -K 2", "fewer labels than K = 2"),
     ("multilabel -n 0 --pairs 0", "Need samples"),
     ("soft-labels --targets 0.5,0.6", "sum to 1. Got 1.1 in row 1"),

@@ -85,7 +85,7 @@ def test_a_vector_of_length_zero_is_refused():
         ({"num_classes": 1}, "K >= 2"),
         ({"d": 0}, "d >= 1"),
         ({"n": 0}, "n >= 1"),
-        ({"tau": 0.0}, "tau > 0"),
+        ({"scale": 0.0}, "scale > 0"),
     ],
 )
 def test_bad_input(changes, says):

@@ -36,7 +36,7 @@ class Sphere(Model[Point]):
         num_classes: K, 2 or more.
         d: feature dimension.
         n: samples per class.
-        tau: inverse temperature, > 0.
+        scale: tau, the inverse temperature, > 0.
 
     Raises:
         InputError: a value outside its domain.
@@ -50,13 +50,13 @@ class Sphere(Model[Point]):
     num_classes: int = 4
     d: int = 3
     n: int = 2
-    tau: float = 1.0
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         require_count(self.num_classes, "K", 2, "give two classes or more")
         require_count(self.d, "d", 1, "use a feature dimension of one or more")
         require_count(self.n, "n", 1, "give one sample or more per class")
-        require_positive(self.tau, "tau", "use an inverse temperature such as 1")
+        require_positive(self.scale, "scale", "use an inverse temperature such as 1")
         object.__setattr__(self, "loss", fixed_loss(self.loss, self.counts_tuple))
 
     @property
@@ -68,7 +68,7 @@ class Sphere(Model[Point]):
         """f at a point; shapes W (K, d), H (d, N)."""
         rows = (point.W**2).sum(axis=1, keepdims=True) ** 0.5
         columns = (point.H**2).sum(axis=0) ** 0.5
-        Z = self.tau * ((point.W / rows) @ (point.H / columns))
+        Z = self.scale * ((point.W / rows) @ (point.H / columns))
         labels = np.repeat(np.arange(self.num_classes), self.n)
         return column_losses(self.loss, Z, labels).mean()
 
@@ -128,7 +128,7 @@ class Sphere(Model[Point]):
     @property
     def gap(self) -> float:
         """tau K/(K-1): the logit gap of the simplex."""
-        return float(self.tau) * self.num_classes / (self.num_classes - 1)
+        return float(self.scale) * self.num_classes / (self.num_classes - 1)
 
     def certificate(self, point: Point) -> Certificate:
         """The value of the simplex, which nothing is below (SP-1)."""
@@ -140,12 +140,12 @@ class Sphere(Model[Point]):
         return Certificate(True, value - bound, bound, None, "simplex (SP-1)", evidence)
 
     def columns(self) -> dict[str, Any]:
-        """Loss, K, d, n and tau."""
+        """Loss, K, d, n and scale."""
         return {
             "loss": self.loss.name,
             "K": self.num_classes,
             "d": self.d,
             "n": self.n,
             "counts": self.counts_tuple,
-            "tau": float(self.tau),
+            "scale": float(self.scale),
         }
