@@ -7,7 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 
+from proofs_check.specimens import NEAR
 from ufm.point import Point
 
 Array = NDArray[np.float64]
@@ -16,15 +18,20 @@ LogitLoss = Callable[[Array], tuple[float, Array]]
 
 
 def descended(
-    loss: LogitLoss, shape: tuple[int, int, int], decays: tuple[float, float], seed: int
+    loss: LogitLoss,
+    shape: tuple[int, int, int],
+    decays: tuple[float, float],
+    seed: int,
+    lambda_b: float | None = None,
 ) -> tuple[float, Point]:
-    """L-BFGS on loss(W H) + (lambda_W/2) |W|^2 + (lambda_H/2) |H|^2 from a random start.
+    """L-BFGS on loss(W H + b) and the decays of W, H and b, from a random start.
 
     Args:
         loss: of all logits.
         shape: rows of W, d, columns of H.
         decays: lambda_W, lambda_H.
         seed: of the start.
+        lambda_b: of the bias; None for no bias.
 
     Example:
         >>> value, point = descended(lambda Z: (((Z - 1) ** 2).sum() / 2, Z - 1), (1, 1, 1),
@@ -33,22 +40,39 @@ def descended(
         0.18
     """
     rows, d, columns = shape
-    cut = rows * d
+    first, second = rows * d, (rows + columns) * d
 
-    def split(x: Array) -> tuple[Array, Array]:
-        return x[:cut].reshape(rows, d), x[cut:].reshape(d, columns)
+    def parts(x: Array) -> Point:
+        W, H = x[:first].reshape(rows, d), x[first:second].reshape(d, columns)
+        return Point(W, H, None if lambda_b is None else x[second:])
 
     def both(x: Array) -> tuple[float, Array]:
-        W, H = split(x)
-        value, G = loss(W @ H)
+        W, H, b = parts(x)
+        value, G = loss(W @ H if b is None else W @ H + b[:, None])
         value += decays[0] / 2 * np.sum(W**2) + decays[1] / 2 * np.sum(H**2)
-        slopes = (G @ H.T + decays[0] * W, W.T @ G + decays[1] * H)
+        slopes = [G @ H.T + decays[0] * W, W.T @ G + decays[1] * H]
+        if b is not None and lambda_b is not None:
+            value, slopes = value + lambda_b / 2 * b @ b, [*slopes, G.sum(axis=1) + lambda_b * b]
         return float(value), np.concatenate([s.ravel() for s in slopes])
 
-    start = np.random.default_rng((29, seed)).normal(size=cut + d * columns)
-    options = {"maxiter": 20_000, "maxfun": 40_000, "ftol": 1e-17, "gtol": 1e-12}
-    run = minimize(both, start, jac=True, method="L-BFGS-B", options=options)
-    return float(run.fun), Point(*split(run.x))
+    size = second + (0 if lambda_b is None else rows)
+    start = np.random.default_rng((29, seed)).normal(size=size)
+    # Until nothing falls any more; next to thresholds the curvature is small.
+    options = {"maxiter": 20_000, "maxfun": 40_000, "ftol": 0, "gtol": 1e-12, "maxcor": 40}
+    with threadpool_limits(1, "blas"):  # matrices are small
+        run = minimize(both, start, jac=True, method="L-BFGS-B", options=options)
+    return float(run.fun), parts(run.x)
+
+
+def beside(decays: tuple[float, float], threshold: float) -> list[tuple[float, float]]:
+    """Decays of the same ratio with sigma a thousandth below a threshold, and above.
+
+    Example:
+        >>> [round(a * b, 6) for a, b in beside((0.1, 0.4), 1.0)]
+        [0.998001, 1.002001]
+    """
+    scale = threshold / np.sqrt(decays[0] * decays[1])
+    return [(x * scale * decays[0], x * scale * decays[1]) for x in (1 - NEAR, 1 + NEAR)]
 
 
 def entropy_against(targets: Array, classes: tuple[int, ...] | None = None) -> LogitLoss:

@@ -12,7 +12,7 @@ from scipy.special import softmax
 
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant
 from proofs_check.claims.minimisers import c_of, code, reached
-from proofs_check.claims.one_vs_rest import POINT, SUBJECT, ByHand, descended, equal_classes
+from proofs_check.claims.one_vs_rest import POINT, SUBJECT, ByHand, equal_classes, minimum
 from proofs_check.claims.thresholds import strength
 from proofs_check.hypotheses import BALANCED, ETF_FITS, NO_BIAS, loss_is
 from proofs_check.law import Law, miscount
@@ -69,7 +69,7 @@ def _uneven(
 ) -> PlainSpecimen:
     model = UFM(loss, counts=counts, d=len(counts), lambda_b=lambda_b, **decays)
     known = model.loss if model.loss.name != "ce" else AdjustedCrossEntropy(len(counts))
-    return descended(model, _adjusted(known), seed)
+    return minimum(model, _adjusted(known), seed)
 
 
 @cache

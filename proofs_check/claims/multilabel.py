@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proofs_check.claim import COUNTING, Claim, Mutant, Tolerance
-from proofs_check.factored import descended, entropy_against
+from proofs_check.factored import beside, descended, entropy_against
 from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen
@@ -57,9 +57,8 @@ def near_collapse(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     found = []
     for seed, setting in enumerate(_SETTINGS[: 2 if quick else None]):
         members = sets(setting)
-        pull = np.linalg.norm(members - members.mean(axis=0), 2) / members.shape[1]
-        for share in (0.999, 1.001):
-            decays = (2 * share * pull, share * pull / 2)
+        pull = float(np.linalg.norm(members - members.mean(axis=0), 2))
+        for decays in beside((4.0, 1.0), pull / members.shape[1]):
             found.append(_minimum((*setting[:5], *decays), seed))
     return tuple(found)
 

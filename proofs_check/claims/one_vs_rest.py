@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq, minimize
+from scipy.optimize import brentq
 from scipy.special import expit, logit
-from threadpoolctl import threadpool_limits
 
 from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.claims.minimisers import c_of, code, reached
+from proofs_check.factored import descended
 from proofs_check.hypotheses import BALANCED, ETF_FITS, FRAME_FITS, FREE_BIAS, NO_BIAS, loss_is
 from proofs_check.instance import Specimen
 from proofs_check.law import Law
@@ -21,7 +21,6 @@ from proofs_check.mutants import formula
 from proofs_check.specimens import NEAR, PlainSpecimen, with_c
 from ufm.losses import BCE, Loss
 from ufm.plain.model import UFM
-from ufm.point import Point
 
 Array = NDArray[np.float64]
 ByHand = Callable[[Array, Array], tuple[Array, Array]]
@@ -38,30 +37,18 @@ def _binary(Z: Array, labels: Array) -> tuple[Array, Array]:
     return np.sum(np.logaddexp(0, Z), axis=0) - np.sum(own * Z, axis=0), expit(Z) - own
 
 
-def descended(model: UFM, by_hand: ByHand, seed: int) -> PlainSpecimen:
+def minimum(model: UFM, by_hand: ByHand, seed: int) -> PlainSpecimen:
     """L-BFGS on all samples."""
-    K, d, labels = model.num_classes, model.d, np.asarray(model.labels)
-    N, lw, lh = len(labels), float(model.lambda_W), float(model.lambda_H)
-    lb = None if model.lambda_b is None else float(model.lambda_b)
+    labels, lb = np.asarray(model.labels), model.lambda_b
+    N, decays = len(labels), (float(model.lambda_W), float(model.lambda_H))
 
-    def parts(x: Array) -> Point:
-        W, H = x[: K * d].reshape(K, d), x[K * d : (K + N) * d].reshape(d, N)
-        return Point(W, H, None if lb is None else x[(K + N) * d :])
+    def loss(Z: Array) -> tuple[float, Array]:
+        values, V = by_hand(Z, labels)
+        return float(np.mean(values)), V / N
 
-    def both(x: Array) -> tuple[float, Array]:
-        W, H, b = parts(x)
-        values, V = by_hand(W @ H if b is None else W @ H + b[:, None], labels)
-        value = np.mean(values) + lw / 2 * np.sum(W**2) + lh / 2 * np.sum(H**2)
-        slopes = [V @ H.T / N + lw * W, W.T @ V / N + lh * H]
-        if b is not None and lb is not None:
-            value, slopes = value + lb / 2 * b @ b, [*slopes, V.mean(axis=1) + lb * b]
-        return float(value), np.concatenate([slope.ravel() for slope in slopes])
-
-    start = np.random.default_rng((37, seed)).normal(size=(K + N) * d + (0 if lb is None else K))
-    options = {"maxiter": 20_000, "maxfun": 40_000, "ftol": 0, "gtol": 1e-11, "maxcor": 40}
-    with threadpool_limits(1, "blas"):  # matrices are small
-        found = minimize(both, start, jac=True, method="L-BFGS-B", options=options)
-    return Specimen(model, parts(found.x), "minimiser")
+    shape = (model.num_classes, model.d, N)
+    point = descended(loss, shape, decays, seed, None if lb is None else float(lb))[1]
+    return Specimen(model, point, "minimiser")
 
 
 # (K, n, lambda_W / lambda_H): c is given by the region.
@@ -76,7 +63,7 @@ def equal_classes(
         model = UFM(loss, K, K + 1, n, lambda_W=1, lambda_H=1, lambda_b=lambda_b)
         for i, c in enumerate(c_values(K)):
             chosen = with_c(model, c, ratio)
-            yield descended(chosen, by_hand(chosen.loss), 10 * number + i)
+            yield minimum(chosen, by_hand(chosen.loss), 10 * number + i)
 
 
 @cache

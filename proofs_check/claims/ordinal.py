@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from proofs_check.claim import COUNTING, Claim, Mutant, Tolerance
-from proofs_check.factored import descended
+from proofs_check.factored import beside, descended
 from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen
@@ -64,13 +64,11 @@ def near_collapse(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Minima by descent where decay is a thousandth below and above the pull at zero."""
     found = []
     settings = (*_SETTINGS[: 1 if quick else None], (_SETTINGS[0][0], _COUNTS_OF_TEN, 3, 0.1, 0.1))
-    for seed, (written, counts, d, lambda_W, lambda_H) in enumerate(settings):
-        model = ordinal(written, 1, d, lambda_W, lambda_H, counts)
-        lower, upper = _ends(model)
-        pull = np.linalg.norm(1 - expit(lower) - expit(upper)) / len(lower)
-        for share in (0.999, 1.001):
-            factor = share * pull / np.sqrt(lambda_W * lambda_H)
-            found.append(_minimum((written, counts, d, lambda_W * factor, lambda_H * factor), seed))
+    for seed, (written, counts, d, *decays) in enumerate(settings):
+        lower, upper = _ends(ordinal(written, 1, d, *decays, counts))
+        threshold = float(np.linalg.norm(1 - expit(lower) - expit(upper))) / len(lower)
+        for pair in beside((decays[0], decays[1]), threshold):
+            found.append(_minimum((written, counts, d, *pair), seed))
     return tuple(found)
 
 

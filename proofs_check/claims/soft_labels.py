@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
-from proofs_check.factored import descended, entropy_against
+from proofs_check.factored import beside, descended, entropy_against
 from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen
@@ -47,11 +47,11 @@ def minima(quick: bool = False) -> tuple[PlainSpecimen, ...]:
 def near_collapse(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Minima by descent where decay is a thousandth below and above what the gradient pulls."""
     found = []
-    for seed, (rows, counts, d, lambda_W, lambda_H) in enumerate(_SETTINGS[: 2 if quick else None]):
-        model = soft_labels(rows, 1, d, lambda_W, lambda_H, counts)
-        for share in (0.999, 1.001):
-            factor = share * _pull_of(model) / len(model.labels) / np.sqrt(lambda_W * lambda_H)
-            found.append(_minimum((rows, counts, d, lambda_W * factor, lambda_H * factor), seed))
+    for seed, (rows, counts, d, *decays) in enumerate(_SETTINGS[: 2 if quick else None]):
+        model = soft_labels(rows, 1, d, *decays, counts)
+        threshold = _pull_of(model) / len(model.labels)
+        for pair in beside((decays[0], decays[1]), threshold):
+            found.append(_minimum((rows, counts, d, *pair), seed))
     return tuple(found)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ufm import MSE, UFM
-from ufm.decay import penalty
+from ufm.decay import balanced_factors, penalty
 
 
 def test_it_is_half_of_the_decay_as_the_model_has_it() -> None:
@@ -16,3 +16,15 @@ def test_it_is_half_of_the_decay_as_the_model_has_it() -> None:
     squares = [np.sum(part**2) for part in point]
     found = model.objective_of_losses(point, np.zeros(12))
     assert found == pytest.approx(sum(map(penalty, decays.values(), squares)), rel=1e-14)
+
+
+def test_balanced_factors_are_the_cheapest():
+    rng = np.random.default_rng(0)
+    U, V = (np.linalg.qr(rng.normal(size=(n, 3)))[0] for n in (5, 4))
+    values, lw, lh = np.array([2.0, -0.7, 0.0]), 0.03, 0.2
+    W, H = balanced_factors(U, values, V.T, 6, lw, lh)
+    assert (W.shape, H.shape) == ((5, 6), (6, 4))
+    np.testing.assert_allclose(W @ H, U @ np.diag(values) @ V.T, atol=1e-14)
+    np.testing.assert_allclose(lw * W.T @ W, lh * H @ H.T, atol=1e-14)
+    price = float(penalty(lw, (W**2).sum()) + penalty(lh, (H**2).sum()))
+    assert price == pytest.approx((lw * lh) ** 0.5 * 2.7, rel=1e-14)  # sigma times the nuclear norm

@@ -28,7 +28,7 @@ def losses(name, Z, labels):
     for z, t in zip(Z.T, labels, strict=True):
         if name == "multilabel":
             p = np.exp(z) / np.exp(z).sum()
-            S = MODELS[name].members[:, t] > 0
+            S = MODELS[name].targets[t] > 0
             found.append(-np.log(p[S]).sum())
         elif name == "tasks":
             (a, b), z = MODELS[name].choices[:, t], np.exp(z)
@@ -188,7 +188,7 @@ def test_nothing_lies_below_the_floors(name):
     floors = model.floors()
     assert np.any(floors > 0.1)
     reached = {
-        "multilabel": lambda t: 60 * model.members[:, t],
+        "multilabel": lambda t: 60 * model.targets[t],
         "soft-labels": lambda t: np.log(model.targets[t] + 1e-30),
         "ordinal": lambda t: np.array([(-60, -0.35, 1.15, 60)[t]]),
     }[name]

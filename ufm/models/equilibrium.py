@@ -13,7 +13,7 @@ from scipy.optimize import brentq
 
 from ufm.answers import Certificate, Code, Merge, Minimiser
 from ufm.counts import class_counts, counts_columns
-from ufm.decay import penalty
+from ufm.decay import balanced_factors, penalty
 from ufm.errors import InputError, require_count, require_decay
 from ufm.losses import CrossEntropy
 from ufm.losses.columns import column_losses
@@ -237,15 +237,10 @@ class Equilibrium(Model[Layer]):
         if rank and self.sigma * s[0] >= decay:
             rule = f"Need singular values below lambda_V / sigma = {decay / self.sigma:.6g}"
             raise InputError(rule, float(s[0]), "beyond, no point attains the least decay")
-        gains = self.sigma * s / decay
-        size = np.sqrt(s * (1 - gains))
-        ratio = (float(self.lambda_X) / float(self.lambda_W)) ** 0.25
-        K = len(left)
-        W, V, X = np.zeros((K, self.d)), np.zeros((self.d, self.d)), np.zeros((self.d, K))
-        W[:, :rank], X[:rank] = (
-            ratio * left[:, :rank] * size,
-            (size / ratio)[:, None] * right[:rank],
-        )
+        gains, decays = self.sigma * s / decay, (self.lambda_W, self.lambda_X)
+        # The layer multiplies by 1 / (1 - gain).
+        W, X = balanced_factors(left[:, :rank], s * (1 - gains), right[:rank], self.d, *decays)
+        V = np.zeros((self.d, self.d))
         V[range(rank), range(rank)] = gains
         return Layer(W, V, X)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ufm.answers import Certificate, Minimiser, Restriction, Structure
 from ufm.counts import class_counts, counts_columns
-from ufm.decay import penalty
+from ufm.decay import balanced_factors, penalty
 from ufm.eigen import eigh
 from ufm.errors import InputError, require_count, require_decay
 from ufm.model import Model
@@ -146,13 +146,10 @@ class GraphUFM(Model[Point]):
         s, v = size[order], vectors[:, order]
         logits = np.sign(values[order]) * (s - c) / s**2
         # X = sum_j logits_j v_j v_j^T (1/n over the nodes), of singular values sqrt(n) |logits_j|.
-        share = np.sqrt(np.sqrt(n) * np.abs(logits))
-        ratio = (float(self.lambda_H) / float(self.lambda_W)) ** 0.25
-        W, means = np.zeros((K, self.d)), np.zeros((self.d, K))
-        W[:, : len(s)] = ratio * v * share
-        means[: len(s)] = (np.sign(logits) * share / (ratio * math.sqrt(n)) * v).T
+        decays = self.lambda_W, self.lambda_H
+        W, H = balanced_factors(v, math.sqrt(n) * logits, v.T, self.d, *decays)
         value = 0.5 - float(np.sum((1 - c / s) ** 2)) / (2 * K)
-        point = Point(W, means[:, np.asarray(self.labels)])
+        point = Point(W, H[:, np.asarray(self.labels)] / math.sqrt(n))
         return Minimiser(point, value, len(s), None, "equitable graph (GU-2)", evidence)
 
     def certificate(self, point: Point) -> Certificate:

@@ -6,50 +6,35 @@ import math
 from itertools import combinations
 from typing import Any
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
 from ufm.errors import InputError, require_count
-from ufm.models.sample_types import SampleTypes, of_types, proportional, require_room
+from ufm.models.sample_types import of_types, proportional, require_room
+from ufm.models.targets import Targets
 from ufm.records import pytree_record
 
 Array = NDArray[np.float64]
 
 
 @pytree_record(static=("d", "merged", "per_set"), eq=False)
-class MultiLabel(SampleTypes):
+class MultiLabel(Targets):
     """Samples with sets of labels; every set of m labels has as many samples.
 
     f(W, H) = (1/N) sum_i sum_{k in S_i} CE(W h_i, k) + (lambda_W/2) |W|^2 + (lambda_H/2) |H|^2
 
+    The rows of targets are sets S, as 0 and 1.
     Source: after Li et al. 2023 (arXiv 2310.15903); docs/theory.md, ML-1.
 
     Attributes:
-        members: sets as columns of 0 and 1 (K, T).
         per_set: samples of every set with 1, 2, ... labels.
     """
 
-    members: Any
     per_set: tuple[int, ...]
-
-    @property
-    def num_logits(self) -> int:
-        """K."""
-        return len(self.members)
-
-    def sample_loss(self, z: Any, kind: Any) -> Any:
-        """Cross entropy summed over the labels of a set."""
-        return (jax.numpy.asarray(self.members)[:, kind] * (jax.nn.logsumexp(z) - z)).sum()
-
-    def floors(self) -> Array:
-        """m log m: the labels of a set share its probability."""
-        labels = np.asarray(self.members).sum(axis=0)
-        return np.asarray(labels * np.log(labels))
 
     def best_logits(self) -> tuple[Array, str]:
         """a_m (1_S - m/K): simplices of which only the size depends on m (ML-1)."""
-        K, members = self.num_logits, np.asarray(self.members)
+        K, members = self.num_logits, np.asarray(self.targets).T
         sizes = [m for m, n in enumerate(self.per_set, 1) if n]
 
         def slope(g: int, a: float) -> float:
@@ -112,8 +97,6 @@ def multilabel(
         raise InputError(f"Need sets of fewer labels than K = {K}", most, remedy)
     require_room(K, sum(math.comb(K, m) for m, count in enumerate(per_set, 1) if count))
     sets = [(S, c) for m, c in enumerate(per_set, 1) if c for S in combinations(range(K), m)]
-    members = np.zeros((K, len(sets)))
-    for column, (labels, _) in enumerate(sets):
-        members[list(labels), column] = 1.0
+    targets = np.array([[float(k in S) for k in range(K)] for S, _ in sets])
     known = of_types([count for _, count in sets], d, lambda_W, lambda_H)
-    return MultiLabel(**known, members=members, per_set=per_set)
+    return MultiLabel(**known, targets=targets, per_set=per_set)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ufm.answers import Minimiser, Restriction
-from ufm.decay import penalty
+from ufm.decay import balanced_factors, penalty
 from ufm.errors import InputError, require_count, require_decay
 from ufm.model import Model
 from ufm.point import Point, gaussian, rotation_generators, row_space_of_start
@@ -80,9 +80,9 @@ class Regression(Model[Point]):
         U, t, Vt = np.linalg.svd(Y - mean[:, None], full_matrices=False)
         cut = np.sqrt(M * self.lambda_W * self.lambda_H)
         kept = np.where(np.arange(len(t)) < self.d, np.maximum(t - cut, 0.0), 0.0)[: self.d]
-        rank, ratio = len(kept), (self.lambda_H / (M * self.lambda_W)) ** 0.25
-        W = np.pad(ratio * U[:, :rank] * np.sqrt(kept), ((0, 0), (0, self.d - rank)))
-        H = np.pad((Vt[:rank].T * np.sqrt(kept)).T / ratio, ((0, self.d - rank), (0, 0)))
+        rank = len(kept)
+        decays = M * self.lambda_W, self.lambda_H
+        W, H = balanced_factors(U[:, :rank], kept, Vt[:rank], self.d, *decays)
         value = float(np.sum(t**2) - np.sum(kept**2)) / (2 * M)
         source = "Andriopoulos et al. 2024 (X-11)"
         return Minimiser(Point(W, H, mean), value, int(np.sum(kept > 0)), None, source, "proved")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from ufm.answers import Certificate, Merge, Minimiser, Restriction, Structure
-from ufm.decay import penalty
+from ufm.decay import balanced_factors, penalty
 from ufm.errors import InputError, require_count, require_decay
 from ufm.losses.dual import spectral_norm
 from ufm.losses.loss import Fact
@@ -162,10 +162,8 @@ class SampleTypes(Model[Point]):
         rank = int(np.sum(values > RANK * (1e-300 + values[0])))
         if rank > self.d:
             return None
-        size = np.sqrt(values[:rank])
-        ratio = (float(self.lambda_H) / float(self.lambda_W)) ** 0.25
-        W, H = np.zeros((len(Z), self.d)), np.zeros((self.d, len(counts)))
-        W[:, :rank], H[:rank] = ratio * left[:, :rank] * size, size[:, None] * right[:rank] / ratio
+        kept, decays = slice(rank), (self.lambda_W, self.lambda_H)
+        W, H = balanced_factors(left[:, kept], values[kept], right[kept], self.d, *decays)
         value = float(counts @ self.slopes(Z)[0]) / self.num_samples + self.sigma * values.sum()
         return Minimiser(Point(W, H), float(value), rank, None, source, "proved")
 

@@ -6,15 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import entr, expit
+from scipy.special import expit
 
 from ufm.counts import parsed_counts
 from ufm.errors import InputError, require_count
-from ufm.models.sample_types import SampleTypes, of_types, proportional, require_room
+from ufm.models.sample_types import of_types, proportional, require_room
+from ufm.models.targets import Targets
 from ufm.records import pytree_record
 
 Array = NDArray[np.float64]
@@ -23,31 +22,14 @@ SUM = 1e-9
 
 
 @pytree_record(static=("d", "merged"), eq=False)
-class SoftLabels(SampleTypes):
+class SoftLabels(Targets):
     """Cross entropy against distributions; samples of one distribution merge.
 
     f(W, H) = (1/N) sum_i (logsumexp(W h_i) - y_i . W h_i) + (lambda_W/2) |W|^2 + (lambda_H/2) |H|^2
 
+    The rows of targets are distributions y, no two alike.
     Source: after arXiv 2408.15417 (next tokens); docs/theory.md, SL-1.
-
-    Attributes:
-        targets: distributions as rows (T, K), no two alike.
     """
-
-    targets: Any
-
-    @property
-    def num_logits(self) -> int:
-        """K."""
-        return np.shape(self.targets)[1]
-
-    def sample_loss(self, z: Any, kind: Any) -> Any:
-        """Cross entropy against one distribution."""
-        return (jnp.asarray(self.targets)[kind] * (jax.nn.logsumexp(z) - z)).sum()
-
-    def floors(self) -> Array:
-        """Entropies."""
-        return np.asarray(entr(np.asarray(self.targets)).sum(axis=1))
 
     def best_logits(self) -> tuple[Array, str] | None:
         """Two classes: one root per distribution (SL-1); None for more."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar
 
 from ufm.answers import Code, Minimiser
-from ufm.decay import penalty
+from ufm.decay import balanced_factors, penalty
 from ufm.frames import simplex_etf
 from ufm.losses.logit_curve import logit_curve, slopes
 from ufm.losses.loss import Loss
@@ -322,10 +322,7 @@ def code_point(model: UFM, code: Code) -> Point:
 
 
 def factorised(model: UFM, U: Array, values: Array, Vt: Array, bias: Array) -> Point:
-    """W Hbar = U diag(values) Vt with lambda_W W^T W = lambda_H H H^T, zero values dropped.
-
-    W = (lambda_H/lambda_W)^(1/4) U sqrt|S|, Hbar = (lambda_W/lambda_H)^(1/4) sqrt|S| sign(S) V^T,
-    padded with zeros to dimension d; the bias is dropped where the model has none.
+    """The balanced point with W Hbar = U diag(values) Vt; the bias is dropped where there is none.
 
     Example:
         >>> from ufm import UFM, CrossEntropy
@@ -333,12 +330,7 @@ def factorised(model: UFM, U: Array, values: Array, Vt: Array, bias: Array) -> P
         >>> factorised(model, np.eye(2), np.array([4.0, 0.0]), np.eye(2), np.zeros(2)).W.tolist()
         [[2.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     """
-    keep = values != 0
-    size = np.sqrt(np.abs(values[keep]))
-    ratio = (float(model.lambda_H) / float(model.lambda_W)) ** 0.25
-    padding = model.d - int(keep.sum())
-    W = np.pad(ratio * U[:, keep] * size, ((0, 0), (0, padding)))
-    H = np.pad((Vt[keep].T * size * np.sign(values[keep])).T / ratio, ((0, padding), (0, 0)))
+    W, H = balanced_factors(U, values, Vt, model.d, model.lambda_W, model.lambda_H)
     return Point(W, H, None if model.lambda_b is None else bias)
 
 
