@@ -174,6 +174,8 @@ def test_the_closed_form_lies_over_a_profile_where_a_place_has_one():
         assert ax.lines[-1].get_ydata() == pytest.approx([factor * c for c in (0.1, 0.2, 0.4)])
         assert legend_texts(ax) == ["ce", "closed form"]
         assert ax.lines[-1].get_color() == ax.lines[0].get_color()
+        low, high = ax.get_ylim()
+        assert low < factor * 0.1 < factor * 0.4 < high  # also where no end comes
     # Of another column nothing is known; nor where a place has two models, or theory has nothing.
     assert legend_texts(profile(table, panel(), x="c", value="d")) == ["ce"]
     two = {**table, "theory": table["theory"] * (1 + table["seed"])}

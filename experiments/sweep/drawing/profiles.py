@@ -172,7 +172,7 @@ def _lines(table: Table, ax: Axes, x: str, value: str, by: str) -> tuple[list[En
         rule = f"Need at most {MOST_LINES} lines"
         raise InputError(rule, f"{len(order)} values of {by}", "choose another column")
     entries: list[Entry] = []
-    several = False
+    several, heights = False, [values[good]]
     for name, look in _line_looks(order, by).items():
         here = good & (names == name)
         nodes, member = np.unique(places[here], return_inverse=True)
@@ -190,34 +190,31 @@ def _lines(table: Table, ax: Axes, x: str, value: str, by: str) -> tuple[list[En
             lw=0,
         )
         entries.append((Line2D([], [], **style), name))
-    known = [
-        _predicted(table, ax, value, places, names == name, look["color"])
-        for name, look in _line_looks(order, by).items()
-    ]
-    if any(known):
+        heights.append(_predicted(table, ax, value, places, names == name, look["color"]))
+    if any(map(len, heights[1:])):
         entries.append((Line2D([], [], color=INK, **PREDICTION), PREDICTED))
     nodes = np.unique(places[good])
     set_scale(ax.set_xscale, scale_of(nodes), nodes)
-    _vertical_scale(ax, values[good])
+    _vertical_scale(ax, np.concatenate(heights))
     ax.minorticks_off()
     return entries, several
 
 
 def _predicted(
     table: Table, ax: Axes, value: str, places: Array, rows: NDArray[np.bool_], color: str
-) -> bool:
-    """Draw what theory has of a column, and tell whether it has; one model a place, or nothing."""
+) -> Array:
+    """Draw what theory has of a column, and tell its heights: none if a place has two models."""
     if THEORIES.get(value) not in table:
-        return False
+        return np.empty(0)
     theory = numbers(table, THEORIES[value])
     rows = rows & np.isfinite(theory) & np.isfinite(places)
     nodes, first, member = np.unique(places[rows], return_index=True, return_inverse=True)
     heights = theory[rows][first]
     told = heights[member.reshape(-1)]
     if not len(nodes) or np.any(np.abs(theory[rows] - told) > ROUNDING * np.abs(told)):
-        return False
+        return np.empty(0)
     ax.plot(nodes, heights, color=color, zorder=3, **PREDICTION)
-    return True
+    return heights
 
 
 def _heights(ax: Axes) -> Array:

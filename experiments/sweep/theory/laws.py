@@ -76,17 +76,29 @@ def _window(site: Site) -> float:
 
 
 def _merging(site: Site, classes: int, ratio: float) -> float:
-    """Log of N sigma over (1 - delta) sqrt(n_j), for the classes of n_j = ratio * n samples.
+    """Log of N sigma over q sqrt(n_j), for the classes of n_j = ratio * n samples (X-4, ADJ-2).
 
-    X-4 has two sizes and cross entropy. The minimum of the convex problem is unique, so it is as
-    symmetric as the counts, and has one singular value z on the differences of classes of one size.
-    On them the gradient is -(sqrt(n_j)/N)(1 - delta - p + p'), where p, p' are the probabilities of
-    the own class and of another one of that size. If z > 0, then p > p' and it equals -sigma, so
-    N sigma < (1 - delta) sqrt(n_j); if z = 0, then p = p' and it is at most sigma.
+    q is the most that a sample pulls two such classes apart, see ``_pull``. X-4 has two sizes and
+    cross entropy. The minimum of the convex problem is unique, so it is as symmetric as the counts,
+    and has one singular value z on the differences of classes of one size. On them the gradient is
+    -(sqrt(n_j)/N)(q - p + p'), where p, p' are the probabilities of the own class and of another
+    one of that size. If z > 0, then p > p' and it equals -sigma, so N sigma < q sqrt(n_j); if
+    z = 0, then p = p' and it is at most sigma. (With scales and weights p and p' carry them, too.)
     """
-    if site.loss not in ("ce", "ls") or classes < 2 or site.d < site.K - 1:
+    if classes < 2 or site.d < site.K - 1:
         return math.nan
-    return math.log(site.c / ((1 - _delta(site)) * math.sqrt(site.K * ratio / site.relative_N)))
+    return math.log(site.c / (_pull(site, ratio) * math.sqrt(site.K * ratio / site.relative_N)))
+
+
+def _pull(site: Site, ratio: float) -> float:
+    """1 - delta of cross entropy, weight * scale of adjusted losses (ADJ-2); NaN of others."""
+    if site.loss in _CROSS_ENTROPY:
+        return 1 - _delta(site)
+    if site.loss == "logit-adjusted":
+        return 1.0
+    if site.loss == "weighted-ce":
+        return (site.relative_N / (site.K * ratio)) ** site.parameters[0]
+    return (ratio / site.largest[1]) ** site.parameters[0] if site.loss == "vs" else math.nan
 
 
 def _delta(site: Site) -> float:
@@ -101,27 +113,12 @@ def _dropping(site: Site, ratio: float) -> float:
 
 
 def _minority(site: Site) -> float:
-    if not site.unequal:
-        return math.nan
-    if site.loss not in _ADJUSTED:
-        return _merging(site, *site.smallest)
-    return _coinciding(site, *site.smallest)
-
-
-def _coinciding(site: Site, classes: int, ratio: float) -> float:
-    """Log of N sigma over weight * scale * sqrt(n_j): ADJ-2."""
-    if classes < 2 or site.d < site.K - 1:
-        return math.nan
-    gamma, factor = site.parameters[0], 1.0
-    if site.loss == "weighted-ce":
-        factor = (site.relative_N / (site.K * ratio)) ** gamma
-    elif site.loss == "vs":
-        factor = (ratio / site.largest[1]) ** gamma
-    return math.log(site.c / (factor * math.sqrt(site.K * ratio / site.relative_N)))
+    return _merging(site, *site.smallest) if site.unequal else math.nan
 
 
 def _majority(site: Site) -> float:
-    return _merging(site, *site.largest) if site.unequal else math.nan
+    last = site.unequal and site.loss in _CROSS_ENTROPY
+    return _merging(site, *site.largest) if last else math.nan
 
 
 def _vanishing(site: Site) -> float:
