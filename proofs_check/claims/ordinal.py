@@ -64,10 +64,10 @@ def near_collapse(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Minima by descent where decay is a thousandth below and above the pull at zero."""
     found = []
     settings = (*_SETTINGS[: 1 if quick else None], (_SETTINGS[0][0], _COUNTS_OF_TEN, 3, 0.1, 0.1))
-    for seed, (written, counts, d, *decays) in enumerate(settings):
-        lower, upper = _ends(ordinal(written, 1, d, *decays, counts))
+    for seed, (written, counts, d, lambda_W, lambda_H) in enumerate(settings):
+        lower, upper = _ends(ordinal(written, 1, d, lambda_W, lambda_H, counts))
         threshold = float(np.linalg.norm(1 - expit(lower) - expit(upper))) / len(lower)
-        for pair in beside((decays[0], decays[1]), threshold):
+        for pair in beside((lambda_W, lambda_H), threshold):
             found.append(_minimum((written, counts, d, *pair), seed))
     return tuple(found)
 

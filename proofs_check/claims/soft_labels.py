@@ -47,10 +47,9 @@ def minima(quick: bool = False) -> tuple[PlainSpecimen, ...]:
 def near_collapse(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Minima by descent where decay is a thousandth below and above what the gradient pulls."""
     found = []
-    for seed, (rows, counts, d, *decays) in enumerate(_SETTINGS[: 2 if quick else None]):
-        model = soft_labels(rows, 1, d, *decays, counts)
-        threshold = _pull_of(model) / len(model.labels)
-        for pair in beside((decays[0], decays[1]), threshold):
+    for seed, (rows, counts, d, lambda_W, lambda_H) in enumerate(_SETTINGS[: 2 if quick else None]):
+        model = soft_labels(rows, 1, d, lambda_W, lambda_H, counts)
+        for pair in beside((lambda_W, lambda_H), _pull_of(model) / len(model.labels)):
             found.append(_minimum((rows, counts, d, *pair), seed))
     return tuple(found)
 
