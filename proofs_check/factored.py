@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -65,13 +66,13 @@ def descended(
 
 
 def beside(decays: tuple[float, float], threshold: float) -> list[tuple[float, float]]:
-    """Decays of the same ratio with sigma a thousandth below a threshold, and above.
+    """Decays of the same ratio with sigma just below a threshold, and above.
 
     Example:
         >>> [round(a * b, 6) for a, b in beside((0.1, 0.4), 1.0)]
-        [0.998001, 1.002001]
+        [0.998201, 1.001801]
     """
-    scale = threshold / np.sqrt(decays[0] * decays[1])
+    scale = threshold / math.sqrt(decays[0] * decays[1])
     return [(x * scale * decays[0], x * scale * decays[1]) for x in (1 - NEAR, 1 + NEAR)]
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
@@ -138,8 +139,7 @@ class SampleTypes(Model[Point]):
 
     def slopes(self, Z: Array) -> tuple[Array, Array, Array]:
         """Losses (T,), their gradients (rows, T), and those in merged columns, sqrt(n_t) / N."""
-        each = jax.vmap(jax.value_and_grad(self.sample_loss), in_axes=(1, 0), out_axes=(0, 1))
-        losses, V = (np.asarray(x) for x in each(Z, np.arange(len(self.counts))))
+        losses, V = (np.asarray(x) for x in _slopes(self, Z))
         return losses, V, V * np.sqrt(np.asarray(self.counts)) / self.num_samples
 
     def collapse_value(self) -> float:
@@ -212,8 +212,7 @@ class SampleTypes(Model[Point]):
             core = small.dense_derivatives(Point(W, H))[2]
             levels += [(x, 1, "core") for x in np.linalg.eigvalsh(core)]
         if not self.merged and max(counts) > 1:
-            bends = jax.vmap(jax.hessian(self.sample_loss), in_axes=(1, 0))(Z, np.arange(T))
-            for S, n in zip(np.asarray(bends), counts, strict=True):
+            for S, n in zip(np.asarray(_bends(self, Z)), counts, strict=True):
                 within = np.linalg.eigvalsh(W.T @ S @ W) / N + decays[1]
                 levels += [(x, int(n) - 1, "within types") for x in within]
             levels.append((decays[1], outside * int(N - T), "within types, outside"))
@@ -231,6 +230,19 @@ class SampleTypes(Model[Point]):
             "lambda_W": float(self.lambda_W),
             "lambda_H": float(self.lambda_H),
         }
+
+
+@jax.jit
+def _slopes(model: SampleTypes, Z: Any) -> Any:
+    """Losses of all types and their gradients at columns of Z, by one program."""
+    each = jax.vmap(jax.value_and_grad(model.sample_loss), in_axes=(1, 0), out_axes=(0, 1))
+    return each(Z, jnp.arange(Z.shape[1]))
+
+
+@jax.jit
+def _bends(model: SampleTypes, Z: Any) -> Any:
+    """Logit Hessians of all types (T, rows, rows)."""
+    return jax.vmap(jax.hessian(model.sample_loss), in_axes=(1, 0))(Z, jnp.arange(Z.shape[1]))
 
 
 def of_types(counts: Sequence[int], d: int, lambda_W: float, lambda_H: float) -> dict[str, Any]:
