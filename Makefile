@@ -27,7 +27,7 @@ test: lint ## lint, types, and the tests without the slow ones
 	$(PYTEST) -m 'not slow'
 
 test-all: lint ## the same with the slow tests, and the examples of experiments
-	XLA_FLAGS='' $(PYTEST) tests ufm landscape proofs_check experiments
+	$(PYTEST) tests ufm landscape proofs_check experiments
 
 lint: environment-dev ## ruff and mypy
 	$(BIN)/ruff check .

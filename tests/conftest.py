@@ -11,8 +11,7 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 # Most of the time goes into compiling small programs; with the flags of proofs_check.lanes that
-# takes half as long. What the environment says decides otherwise, as `make test-all` does: there
-# programs are those that users run.
+# takes half as long. What the environment says decides otherwise.
 if version("jaxlib").startswith("0.10."):  # XLA ends a process that names a flag it does not know
     os.environ.setdefault(
         "XLA_FLAGS",
