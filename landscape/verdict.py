@@ -160,6 +160,9 @@ def judge_curvature(
         reason = f"gradient norm {gradient_norm:.3g} > {bound:.3g} = 1e-6 curvature max(1, |x|)"
         return Curvature.NOT_CRITICAL, reason, None
     tolerance = count.tolerance
+    if count.kinks:
+        reason = f"second derivatives jump here, in {count.kinks} places: the point is at kinks"
+        return Curvature.UNDECIDED, reason, None
     if count.settled is False:
         reason = "Newton's method does not end beside the point: no critical point is certain there"
         return Curvature.UNDECIDED, reason, None
@@ -221,6 +224,11 @@ def _globality(
     if proved and known is not None and not saddle and curvature is not Curvature.NOT_CRITICAL:
         reason = f"it has the value of the closed-form global minimum ({known.source})"
         return Globality.GLOBAL, reason, None, None
+    for name, candidate in model.candidates().items():
+        height = float(model.objective(candidate))
+        if height < value - slack:
+            reason = f"the explicit point {name!r} reaches {height:.12g}"
+            return Globality.NOT_GLOBAL, reason, candidate, height
     if saddle:
         escape = escape_direction(model, point, count.smallest)
         lower, lower_value = escape.descend(model, point, value)

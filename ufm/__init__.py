@@ -44,7 +44,10 @@ from ufm.losses import (
 )
 from ufm.losses.focal import focal_convexity_threshold
 from ufm.model import Model
+from ufm.models.constrained_rate import ConstrainedRate, constrained_rate
+from ufm.models.contrastive import Contrastive, contrastive
 from ufm.models.deep_linear import DeepLinear, deep_linear
+from ufm.models.deep_relu import DeepReLU, deep_relu
 from ufm.models.equilibrium import Equilibrium, equilibrium
 from ufm.models.fixed_classifier import Features, FixedClassifier, fixed_minimiser
 from ufm.models.graph import GraphUFM, graph, graph_of
@@ -81,8 +84,11 @@ __all__ = [
     "Certificate",
     "Code",
     "Collapse",
+    "ConstrainedRate",
+    "Contrastive",
     "CrossEntropy",
     "DeepLinear",
+    "DeepReLU",
     "Direction",
     "Equilibrium",
     "Fact",
@@ -125,8 +131,11 @@ __all__ = [
     "class_weighted",
     "classifier_spectrum",
     "collapse",
+    "constrained_rate",
+    "contrastive",
     "declared",
     "deep_linear",
+    "deep_relu",
     "equilibrium",
     "fixed_minimiser",
     "flatten",

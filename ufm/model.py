@@ -8,6 +8,7 @@ other answer has a default, and None says "not known", which the verdict then sa
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, Generic
 
 import jax
@@ -107,6 +108,14 @@ class Model(ABC, Generic[P]):
     def minimiser(self) -> Minimiser | None:
         """A global minimiser in closed form, or None when none is known."""
         return None
+
+    def candidates(self) -> Mapping[str, P]:
+        """Explicit points by name, none of them known to be global: each bounds the minimum."""
+        return {}
+
+    def kinks(self, point: P) -> int:
+        """Places at which second derivatives jump at a point; where there are any, none counts."""
+        return 0
 
     def as_plain(self) -> Any:
         """This model as a plain UFM, whose orbits an atlas can tell apart; None: it is not one."""

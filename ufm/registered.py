@@ -18,7 +18,10 @@ from typing import Any
 from ufm.errors import InputError
 from ufm.losses import CrossEntropy, Loss
 from ufm.model import Model
+from ufm.models.constrained_rate import constrained_rate
+from ufm.models.contrastive import contrastive
 from ufm.models.deep_linear import deep_linear
+from ufm.models.deep_relu import deep_relu
 from ufm.models.equilibrium import equilibrium
 from ufm.models.fixed_classifier import FixedClassifier
 from ufm.models.graph import graph
@@ -215,10 +218,13 @@ CONSTRUCTORS: dict[str, Callable[..., Model[Any]]] = {
     "nonnegative": Nonnegative,
     "regression": random_regression,
     "rate-reduction": rate_reduction,
+    "constrained-rate": constrained_rate,
     "deep-linear": deep_linear,
+    "deep-relu": deep_relu,
     "equilibrium": equilibrium,
     "graph": graph,
     "sphere": Sphere,
+    "contrastive": contrastive,
     "multilabel": multilabel,
     "soft-labels": soft_labels,
     "tasks": tasks,

@@ -37,6 +37,9 @@ EXAMPLES = (
     "ufm solve --model deep-linear --loss mse --depth 3 --lambda-w 0.04 --lambda-h 0.04",
     "ufm solve --model equilibrium --loss mse -K 3 -n 2 --lambda-v 0.5",
     "ufm solve --model graph -K 2 -n 6 --inside 4 --outside 1",
+    "ufm solve --model deep-relu --depth 4 --lambda-w 0.035 --lambda-h 0.035 --start plane",
+    "ufm solve --model constrained-rate --counts 3,3 -d 6 --eps 1.05",
+    "ufm solve --model contrastive -K 3 -n 3 --radius 1.3",
     "ufm solve --model sphere -K 4 -d 3 -n 2 --scale 1",
     "ufm solve --model multilabel -K 4 -n 2 --pairs 1",
     "ufm solve --model soft-labels --targets 0.9,0.1/0.3,0.7 -n 5",
@@ -103,6 +106,15 @@ def solve(
         bool,
         typer.Option("--escape", help="Go on below a saddle, along its most negative curvature."),
     ] = False,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--start",
+            metavar="NAME",
+            help="Start at an explicit point of the model, such as deep-relu's 'plane'.",
+            show_default="random",
+        ),
+    ] = None,
     seed: Seed = 0,
     save: Annotated[
         Path | None,
@@ -128,6 +140,7 @@ def solve(
         max_iterations=max_iterations,
         learning_rate=learning_rate,
         escape=escape,
+        start=start,
     )
     if save is not None:
         save_point_of(save, found, inputs)
@@ -139,6 +152,7 @@ def solve(
         "max_iterations": max_iterations,
         "learning_rate": learning_rate,
         "escape": escape,
+        "start": start,
         "seed": seed,
     }
     deliver(envelope("solve", settings, record), as_json=as_json, out=out)
@@ -171,6 +185,7 @@ def run_solve(
     max_iterations: int | None,
     learning_rate: float | None,
     escape: bool = False,
+    start: str | None = None,
 ) -> tuple[dict[str, Any], Any, Any]:
     """Solve and judge: the record of the command, the Solution and the Verdict."""
     import jax
@@ -194,13 +209,13 @@ def run_solve(
         spent[part] += perf_counter() - began
         return told
 
-    def solved(start: Any = None) -> tuple[Any, Any]:
+    def solved(point: Any) -> tuple[Any, Any]:
         found = timed(
             "solve",
             f"solving {inputs.headline(model)}",
             lambda: find(
                 model,
-                start,
+                point,
                 key=key,
                 method=method,
                 tolerance=tolerance,
@@ -217,7 +232,7 @@ def run_solve(
         )
         return found, told
 
-    found, judged = solved()
+    found, judged = solved(None if start is None else explicit_point(model, start))
     way = way_down(judged)
     left: list[dict[str, Any]] = []
     while escape and way is not None and len(left) < MOST_ESCAPES:
@@ -254,6 +269,23 @@ def run_solve(
         "seconds_verdict": spent["verdict"],
     }
     return record, found, judged
+
+
+def explicit_point(model: Any, name: str) -> Any:
+    """The explicit point of a model of this name.
+
+    Raises:
+        InputError: the model has none of this name, or none at all.
+    """
+    from experiments.nearest import unknown
+    from ufm.errors import InputError
+
+    known = model.candidates()
+    if not known:
+        raise InputError("This model has no explicit points", name, "drop --start")
+    if name not in known:
+        raise unknown(name, known, "explicit point")
+    return known[name]
 
 
 def way_down(judged: Any) -> tuple[Any, float] | None:

@@ -53,6 +53,8 @@ class CurvatureCount:
         tolerance_source: how it was derived.
         rank: rank of W H, None for a general model.
         route: "structured", "inertia", "dense" or "lanczos".
+        kinks: places at which second derivatives jump at the point; where there are any, the
+            eigenvalues are those of one side and count nothing.
         settled: whether Newton's method ends beside the point, in rounding; None where the numbers
             did not ask for it. Where True, everything is said of that end.
     """
@@ -68,6 +70,7 @@ class CurvatureCount:
     tolerance_source: str
     rank: int | None
     route: str
+    kinks: int = 0
     settled: bool | None = None
 
     @property
@@ -109,7 +112,9 @@ def count_curvature(
         (4, 0, 'structured')
     """
     model.require_smooth()
-    count = _counted(model, point, gradient_norm, structure)
+    count, kinks = _counted(model, point, gradient_norm, structure), model.kinks(point)
+    if kinks:
+        return replace(count, index_range=(0, None), nullity_range=None, kinks=kinks)
     expected = count.predicted_nullity
     if count.nullity_range is None or expected is None:
         return count

@@ -45,7 +45,7 @@ _COLLAPSED: tuple[tuple[int, int, int, int, float], ...] = (
 )
 
 
-def _decays(K: int, n: int, depth: int, ratio: float, share: float) -> tuple[float, float]:
+def decays(K: int, n: int, depth: int, ratio: float, share: float) -> tuple[float, float]:
     """lambda_W and lambda_H of a given ratio at a share of the threshold; only says where to look.
 
     The geometric mean of M decays lambda_W and one lambda_H is what counts.
@@ -60,7 +60,7 @@ def minima(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """The lowest of descents on all features: from near one direction a class, and from zero."""
     found = []
     for seed, (K, d, n, depth, ratio, share) in enumerate(_MINIMA[:: 2 if quick else 1]):
-        lambda_W, lambda_H = _decays(K, n, depth, ratio, share)
+        lambda_W, lambda_H = decays(K, n, depth, ratio, share)
         model = deep_linear(MSE(), K, d, n, depth, lambda_W, lambda_H)
         runs = [_descended(model, near, seed) for near in (1.0, 0.9, 0.0)]
         value, point = min(runs, key=lambda run: run[0])
@@ -124,7 +124,7 @@ def full_rank_points(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Minima of squared error with every class kept, all samples, three shapes."""
     found = []
     for K, d, n, depth in ((3, 5, 2, 2), (2, 3, 1, 3), (2, 2, 3, 2))[: 2 if quick else None]:
-        lambda_W, lambda_H = _decays(K, n, depth, 1.4, 0.6)
+        lambda_W, lambda_H = decays(K, n, depth, 1.4, 0.6)
         model = deep_linear(MSE(), K, d, n, depth, lambda_W, lambda_H)
         merge: Any = model.merge()
         y = output(K, n, depth, lambda_W, lambda_H)

@@ -94,6 +94,26 @@ SOLVED = [
         {"objective": 0.3689811354, "nullity": 11, "globality": "GLOBAL"},
     ),
     (
+        "contrastive -K 3 -d 4 -n 3 --radius 1.3",
+        {"objective": 8.1582372001, "nullity": 14, "globality": "GLOBAL"},
+    ),
+    slow(
+        "contrastive --counts 2,3,4 -d 4 --radius 1.3",
+        {"objective": 8.4837945298, "nullity": 14, "globality": "UNKNOWN"},
+    ),
+    slow(
+        "constrained-rate --counts 2,2 -d 4 --eps 1.1",
+        {"objective": -0.2456708295, "nullity": 9, "globality": "GLOBAL"},
+    ),
+    slow(
+        "constrained-rate --counts 3,3 -d 6 --eps 1.05",
+        {"objective": -0.4037681707, "nullity": 20, "globality": "GLOBAL"},
+    ),
+    slow(
+        "constrained-rate --counts 3,3 -d 4 --eps 0.5",
+        {"objective": -1.0216512475, "nullity": 12, "globality": "UNKNOWN"},
+    ),
+    (
         "multilabel -K 4 -d 5 -n 2 --pairs 1 --lambda-w 0.004 --lambda-h 0.006",
         {"objective": 0.7532217777, "nullity": 9, "rank": 3, "globality": "GLOBAL"},
     ),
@@ -145,6 +165,14 @@ def test_a_saddle_of_rate_reduction_is_judged_from_a_file(ufm, tmp_path):
     assert told["curvature"] == "STRICT_SADDLE"
 
 
+def test_a_network_of_low_rank_lies_below_collapse(ufm):
+    words = "--depth 4 --lambda-w 0.0350610983 --lambda-h 0.0350610983 --json"
+    told = ufm(f"solve --model deep-relu {words} --start collapse").json
+    assert told["objective"] == pytest.approx(0.2570278733, abs=1e-9)
+    assert (told["globality"], told["index"], told["nullity"]) == ("NOT_GLOBAL", None, None)
+    assert "'plane' reaches 0.25248481" in told["globality_reason"]
+
+
 def test_a_problem_without_minimiser_is_called_so(ufm):
     words = "-K 2 -d 2 -n 2 --lambda-w 0.4 --lambda-v 0.2 --lambda-x 0.3 --max-iterations 60"
     ran = ufm(f"solve --model equilibrium --loss mse {words}")
@@ -153,6 +181,15 @@ def test_a_problem_without_minimiser_is_called_so(ufm):
 
 
 BAD = [
+    ("deep-relu --depth 4 --start plain", "write 'plane'"),
+    ("sphere --start plane", "no explicit points"),
+    ("deep-relu --depth 0", "depth >= 1"),
+    ("deep-relu --widths 3,0", "widths >= 1"),
+    ("contrastive -n 1", "two samples or more in every class"),
+    ("contrastive --radius 0", "radius > 0"),
+    ("constrained-rate --counts 3", "K >= 2"),
+    ("constrained-rate --eps 0", "eps > 0"),
+    ("constrained-rate -d 0", "d >= 1"),
     ("sphere --scale 0", "scale > 0"),
     ("multilabel -K 2", "fewer labels than K = 2"),
     ("multilabel -n 0 --pairs 0", "Need samples"),

@@ -10,7 +10,10 @@ from proofs_check.claim import Claim, Status
 from proofs_check.claims import (
     adjusted,
     conditioning,
+    constrained_rate,
+    contrastive,
     deep_linear,
+    deep_relu,
     equilibrium,
     focal,
     graph,
@@ -40,10 +43,13 @@ MODULES = (
     spectra,
     adjusted,
     conditioning,
+    constrained_rate,
+    contrastive,
     reductions,
     regression,
     rate_reduction,
     deep_linear,
+    deep_relu,
     equilibrium,
     graph,
     sphere,
@@ -55,7 +61,10 @@ MODULES = (
 )
 CLAIMS = tuple(chain.from_iterable(module.CLAIMS for module in MODULES))
 REFUTED = {
+    "constrained-rate-full-rank",
+    "contrastive-unequal-batch",
     "deep-linear-collapse-optimal",
+    "deep-relu-collapse-optimal",
     "equilibrium-escape-of-cross-entropy",
     "focal-only-minimum",
     "graph-ratios",

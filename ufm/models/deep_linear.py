@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize_scalar
 
 from ufm.answers import Certificate, Merge, Minimiser, Structure
 from ufm.counts import class_counts, counts_columns, parsed_counts
@@ -100,7 +100,11 @@ class DeepLinear(Model[Network]):
 
     def objective(self, point: Network) -> Any:
         """f at a point; shapes W_l (d_{l+1}, d_l), H (d_1, N), or (d_1, K) where merged."""
-        Z, share = point.logits(), 1 / self.counts.sum()
+        return self.height(point.logits(), point)
+
+    def height(self, Z: Any, point: Network) -> Any:
+        """The loss of logits Z, however they were made, and the decay of a point."""
+        share = 1 / self.counts.sum()
         if self.merged:
             Z, share = Z / self.counts**0.5, self.counts / self.counts.sum()
         value = (share * column_losses(self.loss, Z, self.labels)).sum()
@@ -213,7 +217,7 @@ class DeepLinear(Model[Network]):
 
         With one weight matrix, what is known of the plain model.
         """
-        K, plain = self.num_classes, self._plain()
+        K, plain = self.num_classes, self.one_layer()
         if plain is not None:
             known = plain.minimiser()
             return known and replace(known, point=Network((known.point.W,), known.point.H))
@@ -233,15 +237,47 @@ class DeepLinear(Model[Network]):
         source = "products of factors (DL-2)"
         return Minimiser(point, value, int(kept.sum()), None, source, "proved")
 
-    def _plain(self) -> UFM | None:
+    def one_layer(self) -> UFM | None:
+        """The plain model, where there is one weight matrix."""
         if len(self.widths) > 1:
             return None
         counts, decays = self.counts_tuple, {"lambda_W": self.lambda_W, "lambda_H": self.lambda_H}
         return UFM(self.loss, d=self.widths[0], counts=counts, **decays)
 
+    def candidates(self) -> dict[str, Network]:
+        """The best simplex, and the best of classes in opposite pairs, where widths allow (DL-4).
+
+        Pairs have half the rank: blocks [[1, -1], [-1, 1]], and a single 1 for an odd class.
+        """
+        K = self.num_classes
+        pairs = np.kron(np.eye((K + 1) // 2), np.array([[1.0, -1.0], [-1.0, 1.0]]))[:K, :K]
+        shapes = {"simplex": (np.eye(K) - 1 / K, K - 1), "pairs": (pairs, (K + 1) // 2)}
+        least = min(self.widths)
+        return {x: self._best_multiple(Z) for x, (Z, rank) in shapes.items() if rank <= least}
+
+    def _best_multiple(self, shape: Array) -> Network:
+        """The lowest of aligned points whose logits are a multiple of given ones (K, K)."""
+        counts, L = np.asarray(self.counts), self.num_factors
+        spread = shape * np.sqrt(counts)
+        price = L * self.decay / 2 * np.sum(np.linalg.svd(spread, compute_uv=False) ** (2 / L))
+        classes = np.arange(self.num_classes)
+
+        def height(log: float) -> float:
+            a = math.exp(log)
+            losses = np.asarray(column_losses(self.loss, a * shape, classes))
+            return float(losses @ counts) / counts.sum() + price * a ** (2 / L)
+
+        steps = np.linspace(-4, 5, 28)
+        i = int(np.clip(np.argmin([height(x) for x in steps]), 1, len(steps) - 2))
+        options = {"xatol": 1e-9}
+        ends = (steps[i - 1], steps[i + 1])
+        best = minimize_scalar(height, bounds=ends, method="bounded", options=options)
+        point, merge = self.aligned_point(math.exp(best.x) * spread), self.merge()
+        return point if merge is None else merge.lift(point)
+
     def certificate(self, point: Network) -> Certificate:
         """With one weight matrix, the duality gap of the plain model."""
-        plain = self._plain()
+        plain = self.one_layer()
         if plain is None:
             return Certificate.does_not_apply("no dual bound is known for products of factors")
         return plain.certificate(Point(point.weights[0], point.H))

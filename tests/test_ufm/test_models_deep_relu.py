@@ -1,0 +1,162 @@
+"""Deep ReLU networks: forward pass, explicit networks, kinks, and what descents reach from them."""
+
+import jax
+import numpy as np
+import pytest
+
+from landscape import Curvature, Globality, dense_hessian, verdict
+from proofs_check.claims.deep_relu import lowered, value_and_slope
+from tests.helpers import slow
+from ufm import MSE, CrossEntropy, as_rows, deep_linear, deep_relu
+from ufm.models.deep_linear import collapse_price
+from ufm.models.deep_relu import PLANE, low_rank_codes
+from ufm.tolerance import generator_rank
+
+
+def at_share(share, K, depth, **more):
+    """Equal decays at a share of the collapse threshold."""
+    decay = share * collapse_price(depth + 1) / ((depth + 1) * K)
+    return deep_relu(num_classes=K, depth=depth, lambda_W=decay, lambda_H=decay, **more)
+
+
+def test_the_objective_is_that_of_its_definition():
+    model = deep_relu(CrossEntropy(), lambda_W=0.3, lambda_H=0.7, counts="2,1,3", widths="4,6,5")
+    point = model.random_point(jax.random.key(0))
+    W1, W2, W3 = (np.asarray(W) for W in point.weights)
+    assert [W.shape for W in (W1, W2, W3)] == [(6, 4), (5, 6), (3, 5)]
+    total = 0.0
+    for h, k in zip(np.asarray(point.H).T, (0, 0, 1, 2, 2, 2), strict=True):
+        z = W3 @ np.maximum(W2 @ np.maximum(W1 @ h, 0), 0)
+        total += (np.log(np.exp(z).sum()) - z[k]) / 6
+    total += 0.15 * sum(np.sum(W**2) for W in (W1, W2, W3)) + 0.35 * np.sum(point.H**2)
+    assert float(model.objective(point)) == pytest.approx(total, abs=1e-13)
+
+
+def test_the_gradient_by_hand_is_the_gradient():
+    model = deep_relu(lambda_W=0.3, lambda_H=0.7, counts="2,1,3", widths="4,6,5")
+    point = model.random_point(jax.random.key(0))
+    value, slopes = value_and_slope(model, [np.asarray(x) for x in point.factors()])
+    assert value == pytest.approx(float(model.objective(point)), abs=1e-13)
+    for mine, theirs in zip(slopes, model.gradient(point).factors(), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-13)
+
+
+def test_one_weight_matrix_is_the_plain_model():
+    model = deep_relu(CrossEntropy(), 3, 4, 2, 1)
+    linear = deep_linear(CrossEntropy(), 3, 4, 2, 1)
+    assert model.minimiser().value == linear.minimiser().value
+    told = verdict(model, model.minimiser().point)
+    assert (told.curvature, told.globality) == (Curvature.MORSE_BOTT_MINIMUM, Globality.GLOBAL)
+
+
+@pytest.mark.parametrize(("K", "n", "depth"), [(3, 1, 2), (3, 2, 4), (2, 3, 3), (5, 1, 5)])
+def test_collapse_has_the_value_of_the_linear_network(K, n, depth):
+    decay = 0.6 * collapse_price(depth + 1) / ((depth + 1) * K * n ** (1 / (depth + 1)))
+    model = deep_relu(None, K, K + 1, n, depth, 2 * decay, 2.0**-depth * decay)
+    linear = deep_linear(MSE(), K, K + 1, n, depth, 2 * decay, 2.0**-depth * decay)
+    value = float(model.objective(model.collapsed_point()))
+    assert value == pytest.approx(linear.minimiser().value, abs=1e-13)
+
+
+PLANES = [
+    (3, 0.5, 0.2826174518),
+    (4, 0.5, 0.2524848178),
+    (4, 0.9, 0.4449711689),
+    (5, 0.5, 0.2346534176),
+]
+
+
+@pytest.mark.parametrize(("depth", "share", "value"), PLANES)
+def test_three_classes_fit_into_a_plane(depth, share, value):
+    model = at_share(share, 3, depth)
+    found = {name: float(model.objective(x)) for name, x in model.candidates().items()}
+    assert found["plane"] == pytest.approx(value, abs=1e-10)
+    assert (found["plane"] < found["collapse"]) == (depth > 3)
+    factors = [np.linalg.matrix_rank(x) for x in model.candidates()["plane"].factors()]
+    assert factors[:-2] == [2] * (depth - 1)
+
+
+def test_the_middle_feature_is_the_best():
+    def ratio(t):
+        ends = 2 * 2**0.5 * (1 + 1 / (4 * t**2)) ** 0.5 + 2**0.5 / (2 * t)
+        return (1 + (1 + 2 * t**2) ** 0.5) ** 2 * 2 * ends**2 / 3**5
+
+    assert ratio(PLANE) == pytest.approx(0.9126392811, abs=1e-10)
+    assert ratio(PLANE) < min(ratio(PLANE - 1e-4), ratio(PLANE + 1e-4))
+
+
+@pytest.mark.parametrize("K", [3, 4, 6, 10])
+def test_codes_are_decoded(K):
+    (X, inner, outer), *none = low_rank_codes(K).values()
+    assert not none
+    assert np.linalg.matrix_rank(X) < K
+    np.testing.assert_allclose(outer @ np.maximum(inner @ X, 0), np.eye(K), atol=1e-15)
+    assert X.min() >= 0
+
+
+def test_other_numbers_of_classes_have_no_code():
+    assert not low_rank_codes(5)
+    assert set(at_share(0.5, 5, 4).candidates()) == {"collapse"}
+
+
+def test_narrow_layers_hold_the_plane_but_not_collapse():
+    model = deep_relu(widths="2,2,2,3", lambda_W=0.035, lambda_H=0.035)
+    assert set(model.candidates()) == {"plane"}
+    assert deep_relu(CrossEntropy(), depth=4).candidates() == {}
+
+
+def test_a_collapsed_point_is_called_lower_than_nothing_but_not_global():
+    model = at_share(0.5, 3, 4)
+    told = verdict(model, model.collapsed_point())
+    assert told.curvature is Curvature.UNDECIDED
+    assert told.count.index is None
+    assert told.count.nullity is None
+    assert told.count.kinks > 0
+    assert "kinks" in told.reason
+    assert told.globality is Globality.NOT_GLOBAL
+    assert told.lower_objective == pytest.approx(0.2524848178, abs=1e-10)
+
+
+def test_away_from_kinks_two_layers_are_judged():
+    """Widths of K leave no idle unit; the first layer has directions that cost nothing."""
+    model = at_share(0.5, 3, 2, d=3)
+    point = model.collapsed_point()
+    told = verdict(model, point)
+    assert told.count.kinks == 0
+    values = np.linalg.eigvalsh(dense_hessian(model, point))
+    # Rotations of the features, and symmetric changes of the first layer off its diagonal.
+    assert np.sum(np.abs(values) < 1e-10) == told.count.nullity == 3 + 3
+    assert generator_rank(as_rows(model.generators(point))) == 3
+    assert told.curvature is Curvature.DEGENERATE
+    best = model.minimiser()
+    assert (best.value, best.evidence) == (pytest.approx(0.2763925778, abs=1e-10), "derived")
+
+
+def test_what_is_not_known_is_none():
+    assert at_share(0.5, 3, 3).minimiser() is None
+    assert deep_relu(counts="2,1,1", depth=2).minimiser() is None
+    assert not at_share(0.5, 3, 3).certificate(None).applies
+
+
+@pytest.mark.parametrize(
+    ("K", "depth", "share", "value"),
+    [
+        slow(3, 4, 0.5, 0.2503579611),
+        slow(3, 4, 0.9, 0.4373101417),
+        slow(3, 5, 0.5, 0.2334128168),
+        slow(4, 4, 0.5, 0.2528936566),
+        slow(4, 4, 0.9, 0.4431709570),
+        slow(6, 4, 0.5, 0.2424680000),
+    ],
+)
+def test_descents_from_networks_of_low_rank_go_on(K, depth, share, value):
+    model = at_share(share, K, depth, d=K)
+    name = "plane" if K == 3 else "edges"
+    start = [np.asarray(x) for x in model.candidates()[name].factors()]
+    lowest = np.inf
+    for noise in (0.0, 0.01, 0.03):
+        for seed in range(4):
+            rng = np.random.default_rng(seed)
+            near = [x + noise * rng.normal(size=x.shape) for x in start]
+            lowest = min(lowest, lowered(model, near)[0])
+    assert lowest < value + 1e-7

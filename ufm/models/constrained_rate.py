@@ -1,0 +1,167 @@
+"""Rate reduction at a fixed energy per class: features spread evenly, at a rank that pays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from ufm.answers import Certificate, Minimiser
+from ufm.counts import parsed_counts
+from ufm.errors import InputError, require_count, require_decay, require_positive
+from ufm.model import Model
+from ufm.models.rate_reduction import RateReduction, Representation
+from ufm.records import pytree_record
+
+Array = NDArray[np.float64]
+
+
+@pytree_record(eq=False)
+class ConstrainedRate(Model[Representation]):
+    """Coding rate of every class minus that of all features, at |Z_k|^2 = m_k.
+
+    f(Z) = -1/2 logdet(I + a U U^T) + sum_k p_k/2 logdet(I + a/p_k U_k U_k^T),
+    U_k = sqrt(m_k) Z_k / |Z_k|
+
+    Free features are normalised inside, class by class, so lengths are among the symmetries.
+    Source: after Yu et al. 2020 (arXiv 2006.08558); docs/theory.md, MCR-5 and MCR-6.
+
+    Attributes:
+        free: the same problem without the constraint, and without decay.
+    """
+
+    free: RateReduction
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """m_k."""
+        return self.free.sizes
+
+    @property
+    def d(self) -> int:
+        """Rows of Z."""
+        return self.free.d
+
+    def objective(self, point: Representation) -> Any:
+        """f at a point; shape Z (d, m)."""
+        labels = self.free.labels
+        members = jnp.arange(len(self.free.shares))[:, None] == labels
+        squares = members @ (point.Z**2).sum(axis=0)
+        room = self.free.shares * len(labels)
+        return self.free.objective(Representation(point.Z * ((room / squares) ** 0.5)[labels]))
+
+    def random_point(self, key: Any, scale: float = 1.0) -> Representation:
+        """Independent N(0, scale^2) entries."""
+        return self.free.random_point(key, scale)
+
+    def generators(self, point: Representation) -> Representation:
+        """Those without the constraint, and the length of every class."""
+        members = np.arange(len(self.sizes))[:, None] == np.asarray(self.free.labels)
+        grown = members[:, None, :] * np.asarray(point.Z)
+        return Representation(np.concatenate([self.free.generators(point).Z, grown]))
+
+    def checked(self, point: Any) -> tuple[Model[Any], Any]:
+        """The point as float64 arrays, and this model.
+
+        Raises:
+            InputError: shapes or numbers that do not fit, or a class that is zero.
+        """
+        model, told = super().checked(point)
+        squares = np.bincount(self.free.labels, (told.Z**2).sum(axis=0))
+        if squares.min() == 0:
+            rule = f"Need features of class {int(np.argmin(squares))} that are not all zero"
+            raise InputError(rule, 0.0, "move one of them: zero cannot be normalised")
+        return model, told
+
+    # ---- what is known
+
+    def direction_rate(self, k: int, energy: float) -> float:
+        """phi_k(x) = log(1 + a x)/2 - p_k log(1 + a x/p_k)/2: what a direction of class k adds."""
+        rate, share = float(self.free.rate), float(self.free.shares[k])
+        spread = math.log1p(rate * energy) - share * math.log1p(rate * energy / share)
+        return spread / 2
+
+    def best_rank(self, k: int) -> tuple[int, float]:
+        """r <= min(m_k, d) of the largest r phi_k(m_k / r), and that rate (MCR-5)."""
+        m = self.sizes[k]
+        rates = [r * self.direction_rate(k, m / r) for r in range(1, min(m, self.d) + 1)]
+        best = int(np.argmax(rates))
+        return best + 1, rates[best]
+
+    def bound(self) -> float:
+        """-sum_k max_r r phi_k(m_k / r): nothing is below (MCR-5)."""
+        return -math.fsum(self.best_rank(k)[1] for k in range(len(self.sizes)))
+
+    def minimiser(self) -> Minimiser | None:
+        """Orthogonal classes, each at its best rank, where they fit into d; else None."""
+        ranks = [self.best_rank(k)[0] for k in range(len(self.sizes))]
+        if sum(ranks) > self.d:
+            return None
+        point = self.orthogonal_point(ranks)
+        return Minimiser(point, self.bound(), sum(ranks), None, "even spread (MCR-5)", "proved")
+
+    def orthogonal_point(self, ranks: Sequence[int]) -> Representation:
+        """Orthogonal classes of given ranks with equal singular values (MCR-5).
+
+        Raises:
+            InputError: a rank of 0 or above m_k, or more directions than d.
+        """
+        Z, row = np.zeros((self.d, sum(self.sizes))), 0
+        for k, (m, r) in enumerate(zip(self.sizes, ranks, strict=True)):
+            room = min(m, self.d - row)
+            if not 1 <= r <= room:
+                rule = f"Class {k} has room for 1 to {room} directions"
+                raise InputError(rule, r, "change the ranks, or raise d")
+            columns = np.flatnonzero(np.asarray(self.free.labels) == k)
+            Z[row + np.arange(r), columns[:r]] = math.sqrt(m / r)
+            row += r
+        return Representation(Z)
+
+    def certificate(self, point: Representation) -> Certificate:
+        """The bound of MCR-5, valid in every dimension."""
+        bound = self.bound()
+        gap = float(self.objective(point)) - bound
+        return Certificate(True, gap, bound, None, "rates of classes alone (MCR-5)", "proved")
+
+    def columns(self) -> dict[str, Any]:
+        """K, d, counts and rate."""
+        told = self.free.columns()
+        del told["lambda_Z"]
+        return told
+
+
+def constrained_rate(
+    counts: str | Sequence[int] = "3,3", d: int = 6, eps: float = 1.05
+) -> ConstrainedRate:
+    """Rate reduction at a fixed energy of every class; the best rank of each in closed form.
+
+    f(Z) = -1/2 logdet(I + a U U^T) + sum_k p_k/2 logdet(I + a/p_k U_k U_k^T), |U_k|^2 = m_k
+
+    with a = d / (m eps^2). Public code writes d / (m eps): its eps is the square of this one.
+
+    Args:
+        counts: samples of every class, with commas.
+        d: feature dimension.
+        eps: precision of the code, > 0.
+
+    Raises:
+        InputError: a value outside its domain.
+
+    Example:
+        >>> model = constrained_rate("2,2", 4, 1.1)
+        >>> best = model.minimiser()
+        >>> round(-best.value, 10), best.rank  # one direction a class, not two
+        (0.2456708295, 2)
+    """
+    sizes = parsed_counts(counts)
+    require_count(d, "d", 1, "use a feature dimension of one or more")
+    require_positive(eps, "eps", "use a precision such as 0.5")
+    m = sum(sizes)
+    rate = require_decay(d / (m * eps) / eps, "the rate d / (m eps^2)")
+    shares = np.array(sizes) / m
+    free = RateReduction(np.repeat(np.arange(len(sizes)), sizes), shares, rate, 0.0, d)
+    return ConstrainedRate(free)

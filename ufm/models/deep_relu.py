@@ -1,0 +1,257 @@
+"""Deep ReLU networks on free features, and low-rank networks that lie below collapse."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from ufm.answers import Certificate, Minimiser
+from ufm.losses import MSE
+from ufm.losses.loss import Loss
+from ufm.model import Model
+from ufm.models.deep_linear import DeepLinear, Network, deep_linear, shrunk_output
+from ufm.plain.minimisers import quadratic_form
+from ufm.point import skew_basis
+from ufm.records import pytree_record
+from ufm.tolerance import RANK
+
+Array = NDArray[np.float64]
+
+
+@pytree_record(eq=False)
+class DeepReLU(Model[Network]):
+    """M weight matrices on free features, with a ReLU after each but the last.
+
+    f(W, H) = (1/N) sum_i L(W_M relu(... relu(W_1 h_i)), y_i) + (lambda_W/2) sum_l |W_l|^2
+              + (lambda_H/2) |H|^2
+
+    Source: after Sukenik et al. 2024 (arXiv 2405.14468); docs/theory.md, DR-1 to DR-3.
+
+    Attributes:
+        linear: the network without its ReLUs.
+    """
+
+    linear: DeepLinear
+
+    @property
+    def loss(self) -> Loss:
+        """Of (logits, label)."""
+        return self.linear.loss
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return self.linear.num_classes
+
+    def objective(self, point: Network) -> Any:
+        """f at a point; shapes W_l (d_{l+1}, d_l), H (d_1, N)."""
+        return self.linear.height(self.layers(point)[-1], point)
+
+    def layers(self, point: Network) -> list[Any]:
+        """W_1 H, W_2 relu(W_1 H), ..., the logits: what every layer makes before its ReLU."""
+        made = [point.weights[0] @ point.H]
+        for W in point.weights[1:]:
+            made.append(W @ jnp.maximum(made[-1], 0.0))
+        return made
+
+    def kinks(self, point: Network) -> int:
+        """Hidden units times samples of which it is not certain on which side of zero they are."""
+        zero = 0
+        for A in self.layers(point)[:-1]:
+            sizes = np.abs(np.asarray(A))
+            zero += int(np.sum(sizes <= RANK * (1 + sizes.max(initial=0.0))))
+        return zero
+
+    def random_point(self, key: Any, scale: float = 1.0) -> Network:
+        """Independent N(0, scale^2) entries."""
+        return self.linear.random_point(key, scale)
+
+    def generators(self, point: Network) -> Network:
+        """Rotations of the features: H -> R H, W_1 -> W_1 R^T; hidden layers have none."""
+        H, first, *rest = (np.asarray(x) for x in point.factors())
+        skew = skew_basis(len(H))
+        still = (np.zeros((len(skew), *W.shape)) for W in rest)
+        return Network((-first @ skew, *still), skew @ H)
+
+    # ---- what is known
+
+    def minimiser(self) -> Minimiser | None:
+        """One weight matrix: that of the plain model. Two, squared error, equal classes: collapse.
+
+        None elsewhere: from four weight matrices on, collapse is not optimal (DR-3).
+        """
+        layers, counts = len(self.linear.widths), set(self.linear.counts_tuple)
+        if layers == 1:
+            known, merge = self.linear.minimiser(), self.linear.merge()
+            return replace(known, point=merge.lift(known.point)) if known and merge else known
+        if layers > 2 or len(counts) > 1:
+            return None
+        point = self.collapsed_point()
+        if point is None:
+            return None
+        value = float(self.objective(point))
+        rank = self.num_classes if np.any(point.H) else 0
+        return Minimiser(point, value, rank, None, "collapse in two layers (DR-1)", "derived")
+
+    def collapsed_point(self) -> Network | None:
+        """Deep neural collapse: outputs y I, as without ReLUs, by features of rank K (DR-1).
+
+        None unless the loss is a squared one and every width is K or more.
+        """
+        K = self.num_classes
+        # Below zero off the diagonal, so that the first ReLU is not at its kink.
+        inner = np.eye(K) * (1 + 1 / (2 * K - 2)) - 1 / (2 * K - 2)
+        return self.network(inner, np.eye(K), np.eye(K))
+
+    def candidates(self) -> Mapping[str, Network]:
+        """Collapse and, for 3, 4 and r (r - 1) / 2 classes, networks of lower rank (DR-3)."""
+        found = {"collapse": self.collapsed_point()}
+        for name, unit in low_rank_codes(self.num_classes).items():
+            found[name] = self.network(*unit) if len(self.linear.widths) > 2 else None
+        return {name: point for name, point in found.items() if point is not None}
+
+    def network(self, features: Array, inner: Array, outer: Array) -> Network | None:
+        """The best network with outputs y I of given unit layers (DR-2).
+
+        W_1 H = features, layers between keep relu(features), and outer relu(inner relu(features))
+        = I; every factor is scaled, and units are balanced, at the least decay.
+
+        Args:
+            features: of every class (r, K).
+            inner: the last layer but one (u, r).
+            outer: the last layer (K, u); with two weight matrices it is the product of both.
+
+        Returns:
+            None where the loss is not a squared one or a layer is too narrow; zero where no
+            positive y pays.
+        """
+        linear, K = self.linear, self.num_classes
+        form, M = quadratic_form(linear.loss, K), len(linear.widths)
+        seen = np.maximum(features, 0.0)
+        room = (len(features),) * (M - 2) + (len(inner),) if M > 2 else (len(features),)
+        least = (np.linalg.matrix_rank(features), *room)
+        if form is None or M < 2 or any(w < x for w, x in zip(linear.widths, least, strict=True)):
+            return None
+        left, values, right = np.linalg.svd(features, full_matrices=False)
+        kept = values > RANK * values[0]
+        half = np.sqrt(values[kept])
+        between = seen @ np.linalg.pinv(seen)
+        ends = [outer @ inner]
+        if M > 2:
+            into, out = np.linalg.norm(inner, axis=1), np.linalg.norm(outer, axis=0)
+            share = np.sqrt(out / into)
+            ends = [inner * share[:, None], outer / share]
+        units = [left[:, kept] * half, *[between] * (M - 3 if M > 2 else 0), *ends]
+        codes = half[:, None] * right[kept]
+        L, H = M + 1, np.repeat(codes, linear.counts_tuple, axis=1)
+        factors = [H, *units]
+        decays = [float(linear.lambda_H)] + [float(linear.lambda_W)] * M
+        costs = [decay * float(np.sum(F**2)) for decay, F in zip(decays, factors, strict=True)]
+        mean = math.exp(math.fsum(map(math.log, costs)) / L)
+        saves = form.curvature * form.target**2
+        y = shrunk_output(L * mean * form.target ** (2 / L) / saves, L)
+        size = (form.target * y) ** (1 / L) * math.sqrt(mean)
+        scaled = [F * size / math.sqrt(cost) for F, cost in zip(factors, costs, strict=True)]
+        sides = [*linear.widths, K]
+        H, *weights = scaled
+        padded = [_padded(W, (b, a)) for W, a, b in zip(weights, sides, sides[1:], strict=False)]
+        return Network(tuple(padded), _padded(H, (sides[0], H.shape[1])))
+
+    def certificate(self, point: Network) -> Certificate:
+        """With one weight matrix, the duality gap of the plain model."""
+        if len(self.linear.widths) == 1:
+            return self.linear.certificate(point)
+        return Certificate.does_not_apply("no dual bound is known for networks with ReLUs")
+
+    def columns(self) -> dict[str, Any]:
+        """Loss, K, widths, depth, counts and decays."""
+        return self.linear.columns()
+
+
+def _padded(X: Array, shape: tuple[int, int]) -> Array:
+    return np.pad(X, [(0, big - small) for big, small in zip(shape, X.shape, strict=True)])
+
+
+def low_rank_codes(K: int) -> dict[str, tuple[Array, Array, Array]]:
+    """Features of low rank and the layers that decode them, outer relu(inner relu(features)) = I.
+
+    Three classes in a plane; classes as edges of a cycle of four or of a complete graph: features
+    e_i + e_j, inner rows e_i + e_j - 1/2.
+    Source: the plane is derived here, edges after Sukenik et al. 2024 (DR-3).
+
+    Example:
+        >>> X, A, B = low_rank_codes(6)["edges"]
+        >>> X.shape, bool(np.array_equal(B @ np.maximum(A @ X, 0), np.eye(6)))
+        ((4, 6), True)
+    """
+    found = {}
+    if K == 3:
+        t = PLANE
+        inner = np.array([[1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]])
+        half = 1 / (2 * t)
+        outer = np.array([[1.0, 0.0, 0.0], [-half, -half, half], [0.0, 1.0, 0.0]])
+        found["plane"] = (np.array([[1.0, t, 0.0], [0.0, t, 1.0]]), inner, outer)
+    r = (1 + math.isqrt(1 + 8 * K)) // 2
+    edges: list[tuple[int, int]] = []
+    if r * (r - 1) == 2 * K and r > 3:
+        edges = list(combinations(range(r), 2))
+    elif K == 4:
+        edges, r = [(0, 1), (1, 2), (2, 3), (0, 3)], 4
+    if edges:
+        X = np.zeros((r, K))
+        for k, (i, j) in enumerate(edges):
+            X[[i, j], k] = 1.0
+        found["edges"] = (X, X.T - 0.5, np.eye(K))
+    return found
+
+
+# The middle feature (t, t) of three classes in a plane at which the product of norms is least.
+PLANE = 0.9034844911
+
+
+def deep_relu(
+    loss: Loss | None = None,
+    num_classes: int = 3,
+    d: int = 5,
+    n: int = 1,
+    depth: int = 2,
+    lambda_W: float = 0.02,
+    lambda_H: float = 0.02,
+    counts: str | Sequence[int] | None = None,
+    widths: str | Sequence[int] | None = None,
+) -> DeepReLU:
+    """A deep ReLU network on free features; networks of low rank lie below collapse from M = 4 on.
+
+    f(W, H) = (1/N) sum_i L(W_M relu(... relu(W_1 h_i)), y_i) + (lambda_W/2) sum_l |W_l|^2
+              + (lambda_H/2) |H|^2
+
+    Args:
+        loss: the classification loss, squared error by default.
+        num_classes: K, 2 or more.
+        d: width of the features and of every layer.
+        n: samples per class.
+        depth: M, weight matrices above the features, 1 or more; 1 is the plain model.
+        lambda_W: weight decay of every weight matrix, > 0.
+        lambda_H: weight decay of the features, > 0.
+        counts: samples of every class with commas, instead of K and n.
+        widths: inputs of W_1, ..., W_M with commas, instead of d and depth.
+
+    Raises:
+        InputError: a value outside its domain.
+
+    Example:
+        >>> model = deep_relu(num_classes=3, depth=4, lambda_W=0.035, lambda_H=0.035)
+        >>> heights = {name: float(model.objective(x)) for name, x in model.candidates().items()}
+        >>> heights["plane"] < heights["collapse"]
+        True
+    """
+    if loss is None:
+        loss = MSE()
+    return DeepReLU(deep_linear(loss, num_classes, d, n, depth, lambda_W, lambda_H, counts, widths))
