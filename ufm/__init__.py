@@ -51,6 +51,7 @@ from ufm.models.deep_relu import DeepReLU, deep_relu
 from ufm.models.equilibrium import Equilibrium, equilibrium
 from ufm.models.fixed_classifier import Features, FixedClassifier, fixed_minimiser
 from ufm.models.graph import GraphUFM, graph, graph_of
+from ufm.models.graph_chance import equal_counts_probability
 from ufm.models.multilabel import MultiLabel, multilabel
 from ufm.models.nonnegative import Nonnegative, nonnegative_minimiser, nonnegative_threshold
 from ufm.models.ordinal import Ordinal, ordinal
@@ -136,6 +137,7 @@ __all__ = [
     "declared",
     "deep_linear",
     "deep_relu",
+    "equal_counts_probability",
     "equilibrium",
     "fixed_minimiser",
     "flatten",

@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.integrate import solve_ivp
 from scipy.optimize import minimize
 
 from proofs_check.claim import Claim, Mutant, Tolerance
@@ -92,6 +93,43 @@ def _descended(model: GraphUFM, seed: int) -> PlainSpecimen:
     options = {"maxiter": 10_000, "maxfun": 20_000, "ftol": 1e-18, "gtol": 1e-12}
     x = minimize(both, start, jac=True, method="L-BFGS-B", options=options).x
     return Specimen(model, Point(x[: K * d].reshape(K, d), x[K * d :].reshape(d, N)), "minimiser")
+
+
+@cache
+def flows(quick: bool = False) -> tuple[PlainSpecimen, ...]:
+    """Random features on equitable graphs, of more dimensions than classes, before they flow."""
+    settings = (_EQUITABLE[0], (4, 4, 6, 3, 1, 0.01, 0.013), (2, 5, 4, 2, 1, 0.008, 0.016))
+    found = []
+    for seed, setting in enumerate(settings[: 2 if quick else None]):
+        model = graph(*setting)
+        rng = np.random.default_rng((53, seed))
+        H = rng.normal(size=(model.d, len(model.labels)))
+        found.append(Specimen(model, Point(np.zeros((model.num_classes, model.d)), H), "random"))
+    return tuple(found)
+
+
+# Multiples of 1 / lambda_H between which the spread is measured: faster modes are gone by then.
+_LATE = (16.0, 18.0)
+
+
+def _fall(specimen: PlainSpecimen) -> float:
+    """Fall of log |H - class means|^2 late in the flow of features under the best classifier."""
+    model, Y, means = specimen.model, specimen.model.targets, np.asarray(specimen.model.means)
+    N, d, decay = Y.shape[1], model.d, float(model.lambda_H)
+    ridge = float(model.lambda_W) * np.eye(d)
+
+    def slope(_: float, x: Array) -> Array:
+        H = x.reshape(d, N)
+        seen = H @ means
+        W = np.linalg.solve(seen @ seen.T / N + ridge, seen @ Y.T / N).T
+        return np.asarray(-(W.T @ (W @ seen - Y) @ means.T / N + decay * H).ravel())
+
+    times = np.array(_LATE) / decay
+    start, options = np.ravel(specimen.point.H), {"rtol": 1e-11, "atol": 1e-15}
+    run = solve_ivp(slope, (0, times[1]), start, "LSODA", t_eval=times, **options)
+    rest = np.eye(N) - _averages(specimen)
+    early, late = (float(np.sum((x.reshape(d, N) @ rest) ** 2)) for x in run.y.T)
+    return float(np.log(early / late))
 
 
 def height(specimen: PlainSpecimen) -> float:
@@ -195,6 +233,15 @@ def _within_of_one(N: int, lambda_H: float, w: Array, tau: Array, d: int, K: int
     return within(N, lambda_H, w, np.sqrt(tau), d, K)
 
 
+def fall(lambda_H: float, time: float) -> float:
+    """2 lambda_H times the time."""
+    return 2 * lambda_H * time
+
+
+def _fall_of_lengths(lambda_H: float, time: float) -> float:
+    return lambda_H * time
+
+
 _EXACT = Tolerance(1e-10, "descents to a gradient of 1e-12: values to its square; factor 100")
 
 CLAIMS = (
@@ -268,6 +315,26 @@ CLAIMS = (
         mutant=Mutant(
             "every class counts",
             Law(_lowest_of_nodes, _index, GIVEN, lambda x, y: miscount(x[1], y[1])),
+        ),
+        subject=SUBJECT,
+    ),
+    Claim(
+        id="graph-flow",
+        title="Graphs: classes contract at twice the decay",
+        statement="Features of more dimensions than classes that flow downhill under the best "
+        "classifier contract within classes at twice their decay, slower directions being gone.",
+        latex=r"\tfrac{d}{dt}\log\operatorname{tr}\Sigma_W\to-2\lambda_H",
+        source=f"GU-4; {SOURCE}",
+        region=flows,
+        check=Law(fall, _fall, {"time": lambda s: np.ptp(_LATE) / float(s.model.lambda_H)}),
+        tolerance=Tolerance(1e-4, "faster modes that are left and the integration; seen 2e-5"),
+        mutant=Mutant(
+            "once the decay",
+            Law(
+                _fall_of_lengths,
+                _fall,
+                {"time": lambda s: np.ptp(_LATE) / float(s.model.lambda_H)},
+            ),
         ),
         subject=SUBJECT,
     ),

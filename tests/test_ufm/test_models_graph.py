@@ -8,7 +8,7 @@ import scipy.sparse
 
 from landscape import Curvature, dense_hessian, solve, verdict
 from tests.helpers import slow
-from ufm import InputError, Point, as_rows, graph, graph_of
+from ufm import InputError, Point, as_rows, equal_counts_probability, graph, graph_of
 from ufm.tolerance import generator_rank
 
 TRIANGLES = "0-1,1-2,0-2,3-4,4-5,3-5,0-3,1-3"
@@ -150,3 +150,26 @@ def test_decays_and_dimensions_are_checked():
     for changes, says in (({"lambda_W": 0.0}, "lambda_W > 0"), ({"d": 0}, "d >= 1")):
         with pytest.raises(InputError, match=says):
             graph(**changes)
+
+
+def test_probabilities_add_up_over_all_counts():
+    """Of one edge inside and one outside the classes, by hand: K = 2, n = 2."""
+    p, q = 0.3, 0.2
+    other = q**4 + (1 - q) ** 4 + 2 * q**2 * (1 - q) ** 2
+    assert equal_counts_probability(2, 2, p, q) == pytest.approx(other, abs=1e-15)
+    assert equal_counts_probability(3, 1, p, q) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("numbers", "says"),
+    [
+        ((1, 3, 0.5, 0.5), "K >= 2"),
+        ((2, 0, 0.5, 0.5), "n >= 1"),
+        ((2, 13, 0.5, 0.5), "n <= 12"),
+        ((2, 3, 1.5, 0.5), "inside <= 1"),
+        ((2, 3, 0.5, -0.1), "outside <= 1"),
+    ],
+)
+def test_probabilities_refuse_what_is_none(numbers, says):
+    with pytest.raises(InputError, match=says):
+        equal_counts_probability(*numbers)
