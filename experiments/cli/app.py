@@ -17,6 +17,7 @@ from experiments.cli import (
     atlas,
     bench,
     compare,
+    map,
     measure,
     models,
     solve,
@@ -77,7 +78,7 @@ def commands(model: str | None = None) -> typer.Typer:
     )
     app.callback(epilog=CODES)(ufm)
     for module in (
-        solve, verdict, spectrum, measure, atlas, verify, train, compare, models, bench
+        solve, verdict, spectrum, measure, atlas, verify, train, compare, models, map, bench
     ):  # fmt: skip
         core = getattr(module, module.__name__.rpartition(".")[2])
         if module in ON_MODELS:

@@ -179,6 +179,11 @@ def test_a_vector_over_classes_is_probed_at_the_classes_of_the_model():
     assert found.objective == pytest.approx(expected, abs=1e-12)
     assert model.certificate(found.point).gap == pytest.approx(0, abs=1e-12)
     assert expected == pytest.approx(0.39346916354542, abs=1e-13)
+    # Twice the samples are twice the decay of features: the value with lambda_H = 0.02.
+    double = UFM(Shifted(jnp.asarray(priors)), counts=(16, 12, 8, 4), **SIZES)
+    assert solve(double, key=jax.random.key(0)).objective == pytest.approx(
+        0.509217328977859, abs=1e-13
+    )
     with pytest.raises(InputError, match="incompatible shapes"):
         UFM(Shifted(jnp.asarray(priors)), 3, **SIZES)
 

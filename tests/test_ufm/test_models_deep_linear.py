@@ -52,6 +52,23 @@ def test_the_blocks_are_the_dense_hessian_at_critical_points(loss):
     assert model.structure(model.random_point(jax.random.key(0))) is None
 
 
+@pytest.mark.parametrize(("n", "merged"), [(1, True), (2, True), slow(2, False)])
+def test_classes_turn_into_each_other_where_some_are_dropped(n, merged):
+    """Squared error, equal classes: any plane of classes may be kept."""
+    model = at_share(0.6, 3, n, 2, d=3)
+    merge = model.merge()
+    best = merge.reduce(merge.lift(model.minimiser().point))
+    y = np.asarray(best.logits())[0, 0]
+    point = model.aligned_point(np.diag([y, y, 0.0]))
+    at, seen = (merge.model, point) if merged else (model, merge.lift(point))
+    values = np.linalg.eigvalsh(dense_hessian(at, seen))
+    # Two rotations of a plane, one for each hidden space, four turns out of it, two of the plane.
+    assert np.sum(np.abs(values) < 1e-9) == 2 * (1 + 2) + 2
+    assert generator_rank(as_rows(at.generators(seen))) == 8
+    assert verdict(at, seen).count.predicted_nullity == 8
+    assert verdict(at, seen).curvature is Curvature.MORSE_BOTT_MINIMUM
+
+
 # K, n, depth, share of the threshold: f.
 FIXTURES = [
     slow(3, 1, 2, 0.5, 0.2763925778),

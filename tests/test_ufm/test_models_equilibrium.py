@@ -165,3 +165,16 @@ def test_points_without_an_equilibrium_are_refused():
         model.aligned_point(60 * np.eye(3))
     with pytest.raises(InputError, match="rank <= 2 = d"):
         equilibrium(MSE(), 3, 2, 1).aligned_point(np.eye(3))
+
+
+@pytest.mark.parametrize("merged", [True, False])
+def test_classes_turn_into_each_other_where_some_are_dropped(merged):
+    """Squared error, equal classes: any plane of classes may be kept."""
+    model = equilibrium(MSE(), 3, 3, 2, 0.02, 1.0, 0.03)
+    merge = model.merge()
+    W, V, X = merge.reduce(merge.lift(model.minimiser().point))
+    y = np.linalg.svd(W @ np.linalg.solve(np.eye(3) - V, X), compute_uv=False)[0]
+    point = model.aligned_point(np.diag([y, y, 0.0]))
+    at, seen = (merge.model, point) if merged else (model, merge.lift(point))
+    values = np.linalg.eigvalsh(dense_hessian(at, seen))
+    assert np.sum(np.abs(values) < 1e-9) == generator_rank(as_rows(at.generators(seen))) == 5

@@ -126,7 +126,7 @@ def test_only_an_unregularised_bias_shifts():
 )
 def test_class_rotations_mix_classes_of_equal_size(counts, lambda_b, dimension):
     model = UFM(MSE(), counts=counts, d=D, lambda_W=LW, lambda_H=LH, lambda_b=lambda_b)
-    Q = class_rotations(model)
+    Q = class_rotations(model.kinds, lambda_b is not None)
     assert Q.shape == (dimension, len(counts), len(counts))
     np.testing.assert_allclose(Q, -np.transpose(Q, (0, 2, 1)))
     across = np.not_equal.outer(counts, counts)

@@ -25,6 +25,7 @@ from ufm.model import Model
 from ufm.plain.class_means import ClassMeans
 from ufm.plain.minimisers import quadratic_form
 from ufm.plain.model import UFM
+from ufm.plain.symmetry import turned_classes
 from ufm.point import Point, as_rows, gaussian, skew_basis
 from ufm.records import pytree_record
 from ufm.spectrum import MAX_DIAGONALISED, Spectrum
@@ -119,7 +120,10 @@ class DeepLinear(Model[Network]):
         return Network(tuple(weights), H)
 
     def generators(self, point: Network) -> Network:
-        """Rotations of every hidden space: W_{l+1} -> W_{l+1} R^T, W_l -> R W_l."""
+        """Rotations of every hidden space, W_{l+1} -> W_{l+1} R^T, W_l -> R W_l, and of classes.
+
+        Classes of one size turn into each other where the loss is isometric (A-2).
+        """
         factors = [np.asarray(x) for x in point.factors()]
         moves = []
         for i, width in enumerate(self.widths):
@@ -127,6 +131,10 @@ class DeepLinear(Model[Network]):
             parts = [np.zeros((len(skew), *x.shape)) for x in factors]
             parts[i], parts[i + 1] = skew @ factors[i], -factors[i + 1] @ skew
             moves.append(parts)
+        Q, mix = turned_classes(self.loss, self.counts, self.labels, self.merged)
+        parts = [np.zeros((len(Q), *x.shape)) for x in factors]
+        parts[0], parts[-1] = factors[0] @ np.transpose(mix, (0, 2, 1)), Q @ factors[-1]
+        moves.append(parts)
         H, *weights = (np.concatenate(x) for x in zip(*moves, strict=True))
         return Network(tuple(weights), H)
 

@@ -23,6 +23,7 @@ from ufm.losses.user import fixed_loss
 from ufm.model import Model
 from ufm.plain.class_means import ClassMeans
 from ufm.plain.minimisers import quadratic_form
+from ufm.plain.symmetry import turned_classes
 from ufm.point import gaussian, skew_basis
 from ufm.records import pytree_record
 
@@ -104,10 +105,17 @@ class Equilibrium(Model[Layer]):
         return Layer(scale * W, scale * START / (2 * math.sqrt(d)) * V, scale * X)
 
     def generators(self, point: Layer) -> Layer:
-        """Rotations W -> W R, V -> R^T V R, X -> R^T X."""
+        """Rotations W -> W R, V -> R^T V R, X -> R^T X, and of classes.
+
+        Classes of one size turn into each other where the loss is isometric (A-2).
+        """
         W, V, X = (np.asarray(x) for x in point)
         A = skew_basis(self.d)
-        return Layer(W @ A, V @ A - A @ V, -A @ X)
+        Q, mix = turned_classes(self.loss, self.counts, self.labels, self.merged)
+        rows, columns = Q @ W, X @ np.transpose(mix, (0, 2, 1))
+        still = np.zeros((len(Q), *V.shape))
+        turned = (W @ A, rows), (V @ A - A @ V, still), (-A @ X, columns)
+        return Layer(*(np.concatenate(pair) for pair in turned))
 
     def checked(self, point: Any) -> tuple[Model[Any], Any]:
         """The point as float64 arrays, and the model whose point it is.

@@ -25,7 +25,7 @@ from ufm.plain.class_means import ClassMeans
 from ufm.plain.escape import outside_row_space
 from ufm.plain.minimisers import global_minimiser
 from ufm.plain.structure import structure
-from ufm.plain.symmetry import ufm_generators
+from ufm.plain.symmetry import class_kinds, ufm_generators
 from ufm.point import Point, gaussian, row_space_of_start
 from ufm.records import pytree_record
 
@@ -137,9 +137,7 @@ class UFM(Model[Point]):
             >>> UFM(CrossEntropy(), counts=(3, 1, 3), d=2, **decays).kinds.tolist()
             [1, 0, 1]
         """
-        alike = self.loss.kinds(self.num_classes)
-        numbers = np.stack([np.asarray(self.counts), alike], axis=1)
-        return np.unique(numbers, axis=0, return_inverse=True)[1].ravel()
+        return class_kinds(self.loss, self.counts)
 
     @property
     def free_shift(self) -> Any:

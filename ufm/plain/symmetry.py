@@ -9,7 +9,7 @@ Predicted nullity of a Hessian = rank of these generators.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,23 +17,37 @@ from numpy.typing import NDArray
 from ufm.point import Point, rotation_generators
 
 if TYPE_CHECKING:
+    from ufm.losses.loss import Loss
     from ufm.plain.model import UFM
 
 Array = NDArray[np.float64]
 DENSE_CLASS_ROTATIONS = 32  # largest K whose K(K-1)/2 class rotations are ranked densely
 
 
-def class_rotations(model: UFM) -> Array:
+def class_kinds(loss: Loss, counts: Any) -> NDArray[np.int64]:
+    """A number for every class, (K,): those of one size that the loss treats alike share it.
+
+    Example:
+        >>> from ufm import CrossEntropy
+        >>> class_kinds(CrossEntropy(), (3, 1, 3)).tolist()
+        [1, 0, 1]
+    """
+    numbers = np.stack([np.asarray(counts), loss.kinds(len(counts))], axis=1)
+    told = np.unique(numbers, axis=0, return_inverse=True)[1].ravel()
+    return np.asarray(told, dtype=np.int64)
+
+
+def class_rotations(kinds: Any, bias: bool) -> Array:
     """Basis of the skew matrices Q (m, K, K) under which an isometric model is invariant.
 
     Skew matrices within groups of classes of one kind; with a bias also Q 1 = 0.
     """
-    K = model.num_classes
+    K = len(kinds)
     basis: list[Array] = []
-    for kind in np.unique(model.kinds):
-        members = np.flatnonzero(model.kinds == kind)
+    for kind in np.unique(kinds):
+        members = np.flatnonzero(kinds == kind)
         frame = np.eye(K)[:, members]
-        if model.lambda_b is not None:
+        if bias:
             from ufm.frames import simplex_etf
 
             if len(members) < 2:
@@ -45,31 +59,55 @@ def class_rotations(model: UFM) -> Array:
     return np.array(basis).reshape(len(basis), K, K)
 
 
+def turned_classes(
+    loss: Loss, counts: Any, labels: Any, merged: bool, bias: bool = False
+) -> tuple[Array, Array]:
+    """What class rotations of an isometric loss do to rows of logits, and to columns.
+
+    Args:
+        loss: none of them unless it is isometric.
+        counts: samples per class.
+        labels: class of every column.
+        merged: whether columns are classes.
+        bias: whether the logits have a bias.
+
+    Returns:
+        Q (m, K, K) and the same on columns (m, N, N), or (m, K, K) where merged.
+
+    Example:
+        >>> from ufm import MSE
+        >>> [Q.shape for Q in turned_classes(MSE(), (2, 2, 1), (0, 0, 1, 1, 2), False)]
+        [(1, 3, 3), (1, 5, 5)]
+    """
+    isometric = bool(loss.properties(len(counts)).isometric)
+    kinds = class_kinds(loss, counts) if isometric else np.arange(len(counts))
+    Q = class_rotations(kinds, bias)
+    if merged or not len(Q):
+        return Q, Q if merged else np.zeros((0, len(labels), len(labels)))
+    return Q, np.stack([_on_samples(np.asarray(labels), np.asarray(counts), q) for q in Q])
+
+
 def ufm_generators(model: UFM, point: Point) -> Point:
     """All generators of a UFM at a point, merged or full columns, stacked on a leading axis."""
     rotations = rotation_generators(point)
-    properties = model.loss.properties(model.num_classes)
     W, H, b = np.asarray(point.W), np.asarray(point.H), point.b
     parts = [rotations]
     shift = model.free_shift
     if shift is not None:
         parts.append(Point(np.zeros((1, *W.shape)), np.zeros((1, *H.shape)), shift[None]))
-    if properties.isometric:
-        Q = class_rotations(model)
-        if len(Q):
-            mix = Q if model.merged else np.stack([_on_samples(model, q) for q in Q])
-            bias = None if b is None else Q @ np.asarray(b)
-            parts.append(Point(Q @ W, H @ np.transpose(mix, (0, 2, 1)), bias))
+    biased = model.lambda_b is not None
+    Q, mix = turned_classes(model.loss, model.counts, model.labels, model.merged, biased)
+    if len(Q):
+        bias = None if b is None else Q @ np.asarray(b)
+        parts.append(Point(Q @ W, H @ np.transpose(mix, (0, 2, 1)), bias))
     stacked = [np.concatenate([getattr(part, name) for part in parts]) for name in ("W", "H")]
     bias = None if b is None else np.concatenate([part.b for part in parts])
     return Point(stacked[0], stacked[1], bias)
 
 
-def _on_samples(model: UFM, Q: Array) -> Array:
+def _on_samples(labels: Any, counts: Any, Q: Array) -> Array:
     """Q on classes as a map on samples: it mixes the i-th samples of classes of equal size."""
-    labels = np.asarray(model.labels)
-    counts = np.asarray(model.counts).astype(int)
-    position = np.concatenate([np.arange(count) for count in counts])
+    position = np.concatenate([np.arange(count) for count in counts.astype(int)])
     return Q[np.ix_(labels, labels)] * (position[:, None] == position[None, :])
 
 
@@ -103,7 +141,7 @@ def predicted_nullity(model: UFM, rank: int, d: int, Z: Array, b: Array | None) 
     if properties.isometric:
         if model.num_classes > DENSE_CLASS_ROTATIONS:
             return None
-        nullity += _orbit_dimension(class_rotations(model), Z, b)
+        nullity += _orbit_dimension(class_rotations(model.kinds, model.lambda_b is not None), Z, b)
     return nullity
 
 

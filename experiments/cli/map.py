@@ -1,0 +1,56 @@
+"""``ufm map``: which models and losses have spurious minima, and how each collapses."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from experiments.cli.options import Json
+from experiments.cli.output import deliver, envelope, patiently, prepare, show, table
+
+EXAMPLES = ("ufm map --model deep-linear", "ufm map --out docs")
+
+
+def map(
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="NAME", help="Rows of this model only.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FOLDER", help="Write map.md and figures/map.svg here."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Search every model and loss for critical points, and say which are spurious minima.
+
+    Some ten seconds a row, most of it compilation; the same numbers every time.
+    """
+    prepare()
+    from experiments.map.cases import CASES
+    from experiments.map.page import HEADER, record, rows, write_map
+    from experiments.map.search import survey
+    from experiments.nearest import unknown
+
+    known = dict.fromkeys(case.model for case in CASES)
+    if model is not None and model not in known:
+        raise unknown(model, known, "model of the map")
+    chosen = [case for case in CASES if model in (None, case.model)]
+    findings = [
+        patiently(f"{i} of {len(chosen)}: {case.name} ...", partial(survey, case))
+        for i, case in enumerate(chosen, 1)
+    ]
+    records = {"rows": [record(found) for found in findings]}
+    deliver(envelope("map", {"model": model}, records), as_json=as_json, out=None)
+    if out is not None:
+        write_map(findings, out)
+    if as_json:
+        return
+    made = table(HEADER)
+    for cells in rows(findings):
+        made.add_row(*cells)
+    show("Map", made)
+    if out is not None:
+        show(f"Written: {out / 'map.md'}, {out / 'figures' / 'map.svg'}")
