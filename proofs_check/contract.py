@@ -115,7 +115,10 @@ def contract_claims(name: str, models: Sequence[Model[Any]]) -> tuple[Claim, ...
             "one flat direction more",
             latex=r"\dim\ker\nabla^2 f=\operatorname{rank}\{\xi\}",
             tolerance=COUNTING,
-            hypotheses=(Hypothesis("zeros stand apart from all other eigenvalues", _stands_apart),),
+            hypotheses=(
+                Hypothesis("second derivatives do not jump", lambda s: not s.model.kinks(s.point)),
+                Hypothesis("zeros stand apart from all other eigenvalues", _stands_apart),
+            ),
         ),
         made(
             "structure",
@@ -150,8 +153,10 @@ def contract_claims(name: str, models: Sequence[Model[Any]]) -> tuple[Claim, ...
             latex=r"D\le f(x),\ D=f(x)-\mathrm{gap}",
         ),
     )
-    known = minima_of(*models[:1])(True)  # most is known where the gradient vanishes
-    silent = {f"model-{name}" for name, knows in ANSWERS.items() if not any(map(knows, known))}
+    # Most is known where the gradient vanishes and, unless descents end at kinks, is smooth.
+    known = minima_of(*models[:1])(True)
+    asked = {name: known for name in ANSWERS} | {"symmetry": (*known, *anywhere(True))}
+    silent = {f"model-{x}" for x, knows in ANSWERS.items() if not any(map(knows, asked[x]))}
     return tuple(claim for claim in claims if claim.id not in silent)
 
 

@@ -68,8 +68,8 @@ def survey(case: Case) -> Finding:
     if case.decays:
         points.append(jax.tree.map(np.zeros_like, model.random_point(jax.random.key(0))))
     # Zero need not be critical.
-    told = [verdict(model, point) for point in points]
-    judged = [x for x in told if x.curvature is not Curvature.NOT_CRITICAL]
+    known_points = [verdict(model, point) for point in points]
+    judged = [x for x in known_points if x.curvature is not Curvature.NOT_CRITICAL]
     unfinished = 0
     for i in range(SEARCHES):
         for scale in case.spread:

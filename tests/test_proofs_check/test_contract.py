@@ -40,7 +40,8 @@ def test_models_of_the_lab_keep_the_contract(name):
     )
     assert len(models) == 3
     found = outcomes(name, models[:2])
-    assert {"gradient", "nullity"} <= set(found)
+    # Descents on ReLUs end at kinks, short of a minimum.
+    assert {"gradient", "symmetry" if name == "deep-relu" else "nullity"} <= set(found)
     for answer, outcome in found.items():
         assert outcome.status is Status.VERIFIED, (answer, outcome.reason or outcome)
         assert outcome.mutant_rejected, answer

@@ -119,7 +119,7 @@ def test_a_target_per_class_is_no_isotropic_quadratic():
     assert quadratic_form(loss.at(3), 3) is None
     model = UFM(loss, 3, 3, lambda_W=0.1, lambda_H=0.1)
     assert model.minimiser() is None
-    assert len(turned_classes(loss, model.counts, model.labels, False)[0]) == 0
+    assert len(turned_classes(loss, model.counts, model.labels, 3)[0]) == 0
 
 
 @pytest.mark.parametrize("lambda_b", [None, 0.0, 0.1])

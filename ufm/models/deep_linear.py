@@ -131,7 +131,7 @@ class DeepLinear(Model[Network]):
             parts = [np.zeros((len(skew), *x.shape)) for x in factors]
             parts[i], parts[i + 1] = skew @ factors[i], -factors[i + 1] @ skew
             moves.append(parts)
-        Q, mix = turned_classes(self.loss, self.counts, self.labels, self.merged)
+        Q, mix = turned_classes(self.loss, self.counts, self.labels, factors[0].shape[1])
         parts = [np.zeros((len(Q), *x.shape)) for x in factors]
         parts[0], parts[-1] = factors[0] @ np.transpose(mix, (0, 2, 1)), Q @ factors[-1]
         moves.append(parts)

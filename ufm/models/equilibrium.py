@@ -111,7 +111,7 @@ class Equilibrium(Model[Layer]):
         """
         W, V, X = (np.asarray(x) for x in point)
         A = skew_basis(self.d)
-        Q, mix = turned_classes(self.loss, self.counts, self.labels, self.merged)
+        Q, mix = turned_classes(self.loss, self.counts, self.labels, X.shape[1])
         rows, columns = Q @ W, X @ np.transpose(mix, (0, 2, 1))
         still = np.zeros((len(Q), *V.shape))
         turned = (W @ A, rows), (V @ A - A @ V, still), (-A @ X, columns)

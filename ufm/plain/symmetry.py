@@ -60,7 +60,7 @@ def class_rotations(kinds: Any, bias: bool) -> Array:
 
 
 def turned_classes(
-    loss: Loss, counts: Any, labels: Any, merged: bool, bias: bool = False
+    loss: Loss, counts: Any, labels: Any, columns: int, bias: bool = False
 ) -> tuple[Array, Array]:
     """What class rotations of an isometric loss do to rows of logits, and to columns.
 
@@ -68,22 +68,24 @@ def turned_classes(
         loss: none of them unless it is isometric.
         counts: samples per class.
         labels: class of every column.
-        merged: whether columns are classes.
+        columns: of the point, K or N.
         bias: whether the logits have a bias.
 
     Returns:
-        Q (m, K, K) and the same on columns (m, N, N), or (m, K, K) where merged.
+        Q (m, K, K) and the same on columns (m, N, N), or (m, K, K) where they are classes.
 
     Example:
         >>> from ufm import MSE
-        >>> [Q.shape for Q in turned_classes(MSE(), (2, 2, 1), (0, 0, 1, 1, 2), False)]
+        >>> [Q.shape for Q in turned_classes(MSE(), (2, 2, 1), (0, 0, 1, 1, 2), 5)]
         [(1, 3, 3), (1, 5, 5)]
     """
     isometric = bool(loss.properties(len(counts)).isometric)
     kinds = class_kinds(loss, counts) if isometric else np.arange(len(counts))
     Q = class_rotations(kinds, bias)
-    if merged or not len(Q):
-        return Q, Q if merged else np.zeros((0, len(labels), len(labels)))
+    if columns == len(counts):
+        return Q, Q
+    if not len(Q):
+        return Q, np.zeros((0, columns, columns))
     return Q, np.stack([_on_samples(np.asarray(labels), np.asarray(counts), q) for q in Q])
 
 
@@ -96,7 +98,7 @@ def ufm_generators(model: UFM, point: Point) -> Point:
     if shift is not None:
         parts.append(Point(np.zeros((1, *W.shape)), np.zeros((1, *H.shape)), shift[None]))
     biased = model.lambda_b is not None
-    Q, mix = turned_classes(model.loss, model.counts, model.labels, model.merged, biased)
+    Q, mix = turned_classes(model.loss, model.counts, model.labels, H.shape[1], biased)
     if len(Q):
         bias = None if b is None else Q @ np.asarray(b)
         parts.append(Point(Q @ W, H @ np.transpose(mix, (0, 2, 1)), bias))
