@@ -52,6 +52,7 @@ from ufm.models.equilibrium import Equilibrium, equilibrium
 from ufm.models.fixed_classifier import Features, FixedClassifier, fixed_minimiser
 from ufm.models.graph import GraphUFM, graph, graph_of
 from ufm.models.graph_chance import equal_counts_probability
+from ufm.models.layer_peeled import merging_ratio
 from ufm.models.multilabel import MultiLabel, multilabel
 from ufm.models.nonnegative import Nonnegative, nonnegative_minimiser, nonnegative_threshold
 from ufm.models.ordinal import Ordinal, ordinal
@@ -150,6 +151,7 @@ __all__ = [
     "lift",
     "logit_adjusted",
     "merged_code",
+    "merging_ratio",
     "minimiser_spectrum",
     "multilabel",
     "nonnegative_minimiser",
