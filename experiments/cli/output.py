@@ -10,13 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, TypeVar
-
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from experiments.files import cache_folder, write_whole
+
+# Rich takes a quarter of the time of --help, which draws nothing: the first table brings it.
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 SCHEMA = 1
 # Piped output has no width of its own.
@@ -30,6 +31,8 @@ T = TypeVar("T")
 
 def console(stream: IO[str] | None = None) -> Console:
     """A console on stdout (or ``stream``) that prints brackets and colons as they are."""
+    from rich.console import Console
+
     stream = sys.stdout if stream is None else stream
     width = None if stream.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
@@ -56,6 +59,9 @@ def table(columns: Sequence[str], *, right: Iterable[str] = ()) -> Table:
 
     Without a single column name it is a plain list with neither header nor rules.
     """
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
     headed = any(columns)
     made = Table(box=SIMPLE_HEAD if headed else None, show_header=headed)
     numbers = set(right)
