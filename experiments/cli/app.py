@@ -83,9 +83,28 @@ def commands(model: str | None = None) -> typer.Typer:
         core = getattr(module, module.__name__.rpartition(".")[2])
         if module in ON_MODELS:
             core = command_of(core, ON_MODELS[module], GROUPS, model)
-        app.command(epilog="\n\n".join(f"Example: {line}" for line in module.EXAMPLES))(core)
+        lines = examples(module.EXAMPLES, module.__name__.rpartition(".")[2], model)
+        app.command(epilog="\n\n".join(f"Example: {line}" for line in lines))(core)
     app.add_typer(sweep.app, name="sweep")
     return app
+
+
+def examples(lines: Sequence[str], command: str, model: str | None) -> tuple[str, ...]:
+    """The examples that concern the model that ``--model`` names; all of them without one.
+
+    Example:
+        >>> examples(("ufm solve -K 3", "ufm solve --model graph -n 6"), "solve", "graph")
+        ('ufm solve --model graph -n 6',)
+        >>> examples(("ufm verdict a.npz",), "verdict", "graph")
+        ('ufm solve --model graph --save point.npz && ufm verdict point.npz',)
+    """
+    if model is None:
+        return tuple(lines)
+    own = tuple(line for line in lines if f"--model {model} " in f"{line} ")
+    made = f"ufm {command} --model {model}"
+    if command == "verdict":
+        made = f"ufm solve --model {model} --save point.npz && ufm verdict point.npz"
+    return own or (made,)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -106,7 +106,16 @@ def test_help_lists_the_flags_of_the_named_model(ufm):
     assert "--tau" in shown
     assert "--counts" not in shown
     assert "--smoothing" not in shown
+    assert f"Example: ufm solve --model {FOREIGN}:Spheres" in " ".join(shown.split())
     assert "--counts" in ufm("solve --help").out
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_help_has_an_example_of_every_model(ufm, name):
+    for command in ("solve", "verdict", "atlas", "spectrum"):
+        said = " ".join(ufm(f"{command} --model {name} --help").out.split())
+        assert f"Example: ufm {'solve' if command == 'verdict' else command} " in said
+        assert f"--model {name}" in said or name == "plain"
 
 
 BAD = [

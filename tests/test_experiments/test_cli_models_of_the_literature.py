@@ -32,7 +32,7 @@ SOLVED = [
         f"deep-linear --loss mse -K 3 -d 5 -n 2 --depth 2 {decays(0.5, 3, 2, 3)}",
         {"objective": 0.2763925778, "nullity": 18, "rank": 3, "globality": "GLOBAL"},
     ),
-    (
+    slow(
         f"deep-linear --loss mse -K 3 -d 5 --depth 3 {decays(0.5, 3, 1, 4)}",
         {"objective": 0.2621710707, "nullity": 27, "rank": 3, "globality": "GLOBAL"},
     ),
@@ -49,7 +49,7 @@ SOLVED = [
         "deep-linear -K 4 -d 5 --depth 3 --lambda-w 0.01 --lambda-h 0.01 --seed 1",
         {"objective": 0.13989875, "nullity": 21, "rank": 2, "globality": "UNKNOWN"},
     ),
-    (
+    slow(
         "equilibrium --loss mse -K 3 -d 4 -n 2 --lambda-w 0.02 --lambda-v 1 --lambda-x 0.03",
         {"objective": 0.0970725095, "nullity": 6, "globality": "GLOBAL"},
     ),
@@ -85,7 +85,7 @@ SOLVED = [
         "graph -K 2 -n 500 -d 3 --inside 13 --outside 1 --lambda-w 0.005 --lambda-h 0.005",
         {"objective": 0.21272681, "nullity": 3, "rank": 2, "globality": "GLOBAL"},
     ),
-    (
+    slow(
         "sphere -K 4 -d 3 -n 2 --scale 1",
         {"objective": 0.5826576531, "nullity": 15, "globality": "GLOBAL"},
     ),
@@ -113,7 +113,7 @@ SOLVED = [
         "constrained-rate --counts 3,3 -d 4 --eps 0.5",
         {"objective": -1.0216512475, "nullity": 12, "globality": "UNKNOWN"},
     ),
-    (
+    slow(
         "multilabel -K 4 -d 5 -n 2 --pairs 1 --lambda-w 0.004 --lambda-h 0.006",
         {"objective": 0.7532217777, "nullity": 9, "rank": 3, "globality": "GLOBAL"},
     ),

@@ -65,6 +65,7 @@ def test_a_registered_model_is_held_against_its_closed_form(tmp_path):
     assert len(set(np.round(table["theory"], 6))) == 4
 
 
+@pytest.mark.slow
 def test_counts_are_an_axis_and_ends_have_a_size(tmp_path):
     axes = {"counts": [[4, 2, 3], [3, 3, 2]], "d": 3, "lambda_Z": [0.1, 5.0], "seed": [0, 1, 2, 3]}
     spec = make_spec({"task": "minimise", "model": "rate-reduction", "axes": axes})
