@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from scipy.optimize import minimize
+from scipy.optimize import brentq, minimize
 
 from landscape import Curvature, Globality, dense_hessian, verdict
 from tests.helpers import slow
@@ -92,3 +92,17 @@ def test_ranks_and_classes_out_of_range_are_refused():
     Z[:, 2:] = 0
     with pytest.raises(InputError, match="class 1 that are not all zero"):
         model.checked(Representation(Z))
+
+
+def test_ranks_tie_where_theory_says():
+    """M = d sqrt(1/2) / eps^2 at which rank r and r - 1 add the same, two classes of twelve."""
+    for r, expected in ((2, 3.0811157111), (3, 5.3240238042), (4, 7.5246844730), (5, 9.7119147050)):
+
+        def gained(M, r=r):
+            model = constrained_rate("12,12", 24, (24 * 0.5**0.5 / M) ** 0.5)
+            more, less = (x * model.direction_rate(0, 12 / x) for x in (r, r - 1))
+            return more - less
+
+        assert brentq(gained, r, 4 * r) == pytest.approx(expected, abs=1e-9)
+        model = constrained_rate("12,12", 24, (24 * 0.5**0.5 / (1.001 * expected)) ** 0.5)
+        assert model.best_rank(0)[0] == r

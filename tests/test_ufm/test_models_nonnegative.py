@@ -7,11 +7,22 @@ import pytest
 from scipy.optimize import minimize
 
 from tests.helpers import FAMILY, Problem, slow
-from ufm import MSE, UFM, CrossEntropy, Focal, InputError, LabelSmoothing, UserLoss, lift
+from ufm import (
+    MSE,
+    UFM,
+    CrossEntropy,
+    Focal,
+    InputError,
+    LabelSmoothing,
+    Nonnegative,
+    UserLoss,
+    lift,
+)
 from ufm.models.nonnegative import nonnegative_code, nonnegative_minimiser, nonnegative_threshold
 
 K, N, D = 3, 2, 5
 LW, LH = 8e-3, 5e-3
+DECAYS = {"lambda_W": LW, "lambda_H": LH}
 
 
 def bounded(name, counts, d, lambda_b, lw=LW, lh=LH, starts=3, floor=0.0):
@@ -156,3 +167,28 @@ def test_focal_loss_collapses_later_by_the_same_factor():
         decay = 0.01 * factor * threshold / model.c
         made = nonnegative_minimiser(model.with_decays(decay, decay))
         assert (made.code.a == 0) is (factor > 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "counts", "lw"),
+    [("ce", (4, 2, 1), 0.02), slow("ce", (5, 3, 1), 0.06), slow("ls", (3, 2, 2, 1), 0.03)],
+)
+def test_unequal_classes_are_orthogonal_every_one_for_itself(name, counts, lw):
+    loss, d = LOSSES[name][0], len(counts) + 1
+    model = UFM(loss, d=d, counts=counts, lambda_W=lw, lambda_H=0.013)
+    best = nonnegative_minimiser(model)
+    value, _ = bounded(name, counts, d, None, lw, 0.013, starts=8)
+    assert best.value == pytest.approx(value, abs=1e-9)
+    at = float(model.objective(lift(model, best.point)))
+    assert at == pytest.approx(best.value, abs=1e-14)
+    assert best.evidence == "proved"
+    assert nonnegative_minimiser(UFM(loss, d=d, counts=counts, lambda_b=0.1, **DECAYS)) is None
+
+
+def test_the_model_takes_unequal_counts():
+    model = Nonnegative(counts="4,2,1", d=3, lambda_W=0.02, lambda_H=0.02)
+    best = model.minimiser()
+    assert float(model.objective(best.point)) == pytest.approx(best.value, abs=1e-14)
+    assert np.asarray(best.point.H).shape == (3, 7)
+    equal = Nonnegative(counts=(2, 2, 2), d=3, lambda_W=0.02, lambda_H=0.02).minimiser()
+    assert equal.value == Nonnegative(None, 3, 3, 2, 0.02, 0.02).minimiser().value

@@ -8,6 +8,7 @@ W with W H = Z costs tr(Z G^+ Z^T), jointly convex, and relabelling classes leav
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufm.answers import Certificate, Code, Minimiser
+from ufm.counts import class_counts
 from ufm.decay import penalty
 from ufm.errors import InputError
 from ufm.losses import CrossEntropy, Loss
 from ufm.losses.logit_curve import logit_curve
 from ufm.model import Model
+from ufm.models.unequal_frame import unequal_frame
 from ufm.plain.minimisers import best_bias, symmetric_code, thresholds
 from ufm.plain.model import UFM
 from ufm.point import Point
@@ -37,7 +40,7 @@ class Nonnegative(Model[Point]):
 
     Squares make the constraint an identity: a second-order critical point in A is a first-order
     (KKT) point of the problem with H >= 0, and the global minima are the same.
-    Source: Levin, Kileel & Boumal 2024 for squares; the minimiser is R-1 and R-2 of docs/theory.md.
+    Source: Levin, Kileel & Boumal 2024 for squares; R-1, R-2 and R-4 of docs/theory.md.
 
     Args:
         loss: the classification loss, cross entropy by default.
@@ -47,6 +50,7 @@ class Nonnegative(Model[Point]):
         lambda_W: weight decay of the classifier, > 0.
         lambda_H: weight decay of the features, > 0.
         lambda_b: weight decay of the bias; 0 = unregularised, none = no bias.
+        counts: samples of every class with commas, instead of K and n.
 
     Example:
         >>> model = Nonnegative(num_classes=3, d=3, lambda_W=0.1, lambda_H=0.1)
@@ -66,12 +70,12 @@ class Nonnegative(Model[Point]):
         lambda_W: float = 0.02,
         lambda_H: float = 0.02,
         lambda_b: float | None = None,
+        counts: str | Sequence[int] | None = None,
     ) -> None:
         base = UFM(
             loss or CrossEntropy(),
-            num_classes,
-            d,
-            n,
+            d=d,
+            counts=class_counts(num_classes, n, counts),
             lambda_W=lambda_W,
             lambda_H=lambda_H,
             lambda_b=lambda_b,
@@ -103,7 +107,7 @@ class Nonnegative(Model[Point]):
         return replace(known, reason=f"{known.reason}; of features of any sign, so never tight")
 
     def minimiser(self) -> Minimiser | None:
-        """The orthogonal frame of R-1 and R-2, or None where no formula is known."""
+        """The orthogonal frame of R-1, R-2 and R-4, or None where no formula is known."""
         K, merge = self.base.num_classes, self.base.merge()
         known = nonnegative_minimiser(self.base) if self.base.d >= K else None
         if known is None or merge is None:
@@ -131,10 +135,10 @@ def nonnegative_minimiser(model: UFM) -> Minimiser | None:
     cross entropy: a = log(K/c' - K + 1), c' = c sqrt(K/(K-1)).
     W H and H^T H are unique up to the bias shift for strictly convex losses (modulo the shift), H
     is not: each class may own several of the d coordinates, in any proportion.
-    Source: derived here (docs/theory.md, R-1 and R-2).
+    Classes of unequal sizes: ``unequal_frame``. Source: derived here (docs/theory.md, R-1, R-2).
 
     Args:
-        model: balanced, d >= K, with an equivariant loss that is convex or shift invariant.
+        model: d >= K, with an equivariant loss that is convex or shift invariant.
 
     Returns:
         A Minimiser with merged columns; its ``rank`` is that of W H, H has rank K (1 if a = 0).
@@ -153,6 +157,8 @@ def nonnegative_minimiser(model: UFM) -> Minimiser | None:
     if model.d < model.num_classes:
         rule = f"Need d >= K={model.num_classes} for non-negative features"
         raise InputError(rule, f"d={model.d}", "increase d")
+    if not model.balanced:
+        return unequal_frame(model)
     code = nonnegative_code(model)
     if code is None:
         return None
