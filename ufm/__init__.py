@@ -52,6 +52,7 @@ from ufm.models.equilibrium import Equilibrium, equilibrium
 from ufm.models.fixed_classifier import Features, FixedClassifier, fixed_minimiser
 from ufm.models.graph import GraphUFM, graph, graph_of
 from ufm.models.graph_chance import equal_counts_probability
+from ufm.models.graph_network import GraphNetwork, graph_network
 from ufm.models.layer_peeled import merging_ratio
 from ufm.models.multilabel import MultiLabel, multilabel
 from ufm.models.nonnegative import Nonnegative, nonnegative_minimiser, nonnegative_threshold
@@ -97,6 +98,7 @@ __all__ = [
     "Features",
     "FixedClassifier",
     "Focal",
+    "GraphNetwork",
     "GraphUFM",
     "HiddenBlock",
     "InputError",
@@ -146,6 +148,7 @@ __all__ = [
     "full_spectrum",
     "global_minimiser",
     "graph",
+    "graph_network",
     "graph_of",
     "ldam",
     "lift",

@@ -25,6 +25,7 @@ from ufm.models.deep_relu import deep_relu
 from ufm.models.equilibrium import equilibrium
 from ufm.models.fixed_classifier import FixedClassifier
 from ufm.models.graph import graph
+from ufm.models.graph_network import graph_network
 from ufm.models.multilabel import multilabel
 from ufm.models.nonnegative import Nonnegative
 from ufm.models.ordinal import ordinal
@@ -223,6 +224,7 @@ CONSTRUCTORS: dict[str, Callable[..., Model[Any]]] = {
     "deep-relu": deep_relu,
     "equilibrium": equilibrium,
     "graph": graph,
+    "graph-network": graph_network,
     "sphere": Sphere,
     "contrastive": contrastive,
     "multilabel": multilabel,

@@ -37,6 +37,7 @@ EXAMPLES = (
     "ufm solve --model deep-linear --loss mse --depth 3 --lambda-w 0.04 --lambda-h 0.04",
     "ufm solve --model equilibrium --loss mse -K 3 -n 2 --lambda-v 0.5",
     "ufm solve --model graph -K 2 -n 6 --inside 4 --outside 1",
+    "ufm solve --model graph-network -K 2 -n 6 --graphs 3 --p 0.6 --q 0.2",
     "ufm solve --model deep-relu --depth 4 --lambda-w 0.035 --lambda-h 0.035 --start plane",
     "ufm solve --model constrained-rate --counts 3,3 -d 6 --eps 1.05",
     "ufm solve --model contrastive -K 3 -n 3 --radius 1.3",

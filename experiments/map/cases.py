@@ -67,7 +67,7 @@ def _named(
 
 
 # Not lambda_V of equilibrium layers, which says where they escape, and not that of a bias.
-_DECAYS = ("lambda_W", "lambda_H", "lambda_X", "lambda_Z")
+_DECAYS = ("lambda_W", "lambda_H", "lambda_X", "lambda_Z", "lambda_self")
 
 CASES: tuple[Case, ...] = (
     _plain(ufm.CrossEntropy(), (2, 2, 2), 3, 0.02, theorem="CE-4"),
@@ -92,6 +92,7 @@ CASES: tuple[Case, ...] = (
     _named("equilibrium", "K=3 d=3", loss=ufm.MSE(), num_classes=3, d=3),
     _named("equilibrium", "K=4 d=4", loss=ufm.CrossEntropy(), num_classes=4, d=4, n=2),
     _named("graph", "K=2 n=6, neighbours 4 and 1", theorem="GU-1"),
+    _named("graph-network", "K=2 n=6, two random graphs", theorem="GU-6"),
     _named("sphere", "K=4 d=3 n=2", decays=False),
     _named("contrastive", "n=3,3,3 d=4", decays=False),
     _named("contrastive", "n=2,3,4 d=3, ReLU", counts="2,3,4", d=3, nonnegative=True, decays=False),
