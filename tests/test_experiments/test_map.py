@@ -48,7 +48,7 @@ def test_a_proved_case(regression):
 @pytest.mark.parametrize(
     ("name", "answer", "order"),
     [
-        ("deep-linear mse M=2 K=3", "no: a minimum at 0.22544147 above 0.088162206", 1),
+        slow("deep-linear mse M=2 K=3", "no: a minimum at 0.22544147 above 0.088162206", 1),
         slow("rate-reduction m=4,2,3 d=4", "no: a minimum at -1.5653075 above -1.6914609", 1),
         slow("plain focal(3) K=30 d=29", "no: a minimum at 3.072289 above 3.0672824", 1),
         slow("plain ce n=2,2,2 d=3", "yes, proved (CE-4)", 2),

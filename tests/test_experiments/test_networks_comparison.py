@@ -302,6 +302,7 @@ def with_accuracies(runs, behind, seeds=8):
     return made
 
 
+@pytest.mark.slow
 def test_the_claim_about_accuracy_and_the_sentence_never_disagree(performed):
     """A lag is one that the test of the sentence tells from chance, and of more than 2 points."""
     _, _, runs = performed
