@@ -82,12 +82,10 @@ def survey(case: Case) -> Finding:
                 else:
                     unfinished += 1
     best = min((told.objective for told in judged), default=math.nan)
-    seen, spurious = dict.fromkeys(KINDS, 0), None
-    for told in judged:
-        kind = _kind(told, best)
-        seen[kind] += 1
-        if kind == "spurious minimum":
-            spurious = min(told.objective, spurious or math.inf)
+    kinds = [_kind(told, best) for told in judged]
+    seen = {kind: kinds.count(kind) for kind in KINDS}
+    above = [x.objective for x, kind in zip(judged, kinds, strict=True) if kind == KINDS[2]]
+    spurious = min(above, default=None)
     return Finding(case, seen, unfinished, spurious, best, _look(known, judged), _order(case))
 
 
