@@ -148,7 +148,7 @@ def test_what_is_not_known_is_not_answered():
     sizes = {"lambda_W": LW, "lambda_H": LH}
     with pytest.raises(InputError, match=r"d >= K=3"):
         nonnegative_minimiser(UFM(CrossEntropy(), K, K - 1, **sizes))
-    uneven = UFM(CrossEntropy(), counts=(3, 2, 1), d=D, **sizes)
+    uneven = UFM(MSE(), counts=(3, 2, 1), d=D, **sizes)
     bent = UFM(UserLoss(lambda z, k: jnp.sin(z[k])), K, D, **sizes)
     for model in (uneven, bent):
         assert nonnegative_minimiser(model) is None
