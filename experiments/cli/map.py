@@ -37,6 +37,8 @@ def map(
     known = dict.fromkeys(case.model for case in CASES)
     if model is not None and model not in known:
         raise unknown(model, known, "model of the map")
+    if out is not None:  # before the searches, not after them
+        (out / "figures").mkdir(parents=True, exist_ok=True)
     chosen = [case for case in CASES if model in (None, case.model)]
     findings = [
         patiently(f"{i} of {len(chosen)}: {case.name} ...", partial(survey, case))

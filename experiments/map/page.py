@@ -67,8 +67,7 @@ def record(found: Finding) -> dict[str, Any]:
 
 
 def write_map(findings: Sequence[Finding], folder: Path) -> None:
-    """map.md in a folder, and map.svg among its figures."""
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    """map.md in a folder, and map.svg in its folder figures, which exists."""
     save_figure(drawn(findings), folder / "figures" / "map.svg")
     lines = [HEADER, ("---",) * len(HEADER), *rows(findings)]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -60,6 +60,7 @@ def test_what_is_known_is_found(name, answer, order):
 
 
 def test_the_page_has_a_line_for_every_case(regression, tmp_path):
+    (tmp_path / "figures").mkdir()
     write_map([regression, regression], tmp_path)
     text = (tmp_path / "map.md").read_text()
     assert text.count("| regression | - | n=3 M=8 d=4 | yes, proved (X-11) | second order |") == 2
@@ -77,3 +78,9 @@ def test_the_command_names_its_models(ufm):
     ran = ufm("map --model deep-linea")
     assert (ran.code, ran.out) == (2, "")
     assert "write 'deep-linear'" in ran.err
+
+
+def test_a_folder_that_cannot_be_is_refused_before_the_search(ufm, tmp_path):
+    (tmp_path / "file").write_text("")
+    ran = ufm(f"map --model regression --out {tmp_path}/file/below")
+    assert (ran.code, len(ran.err.splitlines())) == (2, 1)

@@ -41,6 +41,13 @@ def test_only_the_product_of_energies_counts():
 
 def test_without_energy_every_imbalance_merges():
     assert merging_ratio(4, 2, 1.0, 1e-8) == pytest.approx(1, abs=1e-3)
+    assert merging_ratio(4, 2, 1.0, 1e-40) == 1.0
+
+
+def test_energies_beyond_what_floats_hold_are_refused():
+    assert np.isfinite(merging_ratio(4, 2, 1e3, 1e1))
+    with pytest.raises(InputError, match="less energy"):
+        merging_ratio(4, 2, 1e200, 1e100)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ from scipy.optimize import brentq
 
 from ufm.errors import InputError, require_count, require_positive
 
+# Logarithms of ratios that are told from 1, and of those whose inverse squares floats hold.
+NEAREST, FARTHEST = 1e-9, 300.0
+
 
 def merging_ratio(
     num_classes: int, majority: int, energy_W: float = 1.0, energy_H: float = 5.0
@@ -45,10 +48,14 @@ def merging_ratio(
     def excess(log: float) -> float:
         return nuclear_norm_where_merged(K, majority, math.exp(-log)) - room
 
-    high = 1.0
-    while excess(high) < 0:
-        high *= 2
-    return math.exp(brentq(excess, 1e-9, high, xtol=1e-14, rtol=1e-14))
+    if excess(NEAREST) >= 0:
+        return 1.0
+    if excess(FARTHEST) < 0:
+        rule = (
+            f"Need a ratio below e^{FARTHEST:g}, at K sqrt(E_W E_H) = {excess(FARTHEST) + room:.4g}"
+        )
+        raise InputError(rule, f"{room:.4g}", "give less energy")
+    return math.exp(brentq(excess, NEAREST, FARTHEST, xtol=1e-14, rtol=1e-14))
 
 
 def nuclear_norm_where_merged(num_classes: int, majority: int, price: float) -> float:
