@@ -204,7 +204,8 @@ class UFM(Model[Point]):
     @property
     def column_weights(self) -> Any:
         """Weight of every column in the mean loss: n_k / N when merged, else the number 1 / N."""
-        return self.counts / self.counts.sum() if self.merged else 1.0 / self.num_columns
+        total = self.counts.sum()
+        return self.counts / total if self.merged else 1.0 / total
 
     def objective_of_losses(self, point: Point, losses: Any) -> Any:
         """The objective from the losses of the columns."""
