@@ -113,8 +113,7 @@ def _step(equation: Any, kind: KIND, inputs: list[Any], wanted: Sequence[bool]) 
     if not any(isinstance(x, Enclosure) for x in inputs) and not any(
         v.aval.dtype.kind == "f" for v in equation.outvars
     ):
-        told = equation.primitive.bind(*inputs, **parameters)
-        return [np.asarray(x) for x in (told if equation.primitive.multiple_results else [told])]
+        return _concrete(equation, inputs)
     if name in RULES:
         told = RULES[name](kind, *inputs, **parameters)
         return list(told) if equation.primitive.multiple_results else [told]
@@ -129,11 +128,27 @@ def _step(equation: Any, kind: KIND, inputs: list[Any], wanted: Sequence[bool]) 
     return _run(inner, kind, inputs, wanted)
 
 
+def _concrete(equation: Any, inputs: list[Any]) -> list[Any]:
+    """Integers and truth values: in NumPy where it is short, since JAX compiles for every shape."""
+    name, parameters = equation.primitive.name, equation.params
+    if name in PLAIN or name in MOVES:
+        aval = equation.outvars[0].aval
+        told = PLAIN[name](*inputs) if name in PLAIN else MOVES[name](inputs[0], **parameters)
+        return [np.asarray(told, dtype=aval.dtype)]
+    if name == "iota":
+        shape, axis = parameters["shape"], parameters["dimension"]
+        spread = [n if i == axis else 1 for i, n in enumerate(shape)]
+        counted = np.arange(shape[axis], dtype=parameters["dtype"]).reshape(spread)
+        return [np.broadcast_to(counted, shape)]
+    told = equation.primitive.bind(*inputs, **parameters)
+    return [np.asarray(x) for x in (told if equation.primitive.multiple_results else [told])]
+
+
 # ---- rules, one for every primitive
 
 
 def _moving(move: Callable[..., Any]) -> Rule:
-    return lambda kind, x, **parameters: x.moved(lambda part: move(part, **parameters))
+    return lambda kind, x, *_, **parameters: x.moved(lambda part: move(part, **parameters))
 
 
 def _broadcast(part: Any, shape: Any, broadcast_dimensions: Any, **_: Any) -> Any:
@@ -153,9 +168,12 @@ def _reshape(part: Any, new_sizes: Any, dimensions: Any = None, **_: Any) -> Any
 
 
 def _pad(kind: KIND, x: Any, value: Any, padding_config: Any, **_: Any) -> Any:
-    """Through the positions of the padded array, so that negative and inner padding are JAX's."""
+    """Through the positions in the padded array; negative and inner padding are left to JAX."""
     places = np.arange(1, x.parts()[0].size + 1).reshape(x.shape)
-    told = np.asarray(jax.lax.pad(places, np.int64(0), padding_config))
+    if all(low >= 0 and high >= 0 and not inner for low, high, inner in padding_config):
+        told = np.pad(places, [(int(low), int(high)) for low, high, _ in padding_config])
+    else:
+        told = np.asarray(jax.lax.pad(places, np.int64(0), padding_config))
     joined = x.joined([value], lambda parts: np.concatenate([np.ravel(p) for p in parts[::-1]]))
     return joined[told]
 
@@ -281,6 +299,23 @@ def _identity(kind: KIND, x: Any, **_: Any) -> Any:
     return x
 
 
+# Entries taken to other places, of numbers and of enclosures.
+MOVES: Mapping[str, Callable[..., Any]] = {
+    "reshape": _reshape,
+    "transpose": lambda part, permutation, **_: part.transpose(permutation),
+    "broadcast_in_dim": _broadcast,
+    "slice": _slice,
+    "squeeze": lambda part, dimensions, **_: part.squeeze(tuple(dimensions)),
+    "expand_dims": lambda part, dimensions, **_: np.expand_dims(part, tuple(dimensions)),
+    "rev": lambda part, dimensions, **_: np.flip(part, tuple(dimensions)),
+}
+# Functions of integers and truth values.
+PLAIN: Mapping[str, Callable[..., Any]] = {
+    **{"add": np.add, "sub": np.subtract, "mul": np.multiply, "neg": np.negative, "max": np.maximum},
+    **{"eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal},
+    **{"gt": np.greater, "ge": np.greater_equal, "min": np.minimum},
+    **{"and": np.bitwise_and, "or": np.bitwise_or, "not": np.invert},
+}
 RULES: Mapping[str, Rule] = {
     "add": lambda kind, x, y, **_: x + y,
     "add_any": lambda kind, x, y, **_: x + y,
@@ -317,13 +352,7 @@ RULES: Mapping[str, Rule] = {
     "reduce_max": lambda kind, x, axes, **_: x.largest(tuple(int(i) for i in axes)),
     "reduce_min": lambda kind, x, axes, **_: -(-x).largest(tuple(int(i) for i in axes)),
     "dot_general": _dot,
-    "reshape": _moving(_reshape),
-    "transpose": _moving(lambda part, permutation, **_: part.transpose(permutation)),
-    "broadcast_in_dim": lambda kind, x, *_, **p: x.moved(lambda part: _broadcast(part, **p)),
-    "slice": _moving(_slice),
-    "squeeze": _moving(lambda part, dimensions, **_: part.squeeze(tuple(dimensions))),
-    "expand_dims": _moving(lambda part, dimensions, **_: np.expand_dims(part, tuple(dimensions))),
-    "rev": _moving(lambda part, dimensions, **_: np.flip(part, tuple(dimensions))),
+    **{name: _moving(move) for name, move in MOVES.items()},
     "concatenate": lambda kind, x, *others, dimension, **_: x.joined(
         others, lambda parts: np.concatenate(parts, axis=dimension)
     ),
