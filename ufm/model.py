@@ -7,6 +7,7 @@ other answer has a default, and None says "not known", which the verdict then sa
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Generic
@@ -92,6 +93,11 @@ class Model(ABC, Generic[P]):
         return Certificate.does_not_apply("no dual bound is known for this model")
 
     # ---- what is known about the model
+
+    @property
+    def family(self) -> str:
+        """The kind of model, as the registry and certificates call it."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(self).__name__).lower()
 
     def require_smooth(self) -> None:
         """Refuse second derivatives that say nothing of what is nearby.

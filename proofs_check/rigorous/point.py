@@ -90,7 +90,7 @@ def prove_critical(
         (4, 0, True)
     """
     model.require_smooth()
-    model, like = model.checked(point)
+    like = full_columns(model, point)
     x = flatten(like)
     if len(x) > MOST_COORDINATES:
         rule = f"A certificate of the index needs at most {MOST_COORDINATES} coordinates"
@@ -112,6 +112,13 @@ def prove_critical(
             except Undecided as undecided:
                 reason = undecided
     raise reason
+
+
+def full_columns(model: Model[Any], point: Any) -> Any:
+    """A point of a model from one of it or of its merged model, as NumPy arrays."""
+    owner, told = model.checked(point)
+    merge = model.merge()
+    return told if owner is model or merge is None else merge.lift(told)
 
 
 @dataclass(frozen=True, eq=False)

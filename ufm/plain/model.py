@@ -104,6 +104,11 @@ class UFM(Model[Point]):
     # ---- sizes and the numbers that control everything
 
     @property
+    def family(self) -> str:
+        """``plain``."""
+        return "plain"
+
+    @property
     def num_classes(self) -> int:
         """K."""
         return int(self.counts.shape[0])
