@@ -9,6 +9,7 @@ real numbers are the identity.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -193,30 +194,44 @@ def _dynamic_slice(kind: KIND, x: Any, *starts: Any, slice_sizes: Any, **_: Any)
     return x.moved(lambda part: part.ravel()[told])
 
 
-def _scatter_add(kind: KIND, x: Any, indices: Any, updates: Any, **parameters: Any) -> Any:
-    """Where JAX adds an update is the derivative of what it does, asked for at the positions."""
-    shape = updates.shape
+def _places(shape: Any, indices: Any, of: Any, parameters: Mapping[str, Any]) -> Any:
+    """Where JAX puts every update in the flat array, -1 where it drops it.
+
+    That is the derivative of what adding does, asked for at the positions themselves.
+    """
 
     def added(values: Any) -> Any:
-        zeros = jnp.zeros(x.shape)
-        return jax.lax.scatter_add_p.bind(zeros, jnp.asarray(indices), values, **parameters)
+        return jax.lax.scatter_add(
+            jnp.zeros(shape),
+            jnp.asarray(indices),
+            values,
+            parameters["dimension_numbers"],
+            mode=parameters["mode"],
+        )
 
-    size = x.parts()[0].size
-    numbered = jnp.arange(1.0, size + 1).reshape(x.shape)
-    [told] = jax.linear_transpose(added, jax.ShapeDtypeStruct(shape, np.float64))(numbered)
-    places = np.asarray(told).astype(np.int64).ravel() - 1
+    numbered = jnp.arange(1.0, np.prod(shape, dtype=int) + 1).reshape(shape)
+    [told] = jax.linear_transpose(added, jax.ShapeDtypeStruct(of, np.float64))(numbered)
+    return np.asarray(told).astype(np.int64).ravel() - 1
+
+
+def _scatter(
+    kind: KIND, x: Any, indices: Any, updates: Any, *, add: bool = False, **parameters: Any
+) -> Any:
+    places = _places(x.shape, indices, updates.shape, parameters)
     flat, more = x.moved(np.ravel), updates.moved(np.ravel)
-    left = np.flatnonzero(places >= 0)  # what falls outside is dropped
+    left = np.flatnonzero(places >= 0)
+    if not add and len(np.unique(places[left])) < len(left):
+        raise Undecided("two numbers are put in one place, in no order")
     while len(left):
         once, first = np.unique(places[left], return_index=True)
-        sums = flat[once] + more[left[first]]
+        new = more[left[first]]
 
         def put(parts: list[Any], once: Any = once) -> Any:
             whole = parts[0].copy()
             whole[once] = parts[1]
             return whole
 
-        flat = flat.joined([sums], put)
+        flat = flat.joined([flat[once] + new if add else new], put)
         left = np.delete(left, first)
     return flat.moved(lambda part: part.reshape(x.shape))
 
@@ -360,7 +375,8 @@ RULES: Mapping[str, Rule] = {
     "split": _split,
     "gather": _gather,
     "dynamic_slice": _dynamic_slice,
-    "scatter-add": _scatter_add,
+    "scatter": _scatter,
+    "scatter-add": partial(_scatter, add=True),
 }
 
 
