@@ -20,8 +20,8 @@ def atlas_record(
 ) -> dict[str, Any]:
     """An atlas as it goes into the JSON; per orbit d runs from its rank to K, and d itself.
 
-    ``proofs`` say what became of the certificates that were asked for, orbit by orbit. With many classes only the rank, the ranks next to it, K - 1, K and d are spelled out: index and
-    nullity are linear in between.
+    With many classes only the rank, the ranks next to it, K - 1, K and d are spelled out: index and
+    nullity are linear in between. ``proofs`` say what became of the certificates asked for.
     """
     top = found.model.num_classes
     records = [_orbit_record(orbit, _dimensions(orbit.rank, top, d)) for orbit in found.orbits]

@@ -66,8 +66,8 @@ def verdict(
 
     A file of `ufm solve --save` needs no flags; for your own arrays, flags complete what the file
     does not say. N columns are class by class unless there are labels; K columns are merged,
-    sqrt(n_k) times the mean feature of class k. Exit code 3 if the curvature, or a certificate asked
-    for, is UNDECIDED.
+    sqrt(n_k) times the mean feature of class k. Exit code 3 if the curvature is UNDECIDED, or the
+    certificate asked for.
     """
     prepare()
     require_writable(out, "--out")

@@ -19,7 +19,7 @@ Parts = tuple[NDArray[Any], ...]
 E = TypeVar("E", bound="Enclosure")
 
 
-class Undecided(Exception):  # noqa: N818
+class Undecided(Exception):
     """An enclosure too wide to decide what was asked; the reason in words."""
 
 

@@ -69,7 +69,7 @@ class Balls(Enclosure):
     Example:
         >>> with precision(128):
         ...     third = Balls.exact([1.0]) / Balls.exact([3.0])
-        >>> bool(third.lower()[0] < third.upper()[0]), bool(third.upper()[0] - 1 / 3 < 1e-16)
+        >>> bool(third.lower()[0] < third.upper()[0]), bool(third.upper()[0] - 1 / 3 < 1e-15)
         (True, True)
     """
 

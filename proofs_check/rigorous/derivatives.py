@@ -6,13 +6,14 @@ what is enclosed is the formula at these float64 numbers, and not at what tracin
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import jax
 import numpy as np
 
-from proofs_check.rigorous.arithmetic import Array, E
+from proofs_check.rigorous.arithmetic import E
 from proofs_check.rigorous.jaxpr import evaluate
 from ufm.model import Model
 from ufm.point import flatten, unflatten
@@ -67,7 +68,7 @@ def _program(which: str, structure: Any, kinds: Any, point: Any, shapes: Any) ->
         model = jax.tree.unflatten(structure, numbers)
         return lambda y: model.objective(unflatten(y, like))
 
-    programs = {
+    programs: dict[str, Callable[..., Any]] = {
         "value": lambda m, y: of(m)(y),
         "gradient": lambda m, y: jax.grad(of(m))(y),
         "hessian": lambda m, y: jax.hessian(of(m))(y),

@@ -1,4 +1,4 @@
-"""The duality gap of the plain model, enclosed: by how much a point can exceed the global minimum."""
+"""The duality gap of the plain model, enclosed: by how much a point exceeds the global minimum."""
 
 from __future__ import annotations
 
@@ -39,8 +39,9 @@ class Gap:
 def duality_gap(model: Model[Any], point: Any) -> Gap:
     """By how much a point exceeds the global minimum at most, with the rounding of all steps.
 
-    f* >= t sum_k pi_k (L_k - <v_k, z_k>) - t^2 |sum_k pi_k v_k|^2 / (2 lambda_b), v_k = grad L(z_k),
-    for 0 <= t <= 1 and t |Y|_2 <= sigma, Y = [n_k^(1/2) v_k / N]: Fenchel's equality and L >= 0.
+    f* >= t sum_k pi_k (L_k - <v_k, z_k>) - t^2 |sum_k pi_k v_k|^2 / (2 lambda_b)
+    for v_k = grad L(z_k), 0 <= t <= 1 and t |Y|_2 <= sigma, Y = [n_k^(1/2) v_k / N]: Fenchel's
+    equality and L >= 0.
     Source: derived here (docs/theory.md, section C). Tight where |Y|_2 = sigma, as at every global
     minimiser of full rank.
 
@@ -67,7 +68,8 @@ def duality_gap(model: Model[Any], point: Any) -> Gap:
     if plain.lambda_b is not None and float(plain.lambda_b) == 0:
         raise Undecided("an unregularised bias needs the loss's conjugate")
     merged, mean = plain.as_merged(point)
-    W, H, b = (None if x is None else Floats.exact(x) for x in mean.to_numpy())
+    W, H = Floats.exact(mean.W), Floats.exact(mean.H)
+    b = None if mean.b is None else Floats.exact(mean.b)
     counts = Floats.exact(np.asarray(merged.counts))
     total = Floats.exact(float(np.sum(merged.counts)))
     roots = counts.apply("sqrt")

@@ -262,14 +262,11 @@ def _select(kind: KIND, which: Any, *cases: Any, **_: Any) -> Any:
 
 def _power(kind: KIND, x: Any, y: Any, **_: Any) -> Any:
     """Small whole and half exponents, else x^y = exp(y log x) for positive x."""
-    exponents = np.unique(y.lower()) if np.all(y.lower() == y.upper()) else np.zeros(0)
-    if len(exponents) == 1 and abs(exponents[0]) <= 64 and 2 * exponents[0] == int(2 * exponents[0]):
-        twice = int(2 * exponents[0])
-        if not np.any(x.lower() < 0) or not twice % 2:
-            shape = np.broadcast_shapes(x.shape, y.shape)
-            base = x if not twice % 2 else x.apply("sqrt")
-            told = base.power(twice if twice % 2 else twice // 2)
-            return told.moved(lambda part: np.broadcast_to(part, shape))
+    twice = np.unique(2 * np.stack([y.lower(), y.upper()]))
+    if len(twice) == 1 and abs(twice[0]) <= 128 and twice[0] == np.rint(twice[0]):
+        shape, odd = np.broadcast_shapes(x.shape, y.shape), int(twice[0]) % 2
+        told = x.apply("sqrt").power(int(twice[0])) if odd else x.power(int(twice[0]) // 2)
+        return told.moved(lambda part: np.broadcast_to(part, shape))
     return (y * x.apply("log")).apply("exp")
 
 
@@ -326,9 +323,15 @@ MOVES: Mapping[str, Callable[..., Any]] = {
 }
 # Functions of integers and truth values.
 PLAIN: Mapping[str, Callable[..., Any]] = {
-    **{"add": np.add, "sub": np.subtract, "mul": np.multiply, "neg": np.negative, "max": np.maximum},
+    **{
+        "add": np.add,
+        "sub": np.subtract,
+        "mul": np.multiply,
+        "neg": np.negative,
+        "max": np.maximum,
+    },
     **{"eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal},
-    **{"gt": np.greater, "ge": np.greater_equal, "min": np.minimum},
+    **{"gt": np.greater, "ge": np.greater_equal, "min": np.minimum, "max": np.maximum},
     **{"and": np.bitwise_and, "or": np.bitwise_or, "not": np.invert},
 }
 RULES: Mapping[str, Rule] = {
@@ -400,7 +403,11 @@ def _while(kind: KIND, inputs: list[Any], wanted: Any, **p: Any) -> list[Any]:
 
 def _scan(kind: KIND, inputs: list[Any], wanted: Any, **p: Any) -> list[Any]:
     fixed, carried, length = p["num_consts"], p["num_carry"], p["length"]
-    constants, state, rows = inputs[:fixed], inputs[fixed : fixed + carried], inputs[fixed + carried :]
+    constants, state, rows = (
+        inputs[:fixed],
+        inputs[fixed : fixed + carried],
+        inputs[fixed + carried :],
+    )
     if length > MOST_STEPS:
         raise Undecided(f"a loop of {length} steps")
     order = range(length - 1, -1, -1) if p["reverse"] else range(length)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from landscape.atlas.orbit import Orbit
 from proofs_check.rigorous.arithmetic import Undecided

@@ -7,10 +7,11 @@ inertia of F' over the whole box.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 from scipy.linalg import eigh, qr
 
@@ -153,7 +154,7 @@ class _Slice:
         curved = derivatives.hessian(model, like, Floats.exact(x)).middle()
         curved = curved / 2 + curved.T / 2
         # A power of two, so that it multiplies exactly.
-        strength = 2.0 ** np.round(np.log2(max(float(np.abs(curved).max()), 1e-300)))
+        strength = 2.0 ** round(math.log2(max(float(np.abs(curved).max()), 1e-300)))
         values, Q = eigh(curved + strength * basis @ basis.T)
         if not np.all(values != 0):
             raise Undecided("the Hessian is singular across the orbit")
@@ -193,13 +194,13 @@ def _require_transversal(at: _Slice, radius: float) -> None:
     with precision(64):
         box = Balls.around(at.x, radius)
         moved = at.model.generators(unflatten(box.array, at.like))
-        chosen = [np.asarray(leaf)[at.rows] for leaf in _leaves(moved)]
+        chosen = [np.asarray(leaf)[at.rows] for leaf in jax.tree.leaves(moved)]
         rows = np.concatenate([leaf.reshape(len(at.rows), -1) for leaf in chosen], axis=1)
         tangents = _as_floats(Balls(rows + Balls.exact(0.0).array))
     room = GENERATOR_ROUNDING * len(at.x) * (1 + float(np.abs(at.x).max()))
     tangents = Floats(tangents.centre, tangents.radius + room)
     overlap = tangents @ Floats.exact(at.basis)
-    inverse = np.linalg.inv(overlap.middle())
+    inverse = np.asarray(np.linalg.inv(overlap.middle()), dtype=np.float64)
     if not np.all(distance_to_inverse(overlap, inverse) < 1):
         raise Undecided("the gauge is not transversal to the orbit all over the box")
 
@@ -219,9 +220,3 @@ def _value(at: _Slice, slope: Floats, curved: Array, distance: float) -> tuple[f
 def _as_floats(enclosure: Enclosure) -> Floats:
     low, high = (Floats.exact(end) for end in (enclosure.lower(), enclosure.upper()))
     return Floats.between(low, high)
-
-
-def _leaves(tree: Any) -> Iterator[Any]:
-    import jax
-
-    yield from jax.tree.leaves(tree)
