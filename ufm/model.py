@@ -7,7 +7,6 @@ other answer has a default, and None says "not known", which the verdict then sa
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Generic
@@ -96,8 +95,8 @@ class Model(ABC, Generic[P]):
 
     @property
     def family(self) -> str:
-        """The kind of model, as the registry and certificates call it."""
-        return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(self).__name__).lower()
+        """The kind of model as the registry and certificates call it: the name of its file."""
+        return type(self).__module__.rpartition(".")[2].replace("_", "-")
 
     def require_smooth(self) -> None:
         """Refuse second derivatives that say nothing of what is nearby.

@@ -116,6 +116,8 @@ def _step(equation: Any, kind: KIND, inputs: list[Any], wanted: Sequence[bool]) 
     ):
         return _concrete(equation, inputs)
     if name in RULES:
+        if name not in INDEXED:
+            inputs = [x if isinstance(x, Enclosure) else kind.exact(x) for x in inputs]
         told = RULES[name](kind, *inputs, **parameters)
         return list(told) if equation.primitive.multiple_results else [told]
     inner = next((parameters[x] for x in CALLS if hasattr(parameters.get(x), "eqns")
@@ -290,10 +292,7 @@ def _named(function: str) -> Rule:
 
 
 def _compared(decide: Callable[[Any, Any], Any]) -> Rule:
-    def rule(kind: KIND, x: Any, y: Any, **_: Any) -> Any:
-        return decide(*(z if isinstance(z, Enclosure) else kind.exact(z) for z in (x, y)))
-
-    return rule
+    return lambda kind, x, y, **_: decide(x, y)
 
 
 def _equal(x: Any, y: Any) -> Any:
@@ -334,6 +333,8 @@ PLAIN: Mapping[str, Callable[..., Any]] = {
     **{"gt": np.greater, "ge": np.greater_equal, "min": np.minimum, "max": np.maximum},
     **{"and": np.bitwise_and, "or": np.bitwise_or, "not": np.invert},
 }
+# Rules that are given whole numbers as such; others take them for real ones.
+INDEXED = {"select_n", "convert_element_type", "gather", "scatter", "scatter-add", "dynamic_slice"}
 RULES: Mapping[str, Rule] = {
     "add": lambda kind, x, y, **_: x + y,
     "add_any": lambda kind, x, y, **_: x + y,

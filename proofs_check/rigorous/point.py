@@ -193,7 +193,10 @@ def _require_transversal(at: _Slice, radius: float) -> None:
         return
     with precision(64):
         box = Balls.around(at.x, radius)
-        moved = at.model.generators(unflatten(box.array, at.like))
+        try:
+            moved = at.model.generators(unflatten(box.array, at.like))
+        except TypeError as error:
+            raise Undecided(f"the generators of {at.model.family} take numbers only") from error
         chosen = [np.asarray(leaf)[at.rows] for leaf in jax.tree.leaves(moved)]
         rows = np.concatenate([leaf.reshape(len(at.rows), -1) for leaf in chosen], axis=1)
         tangents = _as_floats(Balls(rows + Balls.exact(0.0).array))
