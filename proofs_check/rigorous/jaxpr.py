@@ -253,7 +253,7 @@ def _dot(kind: KIND, x: Any, y: Any, dimension_numbers: Any, **_: Any) -> Any:
     right = y.moved(
         lambda p: p.transpose(*batch_y, *inner_y, *free_y).reshape(*lead, inner, columns)
     )
-    return (left @ right).moved(lambda p: p.reshape(*batch, *outer))
+    return (left @ right).moved(lambda p: p.reshape((*batch, *outer)))
 
 
 def _select(kind: KIND, which: Any, *cases: Any, **_: Any) -> Any:
@@ -375,6 +375,10 @@ RULES: Mapping[str, Rule] = {
     "concatenate": lambda kind, x, *others, dimension, **_: x.joined(
         others, lambda parts: np.concatenate(parts, axis=dimension)
     ),
+    "stack": lambda kind, x, *others, axis, **_: x.joined(others, partial(np.stack, axis=axis)),
+    "unstack": lambda kind, x, axis, **_: [
+        x[(slice(None),) * axis + (i,)] for i in range(x.shape[axis])
+    ],
     "pad": _pad,
     "split": _split,
     "gather": _gather,
