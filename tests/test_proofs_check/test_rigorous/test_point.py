@@ -171,7 +171,8 @@ def test_zeros_that_symmetry_does_not_explain_are_undecided():
 
 def test_a_gauge_that_turns_along_within_the_box_is_undecided():
     """On a circle of radius r the tangent turns round within a box of that size."""
-    at = module._Slice.at(Ring(), Position(np.array([0.6, 0.8])), np.array([0.6, 0.8]))
+    x = np.array([0.6, 0.8])
+    at = module._Slice.at(Ring(), Position(x), x, 1e-9)
     module._require_transversal(at, 0.3)
     with pytest.raises(Undecided, match="transversal"):
         module._require_transversal(at, 1.0)
