@@ -11,6 +11,7 @@ import pytest
 from proofs_check.rigorous import point as module
 from proofs_check.rigorous.arithmetic import Undecided
 from proofs_check.rigorous.balls import precision
+from proofs_check.rigorous.floats import Floats
 from proofs_check.rigorous.point import prove_critical
 from proofs_check.rigorous.symmetric import Inertia
 from ufm import MSE, UFM, CrossEntropy, InputError, LabelSmoothing, Model, Point, pytree_record
@@ -142,6 +143,22 @@ def test_a_quarter_of_the_contraction_would_prove_too_much(monkeypatch):
     monkeypatch.setattr(module, "distance_to_inverse", lambda M, C: honest(M, C) / 8)
     monkeypatch.setattr(module, "inertia", lambda M: Inertia(1, 0, "not asked"))
     assert prove_critical(Well(), Position(np.ones(1)), radius=1.2).radius == 1.2
+
+
+def test_balls_prove_what_float64_leaves_open(monkeypatch):
+    def too_coarse(matrix):
+        if isinstance(matrix, Floats):
+            raise Undecided("too coarse")
+        return honest(matrix)
+
+    honest = module.inertia
+    monkeypatch.setattr(module, "inertia", too_coarse)
+    told = prove_critical(*etf(d=2))
+    assert (told.index, told.nullity) == (0, 1)
+    assert told.route.startswith("LDL^T in balls")
+    monkeypatch.setattr(module, "MOST_ROWS", 11)
+    with pytest.raises(Undecided, match="too coarse"):
+        prove_critical(*etf(d=2))
 
 
 def test_a_circle_of_minima_is_one_orbit():
