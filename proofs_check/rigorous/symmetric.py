@@ -186,7 +186,8 @@ def largest_singular_value(matrix: Floats) -> float:
     t^2 >= sigma_1^2 where t^2 I - A^T A is positive semidefinite. If Cholesky's factorisation of a
     floating-point matrix S of order n runs to its end, lambda_min(S) >= -g/(1 - g) tr S with g =
     gamma_(n+1) (Demmel 1989; Rump 2006, "Verification of positive definiteness", theorem 2.3); a
-    BLAS that multiplies by rounded reciprocals of pivots rounds twice more: gamma_(n+3) here. What is factored differs from t^2 I - A^T A by the errors of the product and of the difference.
+    BLAS that multiplies by rounded reciprocals of pivots rounds twice more: gamma_(n+3) here.
+    What is factored differs from t^2 I - A^T A by the errors of the product and of the difference.
 
     Example:
         >>> told = largest_singular_value(Floats.exact(np.diag([1.0, 3.0])))
