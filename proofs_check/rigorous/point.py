@@ -18,7 +18,7 @@ import numpy as np
 from proofs_check.rigorous import derivatives
 from proofs_check.rigorous.arithmetic import Array, Enclosure, Undecided
 from proofs_check.rigorous.balls import BITS, Balls, precision
-from proofs_check.rigorous.floats import Floats, outward
+from proofs_check.rigorous.floats import Floats, outward, unbounded_is_undecided
 from proofs_check.rigorous.symmetric import MOST_ROWS, distance_to_inverse, inertia
 from ufm.errors import InputError
 from ufm.model import Model
@@ -70,6 +70,7 @@ class CriticalPoint:
         return self.index == 0
 
 
+@unbounded_is_undecided
 def prove_critical(
     model: Model[Any], point: Any, radius: float = RADIUS, newton_steps: int = NEWTON_STEPS
 ) -> CriticalPoint:
@@ -208,7 +209,7 @@ def _require_transversal(at: _Slice, radius: float) -> None:
             raise Undecided(f"the generators of {at.model.family} take numbers only") from error
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(moved)]
         rows = np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
-        balls = [isinstance(x, flint.arb) for x in rows.ravel().tolist()]
+        balls = [kind is flint.arb for kind in map(type, rows.ravel().tolist())]
         known = np.array(balls).reshape(rows.shape)  # the others are numbers, nearly all zero
         moving = _as_floats(Balls(rows[known]))
     room = GENERATOR_ROUNDING * len(at.x) * (1 + float(np.abs(at.x).max()))

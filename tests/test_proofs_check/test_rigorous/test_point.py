@@ -195,6 +195,13 @@ def test_a_gauge_that_turns_along_within_the_box_is_undecided():
         module._require_transversal(at, 1.0)
 
 
+def test_numbers_beyond_float64_are_undecided():
+    model, point = etf()
+    huge = jax.tree.map(lambda x: 1e200 * x, point)
+    with pytest.raises(Undecided):
+        prove_critical(model, huge)
+
+
 def test_kinks_and_sizes_are_refused(monkeypatch):
     def hinge(logits, label):
         return jnp.sum(jnp.maximum(0, 1 + logits - logits[label]))
