@@ -98,9 +98,7 @@ def merged_saddle(
             (lw + h2 * along, lh + w2 * G * own * other, K - G, "within groups, along"),
         )
         levels = tuple(
-            Level(end, times, block)
-            for p, q, times, block in blocks
-            for end in _ends(p, q, pull)
+            Level(end, times, block) for p, q, times, block in blocks for end in _ends(p, q, pull)
         )
         return _saddle(beta, value + flint.arb(K // G).log(), levels)
 
@@ -166,7 +164,10 @@ def polygon_saddle(
         levels: list[Level] = []
         for m in range(2, K - 1):
             fourier = sum(
-                (w * flint.arb.cos_pi(flint.arb(2 * j * m % (2 * K)) / K) for j, w in enumerate(weights)),
+                (
+                    w * flint.arb.cos_pi(flint.arb(2 * j * m % (2 * K)) / K)
+                    for j, w in enumerate(weights)
+                ),
                 flint.arb(0),
             )
             pull = sigma * (1 - fourier / total) / c

@@ -49,7 +49,10 @@ def taylor(function: Function, x: Any, order: int) -> list[Any]:
         >>> [float(c.mid()) for c in taylor(lambda x: x**3, number(2), 2)]
         [8.0, 12.0, 6.0]
     """
-    told = function(flint.arb_series([x, 1], order + 1))
+    try:
+        told = function(flint.arb_series([x, 1], order + 1))
+    except ValueError:  # a divisor, or what a logarithm is taken of, that may be zero
+        return [flint.arb.nan()] * (order + 1)
     if isinstance(told, flint.arb):  # a constant
         return [told] + [flint.arb(0)] * order
     return [told[k] for k in range(order + 1)]

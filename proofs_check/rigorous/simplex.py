@@ -204,7 +204,9 @@ def _unequal(K: int, lw: Any, lh: Any, theta: Any, q: Any) -> list[Any]:
         [g12 * theta, g12 * theta, 1 + g22 * theta],
     ]
     scale = [lw.sqrt(), lh.sqrt(), lh.sqrt()]
-    return symmetric_eigenvalues([[G[i][j] * scale[i] * scale[j] for j in range(3)] for i in range(3)])
+    return symmetric_eigenvalues(
+        [[G[i][j] * scale[i] * scale[j] for j in range(3)] for i in range(3)]
+    )
 
 
 def symmetric_eigenvalues(rows: list[list[Any]]) -> list[Any]:
