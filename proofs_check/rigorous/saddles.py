@@ -60,7 +60,8 @@ def merged_saddle(
         groups: Gamma >= 2.
         d: at least Gamma - 1.
         n: samples of each class.
-        lambda_W, lambda_H: decays.
+        lambda_W: decay of the classifier.
+        lambda_H: decay of the features.
         smoothing: delta of label smoothing.
         bits: inside.
 
@@ -119,7 +120,8 @@ def polygon_saddle(
         num_classes: K >= 3.
         d: at least 2.
         n: samples of each class.
-        lambda_W, lambda_H: decays.
+        lambda_W: decay of the classifier.
+        lambda_H: decay of the features.
         bits: inside.
 
     Returns:
@@ -163,13 +165,7 @@ def polygon_saddle(
         total = sum(weights[1:], weights[0])
         levels: list[Level] = []
         for m in range(2, K - 1):
-            fourier = sum(
-                (
-                    w * flint.arb.cos_pi(flint.arb(2 * j * m % (2 * K)) / K)
-                    for j, w in enumerate(weights)
-                ),
-                flint.arb(0),
-            )
+            fourier = sum((w * cosines[j * m % K] for j, w in enumerate(weights)), flint.arb(0))
             pull = sigma * (1 - fourier / total) / c
             levels += (Level(x, d - 2, f"Fourier mode {m}") for x in _ends(lw, lh, pull))
         return _saddle(a, loss(a) + c * a, tuple(levels))

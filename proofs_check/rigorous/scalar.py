@@ -131,7 +131,8 @@ def roots(
 
     Args:
         function: continuous, with a derivative.
-        low, high: numbers; balls are taken with all that they hold.
+        low: a number; a ball is taken with all that it holds.
+        high: a greater number.
         order: k where the function and its derivatives below the k-th are known to vanish at low,
             which is then no root: beside it the k-th derivative is shown to have a sign.
         width: of the balls.
@@ -152,10 +153,12 @@ def roots(
         if not (_at(function, last) and (order or _at(function, first))):
             raise Undecided("the function may vanish at an end of the interval")
         bent = derivative(function, order)
-        pieces, found = [(first, last)], []
+        pieces = [(first, last)]
+        found: list[tuple[Any, Any]] = []
         for _ in range(PIECES):
             if not pieces:
-                return tuple(sorted((_narrowed(function, *x, width) for x in found), key=float))
+                narrow = (_narrowed(function, one, other, width) for one, other in found)
+                return tuple(sorted(narrow, key=float))
             low, high = pieces.pop()
             beside = bool(order) and low == first
             value, slope = _over(bent if beside else function, low, high)
@@ -186,7 +189,8 @@ def positive(function: Function, low: Any, high: Any, *, order: int = 0, bits: i
 
     Args:
         function: continuous, with a derivative.
-        low, high: numbers; balls are taken with all that they hold.
+        low: a number; a ball is taken with all that it holds.
+        high: a greater number.
         order: k where the function and its derivatives below the k-th are known to vanish at low,
             which is then left out.
         bits: inside.

@@ -100,7 +100,8 @@ def simplex(
         num_classes: K >= 2.
         d: at least K - 1.
         n: samples of each class.
-        lambda_W, lambda_H: decays: floats, decimals as text, fractions.
+        lambda_W: decay of the classifier: a float, a decimal as text, a fraction.
+        lambda_H: decay of the features.
         smoothing: delta of label smoothing, in [0, 1).
         gamma: of focal loss, with smoothing 0.
         bits: inside, at least.

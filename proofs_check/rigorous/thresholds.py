@@ -54,8 +54,8 @@ def merging_threshold(
     """c* at which the index of the saddle of merged groups drops, or None: it never does.
 
     The number of solutions of (CE-6.2) is proved to be one or none: in beta the equation has a
-    zero at beta = 0 (c = 1 - delta), (1 - delta) (Gamma - 2)/Gamma^2 beta^2 + O(beta^3), which is set
-    apart by its second derivative (the third for two groups), and for delta = 0 it is below
+    zero at beta = 0 (c = 1 - delta), (1 - delta) (Gamma - 2)/Gamma^2 beta^2 + O(beta^3), which is
+    set apart by its second derivative (the third for two groups), and for delta = 0 it is below
     Gamma e^-beta (1 + beta)^2 - 1, which decreases for beta >= 1.
 
     Args:
@@ -97,8 +97,8 @@ def smoothing_without_drop(groups: int, *, bits: int = BITS) -> Any:
     Source: derived here (docs/theory.md, CE-6).
 
     Example:
-        >>> smoothing_without_drop(3).str(21, radius=False)
-        '0.165692656976139114903'
+        >>> smoothing_without_drop(3).str(20, radius=False)
+        '0.16569265697613911490'
     """
     G = require_count(groups, "groups", 3, "with two groups the index never drops")
     with precision(bits):
@@ -187,8 +187,8 @@ def focal_window(num_classes: int, gamma: Any, *, bits: int = BITS) -> Window | 
     """The window of c with a spurious minimum at the origin, or None: there is none.
 
     There is one iff 1/K < u*(gamma). The steepest chord of psi from 0 touches where
-    h(a) = psi(0) - psi(a) + a psi'(a) vanishes; h' = a psi'' has the sign of u - u*, so it does once,
-    at a gap with u > u*. For (K - 1) e^-a <= 1, a >= 1, h is above
+    h(a) = psi(0) - psi(a) + a psi'(a) vanishes; h' = a psi'' has the sign of u - u*, so it does
+    once, at a gap with u > u*. For (K - 1) e^-a <= 1, a >= 1, h is above
     psi(0) - (K - 1) e^-a (1 + (1 + gamma) a), which increases.
 
     Raises:
@@ -237,8 +237,10 @@ def vanishing_minority(
     K^3 n_A / s^2 - k_A n_B < 0.
 
     Args:
-        large, small: how many classes of either size, the first at least 2.
-        n_large, n_small: samples of each.
+        large: how many large classes, at least 2.
+        small: how many small ones.
+        n_large: samples of a large class.
+        n_small: samples of a small one.
         bits: inside.
 
     Source: derived here, after Hong & Ling (2024) (docs/theory.md, X-4).

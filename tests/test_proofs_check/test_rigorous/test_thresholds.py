@@ -129,7 +129,8 @@ def test_no_gamma_has_a_window_with_seventeen_classes():
     assert 17 * u < 1 < 18 * u
     with precision():
         assert abs(focal_convexity(gamma) - u) < 1e-24
-        assert u > focal_convexity("2.3") and u > focal_convexity("2.45")
+        assert u > focal_convexity("2.3")
+        assert u > focal_convexity("2.45")
     for gamma in ("0.5", "2", "2.38", "7"):
         assert focal_window(17, gamma) is None
     assert focal_window(18, "2.38") is not None
