@@ -13,6 +13,8 @@ from proofs_check.claims import (
     deep_linear,
     deep_relu,
     equilibrium,
+    exact,
+    exact_thresholds,
     focal,
     graph,
     imbalanced,
@@ -68,5 +70,7 @@ SUBJECTS: tuple[tuple[Claim, ...], ...] = (
     soft_labels.CLAIMS,
     tasks.CLAIMS,
     ordinal.CLAIMS,
+    exact.CLAIMS,
+    exact_thresholds.CLAIMS,
     symbolic.CLAIMS,
 )

@@ -11,6 +11,4 @@ from ufm.errors import InputError
 try:
     import flint as _flint  # noqa: F401
 except ImportError as error:
-    raise InputError(
-        "Certificates need python-flint", error, "pip install 'ufm-lab[rigor]'"
-    ) from error
+    raise InputError("Proofs need python-flint", error, "pip install python-flint") from error

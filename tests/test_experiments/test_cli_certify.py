@@ -65,7 +65,7 @@ def test_a_missing_library_is_one_line(ufm, origin, tmp_path, monkeypatch):
         ran = ufm(words)
         assert ran.code == 2
         assert ran.err.count("\n") <= 1
-        assert "pip install 'ufm-lab[rigor]'" in ran.err
+        assert "pip install python-flint" in ran.err
 
 
 def test_an_atlas_is_certified_beside_its_output(ufm, tmp_path):

@@ -12,7 +12,6 @@ UNCLAIMED = {
     "A-6": "a block structure; the spectra it gives are tested in tests/test_ufm",
     "S-1": "existence; its consequences are the claims on minimisers",
     "S-2": "equations that the claims on minimisers solve",
-    "S-3": "general thresholds; each loss has its own claim",
     "R-1": "non-negative features: tests/test_ufm/test_models_nonnegative.py",
     "R-2": "non-negative features: the same tests",
     "R-3": "non-negative features: the same tests",
