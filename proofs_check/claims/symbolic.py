@@ -1,116 +1,10 @@
-"""Identities behind the closed forms, proved by computer algebra (tier S).
-
-SymPy is imported when a claim runs. An identity holds when SymPy reduces the difference of its two
-sides to zero; a difference that only looks like zero at some point has not been proved.
-"""
+"""Identities behind the closed forms of cross entropy and of every convex loss."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from proofs_check.claim import Claim, Mutant, Tolerance
-from proofs_check.instance import Instance
-from proofs_check.law import Formula, Law
-
-SUBJECT = "identities by computer algebra"
-PROVED = Tolerance(1e-12, "none needed: zero once SymPy has simplified it")
-# Rational points at which a false identity shows its size, to thirty digits.
-POINTS = ((3, 4, 5, 9), (2, 7, 11, 13))
-
-
-@dataclass(frozen=True, eq=False)
-class Identity(Instance):
-    """The one instance of an identity: all values of its symbols at once.
-
-    Attributes:
-        domain: the symbols, with their domain.
-        kind: "symbolic".
-    """
-
-    domain: str
-    kind: str = "symbolic"
-
-    @property
-    def label(self) -> str:
-        """The symbols in words."""
-        return f"all {self.domain}"
-
-    def number(self, name: str) -> Any:
-        """The positive symbol of this name."""
-        return _positive(name)
-
-
-@cache
-def _positive(names: str) -> Any:
-    import sympy
-
-    return sympy.symbols(names, positive=True)
-
-
-def size(left: Any, right: Any) -> float:
-    """Zero if SymPy proves two sides equal, else their largest distance, or 1 where that is unseen.
-
-    Example:
-        >>> x = _positive("x")
-        >>> size((x + 1) ** 2, x**2 + 2 * x + 1), size(x + 1, x)
-        (0.0, 1.0)
-    """
-    pairs = zip(left, right, strict=True) if isinstance(left, tuple) else ((left, right),)
-    return max(_distance(one - other) for one, other in pairs)
-
-
-def _distance(difference: Any) -> float:
-    import sympy
-
-    difference = sympy.sympify(difference)
-    symbols = sorted(difference.free_symbols, key=lambda s: s.name)
-    worst = 0.0
-    for a, b, p, q in POINTS:
-        values = {s: sympy.Rational(a * i + b, p * i + q) for i, s in enumerate(symbols)}
-        worst = max(worst, float(sympy.Abs(difference.subs(values)).evalf(30)))
-    if worst > PROVED.value:
-        return worst
-    # Looks like zero: now it has to be proved.
-    return 0.0 if sympy.simplify(sympy.expand(sympy.expand_log(difference))) == 0 else 1.0
-
-
-def _identity(
-    slug: str,
-    title: str,
-    statement: str,
-    latex: str,
-    source: str,
-    domain: str,
-    left: Callable[..., Any],
-    right: Formula,
-    wrong: Formula,
-    alteration: str,
-) -> Claim:
-    """The claim that a derivation (left) gives a formula (right)."""
-
-    def derived(instance: Identity) -> Any:
-        return left()
-
-    def region(quick: bool) -> tuple[Identity, ...]:
-        return (Identity(domain),)
-
-    return Claim(
-        id=f"identity-{slug}",
-        title=title,
-        statement=statement,
-        latex=latex,
-        source=f"{source}; derived here",
-        region=region,
-        check=Law(right, derived, error=size),
-        tolerance=PROVED,
-        mutant=Mutant(alteration, Law(wrong, derived, error=size)),
-        tier="S",
-        subject=SUBJECT,
-    )
-
+from proofs_check.identities import identity, positive
 
 # ---- focal criterion, in v = 1 - u so that SymPy knows that 1 - u is positive
 
@@ -119,7 +13,7 @@ def _focal_left() -> Any:
     """phi'' u (1 - u) + phi' (1 - 2u) over (1 - u)^(gamma - 1), phi = -(1 - u)^gamma log u."""
     import sympy
 
-    v, g = _positive("v gamma")
+    v, g = positive("v gamma")
     phi = -(v**g) * sympy.log(1 - v)
     first, second = -sympy.diff(phi, v), sympy.diff(phi, v, 2)
     u = 1 - v
@@ -150,7 +44,7 @@ def _quotient_left() -> Any:
     """
     import sympy
 
-    u, q, s = _positive("u q s")
+    u, q, s = positive("u q s")
     p = sympy.Matrix([u, (1 - u) * q, (1 - u) * s, (1 - u) * (1 - q - s)])
     e = sympy.Matrix([1, 0, 0, 0])
     preimage = e / u
@@ -177,9 +71,9 @@ def _gap_left() -> Any:
     """
     import sympy
 
-    K, c, delta, a = _positive("K c delta alpha")
+    K, c, delta, a = positive("K c delta alpha")
     value = sympy.log(sympy.exp(a) + K - 1) - a * (1 - delta + delta / K) + (K - 1) / K * c * a
-    power = _positive("power")
+    power = positive("power")
     slope = sympy.diff(value, a).subs(sympy.exp(a), power)
     (root,) = sympy.solve(sympy.together(slope), power)
     return sympy.simplify(root), sympy.simplify(1 / (root + K - 1))
@@ -200,7 +94,7 @@ def _block_left() -> Any:
     """Sum and product of the eigenvalues of [[lw, g], [g, lh]]."""
     import sympy
 
-    lw, lh, g = _positive("lw lh g")
+    lw, lh, g = positive("lw lh g")
     matrix = sympy.Matrix([[lw, g], [g, lh]])
     return matrix.trace(), matrix.det()
 
@@ -224,7 +118,7 @@ def _escape_left() -> Any:
     """lw|A|^2 + lh|B|^2 + 2<G, AB> along the scaled pair, and its Rayleigh quotient."""
     import sympy
 
-    lw, lh, G = _positive("lw lh G")
+    lw, lh, G = positive("lw lh G")
     ratio = (lh / lw) ** sympy.Rational(1, 4)
     form = lw * ratio**2 + lh / ratio**2 - 2 * G
     return form, form / (ratio**2 + ratio**-2)
@@ -245,7 +139,7 @@ def _pair_left() -> Any:
     """Characteristic polynomial of [[lw(1 + g t), s(g t - 1)], [., lh(1 + g t)]], s^2 = lw lh."""
     import sympy
 
-    lw, lh, g, t, x = _positive("lw lh g theta x")
+    lw, lh, g, t, x = positive("lw lh g theta x")
     edge = sympy.sqrt(lw * lh) * (g * t - 1)
     matrix = sympy.Matrix([[lw * (1 + g * t), edge], [edge, lh * (1 + g * t)]])
     return sympy.expand((x * sympy.eye(2) - matrix).det())
@@ -263,7 +157,7 @@ def _mirror_left() -> Any:
     """exp of the loss along (1,-1,0,0): equal exponentials of real numbers mean equal values."""
     import sympy
 
-    t = _positive("t")
+    t = positive("t")
     half = t / 2
     value = sympy.log(sympy.exp(half) + sympy.exp(-half) + 2) - half + sympy.log(4)
     return sympy.expand(sympy.exp(value))
@@ -286,7 +180,7 @@ def _mirror_wrong(t: Any) -> Any:
 
 
 CLAIMS = (
-    _identity(
+    identity(
         "focal-criterion",
         "Focal criterion from its derivatives",
         "For phi(u) = -(1 - u)^gamma log u the condition of a positive semidefinite logit Hessian "
@@ -300,7 +194,7 @@ CLAIMS = (
         _focal_wrong,
         "2 gamma instead of 2 gamma + 1",
     ),
-    _identity(
+    identity(
         "softmax-quotient",
         "The softmax covariance and the own-class direction",
         "With p = softmax and u its own-class entry, e/u is a preimage of e - p under diag p - "
@@ -313,7 +207,7 @@ CLAIMS = (
         _quotient_wrong,
         "twice the quotient",
     ),
-    _identity(
+    identity(
         "logit-gap",
         "The logit gap of cross entropy and label smoothing",
         "alpha = log(K/(c + delta) - K + 1) makes the penalised loss stationary and gives every "
@@ -327,7 +221,7 @@ CLAIMS = (
         _gap_wrong,
         "K/(c + delta) - K + 2 under the logarithm",
     ),
-    _identity(
+    identity(
         "complement-block",
         "Eigenvalues outside the row space",
         "The block [[lambda_W, g], [g, lambda_H]] has the eigenvalues of the escape direction.",
@@ -339,7 +233,7 @@ CLAIMS = (
         _block_wrong,
         "g^2 instead of 4 g^2 under the root",
     ),
-    _identity(
+    identity(
         "escape-curvature",
         "Curvature along the explicit escape direction",
         "Along the rank-one pair scaled by (lambda_H/lambda_W)^(1/4) the second derivative is "
@@ -354,7 +248,7 @@ CLAIMS = (
         _escape_wrong,
         "the arithmetic mean of the decays for sigma",
     ),
-    _identity(
+    identity(
         "pair-polynomial",
         "The quadratic of pair(g)",
         "The 2 x 2 blocks of W and H deformations of the same shape have the characteristic "
@@ -367,7 +261,7 @@ CLAIMS = (
         _pair_wrong,
         "2 g theta instead of 4 g theta",
     ),
-    _identity(
+    identity(
         "mirror-pair",
         "Two rank-one curves with one objective",
         "For K = 4 and cross entropy the curves Z = t q q^T along (1,-1,0,0) and (1,1,-1,-1) have "
