@@ -34,6 +34,9 @@ from proofs_check.claims import (
     spectra,
     sphere,
     symbolic,
+    symbolic_blocks,
+    symbolic_flows,
+    symbolic_losses,
     tasks,
     thresholds,
 )
@@ -73,4 +76,7 @@ SUBJECTS: tuple[tuple[Claim, ...], ...] = (
     exact.CLAIMS,
     exact_thresholds.CLAIMS,
     symbolic.CLAIMS,
+    symbolic_losses.CLAIMS,
+    symbolic_blocks.CLAIMS,
+    symbolic_flows.CLAIMS,
 )

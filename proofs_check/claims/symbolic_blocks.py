@@ -170,7 +170,6 @@ def _norms_wrong(a: Any, r: Any, E: Any, delta: Any) -> Any:
 
 
 def _angles_left() -> Any:
-    import sympy
 
     K = 4
     one, other = _unit(K, 0, 1), _unit(K, 2, 3)
@@ -307,33 +306,29 @@ def _complement_wrong(a: Any, r: Any, E: Any, delta: Any) -> Any:
 
 
 def _within_left() -> Any:
-    """Two samples of class 0 move apart, n samples per class: sigma sqrt(n) = p' - delta/K.
+    """Two samples of class 0 move apart, n = m^2 samples per class: sigma m = p' - delta/K.
 
-    w^2 = alpha sqrt(n)/r^2; the two samples give the same, and the direction is normalised.
+    w^2 = alpha m/r^2; the two samples give the same, and the direction is normalised.
     """
-    import sympy
-
     K = 4
-    a, r, n = positive("a r n")
+    a, r, m = positive("a r m")
     W, H, (_, decay, _) = _simplex(K)
     told = []
     for move in (W[:, 0] * r / a, _unit(K, 1, 2)):
-        s = list(W * sympy.sqrt(sympy.sqrt(n)) * move)
-        curvature = _smoothed(K)(list(W * H[:, 0]), s, s, [0] * K, 0) / (n * K)
-        told.append(curvature / (move.T * move)[0] + decay / sympy.sqrt(n))
+        s = list(W * move)
+        curvature = m * _smoothed(K)(list(W * H[:, 0]), s, s, [0] * K, 0) / (m**2 * K)
+        told.append(curvature / (move.T * move)[0] + decay / m)
     return tuple(told)
 
 
-def _within_right(a: Any, r: Any, E: Any, delta: Any, n: Any) -> Any:
-    import sympy
-
+def _within_right(a: Any, r: Any, E: Any, delta: Any, m: Any) -> Any:
     _, lh, theta, R, _ = _numbers(a, r, E, delta, 4)
-    lh = lh / sympy.sqrt(n)
+    lh = lh / m
     return lh * (1 + R * theta), lh * (1 + theta)
 
 
-def _within_wrong(a: Any, r: Any, E: Any, delta: Any, n: Any) -> Any:
-    along, across = _within_right(a, r, E, delta, n)
+def _within_wrong(a: Any, r: Any, E: Any, delta: Any, m: Any) -> Any:
+    along, across = _within_right(a, r, E, delta, m)
     return across, along
 
 
@@ -541,7 +536,7 @@ CLAIMS = (
         "along the own direction and lambda_H (1 + theta) across (K = 4, any n).",
         r"\lambda_H(1+R\theta),\ \lambda_H(1+\theta)",
         "7.1",
-        SIMPLEX + ", n > 0",
+        SIMPLEX + ", n = m^2 > 0",
         _within_left,
         _within_right,
         _within_wrong,

@@ -34,6 +34,9 @@ from proofs_check.claims import (
     spectra,
     sphere,
     symbolic,
+    symbolic_blocks,
+    symbolic_flows,
+    symbolic_losses,
     tasks,
 )
 from proofs_check.run import check_claim
@@ -66,6 +69,9 @@ MODULES = (
     tasks,
     ordinal,
     symbolic,
+    symbolic_blocks,
+    symbolic_flows,
+    symbolic_losses,
 )
 CLAIMS = tuple(chain.from_iterable(module.CLAIMS for module in MODULES))
 REFUTED = {
