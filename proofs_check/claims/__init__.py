@@ -37,6 +37,7 @@ from proofs_check.claims import (
     symbolic_blocks,
     symbolic_flows,
     symbolic_losses,
+    symbolic_points,
     tasks,
     thresholds,
 )
@@ -78,5 +79,6 @@ SUBJECTS: tuple[tuple[Claim, ...], ...] = (
     symbolic.CLAIMS,
     symbolic_losses.CLAIMS,
     symbolic_blocks.CLAIMS,
+    symbolic_points.CLAIMS,
     symbolic_flows.CLAIMS,
 )

@@ -89,8 +89,7 @@ def _integral_wrong(K: Any, n: Any, omega: Any) -> Any:
     import sympy
 
     clock = n * (K**2 * sympy.log(omega) + K * omega**2 + omega**4 / 3)
-    tangent, whitened = _integral_right(K, n, omega)
-    return _rate(clock, omega, omega / (n * (K + omega**2) ** 2)), whitened
+    return _rate(clock, omega, omega / (n * (K + omega**2) ** 2)), 1
 
 
 # ---- rate reduction
@@ -279,8 +278,8 @@ CLAIMS = (
     identity(
         "focal-concavity",
         "The focal criterion is concave",
-        "Its second derivative is -gamma/u^2 - gamma (gamma + 1)/u, it is positive at 1/(gamma + 1) "
-        "and zero at 1, so that the set where it is nonnegative is an interval.",
+        "Its second derivative is -gamma/u^2 - gamma (gamma + 1)/u, it is positive at "
+        "1/(gamma + 1) and zero at 1, so that the set where it is nonnegative is an interval.",
         r"\rho''=-\tfrac\gamma{u^2}-\tfrac{\gamma(\gamma+1)}u",
         "FL-2",
         "u, gamma > 0",

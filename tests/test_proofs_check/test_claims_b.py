@@ -37,6 +37,7 @@ from proofs_check.claims import (
     symbolic_blocks,
     symbolic_flows,
     symbolic_losses,
+    symbolic_points,
     tasks,
 )
 from proofs_check.run import check_claim
@@ -72,6 +73,7 @@ MODULES = (
     symbolic_blocks,
     symbolic_flows,
     symbolic_losses,
+    symbolic_points,
 )
 CLAIMS = tuple(chain.from_iterable(module.CLAIMS for module in MODULES))
 REFUTED = {
