@@ -93,6 +93,11 @@ class Model(ABC, Generic[P]):
 
     # ---- what is known about the model
 
+    @property
+    def family(self) -> str:
+        """The kind of model as the registry and certificates call it: the name of its file."""
+        return type(self).__module__.rpartition(".")[2].replace("_", "-")
+
     def require_smooth(self) -> None:
         """Refuse second derivatives that say nothing of what is nearby.
 

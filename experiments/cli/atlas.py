@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from experiments.cli.atlas_record import atlas_notes, atlas_record, atlas_table
+from experiments.cli.certify import FOLDER, certify_orbits, require_rigour, said
 from experiments.cli.options import (
     COLUMN,
     DecayFlags,
@@ -41,6 +42,7 @@ EXAMPLES = (
     "ufm atlas -K 6 --budget 300 --engine all --json",
     "ufm atlas -K 4 -d 3 --figures my_figures --graph flows.graphml",
     "ufm atlas -K 100 --engine symmetric --max-groups 3",
+    "ufm atlas -K 4 --lambda 0.02 --out my_atlas --certify",
 )
 BUDGET = 60.0
 GRAPH_KINDS = (".json", ".graphml")
@@ -103,12 +105,20 @@ def atlas(
             help="Write which orbit flows to which in dimension d: .json or .graphml.",
         ),
     ] = None,
+    certify: Annotated[
+        bool,
+        typer.Option(
+            "--certify",
+            help="Prove existence, index and nullity of every orbit; a certificate each beside "
+            "the atlas, in d = r and d = K + 1.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Search every critical point modulo symmetry, in all dimensions.
 
-    Exit code 3 if the list is OPEN although nothing was left out on purpose: a checksum is not 1,
-    or a point is degenerate.
+    Exit code 3 if the list is OPEN although nothing was left out on purpose (a checksum is not 1,
+    or a point is degenerate), or a certificate asked for is undecided.
     """
     prepare()
     from experiments.cli.atlas_folder import read_points, require_folder, write_points
@@ -126,6 +136,11 @@ def atlas(
         require_writable(out / "atlas.json", "--out")
         kept = read_points(out, inputs)
 
+    if certify:
+        require_rigour()
+        if out is None:
+            rule = "--certify writes beside the atlas"
+            raise InputError(rule, "no --out", "add --out DIR")
     if figures is not None:
         require_folder(figures, "--figures")
         require_writable(figures / "ladder.svg", "--figures")
@@ -149,6 +164,11 @@ def atlas(
         return compared(found, model, groups, seed, budget, say)
 
     found, agreements = stepwise(f"Searching K={model.num_classes}", work)
+    proofs: list[dict[str, Any]] = []
+    if certify and out is not None:
+        whole_model = as_plain(inputs.build(merged=False))
+        proving = partial(certify_orbits, whole_model, found.orbits, out / FOLDER)
+        proofs = stepwise("Proving", proving)
     settings = {
         **inputs.as_dict(),
         "budget": budget,
@@ -156,11 +176,11 @@ def atlas(
         "engine": engine.value,
         "max_groups": None if engine is Engine.SEARCH else groups,
     }
-    document = envelope("atlas", settings, atlas_record(found, inputs.d, agreements))
+    document = envelope("atlas", settings, atlas_record(found, inputs.d, agreements, proofs))
     deliver(document, as_json=as_json, out=None if out is None else out / "atlas.json")
     if not as_json:
-        notes = atlas_notes(found, agreements)
-        show(f"Atlas: {inputs.headline(model)}", atlas_table(found, inputs.d), *notes)
+        notes = [*atlas_notes(found, agreements), *(said(proofs) if certify else [])]
+        show(f"Atlas: {inputs.headline(model)}", atlas_table(found, inputs.d, proofs), *notes)
         show(*collapse_notes(model))
     if graph is not None:
         stepwise("Following flows", partial(write_graph, found, inputs.d, graph, seed))
@@ -173,7 +193,8 @@ def atlas(
         )
         if not as_json:
             show(f"{len(names)} figures in {figures}: {', '.join(names)}.", *left_out)
-    if found.status.name == "OPEN" and not found.unsearched:
+    undecided = not all(proof["proved"] for proof in proofs)
+    if undecided or (found.status.name == "OPEN" and not found.unsearched):
         raise typer.Exit(3)
 
 

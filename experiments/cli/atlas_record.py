@@ -15,15 +15,21 @@ MAX_ROWS = 80
 MAX_DIMENSIONS = 16
 
 
-def atlas_record(found: Any, d: int, agreements: Sequence[Any] = ()) -> dict[str, Any]:
+def atlas_record(
+    found: Any, d: int, agreements: Sequence[Any] = (), proofs: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
     """An atlas as it goes into the JSON; per orbit d runs from its rank to K, and d itself.
 
     With many classes only the rank, the ranks next to it, K - 1, K and d are spelled out: index and
-    nullity are linear in between.
+    nullity are linear in between. ``proofs`` say what became of the certificates asked for.
     """
     top = found.model.num_classes
+    records = [_orbit_record(orbit, _dimensions(orbit.rank, top, d)) for orbit in found.orbits]
+    for proof in proofs:
+        kept = {name: value for name, value in proof.items() if name != "orbit"}
+        records[proof["orbit"]].setdefault("certificates", []).append(kept)
     return {
-        "orbits": [_orbit_record(orbit, _dimensions(orbit.rank, top, d)) for orbit in found.orbits],
+        "orbits": records,
         "checksum": {} if found.unsearched else found.checksum,
         "inequalities": {} if found.unsearched else found.inequalities,
         "missing_mass": found.missing_mass,
@@ -78,8 +84,8 @@ def _orbit_record(orbit: Any, ds: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def atlas_table(found: Any, d: int) -> Any:
-    """One row per orbit, lowest objective first."""
+def atlas_table(found: Any, d: int, proofs: Sequence[dict[str, Any]] = ()) -> Any:
+    """One row per orbit, lowest objective first; what is proved, where that was asked for."""
     numbers = (
         "objective",
         "rank r",
@@ -88,9 +94,10 @@ def atlas_table(found: Any, d: int) -> Any:
         "matrices\nZ",
         f"index\nd = {d}",
     )
-    made = table((*numbers, "verdict", "symmetry"), right=numbers)
+    proved = ("proved\nin d =",) if proofs else ()
+    made = table((*numbers, "verdict", *proved, "symmetry"), right=numbers)
     made.columns[6].no_wrap = True
-    for orbit in found.orbits[:MAX_ROWS]:
+    for place, orbit in enumerate(found.orbits[:MAX_ROWS]):
         fits = d >= orbit.rank
         made.add_row(
             f"{orbit.objective:.9f}",
@@ -100,9 +107,16 @@ def atlas_table(found: Any, d: int) -> Any:
             _count(orbit),
             number(orbit.index(d) if fits else None),
             _verdict(orbit, d) if fits else "needs a larger d",
+            *([_proved(proofs, place)] if proofs else []),
             orbit.label,
         )
     return made
+
+
+def _proved(proofs: Sequence[dict[str, Any]], place: int) -> str:
+    """The dimensions in which an orbit is proved, and a dash for none."""
+    good = (proof["d"] for proof in proofs if proof["orbit"] == place and proof["proved"])
+    return ", ".join(map(str, good)) or "-"
 
 
 def _count(orbit: Any) -> str:

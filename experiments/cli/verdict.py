@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from experiments.cli.certify import certify_point, require_rigour
 from experiments.cli.options import (
     Json,
     Out,
@@ -25,6 +27,7 @@ from experiments.cli.output import (
 
 EXAMPLES = (
     "ufm solve --save point.npz && ufm verdict point.npz",
+    "ufm verdict point.npz --certify point.json",
     "ufm verdict mine.npz --loss ls --counts 3,2,2,1 --lambda-w 5e-4 --lambda-h 1e-5",
 )
 
@@ -48,6 +51,14 @@ def verdict(
         ),
     ] = 0,
     seed: Seed = 0,
+    certify: Annotated[
+        Path | None,
+        typer.Option(
+            "--certify",
+            metavar="FILE",
+            help="Prove existence, index and nullity, and write the certificate here.",
+        ),
+    ] = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -55,15 +66,23 @@ def verdict(
 
     A file of `ufm solve --save` needs no flags; for your own arrays, flags complete what the file
     does not say. N columns are class by class unless there are labels; K columns are merged,
-    sqrt(n_k) times the mean feature of class k. Exit code 3 if the curvature is UNDECIDED.
+    sqrt(n_k) times the mean feature of class k. Exit code 3 if the curvature is UNDECIDED, or the
+    certificate asked for.
     """
     prepare()
     require_writable(out, "--out")
+    require_writable(certify, "--certify")
+    if certify is not None:
+        require_rigour()
     from experiments.cli.points import read_for
 
     point, inputs, model = read_for(file, inputs)
     judged = patiently("judging ...", lambda: _judge(model, point, restarts, seed))
     record = verdict_record(point, judged)
+    if certify is not None:
+        lower = [] if judged.lower is None else [judged.lower]
+        prove = partial(certify_point, model, point, lower, certify)
+        record["proof"] = patiently("proving ...", prove)
     settings = {"file": str(file), **inputs.as_dict(), "restarts": restarts, "seed": seed}
     notes = getattr(inputs, "notes", ())
     settings["assumed"] = notes
@@ -73,7 +92,8 @@ def verdict(
         if notes:
             show(f"Not in the file: {'; '.join(notes)}.")
         show(*_tables(record))
-    if judged.curvature.name == "UNDECIDED":
+        show(*_proof_line(record))
+    if judged.curvature.name == "UNDECIDED" or not record.get("proof", {"proved": True})["proved"]:
         raise typer.Exit(3)
 
 
@@ -156,6 +176,20 @@ def verdict_record(point: Any, judged: Any) -> dict[str, Any]:
         "escape_source": None if escape is None else escape.source,
         "lower_objective": judged.lower_objective,
     }
+
+
+def _proof_line(record: dict[str, Any]) -> list[str]:
+    """What a certificate proves, or why there is none; nothing where none was asked for."""
+    proof = record.get("proof")
+    if proof is None:
+        return []
+    if not proof["proved"]:
+        return [f"No certificate, UNDECIDED: {proof['reason']}."]
+    lower = ", not global" if proof["not_global"] else ""
+    return [
+        f"Proved in {proof['file']}: a critical point within {proof['radius']:g}, index "
+        f"{proof['index']}, nullity {proof['nullity']}{lower}."
+    ]
 
 
 def _tables(record: dict[str, Any]) -> tuple[Any, Any]:

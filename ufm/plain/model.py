@@ -104,6 +104,11 @@ class UFM(Model[Point]):
     # ---- sizes and the numbers that control everything
 
     @property
+    def family(self) -> str:
+        """``plain``."""
+        return "plain"
+
+    @property
     def num_classes(self) -> int:
         """K."""
         return int(self.counts.shape[0])
@@ -204,7 +209,8 @@ class UFM(Model[Point]):
     @property
     def column_weights(self) -> Any:
         """Weight of every column in the mean loss: n_k / N when merged, else the number 1 / N."""
-        return self.counts / self.counts.sum() if self.merged else 1.0 / self.num_columns
+        total = self.counts.sum()
+        return self.counts / total if self.merged else 1.0 / total
 
     def objective_of_losses(self, point: Point, losses: Any) -> Any:
         """The objective from the losses of the columns."""

@@ -1,0 +1,93 @@
+"""``--certify``: certificates of orbits and of points, as files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.files import write_whole
+
+FOLDER = "certificates"
+
+
+def require_rigour() -> None:
+    """Refuse at once where certificates cannot be made.
+
+    Raises:
+        InputError: python-flint is missing.
+    """
+    import proofs_check.rigorous  # noqa: F401
+
+
+def certify_orbits(
+    model: Any, orbits: Sequence[Any], folder: Path, say: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """One file per orbit and dimension; what became of each, in the order of the orbits."""
+    from proofs_check.rigorous.orbits import prove_orbits
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("orbit-*.json"):
+        old.unlink()  # of an earlier search, whose list was another
+    told = []
+    for proof in prove_orbits(model, orbits):
+        say(f"orbit {proof.orbit + 1} of {len(orbits)} in d = {proof.d}")
+        name = f"orbit-{proof.orbit + 1:03d}-d{proof.d}.json"
+        if proof.certificate is not None:
+            write_whole(folder / name, proof.certificate.text().encode())
+        told.append({"orbit": proof.orbit, **_row(proof.d, proof.certificate, proof.reason, name)})
+    return told
+
+
+def certify_point(model: Any, point: Any, others: Sequence[Any], path: Path) -> dict[str, Any]:
+    """A file for one point, or why there is none."""
+    from proofs_check.rigorous.arithmetic import Undecided
+    from proofs_check.rigorous.certificate import PointCertificate
+    from proofs_check.rigorous.lower import prove_lower
+    from proofs_check.rigorous.point import prove_critical
+
+    try:
+        found = prove_critical(model, point)
+    except Undecided as undecided:
+        return _row(None, None, str(undecided), path.name)
+    lower, reason = None, ""
+    try:
+        lower = prove_lower(found, others)
+    except Undecided as undecided:
+        reason = str(undecided) if others else ""
+    certificate = PointCertificate(found, lower)
+    write_whole(path, certificate.text().encode())
+    return _row(None, certificate, reason, path.name)
+
+
+def _row(d: int | None, certificate: Any, reason: str, name: str) -> dict[str, Any]:
+    where = {} if d is None else {"d": d}
+    if certificate is None:
+        return {**where, "proved": False, "reason": reason, "file": None}
+    found = certificate.found
+    return {
+        **where,
+        "proved": True,
+        "reason": reason,
+        "file": name,
+        "index": found.index,
+        "nullity": found.nullity,
+        "radius": found.radius,
+        "distance": found.distance,
+        "not_global": certificate.lower is not None,
+    }
+
+
+def said(proofs: Sequence[dict[str, Any]]) -> list[str]:
+    """How many are proved and how many undecided, and why."""
+    good = [proof for proof in proofs if proof["proved"]]
+    lines = [
+        f"{len(good)} of {len(proofs)} certificates written (existence, index and nullity proved), "
+        f"{len(proofs) - len(good)} undecided."
+    ]
+    lines += [
+        f"Orbit {proof['orbit'] + 1} in d = {proof['d']}: {proof['reason']}."
+        for proof in proofs
+        if proof["reason"]
+    ]
+    return lines

@@ -1,0 +1,106 @@
+"""Programs on enclosures: every rule against JAX itself, and what is refused."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from proofs_check.rigorous.arithmetic import Undecided
+from proofs_check.rigorous.balls import Balls, precision
+from proofs_check.rigorous.floats import Floats
+from proofs_check.rigorous.jaxpr import RULES, evaluate, written
+from ufm import InputError
+
+FORMULAS = {
+    "sums": lambda x: jnp.sum(x**2, axis=0) - jnp.mean(x, axis=1)[:3],
+    "logsumexp": lambda x: jax.nn.logsumexp(x, axis=1),
+    "softmax": lambda x: jax.nn.softmax(x),
+    "softplus": lambda x: jax.nn.softplus(x),
+    "sigmoid": lambda x: jax.nn.sigmoid(x) + jnp.tanh(x),
+    "norm": lambda x: jnp.sqrt(jnp.sum(x * x, axis=1)) / (1 + jax.lax.rsqrt(1 + x[:, 0] ** 2)),
+    "power": lambda x: (1 + x**2) ** 1.5 + (1 + x**2) ** -0.7 + (5 + x) ** -3,
+    "gather": lambda x: x[jnp.array([2, 0]), 1:] * x[-1, ::2][:2, None],
+    "scatter": lambda x: jnp.zeros((5, 3)).at[jnp.array([1, 1, 4, 0])].add(x),
+    "put": lambda x: jnp.ones((5, 3)).at[jnp.array([1, 2, 4, 0])].set(x),
+    "products": lambda x: jnp.einsum("ij,kj,kl->il", x, x, x) + x[0] @ x[1],
+    "stacked": lambda x: jnp.concatenate([x, jnp.flip(x)], axis=1).T.reshape(4, 6),
+    "pieces": lambda x: jnp.stack(jnp.split(x, 2)) + jnp.pad(x, ((1, 0), (0, 1)))[1:3, :3],
+    "chosen": lambda x: jnp.where(jnp.arange(3) == 1, x, jnp.exp(-x)),
+    "bounds": lambda x: jnp.maximum(x, 0.3) + jnp.minimum(x, 9.0) + jnp.max(x, 0) + jnp.abs(x),
+    "clipped": lambda x: jnp.clip(x, -9.0, 9.0) + jnp.sign(x) * jnp.expm1(x) * jnp.log1p(x**2),
+    "loop": lambda x: jax.lax.fori_loop(0, 3, lambda i, y: jnp.sin(y) * x + i, x),
+    "scan": lambda x: jax.lax.scan(lambda c, r: (c * r + 1, c), x[0], x)[1],
+    "repeat": lambda x: jax.lax.while_loop(lambda y: jnp.sum(y) < 50, lambda y: 2 * y, x**2),
+    "branch": lambda x: jax.lax.cond(x[0, 0] > -9, jnp.cos, jnp.sin, x),
+    "inner": lambda x: jax.checkpoint(jax.jit(lambda y: jnp.exp(y) / 3))(x),
+    "slope": jax.grad(lambda x: jnp.sum(jax.nn.logsumexp(x @ x.T, axis=0) * x[:, 0])),
+    "whole": lambda x: x * jnp.arange(3) + jnp.where(jnp.arange(3) > 1, 1, 2),
+}
+X = np.random.default_rng(0).normal(size=(4, 3)) + 0.05
+
+
+@pytest.mark.parametrize("kind", [Floats, Balls])
+@pytest.mark.parametrize("name", FORMULAS)
+def test_a_box_contains_the_values_at_points_of_it(name, kind):
+    formula = FORMULAS[name]
+    program = jax.make_jaxpr(formula)(X)
+    with precision(90):
+        [told] = evaluate(program, kind, [kind.around(X, 1e-7)])
+        [point] = evaluate(program, kind, [kind.exact(X)])
+        low, high = told.lower(), told.upper()
+        rounding = 1e-12 * (1 + np.abs(formula(X)))
+        assert np.all(point.upper() - point.lower() <= rounding)
+        assert np.all(np.abs(point.middle() - formula(X)) <= rounding)
+    rng = np.random.default_rng(1)
+    for _ in range(3):
+        value = formula(X + rng.choice([-1e-7, 1e-7], X.shape))
+        assert np.all(low - rounding <= value)
+        assert np.all(value <= high + rounding)
+    assert np.all(high - low < 1e-3)
+
+
+def test_a_rule_that_forgets_a_term_is_noticed(monkeypatch):
+    """The comparison above has teeth: a rule for products that drops a radius is caught."""
+    monkeypatch.setitem(RULES, "mul", lambda kind, x, y, **_: Floats(x.centre * y.centre, 0.0))
+    program = jax.make_jaxpr(lambda x: x * x)(X)
+    [told] = evaluate(program, Floats, [Floats.around(X, 1e-7)])
+    assert not np.all(told.upper() >= (np.abs(X) + 1e-7) ** 2)
+
+
+def test_a_primitive_without_enclosure_is_named():
+    program = jax.make_jaxpr(lambda x: jnp.linalg.cholesky(x @ x.T))(X)
+    with pytest.raises(InputError, match="'cholesky'"):
+        evaluate(program, Floats, [Floats.exact(X)])
+
+
+def test_what_an_enclosure_does_not_settle_is_undecided():
+    relu = jax.make_jaxpr(lambda x: jnp.where(x > 0, x, 0.0))(X)
+    with pytest.raises(Undecided, match="comparison"):
+        evaluate(relu, Floats, [Floats.around(np.zeros_like(X), 1e-3)])
+    twice = jax.make_jaxpr(lambda x: jnp.zeros(3).at[jnp.array([1, 1])].set(x))(X[0, :2])
+    with pytest.raises(Undecided, match="one place"):
+        evaluate(twice, Floats, [Floats.exact(X[0, :2])])
+    endless = jax.make_jaxpr(lambda x: jax.lax.while_loop(lambda y: y < 2, lambda y: y, x))(1.0)
+    with pytest.raises(Undecided, match="loop"):
+        evaluate(endless, Floats, [Floats.exact(1.0)])
+
+
+def test_what_is_computed_in_vain_is_not_looked_at():
+    """The derivative of a maximum would ask which entry it is; a shift needs no answer."""
+
+    def formula(x):
+        jnp.linalg.cholesky(x @ x.T)
+        return jax.nn.logsumexp(x)
+
+    program = jax.make_jaxpr(jax.hessian(formula))(np.zeros((2, 2)))
+    [told] = evaluate(program, Floats, [Floats.around(np.zeros((2, 2)), 1e-6)])
+    assert abs(float(told.middle()[0, 0, 0, 0]) - 3 / 16) < 1e-9
+
+
+def test_numbers_of_tracing_stand_for_what_was_rounded():
+    share = 1 / 3
+    told = written(Floats, share)
+    assert float(told.lower()) < share < float(told.upper())
+    assert float(told.upper() - told.lower()) < 3e-16
+    for exact in (0.0, 0.5, -12.0, 2.0**-60, -np.inf):
+        assert float(written(Floats, exact).radius) == 0
