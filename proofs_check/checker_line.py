@@ -227,3 +227,9 @@ def halves(box: Box, axis: int) -> tuple[Box, Box]:
     middle = 0.5 * (low[axis] + high[axis])
     cut = tuple((*ends[:axis], middle, *ends[axis + 1 :]) for ends in box)
     return (low, cut[1]), (cut[0], high)
+
+
+def inside(box: Box, gaps: Sequence[float], half: float) -> bool:
+    """Whether a box lies in gaps +- half; in balls, for a float64 sum may round towards the box."""
+    ends = zip(*box, gaps, strict=True)
+    return all(arb(low) >= arb(y) - half and arb(high) <= arb(y) + half for low, high, y in ends)

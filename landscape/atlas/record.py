@@ -36,7 +36,7 @@ UNSEEN_BY_BOTH = 0.5
 class Status(Enum):
     """What is known about the completeness of a list of orbits."""
 
-    COMPLETE = "a closed form lists every critical point"
+    COMPLETE = "a theorem lists every critical point"
     SATURATED = "every check passes; two searches, descents and paths find the same orbits"
     CHECKSUM_OK = "every check passes; the searches were not seen to agree"
     OPEN = "a check fails, or a point is degenerate"

@@ -61,6 +61,11 @@ class Interval:
         made = np.asarray(x, dtype=float)
         return cls(made, made)
 
+    @classmethod
+    def between(cls, low: Any, high: Any) -> Interval:
+        """All numbers from ``low`` to ``high``."""
+        return cls(np.asarray(low, dtype=float), np.asarray(high, dtype=float))
+
     def __getitem__(self, key: Any) -> Interval:
         return Interval(self.lo[key], self.hi[key])
 

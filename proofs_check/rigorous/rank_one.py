@@ -1,22 +1,23 @@
-"""All critical points of rank one, proved: branch and prune over the gaps between classifier entries.
+"""All critical points of rank one, proved: branch and prune over the gaps of the classifier.
 
-For n samples per class, cross entropy or label smoothing delta and no bias, a critical point of rank
-one is (w, h) with sum_j w_j = 0; classes are relabelled so that w_1 >= ... >= w_K, and
+For n samples per class, cross entropy or label smoothing delta and no bias, a critical point of
+rank one is (w, h) with sum_j w_j = 0; classes are relabelled so that w_1 >= ... >= w_K, and
 u_i = w_i - w_{i+1} >= 0. With x_i = u_i h_k and P_i = sum_{j<=i} softmax(w h_k)_j (which increases
 in every x_i), q_ki = P_i - (1 - delta) [k <= i] - delta i / K and A = min(i, l) - i l / K,
 
     0 = sum_i u_i q_ki + K n lambda_H h_k                      one root h_k(u) for every class,
     0 = g_i(u) = (1/K) sum_k h_k q_ki + lambda_W (A u)_i       K - 1 equations for u.
 
-g is the gradient of min_h f, and its derivative D is a Schur complement. A box of u is dropped where
-an enclosure of g over it, by itself or from its middle with D, leaves out zero. What is left must
-lie in boxes around known orbits in which the Krawczyk operator proves that there is one and no
-second zero. Derived here: docs/certificates.md.
+g is the gradient of min_h f, and its derivative D is a Schur complement. A box of u is dropped
+where an enclosure of g over it, by itself or from its middle with D, leaves out zero. What is left
+must lie in boxes around known orbits that are proved to hold one critical point and no second.
+Derived here: docs/certificates.md.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,8 +30,13 @@ from ufm.errors import InputError
 
 Array = NDArray[np.float64]
 
-# Half-widths that are tried for the box around an orbit, the largest first.
-HALF_WIDTHS = tuple(0.5**i for i in range(1, 27))
+# Half-widths that are tried for a box without a second point, and shares of it in which a first
+# one is looked for: rounding alone, or what decays from an interval leave open.
+HALF_WIDTHS = tuple(0.5 ** (i / 4) for i in range(4, 68))
+SHARES = (1e-4, 0.25, 0.5, 0.75, 1.0)
+# Of the largest box that can be proved to hold no second point this share is claimed: another
+# program with other roundings shall prove it too.
+ROOM = 0.8
 # How far beyond its expected place the end of a root is looked for, in multiples; then nowhere.
 REACHES = (1.1, 1.5, 3.0, 8.0, 30.0)
 # Marks of a leaf in the tree of boxes.
@@ -96,7 +102,7 @@ class RankOne:
         return Interval(low[0].lo, high[0].hi), Interval(high[1].lo, low[1].hi)
 
     def _slope(self, u: Interval, h: Interval) -> tuple[Interval, Interval, Interval]:
-        """sum_i u_i q_ki + K n lambda_H h_k (B, K); q; and the covariances P_i (1 - P_l), i <= l."""
+        """sum_i u_i q_ki + K n lambda_H h_k (B, K); q; and P_i (1 - P_l) for i <= l."""
         P, Q = self._shares(u, h)
         q = P - self._own
         return (u[:, None, :] * q).sum(-1) + h * self._price, q, _covariance(P, Q)
@@ -169,17 +175,38 @@ class RankOne:
         reach = np.repeat(abs(u).sum(1)[:, None], self.classes, 1) / price
         low, high, h = -reach, reach, np.zeros_like(reach)
         for _ in range(80):
-            P, Q = (x.middle() for x in _cumulative(u[:, None, :] * h[:, :, None]))
+            logs = np.zeros((*h.shape, self.classes))
+            logs[..., :-1] = np.cumsum((u[:, None, :] * h[:, :, None])[..., ::-1], -1)[..., ::-1]
+            masses = np.exp(logs - logs.max(-1, keepdims=True))
+            masses /= masses.sum(-1, keepdims=True)
+            P = np.cumsum(masses, -1)[..., :-1]
             value = (u[:, None, :] * (P - own)).sum(-1) + price * h
-            C = _covariance(Interval.of(P), Interval.of(Q)).middle()
-            stiff = np.einsum("bi,bkij,bj->bk", u, C, u) + price
+            # u' C u is the variance of w under the softmax: sum_i u_i [j <= i] is w_j, shifted.
+            w = np.zeros((len(u), self.classes))
+            w[:, :-1] = np.cumsum(u[:, ::-1], 1)[:, ::-1]
+            mean = (masses * w[:, None, :]).sum(-1)
+            stiff = (masses * (w[:, None, :] - mean[..., None]) ** 2).sum(-1) + price
             high, low = np.where(value > 0, h, high), np.where(value > 0, low, h)
             step = h - value / stiff
             step = np.where((step >= low) & (step <= high), step, 0.5 * (low + high))
-            if np.all(abs(step - h) <= 4e-16 * (1 + abs(h))):
+            # What is left is enclosed: the last digits cost more steps than they save.
+            done, h = np.all(abs(step - h) <= 1e-13 * (1 + abs(h))), step
+            if done:
                 break
-            h = step
         return h
+
+    def polished(self, u: Array) -> Array:
+        """A critical point near u, (K-1,), by Newton steps at the middle of the decays."""
+        at = np.asarray(u, dtype=float)
+        for _ in range(30):
+            point = Interval.of(at[None])
+            h = Interval.of(self.approximate_roots(at[None]))
+            g, D = self.gradient(point, h).middle()[0], self.derivative(point, h).middle()[0]
+            step = np.linalg.lstsq(D, g)[0]
+            at = at - step
+            if np.abs(step).max() <= 1e-14 * (1 + np.abs(at).max()):
+                break
+        return at
 
     # ---- proofs
 
@@ -370,8 +397,8 @@ def _isolated(equations: RankOne, centre: Array) -> tuple[float, float]:
         InputError: none is proved to be there.
     """
     alone = _alone(equations, centre)
-    tried = [h for h in HALF_WIDTHS if h <= alone]
-    within = next((h for h in reversed(tried) if equations.zero_within(centre, h)), None)
+    tried = [share * alone for share in SHARES if alone]
+    within = next((h for h in tried if equations.zero_within(centre, h)), None)
     if within is None:
         raise InputError(
             "Need a nondegenerate critical point of rank one near every given one",
@@ -382,8 +409,9 @@ def _isolated(equations: RankOne, centre: Array) -> tuple[float, float]:
 
 
 def _alone(equations: RankOne, centre: Array) -> float:
-    """Half of the largest half-width that can be proved: other arithmetic shall prove it too."""
-    return next((h / 2 for h in HALF_WIDTHS if equations.at_most_one(centre, h)), 0.0)
+    # Enclosures grow with the box, so what cannot be proved of one is not proved of a larger one.
+    first = bisect_left(HALF_WIDTHS, True, key=lambda h: equations.at_most_one(centre, h))
+    return ROOM * HALF_WIDTHS[first] if first < len(HALF_WIDTHS) else 0.0
 
 
 def _with_reversed(
