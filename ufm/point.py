@@ -161,10 +161,15 @@ def rotation_generators(point: Point) -> Point:
         >>> rotation_generators(Point(np.eye(3, 2), np.eye(2, 3))).W.shape
         (1, 3, 2)
     """
+    # Entries are only moved: products with so many zeros would be most of the work.
     W, H = np.asarray(point.W), np.asarray(point.H)
-    skew = skew_basis(W.shape[1])
-    bias = None if point.b is None else np.zeros((len(skew), len(np.asarray(point.b))))
-    return Point(W @ skew, -skew @ H, bias)
+    i, j = np.triu_indices(W.shape[1], 1)
+    every = np.arange(len(i))
+    turned = np.zeros((len(i), *W.shape), W.dtype), np.zeros((len(i), *H.shape), H.dtype)
+    turned[0][every, :, j], turned[0][every, :, i] = W.T[i], -W.T[j]
+    turned[1][every, j], turned[1][every, i] = H[i], -H[j]
+    bias = None if point.b is None else np.zeros((len(i), len(np.asarray(point.b))))
+    return Point(*turned, bias)
 
 
 def gaussian(key: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:

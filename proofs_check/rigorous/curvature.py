@@ -8,12 +8,13 @@ import numpy as np
 
 from proofs_check.rigorous import derivatives
 from proofs_check.rigorous.arithmetic import Undecided
-from proofs_check.rigorous.floats import Floats
+from proofs_check.rigorous.floats import Floats, unbounded_is_undecided
 from proofs_check.rigorous.point import full_columns
 from ufm.model import Model
 from ufm.point import flatten
 
 
+@unbounded_is_undecided
 def negative_curvature(
     model: Model[Any], point: Any, direction: Any = None, radius: float = 0.0
 ) -> float:

@@ -27,6 +27,9 @@ INFLATION = 32 * UNIT
 # Where a product falls below 2^-1022 it loses at most 2^-1022, flushed to zero or not; a thousand
 # such losses, divided by numbers above 2^-12, are below this.
 TINY = 2.0**-1000
+# Overflow makes radii infinite or no numbers, every comparison with them fails, and nothing is
+# proved; it needs no warning.
+unbounded_is_undecided = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 # Tables of exp are 2^-8 apart, so that the rest is below 2^-9 and seven terms are enough.
 STEPS, TERMS = 256, 7
 # Beyond this exp is a subnormal number, or none.

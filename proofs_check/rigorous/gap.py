@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -10,7 +11,7 @@ import jax
 import numpy as np
 
 from proofs_check.rigorous.arithmetic import Undecided
-from proofs_check.rigorous.floats import Floats
+from proofs_check.rigorous.floats import Floats, unbounded_is_undecided
 from proofs_check.rigorous.jaxpr import evaluate
 from proofs_check.rigorous.symmetric import largest_singular_value
 from ufm.losses.columns import column_gradients
@@ -36,6 +37,7 @@ class Gap:
     evidence: str
 
 
+@unbounded_is_undecided
 def duality_gap(model: Model[Any], point: Any) -> Gap:
     """By how much a point exceeds the global minimum at most, with the rounding of all steps.
 
@@ -93,10 +95,12 @@ def duality_gap(model: Model[Any], point: Any) -> Gap:
         pull = (V * shares).summed((1,))
         bound = bound - half * scale * scale * (pull * pull).summed((0,)) / lb
         value = value + half * lb * (b * b).summed((0,))
-    told = (value - bound).upper()
+    told = float((value - bound).upper())
+    if not told < math.inf:
+        raise Undecided("the gap is not bounded: numbers beyond float64")
     ends = float(value.lower()), float(value.upper())
     evidence = facts.convex.evidence
-    return Gap(ends, float(bound.lower()), float(told), norm, evidence)
+    return Gap(ends, float(bound.lower()), told, norm, evidence)
 
 
 def _slopes(loss: Any, num_classes: int, Z: Floats) -> tuple[Floats, Floats]:

@@ -110,7 +110,8 @@ def written(kind: KIND, value: Any) -> Any:
 def _step(equation: Any, kind: KIND, inputs: list[Any], wanted: Sequence[bool]) -> list[Any]:
     name, parameters = equation.primitive.name, equation.params
     if name in LOOPS:
-        return LOOPS[name](kind, inputs, wanted, **parameters)
+        shapes = [v.aval.shape for v in equation.outvars]
+        return LOOPS[name](kind, inputs, wanted, shapes=shapes, **parameters)
     if not any(isinstance(x, Enclosure) for x in inputs) and not any(
         v.aval.dtype.kind == "f" for v in equation.outvars
     ):
@@ -407,19 +408,20 @@ def _while(kind: KIND, inputs: list[Any], wanted: Any, **p: Any) -> list[Any]:
 
 
 def _scan(kind: KIND, inputs: list[Any], wanted: Any, **p: Any) -> list[Any]:
-    fixed, carried, length = p["num_consts"], p["num_carry"], p["length"]
-    constants, state, rows = (
-        inputs[:fixed],
-        inputs[fixed : fixed + carried],
-        inputs[fixed + carried :],
-    )
+    # Rows have one axis more outside than inside; what is carried comes out as it goes in.
+    program, length = p["jaxpr"], p["length"]
+    inner, outer = program.jaxpr.invars, program.jaxpr.outvars
+    first = sum(len(x.shape) == len(v.aval.shape) for x, v in zip(inputs, inner, strict=True))
+    kept = zip(p["shapes"], outer, strict=True)
+    carried = sum(len(shape) == len(v.aval.shape) for shape, v in kept)
+    constants, state = inputs[: first - carried], inputs[first - carried : first]
+    rows = inputs[first:]
     if length > MOST_STEPS:
         raise Undecided(f"a loop of {length} steps")
     order = range(length - 1, -1, -1) if p["reverse"] else range(length)
     told: list[Any] = [None] * length
+    every = [True] * len(outer)
     for i in order:
-        program = p["jaxpr"]
-        every = [True] * len(program.jaxpr.outvars)
         outputs = _run(program, kind, [*constants, *state, *(x[i] for x in rows)], every)
         state, told[i] = outputs[:carried], outputs[carried:]
     stacked = [_stack(list(column)) for column in zip(*told, strict=True)]

@@ -9,6 +9,7 @@ from typing import Any
 from proofs_check.rigorous import derivatives
 from proofs_check.rigorous.arithmetic import Undecided
 from proofs_check.rigorous.balls import BITS, Balls, precision
+from proofs_check.rigorous.floats import unbounded_is_undecided
 from proofs_check.rigorous.point import CriticalPoint, full_columns
 from ufm.model import Model
 from ufm.point import flatten
@@ -54,6 +55,7 @@ def prove_lower(found: CriticalPoint, others: Iterable[Any] = ()) -> LowerPoint:
     return min(lower, key=lambda one: one.value[1])
 
 
+@unbounded_is_undecided
 def enclosed_value(model: Model[Any], point: Any) -> tuple[float, float]:
     """Float64 numbers with the objective at a point between them."""
     with precision(BITS):

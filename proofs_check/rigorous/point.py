@@ -11,19 +11,19 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import flint
 import jax
 import numpy as np
-from scipy.linalg import eigh, qr
 
 from proofs_check.rigorous import derivatives
 from proofs_check.rigorous.arithmetic import Array, Enclosure, Undecided
 from proofs_check.rigorous.balls import BITS, Balls, precision
-from proofs_check.rigorous.floats import Floats, outward
+from proofs_check.rigorous.floats import Floats, outward, unbounded_is_undecided
 from proofs_check.rigorous.symmetric import MOST_ROWS, distance_to_inverse, inertia
 from ufm.errors import InputError
 from ufm.model import Model
 from ufm.point import as_rows, flatten, unflatten
-from ufm.tolerance import generator_rank
+from ufm.tolerance import NEAR_NULL
 
 # The radius that is claimed, in the maximum norm of coordinates, and the smaller ones that are
 # tried where third derivatives are too large for it.
@@ -36,6 +36,8 @@ MOST_COORDINATES = 2000
 # Numbers in a generator (frames of classes) are rounded: each to a few units in the last place of
 # numbers up to one, in sums of P products with coordinates.
 GENERATOR_ROUNDING = 2.0**-48
+# A Newton step below this share of the radius leaves nothing to be gained by another.
+SETTLED = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +70,7 @@ class CriticalPoint:
         return self.index == 0
 
 
+@unbounded_is_undecided
 def prove_critical(
     model: Model[Any], point: Any, radius: float = RADIUS, newton_steps: int = NEWTON_STEPS
 ) -> CriticalPoint:
@@ -97,11 +100,9 @@ def prove_critical(
         rule = f"A certificate of the index needs at most {MOST_COORDINATES} coordinates"
         raise InputError(rule, len(x), "merge samples, or take a smaller dimension")
     for step in range(newton_steps + 1):
-        slice_ = _Slice.at(model, like, x)
-        with precision(BITS):
-            slope = _as_floats(derivatives.gradient(model, like, Balls.exact(x)))
-        newton = slice_.inverse @ slope.centre
-        if step == newton_steps or np.abs(newton).max(initial=0.0) <= 1e-3 * radius:
+        at = _Slice.at(model, like, x, radius)
+        newton = at.inverse @ at.slope.centre
+        if step == newton_steps or np.abs(newton).max(initial=0.0) <= SETTLED * radius:
             break
         x = x - newton
     reason = Undecided("no radius was tried")
@@ -109,7 +110,10 @@ def prove_critical(
         for kind in (Floats, Balls) if len(x) <= MOST_ROWS else (Floats,):
             try:
                 with precision(BITS):
-                    return _proved(slice_, slope, radius * share, kind)
+                    box = kind.around(x, radius * share)
+                    known = share == 1 and kind is Floats
+                    curved = at.curved if known else derivatives.hessian(model, like, box)
+                    return _proved(at, curved, radius * share)
             except Undecided as undecided:
                 reason = undecided
     raise reason
@@ -128,46 +132,52 @@ class _Slice:
 
     Attributes:
         model, like, x: the point as a vector, and what it looks like.
-        rows: which generators span the tangent, (m,).
+        mixture: combinations of the generators that span the tangent, (g, m).
         basis: B (P, m), nearly orthonormal.
         strength: c.
         inverse: C (P, P).
+        slope: the gradient at x.
+        curved: the Hessian over the box of the radius asked for.
     """
 
     model: Model[Any]
     like: Any
     x: Array
-    rows: Any
+    mixture: Array
     basis: Array
     strength: float
     inverse: Array
+    slope: Floats
+    curved: Floats
 
     @staticmethod
-    def at(model: Model[Any], like: Any, x: Array) -> _Slice:
+    def at(model: Model[Any], like: Any, x: Array, radius: float) -> _Slice:
         tangents = model.generators(unflatten(x, like))
         if tangents is None:
             raise Undecided("the symmetry of this model is not known")
         every = as_rows(tangents)
-        rank = generator_rank(every)
-        rows = qr(every.T, mode="economic", pivoting=True)[2][:rank] if rank else np.zeros(0, int)
-        basis = qr(every[rows].T, mode="economic")[0] if rank else np.zeros((len(x), 0))
-        curved = derivatives.hessian(model, like, Floats.exact(x)).middle()
-        curved = curved / 2 + curved.T / 2
+        left, values, right = np.linalg.svd(every, full_matrices=False)
+        # What turns by less than the radius cannot be told from what stands still.
+        rank = int(np.sum(values > max(NEAR_NULL * values[:1].sum(), radius)))
+        mixture, basis = left[:, :rank], right[:rank].T
+        with precision(BITS):
+            slope = _as_floats(derivatives.gradient(model, like, Balls.exact(x)))
+        curved = derivatives.hessian(model, like, Floats.around(x, radius))
         # A power of two, so that it multiplies exactly.
-        strength = 2.0 ** round(math.log2(max(float(np.abs(curved).max()), 1e-300)))
-        values, Q = eigh(curved + strength * basis @ basis.T)
-        if not np.all(values != 0):
-            raise Undecided("the Hessian is singular across the orbit")
-        return _Slice(model, like, x, rows, basis, strength, (Q / values) @ Q.T)
+        strength = 2.0 ** round(math.log2(max(float(np.abs(curved.centre).max()), 1e-300)))
+        try:
+            inverse = np.asarray(np.linalg.inv(curved.centre + strength * basis @ basis.T))
+        except np.linalg.LinAlgError as error:
+            raise Undecided("the Hessian is singular across the orbit") from error
+        return _Slice(model, like, x, mixture, basis, strength, inverse, slope, curved)
 
 
-def _proved(at: _Slice, slope: Floats, radius: float, kind: type[Enclosure]) -> CriticalPoint:
-    box = kind.around(at.x, radius)
-    curved = derivatives.hessian(at.model, at.like, box)
-    B = kind.exact(at.basis)
-    slope_of_F = curved + kind.exact(at.strength) * (B @ B.moved(np.transpose))
+def _proved(at: _Slice, curved: Enclosure, radius: float) -> CriticalPoint:
+    """What holds in the box of a radius, from an enclosure of the Hessian all over it."""
+    B = curved.exact(at.basis)
+    slope_of_F = curved + curved.exact(at.strength) * (B @ B.moved(np.transpose))
     shrink = distance_to_inverse(slope_of_F, at.inverse)
-    first = (Floats.exact(at.inverse) @ slope[:, None]).magnitude()[:, 0]
+    first = (Floats.exact(at.inverse) @ at.slope[:, None]).magnitude()[:, 0]
     reach = outward(first + radius * shrink)
     if not np.all(reach < radius):
         worst = float(np.max(reach)) / radius
@@ -177,7 +187,7 @@ def _proved(at: _Slice, slope: Floats, radius: float, kind: type[Enclosure]) -> 
     rate = float(np.max(shrink))
     distance = float(outward(np.max(first) / (1 - rate) * (1 + 1e-12)))
     index, nullity = signs.negative, at.basis.shape[1]
-    low, high = _value(at, slope, curved.magnitude(), distance)
+    low, high = _value(at, curved.magnitude(), distance)
     point = unflatten(at.x, at.like)
     return CriticalPoint(
         at.model, point, radius, distance, index, nullity, (low, high), signs.route
@@ -185,11 +195,11 @@ def _proved(at: _Slice, slope: Floats, radius: float, kind: type[Enclosure]) -> 
 
 
 def _require_transversal(at: _Slice, radius: float) -> None:
-    """T(x)^T B is nonsingular for every x of the box, T the chosen generators.
+    """T(x)^T B is nonsingular for every x of the box, T the combinations of the generators.
 
     |I - R S| 1 < 1 for an approximate inverse R proves that of every S in an interval matrix.
     """
-    if not len(at.rows):
+    if not at.mixture.shape[1]:
         return
     with precision(64):
         box = Balls.around(at.x, radius)
@@ -197,23 +207,28 @@ def _require_transversal(at: _Slice, radius: float) -> None:
             moved = at.model.generators(unflatten(box.array, at.like))
         except TypeError as error:
             raise Undecided(f"the generators of {at.model.family} take numbers only") from error
-        chosen = [np.asarray(leaf)[at.rows] for leaf in jax.tree.leaves(moved)]
-        rows = np.concatenate([leaf.reshape(len(at.rows), -1) for leaf in chosen], axis=1)
-        tangents = _as_floats(Balls(rows + Balls.exact(0.0).array))
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(moved)]
+        rows = np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
+        balls = [kind is flint.arb for kind in map(type, rows.ravel().tolist())]
+        known = np.array(balls).reshape(rows.shape)  # the others are numbers, nearly all zero
+        moving = _as_floats(Balls(rows[known]))
     room = GENERATOR_ROUNDING * len(at.x) * (1 + float(np.abs(at.x).max()))
-    tangents = Floats(tangents.centre, tangents.radius + room)
-    overlap = tangents @ Floats.exact(at.basis)
+    tangents = Floats(np.where(known, 0.0, rows).astype(float), np.full(rows.shape, room))
+    tangents.centre[known] = moving.centre
+    tangents.radius[known] += moving.radius
+    mixed = Floats.exact(at.mixture.T) @ tangents
+    overlap = mixed @ Floats.exact(at.basis)
     inverse = np.asarray(np.linalg.inv(overlap.middle()), dtype=np.float64)
     if not np.all(distance_to_inverse(overlap, inverse) < 1):
         raise Undecided("the gauge is not transversal to the orbit all over the box")
 
 
-def _value(at: _Slice, slope: Floats, curved: Array, distance: float) -> tuple[float, float]:
+def _value(at: _Slice, curved: Array, distance: float) -> tuple[float, float]:
     """f(x*) = f(x0) + <g, e> + <e, H e> / 2 with |e| <= distance in every coordinate."""
     with precision(BITS):
         height = derivatives.value(at.model, at.like, Balls.exact(at.x))
     size = len(at.x)
-    first = distance * float(slope.magnitude().sum())
+    first = distance * float(at.slope.magnitude().sum())
     second = distance * distance / 2 * float(curved.sum())
     error = float(outward(first + second, 2 * size * size))
     low = np.nextafter(float(height.lower()) - error, -np.inf)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.linalg import LinAlgError, eigh, eigvalsh
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cholesky, eigh
+from scipy.linalg import cholesky
 from scipy.sparse.linalg import eigsh
 
 from proofs_check.rigorous.arithmetic import Array, Enclosure, Undecided
@@ -69,7 +70,7 @@ def by_congruence(matrix: Floats) -> Inertia:
     and G = fl(Q^T Y), |Q^T M Q - G| d <= |Q|^T (R + gamma |M|) |Q| d + gamma |Q|^T |Y| d.
     """
     middle, spread = _symmetrised(matrix)
-    values, Q = eigh(middle, check_finite=False)
+    values, Q = eigh(middle)
     if not (np.isfinite(Q).all() and np.all(values != 0)):
         raise Undecided("an approximate eigenvalue is zero")
     size = len(values)
@@ -184,7 +185,8 @@ def largest_singular_value(matrix: Floats) -> float:
 
     t^2 >= sigma_1^2 where t^2 I - A^T A is positive semidefinite. If Cholesky's factorisation of a
     floating-point matrix S of order n runs to its end, lambda_min(S) >= -g/(1 - g) tr S with g =
-    gamma_(n+1) (Demmel 1989; Rump 2006, "Verification of positive definiteness", theorem 2.3).
+    gamma_(n+1) (Demmel 1989; Rump 2006, "Verification of positive definiteness", theorem 2.3); a
+    BLAS that multiplies by rounded reciprocals of pivots rounds twice more: gamma_(n+3) here.
     What is factored differs from t^2 I - A^T A by the errors of the product and of the difference.
 
     Example:
@@ -207,7 +209,7 @@ def largest_singular_value(matrix: Floats) -> float:
     absolute = np.abs(A)
     # |E|_2 <= the largest row sum, for a symmetric E of non-negative entries.
     product = gamma(rows) * float((absolute.T @ (absolute @ np.ones(n))).max())
-    g = gamma(n + 1)
+    g = gamma(n + 3)
     square = _top_eigenvalue(gram)
     for tried in range(60):
         S = np.eye(n) * square - gram
@@ -229,7 +231,7 @@ def largest_singular_value(matrix: Floats) -> float:
 def _top_eigenvalue(gram: Array) -> float:
     """About the largest eigenvalue; whatever it is, the bound that starts from it is proved."""
     if len(gram) < ITERATIVE:
-        return float(eigh(gram, eigvals_only=True)[-1])
+        return float(eigvalsh(gram)[-1])
     start = np.random.default_rng(0).normal(size=len(gram))
     return float(eigsh(gram, k=1, v0=start, return_eigenvectors=False)[0])
 

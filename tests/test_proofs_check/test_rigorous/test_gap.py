@@ -46,6 +46,13 @@ def test_where_there_is_no_bound_none_is_given():
             duality_gap(model, model.origin())
 
 
+def test_numbers_beyond_float64_have_no_gap():
+    model = UFM(CrossEntropy(), 3, 4, lambda_W=0.02, lambda_H=0.02)
+    huge = jax.tree.map(lambda x: 1e200 * np.asarray(x), model.random_point(jax.random.key(0)))
+    with pytest.raises(Undecided):
+        duality_gap(model, huge)
+
+
 @pytest.mark.slow
 def test_a_thousand_classes():
     decays = {"lambda_W": 5e-6, "lambda_H": 5e-6}

@@ -30,6 +30,9 @@ FORMULAS = {
     "clipped": lambda x: jnp.clip(x, -9.0, 9.0) + jnp.sign(x) * jnp.expm1(x) * jnp.log1p(x**2),
     "loop": lambda x: jax.lax.fori_loop(0, 3, lambda i, y: jnp.sin(y) * x + i, x),
     "scan": lambda x: jax.lax.scan(lambda c, r: (c * r + 1, c), x[0], x)[1],
+    "carried": lambda x: jax.lax.scan(
+        lambda c, r: ((c[0] * r + x[1], c[1] - r), (r * c[1], c[0])), (x[0], x[1]), x, reverse=True
+    )[1][0],
     "repeat": lambda x: jax.lax.while_loop(lambda y: jnp.sum(y) < 50, lambda y: 2 * y, x**2),
     "branch": lambda x: jax.lax.cond(x[0, 0] > -9, jnp.cos, jnp.sin, x),
     "inner": lambda x: jax.checkpoint(jax.jit(lambda y: jnp.exp(y) / 3))(x),

@@ -11,6 +11,7 @@ import pytest
 from proofs_check.rigorous import point as module
 from proofs_check.rigorous.arithmetic import Undecided
 from proofs_check.rigorous.balls import precision
+from proofs_check.rigorous.floats import Floats
 from proofs_check.rigorous.point import prove_critical
 from proofs_check.rigorous.symmetric import Inertia
 from ufm import MSE, UFM, CrossEntropy, InputError, LabelSmoothing, Model, Point, pytree_record
@@ -144,6 +145,22 @@ def test_a_quarter_of_the_contraction_would_prove_too_much(monkeypatch):
     assert prove_critical(Well(), Position(np.ones(1)), radius=1.2).radius == 1.2
 
 
+def test_balls_prove_what_float64_leaves_open(monkeypatch):
+    def too_coarse(matrix):
+        if isinstance(matrix, Floats):
+            raise Undecided("too coarse")
+        return honest(matrix)
+
+    honest = module.inertia
+    monkeypatch.setattr(module, "inertia", too_coarse)
+    told = prove_critical(*etf(d=2))
+    assert (told.index, told.nullity) == (0, 1)
+    assert told.route.startswith("LDL^T in balls")
+    monkeypatch.setattr(module, "MOST_ROWS", 11)
+    with pytest.raises(Undecided, match="too coarse"):
+        prove_critical(*etf(d=2))
+
+
 def test_a_circle_of_minima_is_one_orbit():
     told = prove_critical(Ring(), Position(np.array([0.6, 0.8])))
     assert (told.index, told.nullity) == (0, 1)
@@ -171,10 +188,18 @@ def test_zeros_that_symmetry_does_not_explain_are_undecided():
 
 def test_a_gauge_that_turns_along_within_the_box_is_undecided():
     """On a circle of radius r the tangent turns round within a box of that size."""
-    at = module._Slice.at(Ring(), Position(np.array([0.6, 0.8])), np.array([0.6, 0.8]))
+    x = np.array([0.6, 0.8])
+    at = module._Slice.at(Ring(), Position(x), x, 1e-9)
     module._require_transversal(at, 0.3)
     with pytest.raises(Undecided, match="transversal"):
         module._require_transversal(at, 1.0)
+
+
+def test_numbers_beyond_float64_are_undecided():
+    model, point = etf()
+    huge = jax.tree.map(lambda x: 1e200 * x, point)
+    with pytest.raises(Undecided):
+        prove_critical(model, huge)
 
 
 def test_kinks_and_sizes_are_refused(monkeypatch):
