@@ -47,9 +47,6 @@ class Undecided(Exception):
     """Neither the claim nor its opposite could be proved here."""
 
 
-# ---- reading
-
-
 def _literal(kind: Callable[[str], float]) -> Callable[[str], float]:
     def made(text: str) -> float:
         if len(text) > LONGEST_NUMBER or not math.isfinite(float(text)):
@@ -389,9 +386,6 @@ def _independent(rows: Sequence[tuple[Any, Sequence[arb]]]) -> tuple[list[Any], 
     return moves, arb_mat(basis).transpose() if basis else None
 
 
-# ---- proofs
-
-
 def nonsingular(matrix: arb_mat) -> bool:
     """Whether every matrix in the balls has an inverse, as far as this can be proved."""
     try:
@@ -505,9 +499,6 @@ def check_point(document: Mapping[str, Any]) -> str:
     return f"{said}; not global: another point has a value below {below!r}"
 
 
-# ---- all critical points of rank one, by boxes
-
-
 def check_rank_one(document: Mapping[str, Any]) -> str:
     """All critical points of rank one, up to symmetry, by a cover of boxes."""
     chain, claim, tree = (_field(document, name) for name in ("model", "claim", "tree"))
@@ -580,6 +571,7 @@ def check(document: Mapping[str, Any]) -> str:
         ctx.prec = before
 
 
+# In the order in which one decides about several.
 CODES = {"VALID": 0, "UNDECIDED": 3, "INVALID": 1, "NO CERTIFICATE": 2}
 
 

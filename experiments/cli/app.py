@@ -16,6 +16,7 @@ import typer
 from experiments.cli import (
     atlas,
     bench,
+    check,
     compare,
     map,
     measure,
@@ -78,7 +79,7 @@ def commands(model: str | None = None) -> typer.Typer:
     )
     app.callback(epilog=CODES)(ufm)
     for module in (
-        solve, verdict, spectrum, measure, atlas, verify, train, compare, models, map, bench
+        solve, verdict, spectrum, measure, atlas, verify, check, train, compare, models, map, bench
     ):  # fmt: skip
         core = getattr(module, module.__name__.rpartition(".")[2])
         if module in ON_MODELS:

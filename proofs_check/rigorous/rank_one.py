@@ -91,7 +91,8 @@ class RankOne:
         negative, and w_1 - w_K <= sqrt(2) |w|.
         """
         ratio = Interval.of(math.log(self.classes) * (1 + 1e-15)) / self.lambda_w
-        return float(np.nextafter(np.sqrt(2 * ratio.hi) * (1 + 1e-15), np.inf))
+        # A little more, which coarser roundings of another program stay below.
+        return float(np.sqrt(2 * ratio.hi) * (1 + 1e-6))
 
     # ---- enclosures over boxes: u (B, K-1), h (B, K)
 
