@@ -486,8 +486,8 @@ def check_point(document: Mapping[str, Any]) -> str:
     if not arb(low) <= value <= arb(high):
         reason = f"the value lies in {value}, and [{low!r}, {high!r}] is claimed"
         raise Invalid(reason) if value < arb(low) or value > arb(high) else Undecided(reason)
-    said = f"a critical point within {float(radius):g}, index {index}, nullity {nullity}"
-    said += f", value in [{low!r}, {high!r}]"
+    counts = f"index {index}, nullity {nullity}, value in [{low!r}, {high!r}]"
+    said = f"a critical point within {float(radius):g}, {counts}"
     if document.get("lower") is None:
         return said
     below = _number(document["lower"], "below")
@@ -521,7 +521,8 @@ def check_rank_one(document: Mapping[str, Any]) -> str:
         raise Invalid("the boxes begin with too small a bound of the gaps")
     for u, within, alone in orbits:
         if not (within <= alone and line.within(u, within) and line.alone(u, alone)):
-            raise Undecided(f"no single critical point is proved near the gaps {u}")
+            false = Invalid if line.empty([arb(y, within) for y in u]) else Undecided
+            raise false(f"no single critical point is proved near the gaps {u}")
     for (u, r, _), (v, s, _) in combinations(orbits, 2):
         apart = min(max(abs(x - y) for x, y in zip(u, w, strict=True)) for w in (v, v[::-1]))
         # True gaps may be negative by a radius, and sorting moves them.
@@ -571,7 +572,6 @@ def check(document: Mapping[str, Any]) -> str:
         ctx.prec = before
 
 
-# In the order in which one decides about several.
 CODES = {"VALID": 0, "UNDECIDED": 3, "INVALID": 1, "NO CERTIFICATE": 2}
 
 

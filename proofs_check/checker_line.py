@@ -176,14 +176,18 @@ class Line:
         low, high = box
         if high[0] < low[-1] or sum(map(arb, low), arb(0)) > self.spread:
             return True
-        try:
-            for image, target in self.images(balls(box)):
-                if any(not x.overlaps(y) for x, y in zip(image, target, strict=True)):
-                    return True
-        except ZeroDivisionError:
-            pass
+        if self.empty(balls(box)):
+            return True
         axis = max(self.gaps, key=lambda i: high[i] - low[i])
         return halvings > 0 and all(self.excluded(x, halvings - 1) for x in halves(box, axis))
+
+    def empty(self, u: Sequence[arb]) -> bool:
+        """Whether u holds no critical point: an image of it misses what it would have to meet."""
+        try:
+            pairs = [zip(*both, strict=True) for both in self.images(u)]
+        except ZeroDivisionError:
+            return False
+        return any(not x.overlaps(y) for pair in pairs for x, y in pair)
 
     def alone(self, gaps: Sequence[float], half: float) -> bool:
         """Whether gaps +- half holds no two critical points: all Jacobians in it are regular."""

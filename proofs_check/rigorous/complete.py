@@ -190,7 +190,8 @@ def ranks_proved(model: UFM, orbits: Sequence[Orbit], covers: Covers) -> set[int
     proved = {rank for rank, number in ((0, 1), (1, covers.orbits)) if listed.count(rank) == number}
     if not covers.complete:
         proved -= {1}
-    best = model.minimiser()
+    decays = {"lambda_W": model.lambda_W, "lambda_H": model.lambda_H}
+    best = UFM(model.loss, K, K, model.n, **decays).minimiser()
     if (
         best is not None
         and best.evidence == "proved"

@@ -20,6 +20,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -377,6 +378,7 @@ def prove_rank_one(
     L = equations.classes - 1
     given = [np.asarray(u, dtype=float) for u in known]
     isolated = [_isolated(equations, u) for u in given]
+    _require_distinct(given, [within for within, _ in isolated])
     centres, halves = _with_reversed(given, [half for _, half in isolated])
     origin = _alone(equations, np.zeros(L))
     tree, undecided, boxes = _search(
@@ -407,6 +409,25 @@ def _isolated(equations: RankOne, centre: Array) -> tuple[float, float]:
             "polish it; near a bifurcation take another decay",
         )
     return within, alone
+
+
+def _require_distinct(orbits: Sequence[Array], within: Sequence[float]) -> None:
+    """Refuse a list in which an orbit, the origin included, stands twice.
+
+    Raises:
+        InputError: two of them are not proved to be different.
+    """
+    pairs = combinations(
+        [*zip(orbits, within, strict=True), (0.0 * orbits[0], 0.0)] if orbits else [], 2
+    )
+    for (u, r), (v, s) in pairs:
+        # True gaps may be negative by a radius, and sorting moves them by as much for every class.
+        if min(abs(u - v).max(), abs(u - v[::-1]).max()) <= 2 * (len(u) + 1) * (r + s):
+            raise InputError(
+                "Need different orbits of rank one",
+                f"{np.array2string(u, precision=6)} and {np.array2string(v, precision=6)}",
+                "leave one out",
+            )
 
 
 def _alone(equations: RankOne, centre: Array) -> float:
