@@ -112,7 +112,8 @@ def solve(
         typer.Option(
             "--start",
             metavar="NAME",
-            help="Start at an explicit point of the model, such as deep-relu's 'plane'.",
+            help="Start at an explicit point: origin, minimiser (where it is known), or one of the "
+            "model's own, such as deep-relu's plane or rate-reduction's ranks 2,1.",
             show_default="random",
         ),
     ] = None,
@@ -258,6 +259,7 @@ def run_solve(
         "gap": judged.certificate.gap,
         "rank": rank,
         "distance_to_etf": distance_to_etf(judged, found.point),
+        "measures": judged.model.measures(judged.point),
         "iterations": found.iterations,
         "merged": found.model is not model,
         "reduction": found.reduction,
@@ -276,17 +278,17 @@ def explicit_point(model: Any, name: str) -> Any:
     """The explicit point of a model of this name.
 
     Raises:
-        InputError: the model has none of this name, or none at all.
+        InputError: the model has none of this name.
     """
     from experiments.nearest import unknown
-    from ufm.errors import InputError
 
-    known = model.candidates()
-    if not known:
-        raise InputError("This model has no explicit points", name, "drop --start")
-    if name not in known:
-        raise unknown(name, known, "explicit point")
-    return known[name]
+    point = model.explicit(name)
+    if point is None:
+        names = ["origin", *model.candidates()]
+        if model.minimiser() is not None:
+            names.append("minimiser")
+        raise unknown(name, names, "explicit point")
+    return point
 
 
 def way_down(judged: Any) -> tuple[Any, float] | None:
@@ -330,7 +332,7 @@ def _times(record: dict[str, Any]) -> str:
 
 
 def _table(record: dict[str, Any], found: Any, judged: Any) -> Any:
-    from experiments.cli.verdict import between
+    from experiments.cli.verdict import between, measured_rows
 
     made = table(("", "", ""))
     made.columns[0].no_wrap = True
@@ -348,6 +350,7 @@ def _table(record: dict[str, Any], found: Any, judged: Any) -> Any:
         ("duality gap", number(record["gap"], 3), judged.certificate.reason),
         ("rank", number(record["rank"]), ""),
         ("distance to ETF", number(record["distance_to_etf"], 3), "| u(W W^T) - E |"),
+        *measured_rows(record),
         ("reduction", "merged" if record["merged"] else "none", found.reduction),
         ("seconds", number(record["seconds"], 3), _times(record)),
     ]
