@@ -37,7 +37,7 @@ EXAMPLES = (
     "ufm solve --model deep-linear --loss mse --depth 3 --lambda-w 0.04 --lambda-h 0.04",
     "ufm solve --model equilibrium --loss mse -K 3 -n 2 --lambda-v 0.5",
     "ufm solve --model graph -K 2 -n 6 --inside 4 --outside 1",
-    "ufm solve --model graph-network -K 2 -n 6 --graphs 3 --p 0.6 --q 0.2",
+    "ufm solve --model graph-network -K 2 -n 6 --graphs 3 -p 0.6 -q 0.2",
     "ufm solve --model deep-relu --depth 4 --lambda-w 0.035 --lambda-h 0.035 --start plane",
     "ufm solve --model constrained-rate --counts 3,3 -d 6 --eps 1.05",
     "ufm solve --model contrastive -K 3 -n 3 --radius 1.3",
@@ -234,7 +234,8 @@ def run_solve(
         )
         return found, told
 
-    found, judged = solved(None if start is None else explicit_point(model, start))
+    begun = None if start is None else explicit_point(model, start)
+    found, judged = solved(begun)
     way = way_down(judged)
     left: list[dict[str, Any]] = []
     while escape and way is not None and len(left) < MOST_ESCAPES:
@@ -263,6 +264,7 @@ def run_solve(
         "iterations": found.iterations,
         "merged": found.model is not model,
         "reduction": found.reduction,
+        "start_objective": None if begun is None else height_of(model, begun),
         "start_index": found.start_index,
         "escape_curvature": None if way is None else judged.escape.curvature,
         "escape_objective": None if way is None else way[1],
@@ -289,6 +291,12 @@ def explicit_point(model: Any, name: str) -> Any:
             names.append("minimiser")
         raise unknown(name, names, "explicit point")
     return point
+
+
+def height_of(model: Any, point: Any) -> float:
+    """The objective at a point of a model, or of its merger."""
+    owner, checked = model.checked(point)
+    return float(owner.objective(checked))
 
 
 def way_down(judged: Any) -> tuple[Any, float] | None:
@@ -354,6 +362,8 @@ def _table(record: dict[str, Any], found: Any, judged: Any) -> Any:
         ("reduction", "merged" if record["merged"] else "none", found.reduction),
         ("seconds", number(record["seconds"], 3), _times(record)),
     ]
+    if record["start_objective"] is not None:
+        rows.insert(1, ("at the start", number(record["start_objective"], 15), ""))
     if record["start_index"] is not None:
         told = "of the start, which is critical: no step was taken"
         rows.insert(3, ("start", f"index {number(record['start_index'])}", told))

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from ufm.collapse.geometry import Matrix, cosines
+from ufm.tolerance import RANK
 
 # Classes up to which all cosines are listed: 15 pairs.
 FEW = 6
@@ -45,8 +46,8 @@ def code_measures(W: Matrix) -> dict[str, Any]:
     """
     rows = np.asarray(W, dtype=float)
     norms = np.linalg.norm(rows, axis=1)
-    if not norms.all():
-        return {}
+    if norms.min() <= RANK * (1 + norms.max()):
+        return {}  # a row of length zero, up to what descents leave, has no direction
     found = np.sort(cosines(rows))
     told: dict[str, Any] = {"largest_cosine": float(found[-1]), "smallest_cosine": float(found[0])}
     if len(rows) <= FEW:

@@ -233,9 +233,8 @@ class DeepLinear(Model[Network]):
         if form is None:
             return None
         counts, target, L = np.asarray(self.counts), form.target, self.num_factors
-        # What class k saves by z_k = target, twice.
-        saves = counts / counts.sum() * form.curvature * target**2
-        price = L * self.decay * (counts * target**2) ** (1 / L) / saves
+        saves = self._saves(form)
+        price = self._prices(form)
         outputs = np.array([shrunk_output(float(B), L) for B in price])
         outputs[np.argsort(-counts, kind="stable")[min(self.widths) :]] = 0.0
         kept = outputs > 0
@@ -282,6 +281,33 @@ class DeepLinear(Model[Network]):
         best = minimize_scalar(height, bounds=ends, method="bounded", options=options)
         point, merge = self.aligned_point(math.exp(best.x) * spread), self.merge()
         return point if merge is None else merge.lift(point)
+
+    def measures(self, point: Network) -> dict[str, Any]:
+        """Own logit of every class and, of squared error, price and that of collapse (DL-2).
+
+        The price is that of the largest class: all classes are dropped from the second one on.
+        """
+        Z, labels = np.asarray(point.logits()), np.asarray(self.labels)
+        counts, K = np.asarray(self.counts), self.num_classes
+        own = Z[labels, np.arange(len(labels))] / (np.sqrt(counts) if self.merged else 1.0)
+        told: dict[str, Any] = {
+            "own_logits": [float(own[labels == k].mean()) for k in range(K)],
+        }
+        form = quadratic_form(self.loss, K)
+        if form is not None and self.num_factors > 2:
+            told["price"] = float(self._prices(form).min())
+            told["collapse_price"] = collapse_price(self.num_factors)
+        return told
+
+    def _prices(self, form: Any) -> Array:
+        """B of every class: L prod(decays)^(1/L) (n_k t^2)^(1/L) over what z_k = t saves, twice."""
+        spread, L = np.asarray(self.counts) * form.target**2, self.num_factors
+        return np.asarray(L * self.decay * spread ** (1 / L) / self._saves(form))
+
+    def _saves(self, form: Any) -> Array:
+        """What every class saves by z_k = target, twice."""
+        counts = np.asarray(self.counts)
+        return np.asarray(counts / counts.sum() * form.curvature * form.target**2)
 
     def certificate(self, point: Network) -> Certificate:
         """With one weight matrix, the duality gap of the plain model."""
