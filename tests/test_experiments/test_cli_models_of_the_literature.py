@@ -136,3 +136,14 @@ def test_bad_numbers_are_one_line_and_exit_code_2(ufm, words, says):
     assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
     assert says in ran.err
     assert "Remedy" in ran.err
+
+
+def test_a_list_of_models_says_which_loss_a_model_has_by_itself(ufm):
+    told = {x["name"]: x for x in ufm("models --json").json["models"]}
+    defaults = {
+        name: flag["default"]
+        for name, model in told.items()
+        for flag in model["flags"]
+        if flag["flag"] == "--loss"
+    }
+    assert (defaults["deep-relu"], defaults["deep-linear"]) == ("mse", "ce")

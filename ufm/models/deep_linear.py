@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq, minimize_scalar
+from scipy.optimize import minimize_scalar
 
 from ufm.answers import Certificate, Merge, Minimiser, Structure
 from ufm.counts import class_counts, counts_columns, parsed_counts
@@ -22,6 +22,7 @@ from ufm.losses.columns import column_gradients, column_hessians, column_losses
 from ufm.losses.loss import Loss
 from ufm.losses.user import fixed_loss
 from ufm.model import Model
+from ufm.models.first_order import collapse_price, shrunk_output
 from ufm.plain.class_means import ClassMeans
 from ufm.plain.minimisers import quadratic_form
 from ufm.plain.model import UFM
@@ -384,40 +385,6 @@ def _eigenvalues(model: DeepLinear, point: Network) -> Array:
     if point.H.size:
         return np.asarray(np.linalg.eigvalsh(model.dense_derivatives(point)[2]))
     return np.zeros(0)
-
-
-def shrunk_output(price: float, factors: int) -> float:
-    """The y >= 0 of least (y - 1)^2 + B y^(2/L): 0, or the largest root of its slope (DL-2).
-
-    Args:
-        price: B.
-        factors: L, 2 or more.
-
-    Example:
-        >>> shrunk_output(0.5, 2), shrunk_output(1.2, 3)
-        (0.75, 0.0)
-    """
-    if factors == 2:
-        return max(0.0, 1 - price / 2)
-    if price >= collapse_price(factors):
-        return 0.0
-
-    def slope(y: float) -> float:
-        return (y - 1) + price / factors * y ** (2 / factors - 1)
-
-    # Below the threshold the best output is above its value there.
-    return float(brentq(slope, (factors - 2) / (factors - 1), 1.0, xtol=1e-15, rtol=1e-15))
-
-
-def collapse_price(factors: int) -> float:
-    """B_c = L/(L-1) ((L-2)/(L-1))^((L-2)/L): from here on zero is the global minimum (DL-2).
-
-    Example:
-        >>> round(collapse_price(3), 10), collapse_price(2)
-        (1.190550789, 2.0)
-    """
-    L = factors
-    return L / (L - 1) * ((L - 2) / (L - 1)) ** ((L - 2) / L)
 
 
 def deep_linear(

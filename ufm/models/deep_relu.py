@@ -17,7 +17,8 @@ from ufm.answers import Certificate, Minimiser
 from ufm.losses import MSE
 from ufm.losses.loss import Loss
 from ufm.model import Model
-from ufm.models.deep_linear import DeepLinear, Network, deep_linear, shrunk_output
+from ufm.models.deep_linear import DeepLinear, Network, deep_linear
+from ufm.models.first_order import shrunk_output
 from ufm.plain.minimisers import quadratic_form
 from ufm.point import skew_basis
 from ufm.records import pytree_record
