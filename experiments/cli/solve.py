@@ -280,11 +280,15 @@ def explicit_point(model: Any, name: str) -> Any:
     """The explicit point of a model of this name.
 
     Raises:
-        InputError: the model has none of this name.
+        InputError: the model has none of this name, or no minimiser is known.
     """
     from experiments.nearest import unknown
+    from ufm.errors import InputError
 
     point = model.explicit(name)
+    if point is None and name == "minimiser":
+        rule = "Need a minimiser that is known in closed form"
+        raise InputError(rule, "none of this model at these numbers", "drop --start, and descend")
     if point is None:
         names = ["origin", *model.candidates()]
         if model.minimiser() is not None:

@@ -83,6 +83,11 @@ def test_a_problem_without_minimiser_is_called_so(ufm):
 BAD = [
     ("deep-relu --depth 4 --start plain", "write 'plane'"),
     ("sphere --start plane", "use one of origin, minimiser"),
+    ("sphere -K 5 -d 2 --start minimiser", "known in closed form"),
+    ("deep-relu -K 3 --widths 2,2 --start collapse", "use one of origin"),
+    ("graph-network -p 1.5", "0 <= p <= 1"),
+    ("ordinal --thresholds=a,b", "thresholds as numbers"),
+    ("fixed-classifier -K 5 -d 2", "d >= 4"),
     ("sphere --start origin", "vectors that are not zero"),
     ("rate-reduction --start 2,1", "a rank for each of 3 classes"),
     ("rate-reduction --start 9,0,0", "room for"),
