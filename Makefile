@@ -24,9 +24,9 @@ verify: environment ## check every claim and write report/index.html
 	$(BIN)/ufm verify
 
 test: lint ## lint, types, and the tests without the slow ones
-	$(PYTEST) -m 'not slow'
+	$(PYTEST) tests ufm proofs_check -m 'not slow'
 
-test-all: lint ## the same with the slow tests, and the examples of experiments
+test-all: lint ## the same with the slow tests, and every example in a docstring
 	$(PYTEST) tests ufm landscape proofs_check experiments
 
 lint: environment-dev ## ruff and mypy

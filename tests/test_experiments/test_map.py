@@ -36,6 +36,7 @@ def test_theorems_are_those_of_the_documentation():
         assert not shown.theorem or f"### {shown.theorem} " in text
 
 
+@pytest.mark.slow
 def test_a_proved_case(regression):
     assert regression.answer == "yes, proved (X-11)"
     assert regression.seen["spurious minimum"] == regression.seen["undecided"] == 0

@@ -112,6 +112,7 @@ def test_a_failure_is_told_and_stops_nobody(tmp_path):
         execute(Plan(DataRequest("digitz")).cells, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_folder_is_that_of_one_comparison(performed, tmp_path):
     folder, cells, runs = performed
     more = Plan(DATA, SETTINGS, (*LOSSES, LossSpec("focal")), (1 / 2,), (7,)).cells

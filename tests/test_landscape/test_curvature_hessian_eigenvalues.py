@@ -58,6 +58,7 @@ def dense_spectrum(point: dict[str, Any]) -> Any:
 NULLITY = (K - 1) * D - K * (K - 1) // 2
 
 
+@pytest.mark.slow
 def test_hessian_at_the_minimiser_against_the_dense_one() -> None:
     point = minimiser()
     gradient = ravel_pytree(jax.grad(cross_entropy)(point))[0]

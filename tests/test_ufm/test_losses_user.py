@@ -163,6 +163,7 @@ def test_losses_are_equal_when_they_compute_the_same():
     assert UserLoss(cross_entropy).at(3) != UserLoss(cross_entropy).at(4)
 
 
+@pytest.mark.slow
 def test_a_vector_over_classes_is_probed_at_the_classes_of_the_model():
     """Logit adjustment (Menon et al. 2021), against a descent that shares no code."""
     priors, counts = np.log([0.4, 0.3, 0.2, 0.1]), (8, 6, 4, 2)

@@ -79,6 +79,7 @@ def test_more_random_critical_points(seed):
     check(seed)
 
 
+@pytest.mark.slow
 def test_the_random_critical_points_are_saddles_and_minima_of_many_ranks():
     """Else the tests above would look at origins only."""
     found = [random_case(seed) for seed in range(12)]

@@ -18,6 +18,7 @@ def hong_ling(l, counts):  # noqa: E741
     return UFM(CrossEntropy(), counts=counts, d=10, lambda_W=l / 10, lambda_H=10 * l)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("large", "below", "above", "rank"),
     [(5, 0.00333, 0.00334, 5), slow(3, 0.00454, 0.00455, 3)],
