@@ -152,3 +152,8 @@ def test_a_list_of_models_says_which_loss_a_model_has_by_itself(ufm):
         if flag["flag"] == "--loss"
     }
     assert (defaults["deep-relu"], defaults["deep-linear"]) == ("mse", "ce")
+
+
+def test_a_spectrum_is_that_of_all_samples_where_the_closed_form_has_one_column_a_class(ufm):
+    told = ufm("spectrum --model equilibrium -K 3 -d 4 -n 2 --json").json
+    assert (told["variables"], told["index"], told["nullity"]) == (12 + 16 + 24, 0, 5)
