@@ -84,6 +84,14 @@ class Law:
         """The error at one instance of a value that some formula gave."""
         return float(self.error(instance.once(self.observed), predicted))
 
+    def observed_numbers(self, instance: Instance) -> tuple[float, ...]:
+        """What was measured at an instance, number after number."""
+        return _flat(instance.once(self.observed))
+
+    def predicted_numbers(self, instance: Instance) -> tuple[float, ...]:
+        """What the formula says there, number after number."""
+        return _flat(self.predicted(**self.numbers(instance)))
+
     def numbers(self, instance: Instance) -> dict[str, Any]:
         """The arguments of the formula at an instance."""
         return {name: self._number(instance, name) for name in arguments(self.predicted)}
@@ -91,6 +99,12 @@ class Law:
     def _number(self, instance: Instance, name: str) -> Any:
         measure = self.given.get(name)
         return instance.number(name) if measure is None else instance.once(measure)
+
+
+def _flat(value: Any) -> tuple[float, ...]:
+    if isinstance(value, tuple | list):
+        return tuple(x for part in value for x in _flat(part))
+    return tuple(float(x) for x in np.ravel(np.asarray(value, dtype=float)))
 
 
 @cache

@@ -97,15 +97,19 @@ def examples(lines: Sequence[str], command: str, model: str | None) -> tuple[str
         >>> examples(("ufm solve -K 3", "ufm solve --model graph -n 6"), "solve", "graph")
         ('ufm solve --model graph -n 6',)
         >>> examples(("ufm verdict a.npz",), "verdict", "graph")
-        ('ufm solve --model graph --save point.npz && ufm verdict point.npz',)
+        ('ufm solve --model graph --save point.npz && ufm verdict point.npz --model graph',)
+        >>> examples(("ufm atlas -K 4",), "atlas", "graph")  # what such models have instead
+        ('ufm solve --model graph --method critical --seed 1',)
     """
     if model is None:
         return tuple(lines)
     own = tuple(line for line in lines if f"--model {model} " in f"{line} ")
-    made = f"ufm {command} --model {model}"
-    if command == "verdict":
-        made = f"ufm solve --model {model} --save point.npz && ufm verdict point.npz"
-    return own or (made,)
+    named = f"--model {model}"
+    made = {
+        "verdict": f"ufm solve {named} --save point.npz && ufm verdict point.npz {named}",
+        "atlas": f"ufm solve {named} --method critical --seed 1",
+    }
+    return own or (made.get(command, f"ufm {command} {named}"),)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
