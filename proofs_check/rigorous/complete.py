@@ -168,7 +168,7 @@ def gaps(W: Array) -> Array:
     """u (K-1,) of a classifier of rank one: gaps between its entries in falling order.
 
     Example:
-        >>> gaps(np.array([[1.0], [-3.0], [2.0]])).tolist()
+        >>> gaps(np.array([[1.0], [-3.0], [2.0]])).round(12).tolist()
         [1.0, 4.0]
     """
     left, values, _ = np.linalg.svd(W)

@@ -45,7 +45,7 @@ class Interval:
 
     Example:
         >>> x = Interval.of(0.1) + Interval.of(0.2)
-        >>> bool(x.lo < 0.3 < x.hi)
+        >>> bool(x.lo < 0.1 + 0.2 < x.hi)
         True
     """
 
