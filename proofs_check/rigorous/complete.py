@@ -3,7 +3,7 @@
 For cross entropy and label smoothing without bias and classes of one size:
 
 - rank 0 is the origin;
-- rank 1 is covered by boxes (``rank_one``);
+- rank 1 is covered by boxes (``cover``);
 - rank K - 1 is one orbit or none: there all singular values of the logit gradient G are sigma but
   for the one of 1' G = 0, so the duality gap vanishes, and the convex problem has one solution.
 
@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from landscape.atlas import Orbit
 from proofs_check.rigorous.certificate import document, loss_record, model_record
+from proofs_check.rigorous.cover import Cover, prove_rank_one
 from proofs_check.rigorous.intervals import Interval
-from proofs_check.rigorous.rank_one import Cover, RankOne, prove_rank_one
+from proofs_check.rigorous.rank_one import RankOne
 from ufm.errors import InputError
 from ufm.plain.model import UFM
 

@@ -15,8 +15,9 @@ from proofs_check.rigorous.complete import (
     require_rank_one,
     smoothing_of,
 )
+from proofs_check.rigorous.cover import SETTLED, UNDECIDED, prove_rank_one
 from proofs_check.rigorous.intervals import Interval
-from proofs_check.rigorous.rank_one import SETTLED, UNDECIDED, RankOne, prove_rank_one
+from proofs_check.rigorous.rank_one import RankOne
 from tests.helpers import slow
 from ufm import MSE, UFM, CrossEntropy, Focal, InputError, LabelSmoothing, Point
 
