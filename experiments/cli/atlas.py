@@ -34,7 +34,7 @@ from experiments.cli.output import (
     show,
     stepwise,
 )
-from experiments.cli.prove import completeness_notes, prove_list
+from experiments.cli.prove import completeness_notes, draw_covers, prove_list
 from experiments.files import whole_file
 
 EXAMPLES = (
@@ -193,10 +193,11 @@ def atlas(
         proving = partial(certify_orbits, whole_model, found.orbits, out / FOLDER)
         proofs = stepwise("Proving", proving)
     completeness: dict[str, Any] = {}
+    covers = None
     if prove:
         whole_model = as_plain(inputs.build(merged=False))
         covering = partial(prove_list, whole_model, found, prove_to, out)
-        completeness = stepwise("Proving rank 1", covering)
+        completeness, covers = stepwise("Proving rank 1", covering)
         if completeness["ranks_proved"] == completeness["ranks"]:
             found = replace(found, proved=True)
     settings = {
@@ -224,6 +225,7 @@ def atlas(
             "Figures",
             lambda say: write_figures(found, inputs.d, figures, width=width, seed=seed, say=say),
         )
+        names += [] if covers is None else draw_covers(covers, figures, width)
         if not as_json:
             show(f"{len(names)} figures in {figures}: {', '.join(names)}.", *left_out)
     undecided = not all(proof["proved"] for proof in proofs)

@@ -12,8 +12,8 @@ from experiments.files import write_whole
 
 def prove_list(
     model: Any, found: Any, until: float | None, out: Path | None, say: Callable[[str], None]
-) -> dict[str, Any]:
-    """What is proved of an atlas; the covers go beside it where there is a folder.
+) -> tuple[dict[str, Any], Any]:
+    """What is proved of an atlas, and the covers, which go beside it where there is a folder.
 
     Args:
         model: the plain model with one column per sample.
@@ -38,7 +38,7 @@ def prove_list(
         for number, told in enumerate(covers.documents(), 1):
             names.append(f"rank-one-{number:03d}.json")
             write_whole(out / FOLDER / names[-1], written(told).encode())
-    return {
+    told = {
         "ranks_proved": sorted(ranks_proved(model, found.orbits, covers)),
         "ranks": list(range(model.num_classes)),
         "orbits_of_rank_one": covers.orbits,
@@ -48,6 +48,23 @@ def prove_list(
         "pieces": len(covers.pieces),
         "files": names,
     }
+    return told, covers
+
+
+def draw_covers(covers: Any, folder: Path, width: float) -> list[str]:
+    """Names of the figures drawn: the plane of boxes, where there are three classes."""
+    if covers.pieces[0].equations.classes != 3:
+        return []
+    from experiments.cli.cover_figure import draw_cover
+    from experiments.figures import blank_figure, save_figure
+    from landscape.plots import style
+
+    with style():
+        figure = blank_figure(width, width)
+        draw_cover(figure.add_subplot(), covers.pieces[0])
+        for kind in ("pdf", "svg", "png"):
+            save_figure(figure, folder / f"cover.{kind}")
+    return ["cover"]
 
 
 def completeness_notes(told: dict[str, Any]) -> list[str]:

@@ -62,6 +62,23 @@ class Cover:
         """Whether the orbits are proved to be all."""
         return not self.undecided.shape[1]
 
+    def leaves(self) -> tuple[Array, Array]:
+        """Lower and upper ends (m, K-1) of the boxes that were settled or left open."""
+        L = self.equations.classes - 1
+        todo = [(np.zeros(L), np.full(L, self.equations.largest_spread()))]
+        low, high = [], []
+        for axis in self.splits:
+            a, b = todo.pop()
+            if axis < 0:
+                low.append(a)
+                high.append(b)
+                continue
+            middle = 0.5 * (a[axis] + b[axis])
+            first, second = b.copy(), a.copy()
+            first[axis] = second[axis] = middle
+            todo += [(second, b), (a, first)]
+        return np.array(low), np.array(high)
+
     def record(self) -> dict[str, Any]:
         """What the certificate claims, and the tree of boxes that proves it."""
         orbits = [
