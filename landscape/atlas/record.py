@@ -19,10 +19,10 @@ from landscape.atlas.checksum import (
     morse_bott,
 )
 from landscape.atlas.orbit import Orbit, centred_bias, describe
-from landscape.atlas.orbits import TOLERANCE
 from landscape.atlas.pairing import Unpaired, unpaired
 from landscape.atlas.search import Failure, Found
 from ufm.plain.model import UFM
+from ufm.plain.relabelling import TOLERANCE
 
 # An upper bound (95 %) for the mass of unseen orbits below which a stratum counts as saturated:
 # fifty converged searches of its own if no orbit was hit once only, 80 if one was.
