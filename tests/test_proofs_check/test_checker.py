@@ -190,6 +190,13 @@ def test_a_matrix_that_may_be_singular_has_no_inertia():
     assert checker.nonsingular(balls([[1, arb(0.9, 0.05)], [arb(0.9, 0.05), 1]]))
 
 
+def test_a_singular_leading_block_is_no_obstacle():
+    """The first half is zero: its inertia alone means nothing."""
+    half = np.eye(15)
+    A = np.block([[np.zeros((15, 15)), half], [half, 3 * half]])
+    assert checker.negative_eigenvalues(balls(A.tolist())) == 15
+
+
 @pytest.mark.parametrize("order", [7, 31, slow(64)])
 def test_inertia_of_matrices_with_known_spectra(order):
     rng = np.random.default_rng(order)
