@@ -108,12 +108,8 @@ def _judged(
 def _measurement(claim: Claim, instance: Instance, margin: float) -> Measurement:
     """What a claim measured at an instance, with the numbers of its law where they are few."""
     error, law = margin * claim.tolerance.value, claim.check
-    if not isinstance(law, Law):
-        return Measurement(instance.label, error)
-    observed = law.observed_numbers(instance)
-    if len(observed) > FEW:
-        return Measurement(instance.label, error)
-    return Measurement(instance.label, error, observed, law.predicted_numbers(instance))
+    numbers = law.measured(instance, FEW) if isinstance(law, Law) else None
+    return Measurement(instance.label, error, *(numbers or ()))
 
 
 def _outcome(
