@@ -152,9 +152,11 @@ COUNTEREXAMPLE = "counterexample"
 def evidence(claims: Sequence[Card]) -> dict[str, dict[str, list[Card]]]:
     """What the literature says -> what the lab has (a tier, or a counterexample) -> the cards.
 
-    Only rows and columns with a card; every row has every column.
+    Only rows and columns with a card; every row has every column. What failed is evidence of
+    nothing.
     """
-    has = [(card, _evidence_of(card)) for card in claims if card.verdict.key != "outside"]
+    settled = ("verified", "unrefuted", "refuted")
+    has = [(card, _evidence_of(card)) for card in claims if card.verdict.key in settled]
     columns = [x for x in (*STRENGTH, COUNTEREXAMPLE) if any(x == lab for _, lab in has)]
     said = dict.fromkeys((*LITERATURE, *(card.outcome.claim.literature for card, _ in has)))
     rows = {
