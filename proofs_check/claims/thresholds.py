@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from landscape.solvers.solve import solve
-from proofs_check.claim import COUNTING, Claim, Mutant
+from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant
 from proofs_check.claims.minimisers import SUBJECT, c_of, descents
 from proofs_check.hypotheses import (
     BALANCED,
@@ -300,6 +300,13 @@ def _majority(specimen: PlainSpecimen) -> int:
     return counts.count(counts[0])
 
 
+TWO_SIZES = Hypothesis(
+    "two class sizes, the larger classes first",
+    lambda s: (
+        len(set(s.model.counts_tuple)) == 2
+        and s.model.counts_tuple == tuple(sorted(s.model.counts_tuple, reverse=True))
+    ),
+)
 SIZES = {
     "k_A": _majority,
     "n_A": lambda s: s.model.counts_tuple[0],
@@ -355,7 +362,7 @@ MINORITY_COLLAPSE = Claim(
     latex=r"w_j = w_k\ (j,k \in B) \iff N\sqrt{\lambda_W\lambda_H} \ge \sqrt{n_B}",
     source="X-4; Hong & Ling (2024)",
     literature="proved",
-    hypotheses=(ETF_FITS,),
+    hypotheses=(ETF_FITS, TWO_SIZES),
     region=imbalanced_specimens,
     check=Law(minority_collapsed, _coincides, SIZES),
     tolerance=COUNTING,
@@ -370,7 +377,7 @@ MINORITY_VANISHES = Claim(
     "exceeds the root of a scalar equation.",
     latex=r"K N^2\sigma^2 \ge k_A n_B + k_B n_A t^2",
     source="X-4; after Hong & Ling (2024), the equation is derived here",
-    hypotheses=(ETF_FITS, NO_BIAS),
+    hypotheses=(ETF_FITS, TWO_SIZES, NO_BIAS),
     region=imbalanced_specimens,
     check=Law(minority_vanished, _vanishes, SIZES),
     tolerance=COUNTING,
