@@ -25,6 +25,8 @@ from proofs_check.shrink import shrunk
 from proofs_check.trials import Field, Trial
 
 SECONDS = 3.0
+# Draws that shrinking may check.
+SHRINKS = 60
 FORMAT = "ufm-counterexample/1"
 
 
@@ -148,6 +150,7 @@ def falsify(
     seconds: float = SECONDS,
     seed: int = 0,
     quick: bool = False,
+    shrinks: int = SHRINKS,
     known: Sequence[Counterexample] = (),
     clock: Callable[[], float] = time.perf_counter,
 ) -> Search:
@@ -161,6 +164,7 @@ def falsify(
         seconds: budget, 0 for a replay alone.
         seed: of the search.
         quick: around the listed instances of the quick region.
+        shrinks: draws that shrinking may check, 0 keeps what was found.
         known: counterexamples of this or other claims.
         clock: seconds that have passed.
 
@@ -207,10 +211,10 @@ def falsify(
     }
     if first is None:
         return Search(claim, Found.NOTHING, seconds=clock() - began, **done)
-    small, shrinks = shrunk(field, first)
+    small, used = shrunk(field, first, shrinks)
     example, found = (_kept(claim, t, quick) for t in (small, first))
     done["seconds"] = clock() - began
-    return Search(claim, Found.COUNTEREXAMPLE, example, found, shrinks=shrinks, **done)
+    return Search(claim, Found.COUNTEREXAMPLE, example, found, shrinks=used, **done)
 
 
 def _kept(claim: Claim, trial: Trial, quick: bool) -> Counterexample:

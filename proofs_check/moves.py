@@ -21,8 +21,9 @@ from proofs_check.trials import Field, Trial, sizes_of
 
 # Numbers go this share of the way beyond a listed one, on a logarithmic scale.
 AROUND = 0.1
-# Of the draws between listed instances this share has other sizes: each may cost a compilation.
-OTHER_SIZES = 0.15
+# Solvers are compiled per size, some seconds each: this share of draws stays where the last was,
+# and of those that move on this share has sizes of its own.
+STAY, OTHER_SIZES = 0.8, 0.5
 # Ends of a bisection that agree to this are one place: nearer, counts are a matter of rounding.
 ONE_PLACE = NEAR
 # Seeds of starts; a record of one is short.
@@ -43,7 +44,8 @@ def trials(field: Field, seed: int, going: Callable[[], bool]) -> Iterator[Trial
         elif move == 2 and seen and (best := max(seen, key=_closeness)).margin > 0:
             draw = _climbed(field, best, rng)
         else:
-            draw = _between(field, rng)
+            last = seen[-1].draw if seen else None
+            draw = _between(field, rng, last)
         turn += 1
         trial = field.trial(draw)
         yield trial
@@ -64,9 +66,10 @@ def _alike(field: Field, i: int) -> list[int]:
     return [j for j in field.sources if shape(j) == shape(i)]
 
 
-def _between(field: Field, rng: np.random.Generator) -> Draw:
+def _between(field: Field, rng: np.random.Generator, last: Draw | None) -> Draw:
     """A listed instance, part of the way to another, from a new start."""
-    i = int(rng.choice(field.sources))
+    stay = last is not None and rng.uniform() < STAY
+    i = last.listed if last is not None and stay else int(rng.choice(field.sources))
     j = int(rng.choice(_alike(field, i)))
     here, there = field.numbers(i), field.numbers(j)
     same_way = rng.uniform(-AROUND, 1 + AROUND)
@@ -76,6 +79,8 @@ def _between(field: Field, rng: np.random.Generator) -> Draw:
         way = rng.uniform(-AROUND, 1 + AROUND) if each else same_way
         numbers[name] = _on_the_way(x, there[name], way)
     seed = int(rng.integers(SEEDS))
+    if last is not None and stay:
+        return replace(last, seed=seed, numbers=numbers)
     sizes = _other_sizes(field, i, j, rng) if rng.uniform() < OTHER_SIZES else {}
     return Draw(i, seed, numbers, **sizes)
 

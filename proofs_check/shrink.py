@@ -8,18 +8,15 @@ from dataclasses import replace
 from proofs_check.redraw import Draw
 from proofs_check.trials import Field, Trial, sizes_of
 
-# Checks that shrinking may take.
-SHRINKS = 60
 
-
-def shrunk(field: Field, trial: Trial) -> tuple[Trial, int]:
-    """The smallest draw found that still fails, and the checks that took."""
+def shrunk(field: Field, trial: Trial, most: int) -> tuple[Trial, int]:
+    """The smallest draw found that still fails, and how many were checked, ``most`` at most."""
     used, going = 0, True
     refused: set[str] = set()
-    while going and used < SHRINKS:
+    while going and used < most:
         going = False
         for draw in _smaller(field, trial.draw):
-            if used >= SHRINKS:
+            if used >= most:
                 break
             if repr(draw) in refused:
                 continue
@@ -38,8 +35,8 @@ def _smaller(field: Field, draw: Draw) -> Iterator[Draw]:
     sizes = sizes_of(model)
     if sizes is not None:
         counts, d = draw.counts or sizes[0], sizes[1] if draw.d is None else draw.d
-        for fewer, dimension in _smaller_sizes(counts, d):
-            yield replace(draw, counts=fewer, d=dimension)
+        for sizes in _smaller_sizes(counts, d):
+            yield replace(draw, counts=sizes[0], d=sizes[1])
     if draw.seed:
         yield replace(draw, seed=0)
     # All numbers rounded at once before each of them: decays are mostly found in pairs.
@@ -52,10 +49,10 @@ def _smaller(field: Field, draw: Draw) -> Iterator[Draw]:
 
 def _smaller_sizes(counts: tuple[int, ...], d: int) -> Iterator[tuple[tuple[int, ...], int]]:
     """Fewer classes with the room beside them kept, fewer samples, fewer dimensions."""
-    if len(counts) > 2:
-        yield counts[:-1], max(1, d - 1)
-        yield counts[:-1], d
-    for n in sorted({1, *(max(counts) // 2,), max(counts) - 1} - {0}):
+    K = len(counts)
+    for few in sorted({max(2, K // 2), max(2, (3 * K) // 4), max(2, K - 1)} - {K}):
+        yield counts[:few], max(1, d - K + few)
+    for n in sorted({1, max(counts) // 2, max(counts) - 1} - {0}):
         fewer = tuple(min(n, m) for m in counts)
         if fewer != counts:
             yield fewer, d

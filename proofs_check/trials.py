@@ -65,8 +65,11 @@ class Field:
         """The claim at a draw, None where that is no instance of it."""
         redraw = self.redraw(draw.listed)
         instance = redraw and drawn(self.listed[draw.listed], redraw, draw)
+        if instance is None:
+            self.outside += 1
+            return None
         try:
-            if instance is None or not self._holds(instance):
+            if not self._holds(instance):
                 self.outside += 1
                 return None
             with np.errstate(all="ignore"), warnings.catch_warnings():

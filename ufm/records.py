@@ -85,4 +85,4 @@ def with_numbers(record: T, numbers: Mapping[str, float]) -> T:
         inner = {path[len(head) :]: x for path, x in numbers.items() if path.startswith(head)}
         value = with_numbers(value, inner) if inner else numbers.get(field.name, value)
         object.__setattr__(made, field.name, value)
-    return made  # type: ignore[no-any-return]
+    return made

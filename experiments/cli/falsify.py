@@ -77,7 +77,8 @@ def falsify(
     records = [search_record(found) for found in searches]
     deliver(envelope("falsify", inputs, {"claims": records}), as_json=as_json, out=None)
     if not as_json:
-        show(_table(searches), *_notes(searches, kept), _summary(searches))
+        again = "ufm falsify" + ("" if claims is None else f" --claims {claims}")
+        show(_table(searches), *_notes(searches, again, kept), _summary(searches))
     if any(found.claim.holds and found.counterexample for found in searches):
         raise typer.Exit(1)
 
@@ -149,14 +150,14 @@ def _table(searches: Sequence[Any]) -> Any:
     return made
 
 
-def _notes(searches: Sequence[Any], kept: Path) -> list[str]:
+def _notes(searches: Sequence[Any], again: str, kept: Path) -> list[str]:
     notes = []
     for found in searches:
         example = found.counterexample
         if example is not None:
             how = "replayed" if found.replayed else f"found as {found.first.label}"
             notes.append(f"{found.claim.id}: COUNTEREXAMPLE {example.label} ({how})")
-            notes.append(f"  again: ufm falsify --claim {found.claim.id} --seconds 0 --kept {kept}")
+            notes.append(f"  again: {again} --claim {found.claim.id} --seconds 0 --kept {kept}")
         elif found.reason:
             notes.append(f"{found.claim.id}: {found.reason}")
     return notes

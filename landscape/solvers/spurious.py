@@ -20,15 +20,17 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from scipy.optimize import minimize
 
-from landscape.solvers.newton import polished
+from landscape.solvers.trust_region import trust_region
 from ufm.model import Model
 from ufm.point import flatten, unflatten
 
-# Newton takes over from here, whose convergence is quadratic.
-ROUGH = 1e-5
-STEPS = 150
-# Values closer to a known one than this share of it are pushed away.
-WIDTH = 0.02
+# Squares are ill conditioned: a few steps lead to where negative curvature is little and known
+# minima are far, and Newton's method in a trust region, which leaves saddles, goes on from there.
+STEPS = 20
+POLISHING = 300
+TOLERANCE = 1e-12
+# Values are pushed away from a known one over this share of them.
+WIDTH = 0.3
 TINY = 1e-24
 # Known values that one compiled program takes: the last ones.
 MOST_KNOWN = 8
@@ -57,7 +59,7 @@ def _merit(model: Model[Any], like: Any, x: Any, gamma: Any, known: Any, used: A
 def spurious_candidate(
     model: Model[Any], start: Any, *, gamma: float, known: Sequence[float] = ()
 ) -> tuple[Any, float]:
-    """The critical point that descent on m reaches from a start, polished by Newton's method.
+    """The critical point that descent on m reaches from a start, and Newton's method from there.
 
     Args:
         model: any model small enough for dense Hessians; merge it first.
@@ -92,7 +94,7 @@ def spurious_candidate(
         flatten(like),
         jac=True,
         method="L-BFGS-B",
-        options={"maxiter": STEPS, "ftol": 0.0, "gtol": ROUGH**2},
+        options={"maxiter": STEPS, "ftol": 0.0, "gtol": TOLERANCE},
     )
-    point, _, size = polished(model, unflatten(found.x, like))
-    return point, size
+    point, _, size, _ = trust_region(model, unflatten(found.x, like), TOLERANCE, POLISHING)
+    return jax.tree.map(np.asarray, point), float(size)

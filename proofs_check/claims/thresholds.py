@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from landscape.solvers.solve import solve
-from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant
+from proofs_check.claim import COUNTING, Claim, Mutant
 from proofs_check.claims.minimisers import SUBJECT, c_of, descents
 from proofs_check.hypotheses import (
     BALANCED,
@@ -23,6 +23,7 @@ from proofs_check.hypotheses import (
     NO_BIAS,
     NO_REGULARISED_BIAS,
     REGULARISED_BIAS,
+    TWO_SIZES,
     centred,
 )
 from proofs_check.instance import Specimen
@@ -300,13 +301,6 @@ def _majority(specimen: PlainSpecimen) -> int:
     return counts.count(counts[0])
 
 
-TWO_SIZES = Hypothesis(
-    "two class sizes, the larger classes first",
-    lambda s: (
-        len(set(s.model.counts_tuple)) == 2
-        and s.model.counts_tuple == tuple(sorted(s.model.counts_tuple, reverse=True))
-    ),
-)
 SIZES = {
     "k_A": _majority,
     "n_A": lambda s: s.model.counts_tuple[0],
