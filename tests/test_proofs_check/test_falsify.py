@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from functools import cache
 from itertools import count
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -96,13 +97,13 @@ def test_shrinking_makes_numbers_rounder_and_sizes_smaller_and_still_fails():
     @cache
     def region(quick=False):
         models = (
-            UFM(CrossEntropy(), 3, 4, 2, lambda_W=0.01, lambda_H=0.013),
-            UFM(CrossEntropy(), 7, 9, 5, lambda_W=0.07, lambda_H=0.09),
+            UFM(CrossEntropy(), 3, 4, 2, lambda_W=0.0123456, lambda_H=0.013),
+            UFM(CrossEntropy(), 7, 9, 5, lambda_W=0.0712345, lambda_H=0.09),
         )
         return tuple(Specimen(m, m.origin(), "origin") for m in models)
 
     def heavy(s):
-        """False from three classes, two samples and a decay of .0512 on."""
+        """False from three classes, six samples and a decay of .0512 on."""
         return float(
             s.model.num_classes > 2 and s.model.num_samples > 5 and s.model.lambda_W > 0.0512
         )
@@ -201,6 +202,25 @@ def test_the_replay_of_a_counterexample_is_python_that_runs(capsys):
     draw = Draw(0, numbers={"lambda_W": 0.0128, "lambda_H": 0.0128})
     exec(Counterexample("deep-linear-collapse-optimal", "", 2.0, draw, True).replay, {})
     assert float(capsys.readouterr().out) > 1
+
+
+def test_the_kept_counterexamples_of_refuted_claims_still_are_some():
+    records = json.loads(Path(__file__).with_name("counterexamples.json").read_text())
+    kept = [counterexample_of(record) for record in records["counterexamples"]]
+    assert kept
+    for example in kept:
+        found = falsify(CLAIMS[example.claim], seconds=0, known=[example])
+        assert found.replayed
+        assert not found.claim.holds
+
+
+def test_classes_that_are_alone_of_their_size_are_outside_minority_collapse():
+    # Found by this search: one classifier alone is no pair that could differ.
+    claim = CLAIMS["minority-collapse-of-any-size"]
+    model = UFM(CrossEntropy(), d=1, counts=(3, 2), lambda_W=0.1, lambda_H=0.05)
+    alone = Specimen(model, solve(model, reduction=True).point.to_numpy(), "minimiser")
+    assert claim.check(alone) > claim.tolerance.value
+    assert not all(h.holds(alone) for h in claim.hypotheses)
 
 
 @redrawn_by(deep_linear._redrawn)
