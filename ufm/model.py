@@ -73,6 +73,10 @@ class Model(ABC, Generic[P]):
         """The sample-merged model, or None when there is nothing to merge."""
         return None
 
+    def resized(self, counts: tuple[int, ...], d: int) -> Model[P] | None:
+        """The same model with other class sizes and dimension, or None where it has one size."""
+        return None
+
     def confined(self, point: P) -> Restriction | None:
         """The smaller model that gradient methods from this start never leave, or None."""
         return None

@@ -18,6 +18,7 @@ from experiments.cli import (
     bench,
     check,
     compare,
+    falsify,
     map,
     measure,
     models,
@@ -79,7 +80,8 @@ def commands(model: str | None = None) -> typer.Typer:
     )
     app.callback(epilog=CODES)(ufm)
     for module in (
-        solve, verdict, spectrum, measure, atlas, verify, check, train, compare, models, map, bench
+        solve, verdict, spectrum, measure, atlas, verify, falsify, check, train, compare, models,
+        map, bench,
     ):  # fmt: skip
         core = getattr(module, module.__name__.rpartition(".")[2])
         if module in ON_MODELS:

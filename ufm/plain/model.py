@@ -238,6 +238,23 @@ class UFM(Model[Point]):
         """The same model with feature dimension ``d``."""
         return self._replace(d=require_count(d, "d", 1, "use one dimension or more"))
 
+    def resized(self, counts: tuple[int, ...], d: int) -> UFM | None:
+        """The same loss and decays at other sizes; None where the loss has numbers per class.
+
+        Example:
+            >>> from ufm import CrossEntropy
+            >>> model = UFM(CrossEntropy(), 4, 6, lambda_W=0.02, lambda_H=0.02)
+            >>> model.resized((3, 2, 1), 5).columns()["K"]
+            3
+        """
+        if any(np.ndim(leaf) for leaf in jax.tree.leaves(self.loss)):
+            return None
+        sizes = _validated_counts(None, None, counts)
+        columns = np.ones_like(sizes) if self.merged else sizes
+        return self.with_dimension(d)._replace(
+            counts=sizes.astype(np.float64), labels=np.repeat(np.arange(len(sizes)), columns)
+        )
+
     def with_decays(self, lambda_W: float, lambda_H: float) -> UFM:
         """The same model with other weight decays; that of the bias stays.
 
