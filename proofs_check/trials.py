@@ -13,6 +13,7 @@ from proofs_check.claim import COUNTING, Claim
 from proofs_check.instance import Specimen
 from proofs_check.law import Law
 from proofs_check.redraw import Draw, Redraw, drawn, redraw_of
+from proofs_check.run import FEW
 from proofs_check.specimens import NEAR, kept
 from ufm.losses.program import described
 from ufm.records import numbers_of
@@ -98,7 +99,8 @@ class Field:
         law = self.claim.check
         if not isinstance(law, Law) or self.claim.tolerance != COUNTING:
             return None
-        return law.observed_numbers(instance)
+        told = law.measured(instance, FEW)
+        return None if told is None else told[0]
 
     def numbers(self, i: int) -> dict[str, float]:
         """The floats of the model of a listed instance."""
