@@ -84,10 +84,6 @@ class Law:
         """The error at one instance of a value that some formula gave."""
         return float(self.error(instance.once(self.observed), predicted))
 
-    def observed_numbers(self, instance: Instance) -> tuple[float, ...] | None:
-        """What was observed at an instance, number after number; None where it is no number."""
-        return _flat(instance.once(self.observed))
-
     def measured(
         self, instance: Instance, most: int
     ) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
@@ -96,7 +92,7 @@ class Law:
         None where there are more than ``most``, or what is compared are no numbers (a model, an
         expression).
         """
-        observed = self.observed_numbers(instance)
+        observed = _flat(instance.once(self.observed))
         predicted = _flat(self.predicted(**self.numbers(instance)))
         if observed is None or predicted is None or max(len(observed), len(predicted)) > most:
             return None
