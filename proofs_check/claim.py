@@ -103,6 +103,23 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Measurement:
+    """What a claim measured at one instance.
+
+    Attributes:
+        instance: its label.
+        error: what the check returned.
+        observed: the numbers of a law, None where there are more than a few or no law.
+        predicted: what its formula says of them.
+    """
+
+    instance: str
+    error: float
+    observed: tuple[float, ...] | None = None
+    predicted: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What running a claim gave.
 
@@ -123,6 +140,7 @@ class Outcome:
         left_out: specimens that ``loss`` or ``model`` filtered out.
         alterations: how many mutants the program made of the claim's formula.
         survivors: those of them that no instance tells from the claim: what it cannot see.
+        measurements: what was seen at every instance.
         reason: why it is BROKEN, else "".
         seconds: wall time.
     """
@@ -143,6 +161,7 @@ class Outcome:
     left_out: int = 0
     alterations: int = 0
     survivors: tuple[str, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
     reason: str = ""
     seconds: float = field(default=0.0, compare=False)
 

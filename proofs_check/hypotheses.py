@@ -50,6 +50,17 @@ DISTINCT = Hypothesis(
     "the classes have different sizes",
     lambda s: len(set(s.model.counts_tuple)) == s.model.num_classes,
 )
+TWO_SIZES = Hypothesis(
+    "two class sizes, the larger classes first",
+    lambda s: (
+        len(set(s.model.counts_tuple)) == 2
+        and s.model.counts_tuple == tuple(sorted(s.model.counts_tuple, reverse=True))
+    ),
+)
+NO_SIZE_ALONE = Hypothesis(
+    "every class shares its size with another",
+    lambda s: all(s.model.counts_tuple.count(n) > 1 for n in s.model.counts_tuple),
+)
 ETF_FITS = Hypothesis("d >= K - 1", lambda s: s.model.d >= s.model.num_classes - 1)
 FRAME_FITS = Hypothesis("d >= K", lambda s: s.model.d >= s.model.num_classes)
 TOO_NARROW = Hypothesis("d < K - 1", lambda s: s.model.d < s.model.num_classes - 1)

@@ -84,6 +84,20 @@ class Law:
         """The error at one instance of a value that some formula gave."""
         return float(self.error(instance.once(self.observed), predicted))
 
+    def measured(
+        self, instance: Instance, most: int
+    ) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """What was observed at an instance and what the formula says, number after number.
+
+        None where there are more than ``most``, or what is compared are no numbers (a model, an
+        expression).
+        """
+        observed = _flat(instance.once(self.observed))
+        predicted = _flat(self.predicted(**self.numbers(instance)))
+        if observed is None or predicted is None or max(len(observed), len(predicted)) > most:
+            return None
+        return observed, predicted
+
     def numbers(self, instance: Instance) -> dict[str, Any]:
         """The arguments of the formula at an instance."""
         return {name: self._number(instance, name) for name in arguments(self.predicted)}
@@ -91,6 +105,14 @@ class Law:
     def _number(self, instance: Instance, name: str) -> Any:
         measure = self.given.get(name)
         return instance.number(name) if measure is None else instance.once(measure)
+
+
+def _flat(value: Any) -> tuple[float, ...] | None:
+    if isinstance(value, tuple | list):
+        parts = [_flat(part) for part in value]
+        return None if None in parts else tuple(x for part in parts if part for x in part)
+    array = np.asarray(value)
+    return tuple(map(float, array.ravel())) if array.dtype.kind in "biuf" else None
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from proofs_check.claim import Check, Claim, Outcome, Status
+from proofs_check.claim import Check, Claim, Measurement, Outcome, Status
 from proofs_check.instance import Instance
 from proofs_check.law import Law
 from proofs_check.mutants import family, noticed
@@ -17,6 +17,8 @@ from ufm.losses.program import described
 
 # A mutant must miss by this many tolerances, so that no check passes for lack of resolution.
 TEETH = 100.0
+# Numbers of a law that are kept with an instance.
+FEW = 16
 
 
 def check_claim(
@@ -97,7 +99,17 @@ def _judged(
         counterexample=min(failing, key=lambda s: s.size).label if failing else None,
         alterations=alterations,
         survivors=survivors,
+        measurements=tuple(
+            _measurement(claim, s, margin) for s, margin in zip(inside, margins, strict=True)
+        ),
     )
+
+
+def _measurement(claim: Claim, instance: Instance, margin: float) -> Measurement:
+    """What a claim measured at an instance, with the numbers of its law where they are few."""
+    error, law = margin * claim.tolerance.value, claim.check
+    numbers = law.measured(instance, FEW) if isinstance(law, Law) else None
+    return Measurement(instance.label, error, *(numbers or ()))
 
 
 def _outcome(

@@ -312,7 +312,14 @@ def where(region: Region, keep: Callable[[Any], bool]) -> Region:
     def restricted(quick: bool = False) -> tuple[Instance, ...]:
         return tuple(specimen for specimen in region(quick) if keep(specimen))
 
+    restricted.kept = (*kept(region), keep)  # type: ignore[attr-defined]
     return restricted
+
+
+def kept(region: Any) -> tuple[Callable[[Any], bool], ...]:
+    """What a region was restricted to by ``where``; new instances must satisfy it too."""
+    conditions: tuple[Callable[[Any], bool], ...] = getattr(region, "kept", ())
+    return conditions
 
 
 def built_on(base: Region) -> Callable[[Region], Region]:

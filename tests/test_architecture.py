@@ -46,6 +46,8 @@ FLOORS = {
 }
 
 LONGEST_FILE = 450
+# The program that checks certificates is read as a whole, by people who trust nothing else.
+LONGER_FILES = {PurePosixPath("proofs_check/checker.py"): 599}
 VAGUE_NAMES = {"utils", "util", "misc", "common", "helpers", "helper"}
 
 # A folder that exists on one machine only. Nothing may stand before the slash, as in a URL.
@@ -175,8 +177,9 @@ def docstrings(path: PurePosixPath, source: str) -> Iterator[str]:
 def length(path: PurePosixPath, source: str) -> Iterator[str]:
     """One file, one idea."""
     lines = len(source.splitlines())
-    if lines > LONGEST_FILE:
-        yield f"{path} has {lines} lines, more than {LONGEST_FILE}: split it"
+    most = LONGER_FILES.get(PurePosixPath(path), LONGEST_FILE)
+    if lines > most:
+        yield f"{path} has {lines} lines, more than {most}: split it"
 
 
 def telling_name(path: PurePosixPath, source: str) -> Iterator[str]:

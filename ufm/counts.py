@@ -37,6 +37,17 @@ def parsed_counts(
     return tuple(sizes)
 
 
+def parsed_ranks(written: str) -> tuple[int, ...] | None:
+    """Ranks of several classes from a text such as "2,0,1"; None for any other text.
+
+    Example:
+        >>> parsed_ranks("2,0,1"), parsed_ranks("origin"), parsed_ranks("2,-1")
+        ((2, 0, 1), None, None)
+    """
+    words = written.split(",")
+    return tuple(int(x) for x in words) if all(x.isdecimal() for x in words) else None
+
+
 def counts_columns(counts: Sequence[int]) -> dict[str, Any]:
     """What tables say of samples per class: n where all have as many, and the counts.
 

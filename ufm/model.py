@@ -73,6 +73,10 @@ class Model(ABC, Generic[P]):
         """The sample-merged model, or None when there is nothing to merge."""
         return None
 
+    def resized(self, counts: tuple[int, ...], d: int) -> Model[P] | None:
+        """The same model with other class sizes and dimension, or None where it has one size."""
+        return None
+
     def confined(self, point: P) -> Restriction | None:
         """The smaller model that gradient methods from this start never leave, or None."""
         return None
@@ -116,6 +120,25 @@ class Model(ABC, Generic[P]):
 
     def candidates(self) -> Mapping[str, P]:
         """Explicit points by name, none of them known to be global: each bounds the minimum."""
+        return {}
+
+    def explicit(self, name: str) -> P | None:
+        """The explicit point of a name, None where there is none.
+
+        "origin", "minimiser" where it is known in closed form, or one of ``candidates``; a model
+        may build others from what the name says.
+        """
+        if name == "origin":
+            zero: P = jax.tree.map(
+                lambda leaf: np.zeros(leaf.shape),
+                jax.eval_shape(self.random_point, jax.random.key(0)),
+            )
+            return zero
+        known = self.minimiser() if name == "minimiser" else None
+        return self.candidates().get(name) if known is None else known.point
+
+    def measures(self, point: P) -> dict[str, Any]:
+        """What the model's literature reads off a point: name to number, or to a list of them."""
         return {}
 
     def kinks(self, point: P) -> int:

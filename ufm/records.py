@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
@@ -50,3 +50,39 @@ def pytree_record(static: tuple[str, ...] = (), *, eq: bool = True) -> Callable[
         return cls
 
     return register
+
+
+def numbers_of(record: Any) -> dict[str, float]:
+    """The floats of a record and of the records in it, by path; counts and arrays are none.
+
+    Example:
+        >>> from ufm import UFM, Focal
+        >>> numbers_of(UFM(Focal(3.0), 4, 6, lambda_W=0.02, lambda_H=0.01))
+        {'loss.gamma': 3.0, 'lambda_W': 0.02, 'lambda_H': 0.01}
+    """
+    found: dict[str, float] = {}
+    for field in dataclasses.fields(record):
+        value = getattr(record, field.name)
+        if isinstance(value, float):
+            found[field.name] = float(value)
+        elif dataclasses.is_dataclass(value):
+            found |= {f"{field.name}.{path}": x for path, x in numbers_of(value).items()}
+    return found
+
+
+def with_numbers(record: T, numbers: Mapping[str, float]) -> T:
+    """The record with other floats, by path; like rebuilding from leaves, it checks no domain.
+
+    Example:
+        >>> from ufm import UFM, Focal
+        >>> model = UFM(Focal(3.0), 4, 6, lambda_W=0.02, lambda_H=0.01)
+        >>> with_numbers(model, {"loss.gamma": 2.0}).loss.name
+        'focal(2)'
+    """
+    made: Any = object.__new__(type(record))
+    for field in dataclasses.fields(record):  # type: ignore[arg-type]
+        value, head = getattr(record, field.name), field.name + "."
+        inner = {path[len(head) :]: x for path, x in numbers.items() if path.startswith(head)}
+        value = with_numbers(value, inner) if inner else numbers.get(field.name, value)
+        object.__setattr__(made, field.name, value)
+    return made

@@ -16,7 +16,9 @@ import typer
 from experiments.cli import (
     atlas,
     bench,
+    check,
     compare,
+    falsify,
     map,
     measure,
     models,
@@ -78,7 +80,8 @@ def commands(model: str | None = None) -> typer.Typer:
     )
     app.callback(epilog=CODES)(ufm)
     for module in (
-        solve, verdict, spectrum, measure, atlas, verify, train, compare, models, map, bench
+        solve, verdict, spectrum, measure, atlas, verify, falsify, check, train, compare, models,
+        map, bench,
     ):  # fmt: skip
         core = getattr(module, module.__name__.rpartition(".")[2])
         if module in ON_MODELS:
@@ -96,15 +99,19 @@ def examples(lines: Sequence[str], command: str, model: str | None) -> tuple[str
         >>> examples(("ufm solve -K 3", "ufm solve --model graph -n 6"), "solve", "graph")
         ('ufm solve --model graph -n 6',)
         >>> examples(("ufm verdict a.npz",), "verdict", "graph")
-        ('ufm solve --model graph --save point.npz && ufm verdict point.npz',)
+        ('ufm solve --model graph --save point.npz && ufm verdict point.npz --model graph',)
+        >>> examples(("ufm atlas -K 4",), "atlas", "graph")  # what such models have instead
+        ('ufm solve --model graph --method critical --seed 1',)
     """
     if model is None:
         return tuple(lines)
     own = tuple(line for line in lines if f"--model {model} " in f"{line} ")
-    made = f"ufm {command} --model {model}"
-    if command == "verdict":
-        made = f"ufm solve --model {model} --save point.npz && ufm verdict point.npz"
-    return own or (made,)
+    named = f"--model {model}"
+    made = {
+        "verdict": f"ufm solve {named} --save point.npz && ufm verdict point.npz {named}",
+        "atlas": f"ufm solve {named} --method critical --seed 1",
+    }
+    return own or (made.get(command, f"ufm {command} {named}"),)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -34,6 +34,7 @@ from experiments.cli.output import (
     show,
     stepwise,
 )
+from experiments.cli.prove import completeness_notes, draw_covers, prove_list
 from experiments.files import whole_file
 
 EXAMPLES = (
@@ -43,6 +44,7 @@ EXAMPLES = (
     "ufm atlas -K 4 -d 3 --figures my_figures --graph flows.graphml",
     "ufm atlas -K 100 --engine symmetric --max-groups 3",
     "ufm atlas -K 4 --lambda 0.02 --out my_atlas --certify",
+    "ufm atlas -K 3 --lambda 0.02 --prove --prove-to 0.0201 --out proved",
 )
 BUDGET = 60.0
 GRAPH_KINDS = (".json", ".graphml")
@@ -113,12 +115,28 @@ def atlas(
             "the atlas, in d = r and d = K + 1.",
         ),
     ] = False,
+    prove: Annotated[
+        bool,
+        typer.Option(
+            "--prove",
+            help="Prove that no critical point of rank 1 is missing, and for K = 3 none at all. "
+            "Up to K = 5; balanced, no bias, ce or ls.",
+        ),
+    ] = False,
+    prove_to: Annotated[
+        float | None,
+        typer.Option(
+            "--prove-to",
+            metavar="LAMBDA",
+            help="Prove it for every lambda_W up to this one, lambda_H in proportion.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Search every critical point modulo symmetry, in all dimensions.
 
     Exit code 3 if the list is OPEN although nothing was left out on purpose (a checksum is not 1,
-    or a point is degenerate), or a certificate asked for is undecided.
+    or a point is degenerate), or a proof asked for is undecided.
     """
     prepare()
     from experiments.cli.atlas_folder import read_points, require_folder, write_points
@@ -136,11 +154,16 @@ def atlas(
         require_writable(out / "atlas.json", "--out")
         kept = read_points(out, inputs)
 
-    if certify:
+    if prove_to is not None and not prove:
+        rule = "--prove-to goes with --prove"
+        raise InputError(rule, "--prove-to alone", "add --prove")
+    if certify or prove:
         require_rigour()
-        if out is None:
-            rule = "--certify writes beside the atlas"
-            raise InputError(rule, "no --out", "add --out DIR")
+    if prove:
+        require_proof(inputs, prove_to)
+    if certify and out is None:
+        rule = "--certify writes beside the atlas"
+        raise InputError(rule, "no --out", "add --out DIR")
     if figures is not None:
         require_folder(figures, "--figures")
         require_writable(figures / "ladder.svg", "--figures")
@@ -169,6 +192,14 @@ def atlas(
         whole_model = as_plain(inputs.build(merged=False))
         proving = partial(certify_orbits, whole_model, found.orbits, out / FOLDER)
         proofs = stepwise("Proving", proving)
+    completeness: dict[str, Any] = {}
+    covers = None
+    if prove:
+        whole_model = as_plain(inputs.build(merged=False))
+        covering = partial(prove_list, whole_model, found, prove_to, out)
+        completeness, covers = stepwise("Proving rank 1", covering)
+        if completeness["ranks_proved"] == completeness["ranks"]:
+            found = replace(found, proved=True)
     settings = {
         **inputs.as_dict(),
         "budget": budget,
@@ -177,9 +208,12 @@ def atlas(
         "max_groups": None if engine is Engine.SEARCH else groups,
     }
     document = envelope("atlas", settings, atlas_record(found, inputs.d, agreements, proofs))
+    if prove:
+        document["completeness"] = completeness
     deliver(document, as_json=as_json, out=None if out is None else out / "atlas.json")
     if not as_json:
         notes = [*atlas_notes(found, agreements), *(said(proofs) if certify else [])]
+        notes += completeness_notes(completeness) if prove else []
         show(f"Atlas: {inputs.headline(model)}", atlas_table(found, inputs.d, proofs), *notes)
         show(*collapse_notes(model))
     if graph is not None:
@@ -191,11 +225,28 @@ def atlas(
             "Figures",
             lambda say: write_figures(found, inputs.d, figures, width=width, seed=seed, say=say),
         )
+        names += [] if covers is None else draw_covers(covers, figures, width)
         if not as_json:
             show(f"{len(names)} figures in {figures}: {', '.join(names)}.", *left_out)
     undecided = not all(proof["proved"] for proof in proofs)
+    undecided |= prove and 1 not in completeness["ranks_proved"]
     if undecided or (found.status.name == "OPEN" and not found.unsearched):
         raise typer.Exit(3)
+
+
+def require_proof(inputs: Any, until: float | None) -> None:
+    """Refuse what cannot be proved before any search for it.
+
+    Raises:
+        InputError: another model than those of rank one, or an end of decays out of range.
+    """
+    from landscape.atlas.explore import as_plain
+    from proofs_check.rigorous.complete import require_rank_one
+    from ufm.errors import require_decay
+
+    require_rank_one(as_plain(inputs.build(merged=False)))
+    if until is not None:
+        require_decay(until, "--prove-to")
 
 
 def require_graph(path: Path | None) -> None:

@@ -50,7 +50,7 @@ def described(declared: Any) -> dict[str, Any]:
             "name": parameter.name,
             "flag": "--loss" if parameter.name == loss else flag_of(parameter.name),
             "kind": parameter.kind.__name__,
-            "default": "ce" if parameter.name == loss else parameter.default,
+            "default": own_loss(declared) if parameter.name == loss else parameter.default,
             "help": parameter.help,
         }
         for parameter in declared.parameters
@@ -62,6 +62,14 @@ def described(declared: Any) -> dict[str, Any]:
         "flags": flags,
         "known": known(declared),
     }
+
+
+def own_loss(declared: Any) -> str:
+    """The name of the loss that a model has unless another one is given."""
+    if any(parameter.required for parameter in declared.parameters):
+        return "ce"
+    loss = getattr(declared.build({}), "loss", None)
+    return "ce" if loss is None else str(loss.name)
 
 
 def known(declared: Any) -> list[str]:

@@ -37,7 +37,7 @@ EXAMPLES = (
     "ufm solve --model deep-linear --loss mse --depth 3 --lambda-w 0.04 --lambda-h 0.04",
     "ufm solve --model equilibrium --loss mse -K 3 -n 2 --lambda-v 0.5",
     "ufm solve --model graph -K 2 -n 6 --inside 4 --outside 1",
-    "ufm solve --model graph-network -K 2 -n 6 --graphs 3 --p 0.6 --q 0.2",
+    "ufm solve --model graph-network -K 2 -n 6 --graphs 3 -p 0.6 -q 0.2",
     "ufm solve --model deep-relu --depth 4 --lambda-w 0.035 --lambda-h 0.035 --start plane",
     "ufm solve --model constrained-rate --counts 3,3 -d 6 --eps 1.05",
     "ufm solve --model contrastive -K 3 -n 3 --radius 1.3",
@@ -112,7 +112,8 @@ def solve(
         typer.Option(
             "--start",
             metavar="NAME",
-            help="Start at an explicit point of the model, such as deep-relu's 'plane'.",
+            help="Start at an explicit point: origin, minimiser (where it is known), or one of the "
+            "model's own, such as deep-relu's plane or rate-reduction's ranks 2,1.",
             show_default="random",
         ),
     ] = None,
@@ -233,7 +234,8 @@ def run_solve(
         )
         return found, told
 
-    found, judged = solved(None if start is None else explicit_point(model, start))
+    begun = None if start is None else explicit_point(model, start)
+    found, judged = solved(begun)
     way = way_down(judged)
     left: list[dict[str, Any]] = []
     while escape and way is not None and len(left) < MOST_ESCAPES:
@@ -258,9 +260,11 @@ def run_solve(
         "gap": judged.certificate.gap,
         "rank": rank,
         "distance_to_etf": distance_to_etf(judged, found.point),
+        "measures": judged.model.measures(judged.point),
         "iterations": found.iterations,
         "merged": found.model is not model,
         "reduction": found.reduction,
+        "start_objective": None if begun is None else height_of(model, begun),
         "start_index": found.start_index,
         "escape_curvature": None if way is None else judged.escape.curvature,
         "escape_objective": None if way is None else way[1],
@@ -276,17 +280,27 @@ def explicit_point(model: Any, name: str) -> Any:
     """The explicit point of a model of this name.
 
     Raises:
-        InputError: the model has none of this name, or none at all.
+        InputError: the model has none of this name, or no minimiser is known.
     """
     from experiments.nearest import unknown
     from ufm.errors import InputError
 
-    known = model.candidates()
-    if not known:
-        raise InputError("This model has no explicit points", name, "drop --start")
-    if name not in known:
-        raise unknown(name, known, "explicit point")
-    return known[name]
+    point = model.explicit(name)
+    if point is None and name == "minimiser":
+        rule = "Need a minimiser that is known in closed form"
+        raise InputError(rule, "none of this model at these numbers", "drop --start, and descend")
+    if point is None:
+        names = ["origin", *model.candidates()]
+        if model.minimiser() is not None:
+            names.append("minimiser")
+        raise unknown(name, names, "explicit point")
+    return point
+
+
+def height_of(model: Any, point: Any) -> float:
+    """The objective at a point of a model, or of its merger."""
+    owner, checked = model.checked(point)
+    return float(owner.objective(checked))
 
 
 def way_down(judged: Any) -> tuple[Any, float] | None:
@@ -330,7 +344,7 @@ def _times(record: dict[str, Any]) -> str:
 
 
 def _table(record: dict[str, Any], found: Any, judged: Any) -> Any:
-    from experiments.cli.verdict import between
+    from experiments.cli.verdict import between, measured_rows
 
     made = table(("", "", ""))
     made.columns[0].no_wrap = True
@@ -348,9 +362,12 @@ def _table(record: dict[str, Any], found: Any, judged: Any) -> Any:
         ("duality gap", number(record["gap"], 3), judged.certificate.reason),
         ("rank", number(record["rank"]), ""),
         ("distance to ETF", number(record["distance_to_etf"], 3), "| u(W W^T) - E |"),
+        *measured_rows(record),
         ("reduction", "merged" if record["merged"] else "none", found.reduction),
         ("seconds", number(record["seconds"], 3), _times(record)),
     ]
+    if record["start_objective"] is not None:
+        rows.insert(1, ("at the start", number(record["start_objective"], 15), ""))
     if record["start_index"] is not None:
         told = "of the start, which is critical: no step was taken"
         rows.insert(3, ("start", f"index {number(record['start_index'])}", told))

@@ -114,6 +114,10 @@ def levels_at(model: Any, at: Place) -> tuple[Any, str]:
         known = model.minimiser()
         point = solve(model).full_point if known is None else known.point
         place = "the minimum that descent found" if known is None else "the closed-form minimiser"
+        owner, point = model.checked(point)
+        merge = model.merge()
+        if owner is not model and merge is not None:
+            point = merge.lift(point)  # closed forms have one column per class or type
     structure = model.structure(point)
     if structure is not None and structure.hidden is None:
         return structure.levels, f"exact structure at {place}"

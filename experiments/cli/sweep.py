@@ -56,11 +56,35 @@ def _examples(*lines: str) -> str:
     return "\n\n".join(f"Example: {line}" for line in lines)
 
 
-@app.command(epilog=_examples("ufm sweep specs", "ufm sweep run threshold"))
-def specs(as_json: Json = False) -> None:
+OF_A_MODEL = "ufm sweep specs --model graph > my_sweep.toml && ufm sweep run my_sweep.toml"
+
+
+@app.command(epilog=_examples("ufm sweep specs", OF_A_MODEL))
+def specs(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="Print a sweep over this model instead, a TOML file to be edited.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """List the ready-made sweeps with their sizes, and the question each one answers."""
     from experiments.sweep.spec import read_spec, ready_made
 
+    if model is not None:
+        from experiments.models import named_model
+        from experiments.sweep.template import template
+
+        text = template(named_model(model))
+        record = {"model": model, "toml": text}
+        if as_json:
+            deliver(envelope("sweep specs", {"model": model}, record), as_json=True, out=None)
+        else:
+            print(text)
+        return
     made = [read_spec(name) for name in ready_made()]
     columns = ("name", "task", "cells", "question")
     rows = [(spec.name, spec.task, spec.num_cells, spec.note) for spec in made]
@@ -78,6 +102,7 @@ def specs(as_json: Json = False) -> None:
 @app.command(
     epilog=_examples(
         "ufm sweep run threshold",
+        OF_A_MODEL,
         "ufm sweep run my_sweep.toml --out my_sweep --max-failures 100",
         "ufm sweep run losses --workers 4",
         "ufm sweep run low-dimension --cluster tls://10.0.0.7:8786",

@@ -175,6 +175,7 @@ def verdict_record(point: Any, judged: Any) -> dict[str, Any]:
         "escape_curvature": None if escape is None else escape.curvature,
         "escape_source": None if escape is None else escape.source,
         "lower_objective": judged.lower_objective,
+        "measures": judged.model.measures(judged.point),
     }
 
 
@@ -190,6 +191,16 @@ def _proof_line(record: dict[str, Any]) -> list[str]:
         f"Proved in {proof['file']}: a critical point within {proof['radius']:g}, index "
         f"{proof['index']}, nullity {proof['nullity']}{lower}."
     ]
+
+
+def measured_rows(record: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """What the model measures at the point: a number, or numbers side by side."""
+    rows = []
+    for name, value in record["measures"].items():
+        many = isinstance(value, list)
+        told = ", ".join(number(x, 6) for x in value) if many else number(value, 10)
+        rows.append((name.replace("_", " "), "" if many else told, told if many else ""))
+    return rows
 
 
 def _tables(record: dict[str, Any]) -> tuple[Any, Any]:
@@ -218,6 +229,7 @@ def _tables(record: dict[str, Any]) -> tuple[Any, Any]:
         ("distance to ETF", number(record["distance_to_etf"], 3), "", "| u(W W^T) - E |"),
         ("escape curvature", number(record["escape_curvature"]), "", record["escape_source"] or ""),
         ("lower objective", number(record["lower_objective"], 15), "", "a point that lies lower"),
+        *((name, one, "", many) for name, one, many in measured_rows(record)),
     ]
     for row in rows:
         if row[1] != "-" or row[0] in ("index", "nullity", "predicted nullity", "duality gap"):

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
@@ -20,6 +21,7 @@ from experiments.nearest import unknown
 EXAMPLES = (
     "ufm verify --quick",
     "ufm verify --claim balancedness --loss focal",
+    "ufm verify --claim graph-flow --details --no-figures",
     "ufm verify --claims my_theorem.py --out my_report",
     "ufm verify --model my_model.py:MyModel",
     "ufm verify --networks comparisons/digits --out report-networks",
@@ -70,6 +72,10 @@ def verify(
     processes: Annotated[
         int, typer.Option("--processes", min=1, max=2, help="1 runs every claim in this process.")
     ] = 2,
+    details: Annotated[
+        bool,
+        typer.Option("--details", help="Say what was measured and predicted at every instance."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Verify the theorems, and write a page with pictures.
@@ -123,13 +129,16 @@ def verify(
         "quick": quick,
         "figures": figures,
         "processes": processes,
+        "details": details,
         "out": str(out),
     }
-    record = {"claims": [claim_record(outcome) for outcome in outcomes], "report": str(page)}
+    records = [claim_record(outcome, details=details) for outcome in outcomes]
+    record = {"claims": records, "report": str(page)}
     if own_model:
         record["unknown"] = list(silent)
     deliver(envelope("verify", inputs, record), as_json=as_json, out=None)
     if not as_json:
+        show(*(_measured(outcome) for outcome in outcomes if details))
         show(_table(outcomes), *_notes(outcomes), *_blind(outcomes), *_filtered(outcomes))
         if silent:
             show(f"Not known to the model, and so not checked: {', '.join(silent)}.")
@@ -289,8 +298,9 @@ def _steps() -> Iterator[Advance]:
         yield lambda text: status.update(text.replace("[", r"\["))
 
 
-def claim_record(outcome: Any) -> dict[str, Any]:
-    """One outcome as it goes into the JSON."""
+def claim_record(outcome: Any, *, details: bool = False) -> dict[str, Any]:
+    """One outcome as it goes into the JSON; with details, every measurement of it."""
+    seen = {"measurements": [asdict(x) for x in outcome.measurements]} if details else {}
     return {
         "id": outcome.claim.id,
         "status": outcome.status.name,
@@ -307,7 +317,20 @@ def claim_record(outcome: Any) -> dict[str, Any]:
         "counterexample": outcome.counterexample,
         "reason": outcome.reason or None,
         "seconds": outcome.seconds,
+        **seen,
     }
+
+
+def _measured(outcome: Any) -> Any:
+    """A table of what a claim measured and predicted at every instance."""
+    made = table((outcome.claim.id, "measured", "predicted", "error"), right=("error",))
+    for seen in outcome.measurements:
+        observed, predicted = (
+            "" if numbers is None else ", ".join(number(x, 10) for x in numbers)
+            for numbers in (seen.observed, seen.predicted)
+        )
+        made.add_row(seen.instance, observed, predicted, number(seen.error, 2))
+    return made
 
 
 def _verdict_text(outcome: Any) -> Any:

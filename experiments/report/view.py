@@ -143,6 +143,37 @@ def tally(claims: Sequence[Card]) -> Tally:
     )
 
 
+# Rows and columns of the table of evidence, the strongest first.
+LITERATURE = ("proved", "derived here", "recalled", "open", "refuted")
+STRENGTH = ("S", "T3", "T2", "T1", "T0", "E")
+COUNTEREXAMPLE = "counterexample"
+
+
+def evidence(claims: Sequence[Card]) -> dict[str, dict[str, list[Card]]]:
+    """What the literature says -> what the lab has (a tier, or a counterexample) -> the cards.
+
+    Only rows and columns with a card; every row has every column. What failed is evidence of
+    nothing.
+    """
+    settled = ("verified", "unrefuted", "refuted")
+    has = [(card, _evidence_of(card)) for card in claims if card.verdict.key in settled]
+    columns = [x for x in (*STRENGTH, COUNTEREXAMPLE) if any(x == lab for _, lab in has)]
+    said = dict.fromkeys((*LITERATURE, *(card.outcome.claim.literature for card, _ in has)))
+    rows = {
+        row: {
+            column: [c for c, lab in has if (c.outcome.claim.literature, lab) == (row, column)]
+            for column in columns
+        }
+        for row in said
+    }
+    return {row: cells for row, cells in rows.items() if any(cells.values())}
+
+
+def _evidence_of(card: Card) -> str:
+    found = card.outcome.status is Status.COUNTEREXAMPLE
+    return COUNTEREXAMPLE if found else card.outcome.tier
+
+
 def gauge(margin: float | None) -> float | None:
     """The place of a margin on the logarithmic gauge, in percent; None without a margin.
 

@@ -12,7 +12,16 @@ from experiments.files import write_whole
 from experiments.report.figures import Picture, pictures
 from experiments.report.formula import formula
 from experiments.report.provenance import provenance
-from experiments.report.view import TEETH_AT, TOLERANCE_AT, Card, cards, subjects, tally
+from experiments.report.view import (
+    TEETH_AT,
+    TIERS,
+    TOLERANCE_AT,
+    Card,
+    cards,
+    evidence,
+    subjects,
+    tally,
+)
 from proofs_check.claim import Outcome
 from ufm.errors import InputError
 
@@ -80,6 +89,8 @@ def render(claims: Sequence[Card], shown: Sequence[Picture]) -> str:
             claims=claims,
             subjects=subjects(claims),
             tally=tally(claims),
+            evidence=evidence(claims),
+            tiers=TIERS,
             losses=sorted({loss for card in claims for loss in card.losses}),
             verdicts={card.verdict.key: card.verdict.word for card in claims},
             tolerance_at=TOLERANCE_AT,

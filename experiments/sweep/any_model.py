@@ -44,7 +44,11 @@ def axes_of(model: str, written: Mapping[str, Any]) -> dict[str, tuple[Any, ...]
     for name, value in {**written, "seed": written.get("seed", 0)}.items():
         if name != "seed" and name not in names:
             raise unknown(name, (*names, "seed"), f"axis of the model {model}")
-        loss = name == declared.loss
+        loss, listed = name == declared.loss, value if isinstance(value, list) else [value]
+        worded = name != "seed" and not loss and names[name].kind in (str, bool)
+        if worded and name != "counts" and all(isinstance(x, str | bool) for x in listed):
+            found[name] = tuple(dict.fromkeys(listed))
+            continue
         found[name] = expand_axis("loss" if loss else name, value)
     for name, parameter in names.items():
         if parameter.required and name not in found:

@@ -16,7 +16,12 @@ from landscape.atlas.checksum import (
 from landscape.atlas.explore import atlas
 from landscape.atlas.labels import label
 from landscape.atlas.orbit import Orbit, describe
-from landscape.atlas.orbits import (
+from landscape.atlas.pairing import Unpaired, unpaired
+from landscape.atlas.record import Atlas, Round, Status, highest_rank
+from landscape.atlas.search import Failure, Found, Harvest, search
+from landscape.atlas.squared import squared_error_atlas
+from landscape.atlas.symmetric import symmetric_atlas
+from ufm.plain.relabelling import (
     distinct,
     invariant,
     matching,
@@ -24,11 +29,6 @@ from landscape.atlas.orbits import (
     same_orbit,
     stabiliser_order,
 )
-from landscape.atlas.pairing import Unpaired, unpaired
-from landscape.atlas.record import Atlas, Round, Status, highest_rank
-from landscape.atlas.search import Failure, Found, Harvest, search
-from landscape.atlas.squared import squared_error_atlas
-from landscape.atlas.symmetric import symmetric_atlas
 
 __all__ = [
     "Agreement",

@@ -30,7 +30,7 @@ from math import factorial, prod
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from landscape.atlas.orbits import (
+from ufm.plain.relabelling import (
     TOLERANCE,
     checked,
     levels,

@@ -8,14 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.atlas.labels import label
-from landscape.atlas.orbits import (
-    TOLERANCE,
-    Item,
-    orbit_size,
-    resolution,
-    same_orbit,
-    stabiliser_order,
-)
 from landscape.atlas.search import Found
 from landscape.curvature.count import count_curvature
 from landscape.verdict import Curvature, global_slack
@@ -23,6 +15,14 @@ from ufm.errors import InputError, require_count
 from ufm.losses.columns import column_hessians
 from ufm.plain.model import UFM
 from ufm.plain.reduce import Reduced, reduced
+from ufm.plain.relabelling import (
+    TOLERANCE,
+    Item,
+    orbit_size,
+    resolution,
+    same_orbit,
+    stabiliser_order,
+)
 from ufm.plain.structure import from_blocks
 from ufm.point import Point
 from ufm.spectrum import pair

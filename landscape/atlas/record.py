@@ -19,10 +19,10 @@ from landscape.atlas.checksum import (
     morse_bott,
 )
 from landscape.atlas.orbit import Orbit, centred_bias, describe
-from landscape.atlas.orbits import TOLERANCE
 from landscape.atlas.pairing import Unpaired, unpaired
 from landscape.atlas.search import Failure, Found
 from ufm.plain.model import UFM
+from ufm.plain.relabelling import TOLERANCE
 
 # An upper bound (95 %) for the mass of unseen orbits below which a stratum counts as saturated:
 # fifty converged searches of its own if no orbit was hit once only, 80 if one was.
@@ -36,7 +36,7 @@ UNSEEN_BY_BOTH = 0.5
 class Status(Enum):
     """What is known about the completeness of a list of orbits."""
 
-    COMPLETE = "a closed form lists every critical point"
+    COMPLETE = "a theorem lists every critical point"
     SATURATED = "every check passes; two searches, descents and paths find the same orbits"
     CHECKSUM_OK = "every check passes; the searches were not seen to agree"
     OPEN = "a check fails, or a point is degenerate"

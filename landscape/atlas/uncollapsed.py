@@ -21,8 +21,6 @@ from scipy.optimize import linear_sum_assignment
 
 from landscape.atlas.explore import atlas
 from landscape.atlas.orbit import BIFURCATION, centred_bias
-from landscape.atlas.orbits import TOLERANCE as SAME
-from landscape.atlas.orbits import resolution
 from landscape.atlas.record import highest_rank
 from landscape.atlas.search import Failure, Found, search, together
 from landscape.atlas.starts import aligned_starts, gaussian_starts, partition_starts
@@ -32,6 +30,8 @@ from ufm.errors import InputError, require_count
 from ufm.losses.columns import column_gradients, column_hessians
 from ufm.plain.focal_collapse import collapse_theorem
 from ufm.plain.model import UFM
+from ufm.plain.relabelling import TOLERANCE as SAME
+from ufm.plain.relabelling import resolution
 from ufm.plain.structure import is_collapsed
 from ufm.point import Point
 

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.atlas.orbit import Orbit, centred_bias
-from landscape.atlas.orbits import TOLERANCE, same_orbit
 from landscape.branches.curve import Curve, Station, full_rank
 from landscape.branches.turning import (
     Turn,
@@ -27,6 +26,7 @@ from landscape.branches.turning import (
     turn_between,
 )
 from ufm.errors import InputError
+from ufm.plain.relabelling import TOLERANCE, same_orbit
 from ufm.point import Point
 
 Array = NDArray[np.float64]

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from landscape.atlas.orbit import Orbit, centred_bias
-from landscape.atlas.orbits import stabiliser_order
 from ufm.eigen import eigh
 from ufm.losses.columns import column_gradients
 from ufm.plain.model import UFM
+from ufm.plain.relabelling import stabiliser_order
 from ufm.plain.symmetry import predicted_nullity
 from ufm.point import Point, as_rows, flatten, unflatten
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from landscape.atlas.orbit import Orbit, centred_bias, describe
-from landscape.atlas.orbits import TOLERANCE, same_orbit
 from landscape.atlas.record import Atlas
 from landscape.atlas.search import Found
 from landscape.branches.continuation import Branch, End, Ending, follow
@@ -17,6 +16,7 @@ from landscape.branches.curve import Curve, Station
 from landscape.branches.events import Event, Kind, events_on
 from ufm.errors import InputError
 from ufm.plain.model import UFM
+from ufm.plain.relabelling import TOLERANCE, same_orbit
 from ufm.point import Point
 
 # An end and an event are the same point if c agrees to this, relatively, and Z to the tolerance

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.atlas.orbit import Orbit, centred_bias
-from landscape.atlas.orbits import TOLERANCE, levels, matching, resolution
 from landscape.atlas.record import Atlas
 from landscape.flows.descent import DISPLACEMENT, Descent, descend, displaced, leave
 from landscape.flows.unstable import eigenspaces
 from ufm.errors import InputError, require_count
 from ufm.plain.model import UFM
+from ufm.plain.relabelling import TOLERANCE, levels, matching, resolution
 from ufm.point import Point, flatten
 
 Array = NDArray[np.float64]

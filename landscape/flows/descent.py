@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import LSODA
 
-from landscape.atlas.orbits import Permutation, matching
 from landscape.atlas.search import TOLERANCE
 from ufm.eigen import eigh
 from ufm.model import Model
 from ufm.plain.model import UFM
+from ufm.plain.relabelling import Permutation, matching
 from ufm.point import Point, flatten, unflatten, widened
 
 Array = NDArray[np.float64]

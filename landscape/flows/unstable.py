@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.atlas.orbit import Orbit, centred_bias
-from landscape.atlas.orbits import invariant, levels, stabiliser_order
 from landscape.flows.descent import far
 from ufm.eigen import eigh
 from ufm.plain.reduce import complement_gradient, reduced
+from ufm.plain.relabelling import invariant, levels, stabiliser_order
 from ufm.point import Point, flatten, unflatten
 from ufm.spectrum import pair
 from ufm.tolerance import SEPARATION, zero_tolerance

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from landscape.atlas import Orbit
 from landscape.atlas.labels import merged_classes
-from landscape.atlas.orbits import TOLERANCE, levels, resolution
 from landscape.plots.ladder import short_label
 from landscape.plots.style import BLUE, FAINT, INK, ORANGE
 from ufm.errors import InputError
+from ufm.plain.relabelling import TOLERANCE, levels, resolution
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -14,6 +14,7 @@ from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
 from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
 from proofs_check.mutants import formula
+from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen
 from ufm.losses import MSE, CrossEntropy
 from ufm.models.deep_linear import DeepLinear, Network, deep_linear
@@ -133,6 +134,12 @@ def full_rank_points(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     return tuple(found)
 
 
+def _redrawn(listed: PlainSpecimen, model: DeepLinear, seed: int) -> PlainSpecimen:
+    del seed
+    return Specimen(model, _best(model, simplex(model.num_classes)), listed.kind)
+
+
+@redrawn_by(_redrawn)
 @cache
 def collapsed_points(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """The best simplex of cross entropy at several K, depths and decays."""

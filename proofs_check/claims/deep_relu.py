@@ -140,6 +140,27 @@ def lowered(model: DeepReLU, start: list[Array]) -> tuple[float, Network]:
     return float(run.fun), Network(tuple(weights), H)
 
 
+@cache
+def cycles(quick: bool = False) -> tuple[PlainSpecimen, ...]:
+    """Four classes as edges of a cycle, at their best outputs."""
+    return _of_four_classes("cycle")
+
+
+@cache
+def edges(quick: bool = False) -> tuple[PlainSpecimen, ...]:
+    """The same edges with outputs y I."""
+    return _of_four_classes("edges")
+
+
+def _of_four_classes(name: str) -> tuple[PlainSpecimen, ...]:
+    found = []
+    for share, n, ratio in ((0.5, 1, 1.0), (0.9, 1, 1.0), (0.7, 2, 1.3)):
+        lambda_W, lambda_H = decays(4, n, 4, ratio, share)
+        model = deep_relu(None, 4, 5, n, 4, lambda_W, lambda_H)
+        found.append(Specimen(model, model.candidates()[name], "low rank", note=name))
+    return tuple(found)
+
+
 def height(specimen: PlainSpecimen) -> float:
     """The objective at a specimen, by hand."""
     return value_and_slope(specimen.model, [np.asarray(x) for x in specimen.point.factors()])[0]
@@ -295,6 +316,19 @@ CLAIMS = (
         mutant=Mutant(
             "at every depth", lambda s: max(0.0, -s.once(_gain)), region=explicit_networks
         ),
+        subject=SUBJECT,
+    ),
+    Claim(
+        id="deep-relu-cycle",
+        title="Deep ReLU: outputs that are no multiple of the labels",
+        statement="Four classes and four weight matrices: as edges of a cycle with outputs that "
+        "differ between harmonics they lie below collapse; with outputs y I they do not.",
+        latex=r"f_{\rm cycle}\lt f_{\rm DNC},\quad K=M=4",
+        source=f"DR-4; {SOURCE}",
+        region=cycles,
+        check=lambda s: max(0.0, -s.once(_gain)),
+        tolerance=Tolerance(1e-10, "values of order one; they differ by 4e-3 or more"),
+        mutant=Mutant("outputs y I", lambda s: max(0.0, -s.once(_gain)), region=edges),
         subject=SUBJECT,
     ),
     Claim(

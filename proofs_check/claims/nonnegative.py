@@ -14,6 +14,7 @@ from proofs_check.factored import beside
 from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
 from proofs_check.mutants import formula
+from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen
 from ufm.losses import CrossEntropy
 from ufm.models.nonnegative import Nonnegative
@@ -36,6 +37,14 @@ _SETTINGS: tuple[tuple[tuple[int, ...], int, float, float], ...] = (
 _NEAR = ((4, 2, 3), 3, (0.05, 0.02), (2 * 2 / 3) ** 0.5 / 9)
 
 
+def _redrawn(listed: PlainSpecimen, model: Nonnegative, seed: int) -> PlainSpecimen:
+    """The lowest of the same starts: features that die leave minima that are not global."""
+    del listed, seed
+    base = model.base
+    return _descended(base.counts_tuple, base.d, float(base.lambda_W), float(base.lambda_H))
+
+
+@redrawn_by(_redrawn)
 @cache
 def minima(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """The lowest of descents in squares, from random starts and from one direction a class."""

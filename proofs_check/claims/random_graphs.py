@@ -37,7 +37,7 @@ class BlockModel(Instance):
 
 def block_models(quick: bool = False) -> tuple[BlockModel, ...]:
     """As many nodes as all graphs can be gone through."""
-    settings = ((2, 3, 0.5, 0.3), (3, 2, 0.7, 0.2), (2, 2, 0.4, 0.6))
+    settings = ((2, 3, 0.5, 0.3), (2, 3, 1.0, 0.3), (3, 2, 0.7, 0.2), (2, 2, 0.4, 0.6))
     return tuple(BlockModel(*setting) for setting in settings)
 
 

@@ -18,6 +18,7 @@ from proofs_check.claims.focal import many_classes
 from proofs_check.hypotheses import CONVEX, SHIFT_INVARIANT, TOO_NARROW
 from proofs_check.instance import Region, Specimen
 from proofs_check.law import Law
+from proofs_check.redraw import away_from_minima, redrawn_by
 from proofs_check.specimens import (
     PlainSpecimen,
     built_on,
@@ -182,6 +183,7 @@ EIGENVECTOR = Claim(
 def found_in(above: int) -> Region:
     """Critical points of CE and LS from many starts, in dimension K + ``above``."""
 
+    @redrawn_by(away_from_minima)
     @built_on(many_critical_specimens)
     def region(quick: bool = False) -> tuple[PlainSpecimen, ...]:
         return many_critical_specimens(quick, above)

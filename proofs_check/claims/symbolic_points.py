@@ -34,10 +34,7 @@ def _squared_left() -> Any:
     def loss(z: list[Any], s: list[Any], t: list[Any], both: list[Any], k: int) -> Any:
         weights = [kappa if j == k else 1 for j in range(K)]
         slopes = [z[j] - (goal if j == k else 0) for j in range(K)]
-        return sum(
-            x * (y * both[j] + s[j] * t[j])
-            for j, (x, y) in enumerate(zip(weights, slopes, strict=True))
-        )
+        return sum(weights[j] * (slopes[j] * both[j] + s[j] * t[j]) for j in range(K))
 
     base = sympy.eye(K) * a / r, sympy.eye(K) * a * r
     decays = sigma * r**2, sigma / r**2, 0

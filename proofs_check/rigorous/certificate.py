@@ -56,10 +56,7 @@ class PointCertificate:
         low, high = self.found.value
         room = VALUE_ROOM * max(1.0, abs(low), abs(high))
         low, high = low - room, high + room
-        document: dict[str, Any] = {
-            "format": FORMAT,
-            "version": VERSION,
-            "kind": KIND,
+        told: dict[str, Any] = {
             "model": model_record(self.found.model),
             "point": point_record(self.found.point),
             "claim": {
@@ -76,12 +73,28 @@ class PointCertificate:
                 got = f"{self.lower.value[1]!r} and {low!r}"
                 raise InputError(rule, got, "leave it out")
             point = point_record(self.lower.point)
-            document["lower"] = {"point": point, "below": (self.lower.value[1] + low) / 2}
-        return document | {"digest": digest(document)}
+            told["lower"] = {"point": point, "below": (self.lower.value[1] + low) / 2}
+        return document(KIND, told)
 
     def text(self) -> str:
         """The document as JSON."""
-        return json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n"
+        return written(self.as_dict())
+
+
+def document(kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file of a kind says, with its format, version and digest.
+
+    Example:
+        >>> document("rank one", {"tree": "."})["version"]
+        1
+    """
+    made = {"format": FORMAT, "version": VERSION, "kind": kind, **body}
+    return made | {"digest": digest(made)}
+
+
+def written(told: Mapping[str, Any]) -> str:
+    """A document as JSON text."""
+    return json.dumps(told, indent=1, allow_nan=False) + "\n"
 
 
 def digest(document: Mapping[str, Any]) -> str:

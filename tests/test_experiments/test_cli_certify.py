@@ -61,6 +61,8 @@ def test_a_missing_library_is_one_line(ufm, origin, tmp_path, monkeypatch):
     for words in (
         f"verdict {origin} --certify {tmp_path / 'x.json'}",
         f"atlas -K 3 --out {tmp_path / 'a'} --certify",
+        "atlas -K 3 --prove",
+        f"check {tmp_path / 'x.json'}",
     ):
         ran = ufm(words)
         assert ran.code == 2

@@ -1,12 +1,15 @@
 """``--model``: registered and foreign models through the commands, with flags of their own."""
 
 import json
+import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from experiments.cli.model import GeneralInputs, asked_model, flag_of
 from experiments.models import named_model
+from experiments.sweep.spec import read_spec
 from landscape import dense_hessian, solve, verdict
 from tests.foreign import Spheres, TwoGraphs
 from ufm import MODELS, CrossEntropy, FixedClassifier, LabelSmoothing
@@ -110,14 +113,6 @@ def test_help_lists_the_flags_of_the_named_model(ufm):
     assert "--counts" in ufm("solve --help").out
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_help_has_an_example_of_every_model(ufm, name):
-    for command in ("solve", "verdict", "atlas", "spectrum"):
-        said = " ".join(ufm(f"{command} --model {name} --help").out.split())
-        assert f"Example: ufm {'solve' if command == 'verdict' else command} " in said
-        assert f"--model {name}" in said or name == "plain"
-
-
 BAD = [
     ("solve --model nonesuch", "Unknown model"),
     (f"solve --model {FOREIGN}:Sphere", "Spheres"),
@@ -171,3 +166,64 @@ def test_sizes_are_refused_before_memory_is_taken(ufm, words, says):
     ran = ufm(f"solve --model {words}")
     assert ran.code == 2
     assert says in ran.err
+
+
+def shown_examples(ufm, words):
+    """The lines after "Example:" of a help page, wrapped lines put together."""
+    text = ufm(f"{words} --help").out
+    paragraphs = (" ".join(part.split()) for part in re.split(r"\n\s*\n", text))
+    return [p.removeprefix("Example: ") for p in paragraphs if p.startswith("Example: ")]
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize("command", ["solve", "verdict", "spectrum", "atlas"])
+def test_help_of_a_model_has_an_example_of_it(ufm, command, name):
+    shown = shown_examples(ufm, f"{command} --model {name}")
+    assert shown
+    if name != "plain":
+        assert all(f"--model {name}" in line for line in shown)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "plain"])
+@pytest.mark.parametrize("command", ["solve", "verdict", "spectrum", "atlas"])
+def test_an_example_of_a_model_works_when_it_is_pasted(ufm, tmp_path, monkeypatch, command, name):
+    monkeypatch.chdir(tmp_path)
+    for line in shown_examples(ufm, f"{command} --model {name}"):
+        for part in line.split(" && "):
+            ran = ufm(part.removeprefix("ufm "))
+            assert ran.code in (0, 3), (part, ran.err)
+            assert ran.out
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_a_sweep_over_a_model_is_written_for_it_and_read(ufm, tmp_path, name):
+    ran = ufm(f"sweep specs --model {name}")
+    file = tmp_path / "mine.toml"
+    file.write_text(ran.out)
+    spec = read_spec(str(file))
+    assert (ran.code, spec.model) == (0, name if name != "plain" else spec.model)
+    assert spec.num_cells >= 9
+    for parameter in MODELS[name].parameters if name != "plain" else ():
+        assert parameter.name in ran.out or parameter.name == MODELS[name].loss
+    told = json.loads(ufm(f"sweep specs --model {name} --json").out)
+    assert told["toml"] == ran.out.strip("\n")
+
+
+def test_a_sweep_over_an_unknown_model_is_one_line(ufm):
+    ran = ufm("sweep specs --model grap")
+    assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
+
+
+def test_words_are_axes_of_a_sweep(ufm, tmp_path):
+    """Text is a value and no number: two lists of classes are two cells."""
+    file, folder = tmp_path / "tasks.toml", tmp_path / "out"
+    file.write_text(
+        'model = "tasks"\ntask = "minimise"\n[axes]\nclasses = ["2,3", "2,2"]\nn = 1\nd = 4\n'
+    )
+    assert ufm(f"sweep run {file} --out {folder}").code == 0
+    table = tmp_path / "table.csv"
+    assert ufm(f"sweep export {folder} {table}").code == 0
+    found = pd.read_csv(table, comment="#")
+    assert found["classes"].tolist() == ["2,3", "2,2"]
+    assert found["objective"].nunique() == 2

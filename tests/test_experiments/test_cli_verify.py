@@ -201,3 +201,17 @@ def test_a_model_of_ones_own_is_held_against_its_objective(ufm):
     assert refused.code == 2
     assert "--model FILE.py:NAME has claims of its own" in refused.err
     assert "no such name" in ufm(f"verify --model {tests.foreign.__file__}:Sphere").err
+
+
+def test_details_say_what_was_measured_and_predicted(ufm):
+    ran = ufm("verify --claim graph-chance --details --json")
+    seen = ran.json["claims"][0]["measurements"]
+    assert len(seen) == ran.json["claims"][0]["instances"]
+    assert "K=2 n=3 p=0.5 q=0.3" in seen[0]["instance"]
+    for side in ("observed", "predicted"):
+        assert seen[0][side] == pytest.approx([0.0038082944], abs=1e-10)
+    assert seen[0]["error"] < 1e-12
+    told = ufm("verify --claim graph-chance --details").out
+    assert "predicted" in told
+    assert "0.003808294375" in told
+    assert "measurements" not in ufm("verify --claim graph-chance --json").json["claims"][0]

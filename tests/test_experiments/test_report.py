@@ -13,7 +13,7 @@ from experiments.files import whole_file
 from experiments.report import write, write_report
 from experiments.report.figures import Picture, picture
 from experiments.report.formula import formula
-from experiments.report.view import cards, figure, gauge, subjects, tally, verdict_of
+from experiments.report.view import cards, evidence, figure, gauge, subjects, tally, verdict_of
 from proofs_check import core_claims
 from proofs_check.claim import Claim, Hypothesis, Mutant, Outcome, Status, Tolerance
 from ufm import InputError
@@ -241,6 +241,33 @@ def test_the_head_counts(tmp_path: Path) -> None:
     text = Page(written(tmp_path, *outcomes)).text
     assert "smallest found: ce K=3 d=1" in text
     assert "not rejected , only 3 tolerances off" in text
+
+
+def test_evidence_is_counted_by_what_the_literature_says(tmp_path: Path) -> None:
+    """What failed, and what was not run, is evidence of nothing."""
+    outcomes = [
+        make_outcome(make_claim(id="one", literature="proved")),
+        make_outcome(make_claim(id="two", literature="proved")),
+        make_outcome(make_claim(id="three", literature="open", tier="S")),
+        make_outcome(
+            make_claim(id="four", literature="refuted", holds=False), status=Status.COUNTEREXAMPLE
+        ),
+        make_outcome(make_claim(id="five", literature="recalled"), status=Status.COUNTEREXAMPLE),
+        make_outcome(make_claim(id="six", literature="recalled", tier="E"), status=Status.NOT_RUN),
+    ]
+    told = {
+        row: {column: [card.outcome.claim.id for card in found] for column, found in cells.items()}
+        for row, cells in evidence(cards(outcomes)).items()
+    }
+    assert told == {
+        "proved": {"S": [], "T0": ["one", "two"], "counterexample": []},
+        "open": {"S": ["three"], "T0": [], "counterexample": []},
+        "refuted": {"S": [], "T0": [], "counterexample": ["four"]},
+    }
+    page = Page(written(tmp_path, *outcomes))
+    (both,) = page.every("a", title="one, two")
+    assert both["href"] == "#claim-one"
+    assert evidence(cards(outcomes[4:])) == {}
 
 
 def test_claims_are_grouped_in_order_of_appearance() -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from landscape.atlas.labels import label, merged_classes
-from landscape.atlas.orbits import stabiliser_order
 from ufm.frames import merged_code, orthogonal_frame, polygon, simplex_etf
+from ufm.plain.relabelling import stabiliser_order
 
 
 def gram(code, size=4.0):

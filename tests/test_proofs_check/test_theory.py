@@ -18,8 +18,6 @@ UNCLAIMED = {
     "GL-1": "contrastive losses, probed: tests/test_ufm/test_losses.py",
     "CE-8": "a table of computed numbers: tests/test_landscape/test_atlas.py",
     "DL-1": "an inequality: its minimisers are tested in tests/test_ufm/test_models_deep_linear.py",
-    "GU-6": "a bound: tests/test_ufm/test_models_graph_network.py",
-    "LPM-1": "a threshold: tests/test_ufm/test_models_layer_peeled.py",
     "MCR-2": "a block structure: tests/test_ufm/test_models_rate_reduction.py",
     "TY-2": "a block structure: tests/test_ufm/test_models_sample_types.py",
     "TY-3": "a scalar root: the same tests",

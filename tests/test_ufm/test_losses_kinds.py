@@ -9,7 +9,6 @@ import pytest
 
 from landscape import solve, verdict
 from landscape.atlas import atlas
-from landscape.atlas.orbits import matching
 from tests.helpers import Problem
 from tests.test_ufm.test_losses_adjusted import naive_adjusted
 from ufm import (
@@ -26,6 +25,7 @@ from ufm import (
 from ufm.losses import Scaled
 from ufm.plain.minimisers import quadratic_form
 from ufm.plain.reduce import full_spectrum, reduced
+from ufm.plain.relabelling import matching
 from ufm.plain.symmetry import turned_classes
 
 K = 4

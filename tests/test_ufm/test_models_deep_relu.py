@@ -8,8 +8,8 @@ from landscape import Curvature, Globality, dense_hessian, verdict
 from proofs_check.claims.deep_relu import lowered, value_and_slope
 from tests.helpers import slow
 from ufm import MSE, CrossEntropy, as_rows, deep_linear, deep_relu
-from ufm.models.deep_linear import collapse_price
 from ufm.models.deep_relu import PLANE, low_rank_codes
+from ufm.models.first_order import collapse_price
 from ufm.tolerance import generator_rank
 
 
@@ -160,3 +160,35 @@ def test_descents_from_networks_of_low_rank_go_on(K, depth, share, value):
             near = [x + noise * rng.normal(size=x.shape) for x in start]
             lowest = min(lowest, lowered(model, near)[0])
     assert lowest < value + 1e-7
+
+
+@pytest.mark.parametrize(("share", "value"), [(0.5, 0.2528951281), (0.9, 0.4431719090)])
+def test_four_edges_at_their_best_outputs_lie_below_collapse(share, value):
+    """DR-4, against the scalar problem; outputs y I of the same edges lie above."""
+    model = at_share(share, 4, 4, d=5)
+    found = {name: float(model.objective(x)) for name, x in model.candidates().items()}
+    assert found["cycle"] == pytest.approx(value, abs=1e-10)
+    assert found["cycle"] < found["collapse"] < found["edges"]
+
+
+@pytest.mark.parametrize(("depth", "n", "ratio"), [(5, 2, 1.7), (4, 3, 0.6), (3, 1, 2.0)])
+def test_scales_of_four_edges_are_the_best_at_any_decays(depth, n, ratio):
+    """No factor of the network wants to grow or shrink."""
+    lambda_W = 0.02
+    model = deep_relu(None, 4, 6, n, depth, lambda_W, ratio * lambda_W)
+    point = model.cycle()
+    value = float(model.objective(point))
+    for i in range(depth + 1):
+        for share in (0.99, 1.01):
+            factors = list(point.factors())
+            factors[i] = share * factors[i]
+            moved = point._replace(H=factors[0], weights=tuple(factors[1:]))
+            assert float(model.objective(moved)) >= value - 1e-12
+
+
+def test_a_cycle_needs_four_equal_classes_room_and_squared_error():
+    assert deep_relu(None, 4, 3, depth=4).cycle() is None
+    assert deep_relu(None, 5, 6, depth=4).cycle() is None
+    assert deep_relu(None, 4, 6, depth=2).cycle() is None
+    assert deep_relu(None, d=6, depth=4, counts="2,1,1,1").cycle() is None
+    assert deep_relu(CrossEntropy(), 4, 6, depth=4).cycle() is None

@@ -178,3 +178,21 @@ def test_classes_turn_into_each_other_where_some_are_dropped(merged):
     at, seen = (merge.model, point) if merged else (model, merge.lift(point))
     values = np.linalg.eigvalsh(dense_hessian(at, seen))
     assert np.sum(np.abs(values) < 1e-9) == generator_rank(as_rows(at.generators(seen))) == 5
+
+
+def test_the_decay_at_which_the_simplex_loses_is_the_root_of_the_difference():
+    """Against the lowest of many scales of the simplex, each with its penalty."""
+    told = equilibrium(None, 4, 5, 2, 0.01, 1.0, 0.01).escape_decay()
+    assert told == pytest.approx(0.1917314025, abs=1e-10)
+    scales = np.linspace(0, 30, 300_001)
+    z = np.sqrt(2) * scales
+    losses = np.log1p(3 * np.exp(-scales))
+
+    def excess(decay):
+        penalty = np.where(0.01 * z < decay, 0.01 * z - (0.01 * z) ** 2 / (2 * decay), decay / 2)
+        finite = 0.01 * z < 0.9 * decay
+        return np.min((losses + 3 * penalty)[finite]) - decay
+
+    assert excess(told * (1 - 1e-6)) > 0 > excess(told * (1 + 1e-6))
+    assert equilibrium(MSE(), 4, 5, 2, 0.01, 1.0, 0.01).escape_decay() is None
+    assert equilibrium(None, 2, 5, 2, 0.01, 1.0, 0.01).escape_decay() is None

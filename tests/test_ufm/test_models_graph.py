@@ -173,3 +173,15 @@ def test_probabilities_add_up_over_all_counts():
 def test_probabilities_refuse_what_is_none(numbers, says):
     with pytest.raises(InputError, match=says):
         equal_counts_probability(*numbers)
+
+
+def test_points_that_keep_some_fractions_are_critical():
+    model = graph(3, 4, 5, 3, 1, 0.01, 0.02)
+    best = model.minimiser().point
+    np.testing.assert_array_equal(model.explicit("1,1,1").W, best.W)
+    for name in ("1,0,0", "0,1,1", "0,0,0"):
+        point = model.explicit(name)
+        slope = model.gradient(point)
+        assert max(np.abs(slope.W).max(), np.abs(slope.H).max()) < 1e-15
+        assert np.linalg.matrix_rank(point.W) == name.count("1")
+    assert model.explicit("elsewhere") is None

@@ -10,7 +10,14 @@ from scipy.optimize import minimize
 from landscape import Curvature, dense_hessian, verdict
 from tests.helpers import slow
 from ufm import InputError, as_rows, rate_reduction
-from ufm.models.rate_reduction import Representation, direction_gain, existence, roots
+from ufm.model import norm
+from ufm.models.rate_reduction import (
+    Representation,
+    direction_gain,
+    existence,
+    paying_share,
+    roots,
+)
 from ufm.tolerance import generator_rank
 
 COUNTS, D = (4, 2, 3), 5
@@ -201,3 +208,33 @@ def test_ranks_that_do_not_fit_are_refused():
         model.orthogonal_point((3, 2))
     with pytest.raises(InputError, match="Class 0 needs lambda_Z <="):
         rate_reduction((3, 2), 4, 0.5, 5.0).orthogonal_point((1, 0))
+
+
+def test_points_by_name_are_those_by_ranks():
+    model = rate_reduction("3,4", 5, 0.5, 0.05)
+    for name, ranks in (("2,1", ((2, 1),)), ("1,1/1,0", ((1, 1), (1, 0)))):
+        np.testing.assert_array_equal(model.explicit(name).Z, model.orthogonal_point(*ranks).Z)
+    assert not model.explicit("origin").Z.any()
+    assert model.explicit("minimiser").Z.any()
+    assert model.explicit("2,x") is None
+    assert model.explicit("1,1/1,0/0,0") is None
+
+
+def test_classes_on_lines_are_critical_and_measured():
+    model = rate_reduction("3,3,3", 4, 0.5, 0.05)
+    point = model.explicit("lines")
+    assert float(norm(model.gradient(point))) < 1e-14
+    told = model.measures(point)
+    assert told["ranks"] == [1, 1, 1]
+    assert told["existence"] == pytest.approx([existence(1 / 3, model.rate)] * 3)
+
+
+@pytest.mark.parametrize(("share", "paying"), [(0.5, 0.8671337848), (0.1, 0.8873948305)])
+def test_a_class_pays_below_a_share_of_the_decay_at_which_it_exists(share, paying):
+    """At that decay the minimum changes between the class and zero, whatever the rate is."""
+    assert paying_share(share) == pytest.approx(paying, abs=1e-10)
+    counts = (1, 1) if share == 0.5 else (1, 9)
+    for factor, rank in ((0.999, 2 if share == 0.5 else 1), (1.001, 0)):
+        probe = rate_reduction(counts, 2, 0.7, 0.1)
+        decay = factor * paying * existence(share, probe.rate)
+        assert rate_reduction(counts, 2, 0.7, decay).minimiser().rank == rank

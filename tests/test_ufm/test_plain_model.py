@@ -338,3 +338,26 @@ def test_models_and_results_travel_by_pickle():
     assert again[1].full_point.H.shape == (5, 12)
     assert again[2].curvature is told.curvature
     assert again[3].reduce(again[1].full_point).H.shape == (5, 3)
+
+
+def test_what_is_read_off_a_point_is_the_same_of_classes_and_of_samples():
+    """Classes count alike, whatever their sizes; by hand."""
+    model = UFM(CrossEntropy(), counts=(3, 1, 2), d=4, lambda_W=0.02, lambda_H=0.03)
+    merge = model.merge()
+    small = merge.model.random_point(jax.random.key(1))
+    told, lifted = merge.model.measures(small), model.measures(merge.lift(small))
+    Z = np.asarray(merge.model.column_logits(small))
+    own = np.diag(Z)
+    gap = np.mean(own - (Z.sum(axis=0) - own) / 2)
+    assert told["logit_gap"] == pytest.approx(gap, abs=1e-12)
+    assert told["logit_sum"] == pytest.approx(Z.sum(axis=0).mean(), abs=1e-12)
+    for name in ("logit_gap", "logit_sum", "cosines", "row_norms"):
+        assert lifted[name] == pytest.approx(told[name], abs=1e-12)
+
+
+def test_explicit_points_by_name():
+    model = UFM(CrossEntropy(), 3, 4, lambda_W=0.02, lambda_H=0.03)
+    assert not model.explicit("origin").W.any()
+    best = model.minimiser().point
+    np.testing.assert_array_equal(model.explicit("minimiser").W, best.W)
+    assert model.explicit("nowhere") is None

@@ -9,9 +9,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from ufm.answers import Certificate, Minimiser
-from ufm.counts import parsed_counts
+from ufm.counts import parsed_counts, parsed_ranks
 from ufm.errors import InputError, require_count, require_decay, require_positive
 from ufm.model import Model
 from ufm.models.rate_reduction import RateReduction, Representation
@@ -121,6 +122,26 @@ class ConstrainedRate(Model[Representation]):
             row += r
         return Representation(Z)
 
+    def explicit(self, name: str) -> Representation | None:
+        """Also orthogonal classes of equal singular values by their ranks, such as "2,1"."""
+        ranks = parsed_ranks(name)
+        if ranks is None:
+            return super().explicit(name)
+        if len(ranks) != len(self.sizes):
+            rule = f"Need a rank for each of {len(self.sizes)} classes"
+            raise InputError(rule, name, f"write for example {','.join('1' * len(self.sizes))}")
+        return self.orthogonal_point(ranks)
+
+    def measures(self, point: Representation) -> dict[str, Any]:
+        """M_k = d sqrt(p_k) / eps^2, and that from which class k has full rank (MCR-6)."""
+        rate, sizes = float(self.free.rate), np.array(self.sizes)
+        shares = [float(x) for x in self.free.shares]
+        most = [min(m, self.d) for m in self.sizes]
+        return {
+            "energy": (rate * sizes / np.sqrt(shares)).tolist(),
+            "full_rank_from": [full_rank_from(r, p) for r, p in zip(most, shares, strict=True)],
+        }
+
     def certificate(self, point: Representation) -> Certificate:
         """The bound of MCR-5, valid in every dimension."""
         bound = self.bound()
@@ -132,6 +153,30 @@ class ConstrainedRate(Model[Representation]):
         told = self.free.columns()
         del told["lambda_Z"]
         return told
+
+
+def full_rank_from(rank: int, share: float) -> float:
+    """M_c(r, p): the M = d sqrt(p) / eps^2 from which rank r is better than r - 1 (MCR-6).
+
+    r phi(M / r) = (r - 1) phi(M / (r - 1)), phi(x) = log(1 + sqrt(p) x)/2 - p log(1 + x/sqrt(p))/2;
+    0 for r = 1.
+
+    Example:
+        >>> [round(full_rank_from(r, 0.5), 10) for r in (2, 3)]
+        [3.0811157111, 5.3240238042]
+    """
+    root = math.sqrt(share)
+
+    def worth(r: int, energy: float) -> float:
+        x = energy / r
+        return r * (math.log1p(root * x) - share * math.log1p(x / root)) / 2
+
+    if rank < 2:
+        return 0.0
+    # phi is steepest at x = 1: at M = r - 1 an even spread over r is worse, far above it is better.
+    ends = (rank - 1.0, 1e3 * rank)
+    found = brentq(lambda M: worth(rank, M) - worth(rank - 1, M), *ends, xtol=1e-14, rtol=1e-14)
+    return float(found)
 
 
 def constrained_rate(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -113,15 +113,26 @@ class Contrastive(Model[Features]):
 
     def minimiser(self) -> Minimiser | None:
         """The simplex (SC-1), or an orthogonal frame (SC-2); None where it is not known."""
-        K, value = len(self.counts), self.bound()
-        rank = K if self.nonnegative else K - 1
+        value, rank = self.bound(), self._rank
         if value is None or self.d < rank:
             return None
+        name = "orthogonal frame (SC-2)" if self.nonnegative else "simplex (SC-1)"
+        return Minimiser(self._frame(), value, rank, None, name, "proved")
+
+    @property
+    def _rank(self) -> int:
+        return len(self.counts) - (not self.nonnegative)
+
+    def _frame(self) -> Features:
+        K = len(self.counts)
         frame = np.eye(K, self.d) if self.nonnegative else simplex_etf(K, self.d)
         frame = frame / np.linalg.norm(frame, axis=1, keepdims=True)
-        name = "orthogonal frame (SC-2)" if self.nonnegative else "simplex (SC-1)"
-        point = Features(np.repeat(frame.T, self.counts, axis=1))
-        return Minimiser(point, value, rank, None, name, "proved")
+        return Features(np.repeat(frame.T, self.counts, axis=1))
+
+    def candidates(self) -> Mapping[str, Features]:
+        """The simplex of unequal classes, which is not the lowest in a single batch (SC-1)."""
+        unknown = self.bound() is None and self.d >= self._rank
+        return {"simplex": self._frame()} if unknown else {}
 
     def certificate(self, point: Features) -> Certificate:
         """The bound of SC-1 or SC-2, valid in every dimension."""

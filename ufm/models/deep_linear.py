@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq, minimize_scalar
+from scipy.optimize import minimize_scalar
 
 from ufm.answers import Certificate, Merge, Minimiser, Structure
 from ufm.counts import class_counts, counts_columns, parsed_counts
@@ -22,6 +22,7 @@ from ufm.losses.columns import column_gradients, column_hessians, column_losses
 from ufm.losses.loss import Loss
 from ufm.losses.user import fixed_loss
 from ufm.model import Model
+from ufm.models.first_order import collapse_price, shrunk_output
 from ufm.plain.class_means import ClassMeans
 from ufm.plain.minimisers import quadratic_form
 from ufm.plain.model import UFM
@@ -233,9 +234,8 @@ class DeepLinear(Model[Network]):
         if form is None:
             return None
         counts, target, L = np.asarray(self.counts), form.target, self.num_factors
-        # What class k saves by z_k = target, twice.
-        saves = counts / counts.sum() * form.curvature * target**2
-        price = L * self.decay * (counts * target**2) ** (1 / L) / saves
+        saves = self._saves(form)
+        price = self._prices(form)
         outputs = np.array([shrunk_output(float(B), L) for B in price])
         outputs[np.argsort(-counts, kind="stable")[min(self.widths) :]] = 0.0
         kept = outputs > 0
@@ -282,6 +282,33 @@ class DeepLinear(Model[Network]):
         best = minimize_scalar(height, bounds=ends, method="bounded", options=options)
         point, merge = self.aligned_point(math.exp(best.x) * spread), self.merge()
         return point if merge is None else merge.lift(point)
+
+    def measures(self, point: Network) -> dict[str, Any]:
+        """Own logit of every class and, of squared error, price and that of collapse (DL-2).
+
+        The price is that of the largest class: all classes are dropped from the second one on.
+        """
+        Z, labels = np.asarray(point.logits()), np.asarray(self.labels)
+        counts, K = np.asarray(self.counts), self.num_classes
+        own = Z[labels, np.arange(len(labels))] / (np.sqrt(counts) if self.merged else 1.0)
+        told: dict[str, Any] = {
+            "own_logits": [float(own[labels == k].mean()) for k in range(K)],
+        }
+        form = quadratic_form(self.loss, K)
+        if form is not None and self.num_factors > 2:
+            told["price"] = float(self._prices(form).min())
+            told["collapse_price"] = collapse_price(self.num_factors)
+        return told
+
+    def _prices(self, form: Any) -> Array:
+        """B of every class: L prod(decays)^(1/L) (n_k t^2)^(1/L) over what z_k = t saves, twice."""
+        spread, L = np.asarray(self.counts) * form.target**2, self.num_factors
+        return np.asarray(L * self.decay * spread ** (1 / L) / self._saves(form))
+
+    def _saves(self, form: Any) -> Array:
+        """What every class saves by z_k = target, twice."""
+        counts = np.asarray(self.counts)
+        return np.asarray(counts / counts.sum() * form.curvature * form.target**2)
 
     def certificate(self, point: Network) -> Certificate:
         """With one weight matrix, the duality gap of the plain model."""
@@ -358,40 +385,6 @@ def _eigenvalues(model: DeepLinear, point: Network) -> Array:
     if point.H.size:
         return np.asarray(np.linalg.eigvalsh(model.dense_derivatives(point)[2]))
     return np.zeros(0)
-
-
-def shrunk_output(price: float, factors: int) -> float:
-    """The y >= 0 of least (y - 1)^2 + B y^(2/L): 0, or the largest root of its slope (DL-2).
-
-    Args:
-        price: B.
-        factors: L, 2 or more.
-
-    Example:
-        >>> shrunk_output(0.5, 2), shrunk_output(1.2, 3)
-        (0.75, 0.0)
-    """
-    if factors == 2:
-        return max(0.0, 1 - price / 2)
-    if price >= collapse_price(factors):
-        return 0.0
-
-    def slope(y: float) -> float:
-        return (y - 1) + price / factors * y ** (2 / factors - 1)
-
-    # Below the threshold the best output is above its value there.
-    return float(brentq(slope, (factors - 2) / (factors - 1), 1.0, xtol=1e-15, rtol=1e-15))
-
-
-def collapse_price(factors: int) -> float:
-    """B_c = L/(L-1) ((L-2)/(L-1))^((L-2)/L): from here on zero is the global minimum (DL-2).
-
-    Example:
-        >>> round(collapse_price(3), 10), collapse_price(2)
-        (1.190550789, 2.0)
-    """
-    L = factors
-    return L / (L - 1) * ((L - 2) / (L - 1)) ** ((L - 2) / L)
 
 
 def deep_linear(

@@ -11,12 +11,14 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 from ufm.answers import Certificate, Minimiser
 from ufm.losses import MSE
 from ufm.losses.loss import Loss
 from ufm.model import Model
-from ufm.models.deep_linear import DeepLinear, Network, deep_linear, shrunk_output
+from ufm.models.deep_linear import DeepLinear, Network, deep_linear
+from ufm.models.first_order import shrunk_output
 from ufm.plain.minimisers import quadratic_form
 from ufm.point import skew_basis
 from ufm.records import pytree_record
@@ -115,7 +117,41 @@ class DeepReLU(Model[Network]):
         found = {"collapse": self.collapsed_point()}
         for name, unit in low_rank_codes(self.num_classes).items():
             found[name] = self.network(*unit) if len(self.linear.widths) > 2 else None
+        found["cycle"] = self.cycle()
         return {name: point for name, point in found.items() if point is not None}
+
+    def cycle(self) -> Network | None:
+        """Four classes as the edges of a cycle, at their best outputs, which are not y I (DR-4).
+
+        None unless there are four equal classes, squared error and three weight matrices or more.
+        """
+        linear, M, counts = self.linear, len(self.linear.widths), self.linear.counts_tuple
+        form = quadratic_form(linear.loss, self.num_classes)
+        fits = len(counts) == 4 and len(set(counts)) == 1 and min(linear.widths) >= 4 and M > 2
+        if form is None or not fits or (form.target, form.curvature) != (1.0, 1.0):
+            return None
+        best = cycle_scales(M, float(linear.lambda_W), float(linear.lambda_H) * counts[0])
+        size, passed, a, w = best[0], best[1], best[2:4], best[4:]
+        edges = circulant(np.array([1.0, 1.0, 0.0, 0.0]))
+        left, values, right = np.linalg.svd(size * edges)
+        root = np.sqrt(values[:3])
+        ratio = (float(linear.lambda_H) * counts[0] / float(linear.lambda_W)) ** 0.25
+        between = passed * (np.eye(4) - circulant(np.array([1.0, -1.0, 1.0, -1.0])) / 4)
+        # The last layer but one turns edges back: eigenvalues a_0, a_1, a_1, 0 up to phases.
+        phases = np.exp(-0.25j * np.pi * np.array([0, 1, 0, -1])) * np.array([a[0], a[1], 0, a[1]])
+        turned = np.real(np.fft.ifft(phases.conj()))
+        last = np.real(np.fft.ifft(w[[0, 1, 2, 1]]))
+        weights = [left[:, :3] * root * ratio, *[between] * (M - 3)]
+        weights += [circulant(turned), circulant(last)]
+        H = root[:, None] * right[:3] / ratio
+        factors = [np.repeat(H, counts[0], axis=1), *weights]
+        sides = (linear.labels.shape[0], *linear.widths, 4)
+        sizes = zip(sides[1:], sides[:-1], strict=True)
+        padded = [
+            np.pad(F, ((0, rows - F.shape[0]), (0, columns - F.shape[1])))
+            for F, (rows, columns) in zip(factors, sizes, strict=True)
+        ]
+        return Network(tuple(padded[1:]), padded[0])
 
     def network(self, features: Array, inner: Array, outer: Array) -> Network | None:
         """The best network with outputs y I of given unit layers (DR-2).
@@ -210,6 +246,49 @@ def low_rank_codes(K: int) -> dict[str, tuple[Array, Array, Array]]:
             X[[i, j], k] = 1.0
         found["edges"] = (X, X.T - 0.5, np.eye(K))
     return found
+
+
+def circulant(first: Array) -> Array:
+    """The circulant matrix whose first column is given.
+
+    Example:
+        >>> circulant(np.array([1.0, 2.0])).tolist()
+        [[1.0, 2.0], [2.0, 1.0]]
+    """
+    K = len(first)
+    return np.asarray(first[(np.arange(K)[:, None] - np.arange(K)) % K])
+
+
+def cycle_scales(depth: int, lambda_W: float, lambda_H: float) -> Array:
+    """The seven scales y, t, a_0, a_1, w_0, w_1, w_2 of least objective of four edges (DR-4).
+
+    Features y (e_k + e_{k+1}), M - 3 layers t times the identity on their space, a layer with
+    eigenvalues a_0, a_1, a_1, 0 and its ReLU, a last one with w_0, w_1, w_1, w_2.
+
+    Example:
+        >>> found = cycle_scales(4, 0.0262958237, 0.0262958237)
+        >>> bool(found[0] > 0)
+        True
+    """
+    price = math.sqrt(lambda_W * lambda_H)
+
+    def height(x: Array) -> float:
+        y, t, (a0, a1), w = x[0], x[1], x[2:4], x[4:]
+        size = y * t ** (depth - 3)
+        a, b = 2 * size * a0, math.sqrt(2) * size * a1
+        p, q, r = (a + 2 * b) / 4, a / 4, max((a - 2 * b) / 4, 0.0)
+        e = np.array([p + 2 * q + r, p - r, p - 2 * q + r])
+        many = np.array([1.0, 2.0, 1.0])
+        fit = float(many @ (e * w - 1) ** 2) / 8
+        squares = 3 * (depth - 3) * t**2 + a0**2 + 2 * a1**2 + float(many @ w**2)
+        return fit + 2 * (1 + math.sqrt(2)) * price * abs(y) + lambda_W / 2 * squares
+
+    # The criterion's own network, near which the minimum is; descents from elsewhere find zero.
+    start = np.array([0.5, 1.1, 0.4, 1.3, 0.75, 0.9, 1.2])
+    options = {"maxiter": 5000, "maxfun": 50_000, "ftol": 0, "gtol": 1e-9}
+    rough = minimize(height, start, method="L-BFGS-B", options=options).x
+    fine = {"xatol": 1e-9, "fatol": 1e-15, "maxiter": 20_000, "maxfev": 20_000}
+    return np.asarray(minimize(height, rough, method="Nelder-Mead", options=fine).x)
 
 
 # The middle feature (t, t) of three classes in a plane at which the product of norms is least.

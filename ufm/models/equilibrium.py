@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -230,6 +231,44 @@ class Equilibrium(Model[Layer]):
         point = self.aligned_point(a * root * (np.eye(K) - 1 / K))
         code = Code(a, 0.0, 0.0, K)
         return Minimiser(point, value, (K - 1) * (a > 0), code, "simplex (DQ-3)", "derived")
+
+    def measures(self, point: Layer) -> dict[str, Any]:
+        """The largest eigenvalue of the layer, 1 where it is singular, and the escape value (DQ-3).
+
+        For equal classes and losses that ignore common shifts also the logit gap of the simplex,
+        and the decay of the layer below which it loses against points of diverging scale.
+        """
+        V = np.asarray(point.V)
+        told = {
+            "layer_eigenvalue": float(np.abs(np.linalg.eigvals(V)).max()),
+            "escape_value": self.escape_value,
+        }
+        known = self.minimiser()
+        if known is not None and known.code is not None:
+            told["logit_gap"] = known.code.a
+        loses = self.escape_decay()
+        return told if loses is None else {**told, "escape_decay": loses}
+
+    def escape_decay(self) -> float | None:
+        """The lambda_V at which the best simplex costs what points of diverging scale do (DQ-3).
+
+        None where no simplex is known, or where none loses.
+        """
+        if self._squared() is not None or self.num_classes < 3:
+            return None
+
+        def excess(log: float) -> float:
+            other = replace(self, lambda_V=math.exp(log))
+            best = other._simplex()
+            return 1.0 if best is None else best.value - other.escape_value
+
+        low, high = -20.0, 20.0
+        if self._simplex() is None and excess(high) > 0:
+            return None
+        for _ in range(60):  # _simplex has no value beyond the root: halves, to float precision
+            middle = (low + high) / 2
+            low, high = (middle, high) if excess(middle) > 0 else (low, middle)
+        return math.exp(high)
 
     def aligned_point(self, Z: Array) -> Layer:
         """The point of least decay whose merged logits are Z (K, K) (DQ-1).

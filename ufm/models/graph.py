@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufm.answers import Certificate, Minimiser, Restriction, Structure
-from ufm.counts import class_counts, counts_columns
+from ufm.counts import class_counts, counts_columns, parsed_ranks
 from ufm.decay import balanced_factors, penalty
 from ufm.eigen import eigh
 from ufm.errors import InputError, require_count, require_decay
@@ -136,21 +136,71 @@ class GraphUFM(Model[Point]):
         """
         if not self._equitable():
             return None
+        size, c = np.sort(np.abs(eigh(self.fractions())[0]))[::-1], self._c
+        paying = int(np.sum(size > c))
+        evidence = "proved" if self.d >= paying else "derived"
+        s = size[: min(paying, self.d)]
+        value = 0.5 - float(np.sum((1 - c / s) ** 2)) / (2 * self.num_classes)
+        point = self._thresholded(np.arange(len(s)))
+        return Minimiser(point, value, len(s), None, "equitable graph (GU-2)", evidence)
+
+    @property
+    def _c(self) -> float:
+        """K sqrt(n) sigma of equal classes."""
+        return self.num_classes * math.sqrt(self.counts_tuple[0]) * self.sigma
+
+    def _thresholded(self, kept: NDArray[np.int64]) -> Point:
+        """The critical point that keeps some eigenvalues of S, counted from the largest |s_j| on.
+
+        Raises:
+            InputError: one that does not exceed c, or more than d.
+        """
         values, vectors = eigh(self.fractions())
-        K, n = self.num_classes, self.counts_tuple[0]
-        size = np.abs(values)
-        c = K * math.sqrt(n) * self.sigma
-        paying = np.argsort(-size, kind="stable")[: int(np.sum(size > c))]
-        order = paying[: self.d]
-        evidence = "proved" if self.d >= len(paying) else "derived"
-        s, v = size[order], vectors[:, order]
-        logits = np.sign(values[order]) * (s - c) / s**2
+        order = np.argsort(-np.abs(values), kind="stable")[kept]
+        s, v, c = np.abs(values[order]), vectors[:, order], self._c
+        if len(order) > self.d or np.any(s <= c):
+            rule = f"Need at most d = {self.d} eigenvalues, each of size above c = {c:.6g}"
+            raise InputError(rule, ", ".join(f"{x:.6g}" for x in s), "keep fewer")
+        logits, n = np.sign(values[order]) * (s - c) / s**2, self.counts_tuple[0]
         # X = sum_j logits_j v_j v_j^T (1/n over the nodes), of singular values sqrt(n) |logits_j|.
         decays = self.lambda_W, self.lambda_H
         W, H = balanced_factors(v, math.sqrt(n) * logits, v.T, self.d, *decays)
-        value = 0.5 - float(np.sum((1 - c / s) ** 2)) / (2 * K)
-        point = Point(W, H[:, np.asarray(self.labels)] / math.sqrt(n))
-        return Minimiser(point, value, len(s), None, "equitable graph (GU-2)", evidence)
+        return Point(W, H[:, np.asarray(self.labels)] / math.sqrt(n))
+
+    def explicit(self, name: str) -> Point | None:
+        """Also the critical points of an equitable graph: ranks 1,0 keep the largest |s_j| alone.
+
+        One 0 or 1 for every eigenvalue of S, from the largest |s_j| on (GU-2).
+        """
+        kept = parsed_ranks(name)
+        if kept is None:
+            return super().explicit(name)
+        if len(kept) != self.num_classes or max(kept) > 1 or not self._equitable():
+            rule = f"Need {self.num_classes} numbers 0 or 1, and classes with equal neighbours"
+            raise InputError(rule, name, "say which eigenvalues are kept, such as 1,0")
+        return self._thresholded(np.flatnonzero(kept))
+
+    def measures(self, point: Point) -> dict[str, Any]:
+        """Both halves of the condition for collapse, and the spread within classes (GU-1).
+
+        Shares of |H|^2 and of |H A'|^2 that are within classes, and the former per node.
+        """
+        H, means = np.asarray(point.H), np.asarray(self.means)
+        rest = np.eye(len(means)) - self.class_means()
+        seen = H @ means
+        within = [float(np.sum((x @ rest) ** 2)) for x in (H, seen)]
+        whole = [float(np.sum(x**2)) for x in (H, seen)]
+        shares = [part / all_ if all_ else 0.0 for part, all_ in zip(within, whole, strict=True)]
+        forward, backward = self.collapse_conditions()
+        averaged = point._replace(H=H @ self.class_means())
+        return {
+            "forward": forward,
+            "backward": backward,
+            "share_within": shares[0],
+            "share_within_of_means": shares[1],
+            "trace_within": within[0] / len(means),
+            "class_means_objective": float(self.objective(averaged)),
+        }
 
     def certificate(self, point: Point) -> Certificate:
         """The dual value of the scaled residual (GU-1)."""

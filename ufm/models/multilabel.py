@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ufm.errors import InputError, require_count
 from ufm.models.sample_types import of_types, proportional, require_room
 from ufm.models.targets import Targets
+from ufm.point import Point
 from ufm.records import pytree_record
 
 Array = NDArray[np.float64]
@@ -48,6 +49,15 @@ class MultiLabel(Targets):
         labels = members.sum(axis=0)
         a = np.array([gaps[int(m)] for m in labels])
         return a * (members - labels / K), "scaled averages of a simplex (ML-1)"
+
+    def measures(self, point: Point) -> dict[str, Any]:
+        """Also the logit gap of every number of labels: own labels against the others (ML-1)."""
+        Z = np.asarray(point.W @ point.H) / (np.sqrt(self.counts) if self.merged else 1.0)
+        own = np.asarray(self.targets).T[:, np.asarray(self.labels)] > 0
+        sizes = own.sum(axis=0)
+        alike = [(Z[:, sizes == m], own[:, sizes == m]) for m in np.unique(sizes)]
+        gaps = [float(z[mine].mean() - z[~mine].mean()) for z, mine in alike]
+        return {**super().measures(point), "logit_gaps": gaps}
 
     def columns(self) -> dict[str, Any]:
         """K, d, samples per single label, pair and triple, and decays."""

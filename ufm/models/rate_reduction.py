@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from ufm.answers import Minimiser, Structure
-from ufm.counts import parsed_counts
+from ufm.counts import parsed_counts, parsed_ranks
 from ufm.decay import penalty
 from ufm.errors import InputError, require_count, require_decay, require_positive
 from ufm.model import Model
@@ -196,6 +197,52 @@ class RateReduction(Model[Representation]):
                 row += 1
         return Representation(Z)
 
+    def lines_point(self) -> Representation:
+        """Equal classes on lines at equal angles in a plane: critical, with tightness 1/2 (MCR-1).
+
+        Raises:
+            InputError: fewer than three classes, unequal ones, d = 1, or a decay without roots.
+        """
+        K, found = len(self.sizes), roots(0.5, float(self.rate), float(self.lambda_Z))
+        if K < 3 or len(set(self.sizes)) > 1 or self.d < 2 or found is None:
+            most = existence(0.5, self.rate)
+            rule = f"Need three equal classes or more, d >= 2 and lambda_Z <= {most:.6g}"
+            got = f"counts {self.sizes}, d = {self.d}, lambda_Z = {self.lambda_Z:g}"
+            raise InputError(rule, got, "choose other numbers for classes on lines")
+        angles = np.pi * np.arange(K) / K
+        Z = np.zeros((self.d, len(self.labels)))
+        first = [columns[0] for columns in self._columns()]
+        size = math.sqrt(2 * found[1] / (K * float(self.rate)))
+        Z[:2, first] = size * np.stack([np.cos(angles), np.sin(angles)])
+        return Representation(Z)
+
+    def explicit(self, name: str) -> Representation | None:
+        """Also "lines", and orthogonal points by their ranks: "2,1" or, upper/lower, "1,1/1,0"."""
+        ranks = [parsed_ranks(part) for part in name.split("/")]
+        if name == "lines":
+            return self.lines_point()
+        if len(ranks) > 2 or any(part is None for part in ranks):
+            return super().explicit(name)
+        K = len(self.sizes)
+        if any(part is None or len(part) != K for part in ranks):
+            rule = f"Need a rank for each of {K} classes"
+            raise InputError(rule, name, f"write for example {','.join('1' * K)}")
+        return self.orthogonal_point(*(part or () for part in ranks))
+
+    def measures(self, point: Representation) -> dict[str, Any]:
+        """Rank of every class, the largest decay at which it exists, and at which it pays (MCR-4).
+
+        The latter is a share of the former, and depends on the share of the class alone.
+        """
+        Z, rate = np.asarray(point.Z), float(self.rate)
+        cut = RANK * (1 + float(np.linalg.norm(Z, 2)))
+        shares = [float(x) for x in self.shares]
+        return {
+            "ranks": [int(np.linalg.matrix_rank(Z[:, x], tol=cut)) for x in self._columns()],
+            "existence": [existence(share, rate) for share in shares],
+            "paying_share": [paying_share(share) for share in shares],
+        }
+
     def columns(self) -> dict[str, Any]:
         """K, d, counts, rate and decay."""
         return {
@@ -259,6 +306,25 @@ def direction_gain(share: float, root: float, rate: float, decay: float) -> floa
     """
     spread = math.log1p(root) - share * math.log1p(root / share)
     return 0.5 * (spread - decay * root / rate)
+
+
+def paying_share(share: float) -> float:
+    """The decay at which a direction of tightness A is worth nothing, over that of ``existence``.
+
+    v = 0 at the larger root: below it a direction lowers f, between the two it is a minimum that
+    does not (MCR-4). Whatever the rate is.
+
+    Example:
+        >>> round(paying_share(0.5), 10)
+        0.8671337848
+    """
+    last = existence(share, 1.0)
+
+    def gain(part: float) -> float:
+        found = roots(share, 1.0, part * last)
+        return direction_gain(share, found[1] if found else 0.0, 1.0, part * last)
+
+    return float(brentq(gain, 0.1, 1 - 1e-9, xtol=1e-15, rtol=1e-14))
 
 
 def rate_reduction(

@@ -182,6 +182,10 @@ class SampleTypes(Model[Point]):
         bound = float(share @ floors) + max(0.0, rise) * min(1.0, 1.0 / ratio if ratio else 1.0)
         return Certificate(True, value - bound, bound, ratio, "convex in W H (TY-1)")
 
+    def measures(self, point: Point) -> dict[str, Any]:
+        """lambda_W lambda_H from which the minimum is zero (TY-1)."""
+        return {"collapse_decays": self.collapse_value() ** 2}
+
     def structure(self, point: Point) -> Structure | None:
         """The Hessian where features agree within types, from its row space (TY-2); else None."""
         counts, N = np.asarray(self.counts_tuple), self.num_samples

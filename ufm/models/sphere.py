@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufm.answers import Certificate, Code, Minimiser
+from ufm.collapse.codes import code_measures, one_vs_rest_distances
 from ufm.errors import InputError, require_count, require_positive
 from ufm.frames import simplex_etf
 from ufm.losses import CrossEntropy
@@ -129,6 +130,17 @@ class Sphere(Model[Point]):
     def gap(self) -> float:
         """tau K/(K-1): the logit gap of the simplex."""
         return float(self.scale) * self.num_classes / (self.num_classes - 1)
+
+    def measures(self, point: Point) -> dict[str, Any]:
+        """Generalised neural collapse: how far classes are apart, and features from their rows."""
+        W, H = (np.asarray(x) for x in point[:2])
+        W, H = W / np.linalg.norm(W, axis=1, keepdims=True), H / np.linalg.norm(H, axis=0)
+        own = np.repeat(W.T, self.n, axis=1)
+        return {
+            "one_vs_rest_distance": float(one_vs_rest_distances(W).min()),
+            **code_measures(W),
+            "farthest_feature": float(np.linalg.norm(H - own, axis=0).max()),
+        }
 
     def certificate(self, point: Point) -> Certificate:
         """The value of the simplex, which nothing is below (SP-1)."""

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ufm.answers import Certificate, Direction, Merge, Minimiser, Restriction, Structure
+from ufm.collapse.codes import code_measures
 from ufm.counts import counts_columns
 from ufm.decay import penalty
 from ufm.errors import InputError, require_count, require_decay
@@ -237,6 +238,23 @@ class UFM(Model[Point]):
         """The same model with feature dimension ``d``."""
         return self._replace(d=require_count(d, "d", 1, "use one dimension or more"))
 
+    def resized(self, counts: tuple[int, ...], d: int) -> UFM | None:
+        """The same loss and decays at other sizes; None where the loss has numbers per class.
+
+        Example:
+            >>> from ufm import CrossEntropy
+            >>> model = UFM(CrossEntropy(), 4, 6, lambda_W=0.02, lambda_H=0.02)
+            >>> model.resized((3, 2, 1), 5).columns()["K"]
+            3
+        """
+        if any(np.ndim(leaf) for leaf in jax.tree.leaves(self.loss)):
+            return None
+        sizes = _validated_counts(None, None, counts)
+        columns = np.ones_like(sizes) if self.merged else sizes
+        return self.with_dimension(d)._replace(
+            counts=sizes.astype(np.float64), labels=np.repeat(np.arange(len(sizes)), columns)
+        )
+
     def with_decays(self, lambda_W: float, lambda_H: float) -> UFM:
         """The same model with other weight decays; that of the bias stays.
 
@@ -335,6 +353,20 @@ class UFM(Model[Point]):
     def minimiser(self) -> Minimiser | None:
         """The closed-form global minimiser (merged columns), or None."""
         return global_minimiser(self)
+
+    def measures(self, point: Point) -> dict[str, Any]:
+        """Logit gap, sum and mean of the classes' logits, and the cosines of classifier rows.
+
+        The gap is the own logit less the mean of the others, averaged over classes; the sum is that
+        of one sample's logits.
+        """
+        Z, labels = np.asarray(self.column_logits(point)), np.asarray(self.labels)
+        own, total = Z[labels, np.arange(Z.shape[1])], Z.sum(axis=0)
+        K = self.num_classes
+        shares = np.bincount(labels, minlength=K)[labels] * K
+        gap = np.sum((own - (total - own) / (K - 1)) / shares)
+        told = {"logit_gap": float(gap), "logit_sum": float(np.sum(total / shares))}
+        return told | code_measures(np.asarray(point.W))
 
     def certificate(self, point: Point) -> Certificate:
         """The duality gap at a point (merged or full columns)."""

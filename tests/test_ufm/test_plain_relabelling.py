@@ -12,7 +12,10 @@ from numpy.testing import assert_allclose
 from scipy.linalg import block_diag
 
 from landscape.atlas.labels import label, merged_classes
-from landscape.atlas.orbits import (
+from tests.helpers import naive_cross_entropy
+from ufm import InputError
+from ufm.frames import merged_code, polygon, simplex_etf
+from ufm.plain.relabelling import (
     TOLERANCE,
     checked,
     distinct,
@@ -23,9 +26,6 @@ from landscape.atlas.orbits import (
     resolution,
     stabiliser_order,
 )
-from tests.helpers import naive_cross_entropy
-from ufm import InputError
-from ufm.frames import merged_code, polygon, simplex_etf
 
 SEEDS = st.integers(0, 2**32 - 1)
 NOISE = 1e-9

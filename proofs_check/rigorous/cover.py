@@ -1,0 +1,245 @@
+"""All critical points of rank one, proved: branch and prune over the gaps of the classifier.
+
+A box of gaps is dropped where an enclosure of the equations over it, by itself or from its middle
+with their derivative, leaves out zero. What is left must lie in boxes around known orbits that are
+proved to hold one critical point and no second. Derived here: docs/certificates.md.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proofs_check.rigorous.rank_one import Array, RankOne
+from ufm.errors import InputError
+
+# Half-widths that are tried for a box without a second point, and shares of it in which a first
+# one is looked for: rounding alone, or what decays from an interval leave open.
+HALF_WIDTHS = tuple(0.5 ** (i / 4) for i in range(4, 68))
+SHARES = (1e-4, 0.25, 0.5, 0.75, 1.0)
+# Of the largest box that can be proved to hold no second point this share is claimed: another
+# program with other roundings shall prove it too.
+ROOM = 0.8
+# Marks of a leaf in the tree of boxes.
+SETTLED, UNDECIDED = -1, -2
+# Boxes evaluated at once: their enclosures take some 30 kB each.
+BATCH = 4096
+
+
+@dataclass(frozen=True)
+class Cover:
+    """What the search over boxes proved.
+
+    Attributes:
+        equations: whose zeros these are.
+        orbits: gaps of the critical points of rank one, one of u and reversed u, (K-1,) each.
+        within: half-widths of boxes around them in which a critical point is proved to be.
+        alone: half-widths of boxes around them that have no second one.
+        origin: the same of the box around u = 0.
+        splits: the search tree in preorder: an axis where a box was halved (lower half first), -1
+            where it was settled, -2 where it is left undecided.
+        boxes: evaluated.
+        undecided: boxes left over, as (2, m, K-1) lower and upper ends.
+    """
+
+    equations: RankOne
+    orbits: tuple[Array, ...]
+    within: tuple[float, ...]
+    alone: tuple[float, ...]
+    origin: float
+    splits: tuple[int, ...]
+    boxes: int
+    undecided: Array
+
+    @property
+    def complete(self) -> bool:
+        """Whether the orbits are proved to be all."""
+        return not self.undecided.shape[1]
+
+    def leaves(self) -> tuple[Array, Array]:
+        """Lower and upper ends (m, K-1) of the boxes that were settled or left open."""
+        L = self.equations.classes - 1
+        todo = [(np.zeros(L), np.full(L, self.equations.largest_spread()))]
+        low, high = [], []
+        for axis in self.splits:
+            a, b = todo.pop()
+            if axis < 0:
+                low.append(a)
+                high.append(b)
+                continue
+            middle = 0.5 * (a[axis] + b[axis])
+            first, second = b.copy(), a.copy()
+            first[axis] = second[axis] = middle
+            todo += [(second, b), (a, first)]
+        return np.array(low), np.array(high)
+
+    def record(self) -> dict[str, Any]:
+        """What the certificate claims, and the tree of boxes that proves it."""
+        orbits = [
+            {"gaps": u.tolist(), "within": within, "alone": alone}
+            for u, within, alone in zip(self.orbits, self.within, self.alone, strict=True)
+        ]
+        spread = self.equations.largest_spread()
+        claim = {"orbits": orbits, "origin": self.origin, "spread": spread}
+        marks = {SETTLED: ".", UNDECIDED: "?"}
+        return {"claim": claim, "tree": "".join(marks.get(x, str(x)) for x in self.splits)}
+
+
+def prove_rank_one(
+    equations: RankOne,
+    known: Sequence[Array],
+    *,
+    smallest: float = 1e-4,
+    most_boxes: int = 2_000_000,
+    progress: Callable[[int, int], None] = lambda boxes, left: None,
+) -> Cover:
+    """Prove that the known orbits are all critical points of rank one.
+
+    Args:
+        equations: K, decays (intervals where the statement is for all of them) and smoothing.
+        known: gaps u >= 0 of the known orbits, (K-1,) each, to a few digits.
+        smallest: boxes of less width are left undecided.
+        most_boxes: work after which all that is open is left undecided.
+        progress: told the boxes evaluated and the boxes left after every round.
+    """
+    L = equations.classes - 1
+    given = [np.asarray(u, dtype=float) for u in known]
+    isolated = [_isolated(equations, u) for u in given]
+    _require_distinct(given, [within for within, _ in isolated])
+    centres, halves = _with_reversed(given, [half for _, half in isolated])
+    origin = _alone(equations, np.zeros(L))
+    tree, undecided, boxes = _search(
+        equations,
+        np.array([*centres, np.zeros(L)]),
+        np.array([*halves, origin]),
+        smallest,
+        most_boxes,
+        progress,
+    )
+    within, alone = (tuple(x) for x in zip(*isolated, strict=True)) if isolated else ((), ())
+    return Cover(equations, tuple(given), within, alone, origin, tree, boxes, undecided)
+
+
+def _isolated(equations: RankOne, centre: Array) -> tuple[float, float]:
+    """Half-widths of a box with a critical point, and of one that has no second.
+
+    Raises:
+        InputError: none is proved to be there.
+    """
+    alone = _alone(equations, centre)
+    tried = [share * alone for share in SHARES if alone]
+    within = next((h for h in tried if equations.zero_within(centre, h)), None)
+    if within is None:
+        raise InputError(
+            "Need a nondegenerate critical point of rank one near every given one",
+            np.array2string(centre, precision=6),
+            "polish it; near a bifurcation take another decay",
+        )
+    return within, alone
+
+
+def _require_distinct(orbits: Sequence[Array], within: Sequence[float]) -> None:
+    """Refuse a list in which an orbit, the origin included, stands twice.
+
+    Raises:
+        InputError: two of them are not proved to be different.
+    """
+    pairs = combinations(
+        [*zip(orbits, within, strict=True), (0.0 * orbits[0], 0.0)] if orbits else [], 2
+    )
+    for (u, r), (v, s) in pairs:
+        # True gaps may be negative by a radius, and sorting moves them by as much for every class.
+        if min(abs(u - v).max(), abs(u - v[::-1]).max()) <= 2 * (len(u) + 1) * (r + s):
+            raise InputError(
+                "Need different orbits of rank one",
+                f"{np.array2string(u, precision=6)} and {np.array2string(v, precision=6)}",
+                "leave one out",
+            )
+
+
+def _alone(equations: RankOne, centre: Array) -> float:
+    # Enclosures grow with the box, so what cannot be proved of one is not proved of a larger one.
+    first = bisect_left(HALF_WIDTHS, True, key=lambda h: equations.at_most_one(centre, h))
+    return ROOM * HALF_WIDTHS[first] if first < len(HALF_WIDTHS) else 0.0
+
+
+def _with_reversed(
+    centres: Sequence[Array], halves: Sequence[float]
+) -> tuple[list[Array], list[float]]:
+    """Orbits and their mirror images (w -> -w) where these are others."""
+    made = [(u, half) for u, half in zip(centres, halves, strict=True)]
+    made += [(u[::-1], half) for u, half in made if not np.array_equal(u, u[::-1])]
+    return [u for u, _ in made], [half for _, half in made]
+
+
+def _search(
+    equations: RankOne,
+    centres: Array,
+    halves: Array,
+    smallest: float,
+    most_boxes: int,
+    progress: Callable[[int, int], None],
+) -> tuple[tuple[int, ...], Array, int]:
+    """Halve boxes of u until each is settled; the tree in preorder, what is open, and boxes seen.
+
+    The start holds all u >= 0 with u_1 >= u_{K-1} (else w -> -w) and a sum of at most the spread.
+    """
+    L, spread = equations.classes - 1, equations.largest_spread()
+    low, high, nodes = np.zeros((1, L)), np.full((1, L), spread), np.array([0])
+    # Node m was halved along axis[m] into child[m] and child[m] + 1.
+    axis, child, count, boxes = [SETTLED], [0], 1, 0
+    open_low, open_high = [], []
+    while len(nodes):
+        settled = equations.out_of_domain(low, high)
+        for centre, half in zip(centres, halves, strict=True):
+            settled |= np.all((low >= centre - half) & (high <= centre + half), axis=1)
+        for start in range(0, len(nodes), BATCH):
+            chosen = np.flatnonzero(~settled[start : start + BATCH]) + start
+            if len(chosen):
+                settled[chosen] = equations.without_zero(low[chosen], high[chosen])
+                boxes += len(chosen)
+        low, high, nodes = low[~settled], high[~settled], nodes[~settled]
+        width = high - low
+        stuck = (width.max(axis=1, initial=0) < smallest) | (boxes > most_boxes)
+        for m in nodes[stuck]:
+            axis[m] = UNDECIDED
+        open_low.append(low[stuck])
+        open_high.append(high[stuck])
+        low, high, nodes, width = low[~stuck], high[~stuck], nodes[~stuck], width[~stuck]
+        along = np.argmax(width, axis=1)
+        for m, i in zip(nodes, along, strict=True):
+            axis[m], child[m] = int(i), count
+            axis += [SETTLED, SETTLED]
+            child += [0, 0]
+            count += 2
+        rows = np.arange(len(nodes))
+        middle = 0.5 * (low[rows, along] + high[rows, along])
+        first, second = child_ends(low, high, rows, along, middle)
+        new = np.array([child[m] for m in nodes], dtype=int)
+        low = np.concatenate([low, second])
+        high = np.concatenate([first, high])
+        nodes = np.concatenate([new, new + 1])
+        progress(boxes, len(nodes))
+    order, stack = [], [0]
+    while stack:
+        m = stack.pop()
+        order.append(axis[m])
+        if axis[m] >= 0:
+            stack += [child[m] + 1, child[m]]
+    return tuple(order), np.stack([np.concatenate(open_low), np.concatenate(open_high)]), boxes
+
+
+def child_ends(
+    low: Array, high: Array, rows: NDArray[np.int_], along: NDArray[np.int_], middle: Array
+) -> tuple[Array, Array]:
+    """Upper ends of the lower halves, and lower ends of the upper ones."""
+    first, second = high.copy(), low.copy()
+    first[rows, along] = middle
+    second[rows, along] = middle
+    return first, second

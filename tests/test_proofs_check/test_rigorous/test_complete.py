@@ -1,0 +1,228 @@
+"""Covers of rank one: the equations, the enclosures, and what a cover must not accept."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from landscape import atlas
+from proofs_check import checker
+from proofs_check.rigorous.complete import (
+    gaps,
+    prove_covers,
+    ranks_proved,
+    require_rank_one,
+    smoothing_of,
+)
+from proofs_check.rigorous.cover import SETTLED, UNDECIDED, prove_rank_one
+from proofs_check.rigorous.intervals import Interval
+from proofs_check.rigorous.rank_one import RankOne
+from tests.helpers import slow
+from ufm import MSE, UFM, CrossEntropy, Focal, InputError, LabelSmoothing, Point
+
+I = Interval.of  # noqa: E741
+
+
+def model_of(K, decay, delta=0.0, n=1):
+    loss = LabelSmoothing(delta) if delta else CrossEntropy()
+    return UFM(loss, K, 1, n, lambda_W=decay, lambda_H=decay / n)
+
+
+def known(model):
+    """Gaps of rank one that a search finds."""
+    decays = {"lambda_W": model.lambda_W, "lambda_H": model.lambda_H * model.n}
+    line = UFM(model.loss, model.num_classes, 1, 1, **decays)
+    return [gaps(orbit.point.W) for orbit in atlas(line).orbits if orbit.rank == 1]
+
+
+def entries(u):
+    w = np.concatenate([np.cumsum(u[::-1])[::-1], [0.0]])
+    return w - w.mean()
+
+
+@pytest.mark.parametrize(("K", "n", "delta"), [slow(3, 1, 0.0), (4, 3, 0.1), slow(5, 2, 0.0)])
+def test_the_equations_are_those_of_the_model(K, n, delta):
+    """g is the gradient in u of min_h f, here by automatic differentiation of the lab's f."""
+    lw, lh = 0.03, 0.01
+    loss = LabelSmoothing(delta) if delta else CrossEntropy()
+    model = UFM(loss, K, 1, n, lambda_W=lw, lambda_H=lh)
+    line = RankOne(K, I(lw), I(lh) * float(n), delta)
+    u = np.random.default_rng(K).uniform(0.2, 1.5, K - 1)
+    h = line.roots(I(u[None]), line.approximate_roots(u[None]))
+    assert np.all(h.hi - h.lo < 1e-12)
+
+    def height(u, h):
+        w = jax.numpy.concatenate([jax.numpy.cumsum(u[::-1])[::-1], jax.numpy.zeros(1)])
+        W = (w - w.mean())[:, None]
+        return model.objective(Point(W, jax.numpy.repeat(h, n)[None]))
+
+    middle = h.middle()[0]
+    np.testing.assert_allclose(jax.grad(height, 1)(u, middle), 0, atol=1e-13)
+    g = line.gradient(I(u[None]), h)
+    np.testing.assert_allclose(g.middle()[0], jax.grad(height)(u, middle), atol=1e-13)
+    A, B = jax.hessian(height)(u, middle), jax.jacobian(jax.grad(height), 1)(u, middle)
+    C = jax.hessian(height, 1)(u, middle)
+    D = line.derivative(I(u[None]), h).middle()[0]
+    np.testing.assert_allclose(D, A - B @ np.linalg.solve(C, B.T), atol=1e-12)
+    J = line.jacobian(I(u[None]), h).middle()[0]
+    np.testing.assert_allclose(J, np.block([[A, B], [B.T, C]]), atol=1e-12)
+
+
+def test_boxes_enclose_what_is_in_them():
+    line = RankOne(4, Interval.between(0.02, 0.021), I(0.02), 0.05)
+    rng = np.random.default_rng(0)
+    low = rng.uniform(0, 3, (6, 3))
+    high = low + rng.uniform(0, 0.4, low.shape)
+    u = Interval(low, high)
+    h = line.roots(u, line.approximate_roots((low + high) / 2))
+    g, D = line.gradient(u, h), line.derivative(u, h)
+    for decay in (0.02, 0.0205, 0.021):
+        exact = RankOne(4, I(decay), I(0.02), 0.05)
+        for _ in range(40):
+            at = I(rng.uniform(low, high))
+            root = exact.roots(at, exact.approximate_roots(at.lo))
+            for inner, outer in (
+                (root, h),
+                (exact.gradient(at, root), g),
+                (exact.derivative(at, root), D),
+            ):
+                assert np.all((outer.lo <= inner.hi) & (inner.lo <= outer.hi))
+
+
+@pytest.mark.parametrize(
+    ("decay", "delta", "n"),
+    [
+        slow(0.02, 0.0, 1),
+        slow(0.05, 0.0, 2),
+        slow(0.1, 0.0, 1),
+        (0.05, 0.1, 1),
+        slow(0.02, 0.1, 1),
+        slow(0.1, 0.05, 3),
+    ],
+)
+def test_three_classes_are_complete(decay, delta, n):
+    model = model_of(3, decay, delta, n)
+    found = atlas(UFM(model.loss, 3, 3, 1, lambda_W=decay, lambda_H=decay))
+    covers = prove_covers(model, [gaps(o.point.W) for o in found.orbits if o.rank == 1])
+    assert covers.complete
+    assert covers.undecided == 0
+    assert ranks_proved(model, found.orbits, covers) == {0, 1, 2}
+    (document,) = covers.documents()
+    said = checker.check(document)
+    assert said.startswith(f"exactly {covers.orbits} orbits of critical points of rank one, by ")
+    without = [orbit for orbit in found.orbits if orbit.rank != 1]
+    assert ranks_proved(model, without, covers) == {0, 2}
+    assert ranks_proved(model, without[1:], covers) == {0}
+
+
+@pytest.mark.slow
+def test_four_classes_have_five_orbits_of_rank_one():
+    model = model_of(4, 0.02)
+    covers = prove_covers(model, known(model))
+    assert covers.complete
+    assert covers.orbits == 5
+    assert checker.check(covers.documents()[0]).startswith("exactly 5 orbits")
+
+
+def test_large_decays_leave_the_origin_alone():
+    """c >= 1: nothing of rank one, and of rank K - 1 neither."""
+    model = model_of(3, 0.4)
+    covers = prove_covers(model, [])
+    assert (covers.complete, covers.orbits) == (True, 0)
+    origin = atlas(UFM(CrossEntropy(), 3, 3, 1, lambda_W=0.4, lambda_H=0.4)).orbits
+    assert ranks_proved(model, origin, covers) == {0, 1, 2}
+    assert checker.check(covers.documents()[0]).startswith("exactly 0 orbits")
+
+
+@pytest.fixture(scope="module")
+def cover():
+    model = model_of(3, 0.1)
+    orbits = known(model)
+    covers = prove_covers(model, orbits)
+    return orbits, covers.documents()[0]
+
+
+def changed(document, change):
+    copy = json.loads(json.dumps(document))
+    change(copy)
+    copy["digest"] = checker.digest(copy)
+    return copy
+
+
+def test_a_missing_orbit_leaves_boxes_open(cover):
+    orbits, _ = cover
+    line = RankOne(3, I(0.1), I(0.1))
+    found = prove_rank_one(line, orbits[:1], smallest=1e-2)
+    assert not found.complete
+    low, high = found.undecided
+    for u in orbits[1:]:  # or its mirror image, whichever has the larger first gap
+        held = [np.any(np.all((low <= v) & (v <= high), axis=1)) for v in (u, u[::-1])]
+        assert any(held)
+    assert UNDECIDED in found.splits
+    assert "?" in found.record()["tree"]
+    few = prove_rank_one(line, orbits, most_boxes=20)
+    assert not few.complete
+    assert few.boxes < 200
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "reason"),
+    [
+        (lambda x: x.update(tree=x["tree"][:-1]), "Invalid", "boxes are missing from the cover"),
+        (lambda x: x.update(tree=x["tree"] + "."), "Invalid", "goes on after its end"),
+        (lambda x: x.update(tree=x["tree"].replace(".", "?", 1)), "Undecided", "was left open"),
+        (lambda x: x["claim"]["orbits"].pop(), "Invalid", "is not in the list"),
+        (lambda x: x["claim"]["orbits"].append(x["claim"]["orbits"][0]), "Undecided", "to be two"),
+        (lambda x: x["claim"].update(spread=x["claim"]["spread"] * 0.99), "Invalid", "too small"),
+        (lambda x: x["claim"].update(origin=5.0), "Undecided", "the origin is not proved"),
+        (lambda x: x["claim"].update(count=2), "NotACertificate", "unknown in the claim: count"),
+        (lambda x: x["model"].update(lambda_w=0.1001), "Invalid", "no single critical"),
+        (lambda x: x["claim"]["orbits"][0].update(alone=1.0), "Undecided", "no single critical"),
+        (lambda x: x["model"].update(lambda_b=0.1), "Undecided", "without bias or depth"),
+        (lambda x: x["model"].update(counts=[1, 1, 2]), "Undecided", "classes of one size"),
+    ],
+)
+def test_a_slightly_false_cover_is_refused(cover, change, error, reason):
+    _, document = cover
+    with pytest.raises(getattr(checker, error), match=reason):
+        checker.check(changed(document, change))
+
+
+@pytest.mark.slow
+def test_all_decays_of_a_segment():
+    model = model_of(3, 0.1)
+    covers = prove_covers(model, known(model), 0.1004)
+    assert covers.complete
+    assert covers.ends == (0.1, 0.1004)
+    assert len(covers.pieces) > 1
+    for document in covers.documents():
+        assert checker.check(document).startswith("exactly ")
+    low = [document["model"]["lambda_w"][0] for document in covers.documents()]
+    high = [document["model"]["lambda_w"][1] for document in covers.documents()]
+    assert low[1:] == high[:-1]
+
+
+def test_what_is_not_covered_is_refused():
+    assert smoothing_of(model_of(3, 0.1, 0.2)) == 0.2
+    assert smoothing_of(UFM(Focal(2.0), 3, 1, 1, lambda_W=0.1, lambda_H=0.1)) is None
+    sizes = {"d": 2, "lambda_W": 0.1, "lambda_H": 0.1}
+    for model, got in (
+        (UFM(MSE(), 3, n=1, **sizes), "the loss mse"),
+        (UFM(CrossEntropy(), 3, n=1, **sizes, lambda_b=0.1), "a bias"),
+        (UFM(CrossEntropy(), counts=(1, 2, 1), **sizes), "the counts"),
+        (UFM(CrossEntropy(), 6, n=1, **sizes), "6 classes"),
+    ):
+        with pytest.raises(InputError, match=f"Completeness is proved for.*Got {got}"):
+            require_rank_one(model)
+    with pytest.raises(InputError, match="Need different orbits of rank one"):
+        prove_covers(model_of(3, 0.1), [np.array([0.01, 0.01])])  # Newton leads to the origin
+    with pytest.raises(InputError, match="nondegenerate critical point of rank one near"):
+        prove_rank_one(RankOne(3, I(0.1), I(0.1)), [np.array([1.1, 0.6])])
+
+
+def test_the_tree_is_a_tree(cover):
+    _, document = cover
+    marks = document["tree"]
+    assert marks.count(".") == sum(x.isdecimal() for x in marks) + 1
+    assert SETTLED < 0
