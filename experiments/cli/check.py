@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from experiments.cli.certify import require_rigour
+from experiments.cli.options import Json
 from experiments.cli.output import deliver, envelope, patiently, show, table
 
 EXAMPLES = (
@@ -18,9 +19,7 @@ EXAMPLES = (
 
 def check(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Certificates.")],
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")
-    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Prove certificates again with their own formulas: VALID, INVALID or UNDECIDED.
 

@@ -12,7 +12,7 @@ import typer
 
 from experiments.cli.options import Json, Seed
 from experiments.cli.output import deliver, envelope, number, prepare, show, table
-from experiments.cli.verify import choose_claims
+from experiments.cli.verify import Chosen, OwnClaims, choose_claims
 from experiments.files import write_whole
 
 EXAMPLES = (
@@ -24,14 +24,8 @@ KEPT = Path("counterexamples.json")
 
 
 def falsify(
-    claim: Annotated[
-        list[str] | None,
-        typer.Option("--claim", metavar="ID", help="Only this claim; may be repeated."),
-    ] = None,
-    claims: Annotated[
-        Path | None,
-        typer.Option("--claims", metavar="FILE.py", help="Your own claims instead of the lab's."),
-    ] = None,
+    claim: Chosen = None,
+    claims: OwnClaims = None,
     seconds: Annotated[
         float,
         typer.Option("--seconds", min=0.0, max=86400.0, help="Budget per claim; 0: only replay."),

@@ -27,20 +27,23 @@ EXAMPLES = (
     "ufm verify --networks comparisons/digits --out report-networks",
 )
 REPORT = Path("report")
+# What every command on claims takes.
+Chosen = Annotated[
+    list[str] | None,
+    typer.Option("--claim", metavar="ID", help="Only this claim; may be repeated."),
+]
+OwnClaims = Annotated[
+    Path | None,
+    typer.Option("--claims", metavar="FILE.py", help="Your own claims instead of the lab's."),
+]
 Advance = Callable[[str], None]
 # Fewer claims than this run here: starting two processes costs five seconds.
 FEW = 12
 
 
 def verify(
-    claim: Annotated[
-        list[str] | None,
-        typer.Option("--claim", metavar="ID", help="Only this claim; may be repeated."),
-    ] = None,
-    claims: Annotated[
-        Path | None,
-        typer.Option("--claims", metavar="FILE.py", help="Your own claims instead of the lab's."),
-    ] = None,
+    claim: Chosen = None,
+    claims: OwnClaims = None,
     networks: Annotated[
         Path | None,
         typer.Option(
