@@ -263,7 +263,8 @@ def _descents(
     even, cases = (n,) * K, []
     for lambda_b in biases:
         model = UFM(loss, K, K, n, lambda_W=1, lambda_H=1, lambda_b=lambda_b)
-        cases += [(even, lambda_b, share * thresholds(model).collapse) for share in FRACTIONS]
+        collapse = thresholds(model).collapse
+        cases += [(even, lambda_b, share * collapse) for share in FRACTIONS]
         if K < 5:
             cases.append(((n + 1, *even[1:-1], n - 1), lambda_b, 0.31))
         if lambda_b and loss.name == "mse":
