@@ -86,6 +86,10 @@ class Balls(Enclosure):
     def between(cls, low: Balls, high: Balls) -> Balls:
         return cls(np.asarray(np.frompyfunc(_hull, 2, 1)(low.array, high.array), dtype=object))
 
+    @classmethod
+    def accuracy(cls) -> int:
+        return int(flint.ctx.prec)
+
     def lower(self) -> Array:
         return np.asarray(_lower(self.array), dtype=np.float64)
 

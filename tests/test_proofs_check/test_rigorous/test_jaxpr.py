@@ -8,7 +8,8 @@ import pytest
 from proofs_check.rigorous.arithmetic import Undecided
 from proofs_check.rigorous.balls import Balls, precision
 from proofs_check.rigorous.floats import Floats
-from proofs_check.rigorous.jaxpr import RULES, evaluate, written
+from proofs_check.rigorous.jaxpr import evaluate, written
+from proofs_check.rigorous.rules import RULES
 from ufm import InputError
 
 FORMULAS = {
