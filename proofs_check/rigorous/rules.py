@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -25,7 +27,8 @@ def _broadcast(part: Any, shape: Any, broadcast_dimensions: Any, **_: Any) -> An
     spread = [1] * len(shape)
     for axis, size in zip(broadcast_dimensions, part.shape, strict=True):
         spread[axis] = size
-    return np.broadcast_to(part.reshape(spread), shape)
+    told = part.reshape(spread)
+    return told if spread == list(shape) else np.broadcast_to(told, shape)
 
 
 def _slice(part: Any, start_indices: Any, limit_indices: Any, strides: Any, **_: Any) -> Any:
@@ -38,20 +41,27 @@ def _reshape(part: Any, new_sizes: Any, dimensions: Any = None, **_: Any) -> Any
 
 
 def _pad(kind: KIND, x: Any, value: Any, padding_config: Any, **_: Any) -> Any:
-    """Through the positions in the padded array; negative and inner padding are left to JAX."""
-    places = np.arange(1, x.parts()[0].size + 1).reshape(x.shape)
+    """Around the entries; negative and inner padding are left to JAX, by the positions."""
     if all(low >= 0 and high >= 0 and not inner for low, high, inner in padding_config):
-        told = np.pad(places, [(int(low), int(high)) for low, high, _ in padding_config])
-    else:
-        told = np.asarray(jax.lax.pad(places, np.int64(0), padding_config))
+        shape = [low + n + high for n, (low, high, _) in zip(x.shape, padding_config, strict=True)]
+        inside = tuple(
+            slice(low, low + n) for n, (low, *_) in zip(x.shape, padding_config, strict=True)
+        )
+
+        def put(parts: list[Any]) -> Any:
+            whole = np.full(shape, parts[1], parts[0].dtype)
+            whole[inside] = parts[0]
+            return whole
+
+        return x.joined([value], put)
+    places = np.arange(1, x.parts()[0].size + 1).reshape(x.shape)
+    told = np.asarray(jax.lax.pad(places, np.int64(0), padding_config))
     joined = x.joined([value], lambda parts: np.concatenate([np.ravel(p) for p in parts[::-1]]))
     return joined[told]
 
 
 def _gather(kind: KIND, x: Any, indices: Any, **parameters: Any) -> Any:
-    places = np.arange(x.parts()[0].size).reshape(x.shape)
-    parameters["fill_value"] = -1
-    told = np.asarray(jax.lax.gather_p.bind(places, jnp.asarray(indices), **parameters))
+    told = _sources(x.shape, _Whole.of(indices, parameters, [*set(parameters) - {"fill_value"}]))
     if told.min(initial=0) < 0:
         raise Undecided("an index lies outside of its array")
     return x.moved(lambda part: part.ravel()[told])
@@ -63,22 +73,47 @@ def _dynamic_slice(kind: KIND, x: Any, *starts: Any, slice_sizes: Any, **_: Any)
     return x.moved(lambda part: part.ravel()[told])
 
 
-def _places(shape: Any, indices: Any, of: Any, parameters: Mapping[str, Any]) -> Any:
+@dataclass(frozen=True)
+class _Whole:
+    """An array of whole numbers, and by which of JAX's parameters it is read: equal if alike."""
+
+    shape: tuple[int, ...]
+    kind: str
+    numbers: bytes
+    words: str
+    parameters: Mapping[str, Any] = field(compare=False)
+
+    @staticmethod
+    def of(indices: Any, parameters: Mapping[str, Any], names: Sequence[str]) -> _Whole:
+        array = np.asarray(indices)
+        used = {name: parameters[name] for name in names}
+        return _Whole(array.shape, array.dtype.str, array.tobytes(), repr(used), used)
+
+    @property
+    def indices(self) -> Any:
+        return jnp.asarray(np.frombuffer(self.numbers, self.kind).reshape(self.shape))
+
+
+@lru_cache(maxsize=256)
+def _sources(shape: tuple[int, ...], read: _Whole) -> Any:
+    """Where JAX takes every entry from in the flat array, -1 where from nowhere."""
+    places = np.arange(math.prod(shape)).reshape(shape)
+    told = jax.lax.gather_p.bind(places, read.indices, **read.parameters, fill_value=-1)
+    return np.asarray(told)
+
+
+@lru_cache(maxsize=256)
+def _places(shape: tuple[int, ...], of: tuple[int, ...], read: _Whole) -> Any:
     """Where JAX puts every update in the flat array, -1 where it drops it.
 
     That is the derivative of what adding does, asked for at the positions themselves.
     """
 
     def added(values: Any) -> Any:
-        return jax.lax.scatter_add(
-            jnp.zeros(shape),
-            jnp.asarray(indices),
-            values,
-            parameters["dimension_numbers"],
-            mode=parameters["mode"],
-        )
+        numbers, mode = read.parameters["dimension_numbers"], read.parameters["mode"]
+        return jax.lax.scatter_add(jnp.zeros(shape), read.indices, values, numbers, mode=mode)
 
-    numbered = jnp.arange(1.0, np.prod(shape, dtype=int) + 1).reshape(shape)
+    numbered = jnp.arange(1.0, math.prod(shape) + 1).reshape(shape)
     [told] = jax.linear_transpose(added, jax.ShapeDtypeStruct(of, np.float64))(numbered)
     return np.asarray(told).astype(np.int64).ravel() - 1
 
@@ -86,7 +121,8 @@ def _places(shape: Any, indices: Any, of: Any, parameters: Mapping[str, Any]) ->
 def _scatter(
     kind: KIND, x: Any, indices: Any, updates: Any, *, add: bool = False, **parameters: Any
 ) -> Any:
-    places = _places(x.shape, indices, updates.shape, parameters)
+    read = _Whole.of(indices, parameters, ("dimension_numbers", "mode"))
+    places = _places(x.shape, updates.shape, read)
     flat, more = x.moved(np.ravel), updates.moved(np.ravel)
     left = np.flatnonzero(places >= 0)
     if not add and len(np.unique(places[left])) < len(left):

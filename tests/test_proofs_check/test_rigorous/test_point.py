@@ -141,15 +141,15 @@ def test_a_quarter_of_the_contraction_would_prove_too_much(monkeypatch):
     """Within 1.2 of the well at 1 lie all three critical points, and one would be claimed."""
     honest = module.distance_to_inverse
     monkeypatch.setattr(module, "distance_to_inverse", lambda M, C: honest(M, C) / 8)
-    monkeypatch.setattr(module, "inertia", lambda M: Inertia(1, 0, "not asked"))
+    monkeypatch.setattr(module, "inertia", lambda M, eigen: Inertia(1, 0, "not asked"))
     assert prove_critical(Well(), Position(np.ones(1)), radius=1.2).radius == 1.2
 
 
 def test_balls_prove_what_float64_leaves_open(monkeypatch):
-    def too_coarse(matrix):
+    def too_coarse(matrix, eigen):
         if isinstance(matrix, Floats):
             raise Undecided("too coarse")
-        return honest(matrix)
+        return honest(matrix, eigen)
 
     honest = module.inertia
     monkeypatch.setattr(module, "inertia", too_coarse)
