@@ -73,6 +73,11 @@ class Floats(Enclosure):
         return cls(*np.broadcast_arrays(np.asarray(middle, float), np.asarray(radius, float)))
 
     @classmethod
+    def exact(cls, value: Any) -> Floats:
+        centre = np.asarray(value, dtype=np.float64)
+        return cls(centre, np.zeros(centre.shape), True)
+
+    @classmethod
     def between(cls, low: Floats, high: Floats) -> Floats:
         below, above = low.lower(), high.upper()
         middle = below + (above - below) / 2
@@ -120,7 +125,10 @@ class Floats(Enclosure):
         return self._known
 
     def moved(self, move: Callable[[Array], Any]) -> Floats:
-        return Floats(move(self.centre), move(self.radius), self._known or None)
+        centre = np.asarray(move(self.centre))
+        if self._known:
+            return Floats(centre, np.zeros(centre.shape), True)
+        return Floats(centre, move(self.radius))
 
     def __mul__(self, other: Floats) -> Floats:
         """|x y - a b| <= |a| rb + ra (|b| + rb)."""
@@ -153,9 +161,12 @@ class Floats(Enclosure):
         centre = self.centre @ other.centre
         b = np.abs(other.centre)
         share = gamma(terms) * b
-        radius = np.abs(self.centre) @ (share if other.known else share + other.radius)
+        if not other.known:
+            share += other.radius
+            b += other.radius
+        radius = np.abs(self.centre) @ share
         if not self.known:
-            radius += self.radius @ (b + other.radius)
+            radius += np.ascontiguousarray(self.radius) @ b
         return Floats(centre, outward(radius, terms))
 
     def absolute(self) -> Floats:

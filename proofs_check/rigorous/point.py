@@ -100,15 +100,16 @@ def prove_critical(
     if len(x) > MOST_COORDINATES:
         rule = f"A certificate of the index needs at most {MOST_COORDINATES} coordinates"
         raise InputError(rule, len(x), "merge samples, or take a smaller dimension")
-    before = np.inf
-    for step in range(newton_steps + 1):
-        at = _Slice.at(model, like, x, radius)
+    at, before = _Slice.at(model, like, x, radius), np.inf
+    for _ in range(newton_steps):
         newton = at.inverse @ at.slope.centre
         length = np.abs(newton).max(initial=0.0)
         # Newton's method squares errors; a step that is not halved is rounding.
-        if step == newton_steps or length <= SETTLED * radius or length > before / 2:
+        if length <= SETTLED * radius or length > before / 2:
             break
         x, before = x - newton, length
+        # Tangent and inverse only have to be near, and within the box they are.
+        at = at.moved(x) if length <= radius else _Slice.at(model, like, x, radius)
     reason = Undecided("no radius was tried")
     for share in SMALLER:
         for kind in (Floats, Balls) if len(x) <= MOST_ROWS else (Floats,):
@@ -167,10 +168,7 @@ class _Slice:
         # What turns by less than the radius cannot be told from what stands still.
         rank = int(np.sum(sizes > max(NEAR_NULL * sizes[:1].sum(), radius)))
         basis = columns[:, :rank]
-        with precision(BITS):
-            parts = derivatives.value_and_gradient(model, like, Balls.exact(x))
-        height, slope = map(Floats.around_balls, parts)
-        curved = derivatives.hessian(model, like, Floats.around(x, radius))
+        height, slope, curved = _enclosed(model, like, x, radius)
         # A power of two, so that it multiplies exactly.
         strength = 2.0 ** round(math.log2(max(float(np.abs(curved.centre).max()), 1e-300)))
         try:
@@ -184,6 +182,11 @@ class _Slice:
         return _Slice(model, like, x, moves, basis, strength, tuple(eigen), inverse, height, slope,
                       radius, curved)  # fmt: skip
 
+    def moved(self, x: Array) -> _Slice:
+        """The same tangent and inverse beside them."""
+        height, slope, curved = _enclosed(self.model, self.like, x, self.radius)
+        return replace(self, x=x, height=height, slope=slope, curved=curved)
+
     def within(self, kind: type[Enclosure], share: float) -> _Slice:
         """The same in another arithmetic, in a smaller box."""
         if kind is Floats and share == 1:
@@ -191,6 +194,14 @@ class _Slice:
         radius = self.radius * share
         curved = derivatives.hessian(self.model, self.like, kind.around(self.x, radius))
         return replace(self, radius=radius, curved=curved)
+
+
+def _enclosed(model: Model[Any], like: Any, x: Array, radius: float) -> tuple[Floats, ...]:
+    """Value and gradient at x, and the Hessian all over the box."""
+    with precision(BITS):
+        parts = derivatives.value_and_gradient(model, like, Balls.exact(x))
+    height, slope = map(Floats.around_balls, parts)
+    return height, slope, derivatives.hessian(model, like, Floats.around(x, radius))
 
 
 def _proved(at: _Slice) -> CriticalPoint:
