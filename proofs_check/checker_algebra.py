@@ -29,6 +29,7 @@ def size(matrix: arb_mat) -> arb:
 
 
 def identity(order: int) -> arb_mat:
+    """The identity matrix."""
     return arb_mat([[arb(i == j) for j in range(order)] for i in range(order)])
 
 

@@ -6,6 +6,7 @@ to the global minimiser", has the proofs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -117,15 +118,20 @@ class Convex:
     def _scale(self, G: arb_mat) -> arb:
         """t <= 1 with t |G|_2 <= sigma: where (sigma / t)^2 I - G G' is positive definite."""
         square, gram = self.decays[0] * self.decays[1], G * G.transpose()
-        far = arb((size(G) ** 2 / square).upper()).max(arb(1))
-        steps = [arb(2) ** -n for n in range(100, 20, -8)]
-        for room in [*steps, *(arb(2) ** (-n / 64) for n in range(1280, -1, -1))]:
-            wide = 1 + room
-            if not wide * wide < 2 * far:
-                break
+
+        def wide(exponent: float) -> arb:
+            return 1 + arb(2) ** arb(exponent)
+
+        def enough(exponent: float) -> bool:
+            top = identity(self.classes) * (square * wide(exponent) ** 2)
             try:
-                if not negative_eigenvalues(identity(self.classes) * (square * wide * wide) - gram):
-                    return 1 / wide
+                return not negative_eigenvalues(top - gram)
             except Undecided:
-                continue
-        return 1 / (1 + far).sqrt()
+                return False
+
+        # By halving the logarithm of 1 / t - 1: what is not enough leaves the scale too small only.
+        low, high = -100.0, 1 + math.log2(1 + float(size(G) / square.sqrt()))
+        for _ in range(45):
+            middle = (low + high) / 2
+            low, high = (low, middle) if enough(middle) else (middle, high)
+        return 1 / wide(high) if enough(high) else arb(0)

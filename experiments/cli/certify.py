@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,8 @@ def certify_point(model: Any, point: Any, others: Sequence[Any], path: Path) -> 
         reason = str(undecided) if others else ""
     nearness = None
     if found.minimum and lower is None:
-        try:
+        with suppress(Undecided):
             nearness = prove_minimiser(found)
-        except Undecided:
-            nearness = None
     certificate = PointCertificate(found, lower, nearness)
     write_whole(path, certificate.text().encode())
     return _row(None, certificate, reason, path.name)
