@@ -172,11 +172,13 @@ def _planned(program: Any, wanted: tuple[bool, ...]) -> _Plan:
 
         for equation in jaxpr.eqns:
             takes = tuple(read(v) for v in equation.invars)
-            inner = _called(equation)
-            gives = tuple(new() for _ in equation.outvars) if inner is None else walk(inner, takes)
-            known.update(zip(map(id, equation.outvars), gives, strict=True))
-            if inner is None:
+            called = _called(equation, takes)
+            if called is None:
+                gives = tuple(new() for _ in equation.outvars)
                 steps.append(_Step(equation, takes, gives, ()))
+            else:
+                gives = tuple(walk(*called))
+            known.update(zip(map(id, equation.outvars), gives, strict=True))
         return [read(v) for v in jaxpr.outvars]
 
     inputs = tuple(new() for _ in getattr(program, "jaxpr", program).invars)
@@ -197,13 +199,19 @@ def _planned(program: Any, wanted: tuple[bool, ...]) -> _Plan:
     )
 
 
-def _called(equation: Any) -> Any:
-    """The program that an operation calls, where it does nothing else."""
+def _called(equation: Any, takes: tuple[int, ...]) -> tuple[Any, tuple[int, ...]] | None:
+    """The program that an operation calls and what that takes, where it does nothing else."""
     name, parameters = equation.primitive.name, equation.params
     if name in LOOPS or name in RULES:
         return None
+    if name == "custom_linear_solve":
+        # Four programs come with their numbers: the system, its transpose, and how to solve either.
+        sizes, ends = parameters["const_lengths"], len(takes) - len(equation.outvars)
+        begin = sizes.matvec + sizes.vecmat
+        return parameters["jaxprs"].solve, takes[begin : begin + sizes.solve] + takes[ends:]
     inner = (parameters.get(x) for x in CALLS)
-    return next((x for x in inner if hasattr(getattr(x, "jaxpr", x), "eqns")), None)
+    program = next((x for x in inner if hasattr(getattr(x, "jaxpr", x), "eqns")), None)
+    return None if program is None else (program, takes)
 
 
 # ---- values
@@ -267,6 +275,8 @@ def _concrete(equation: Any, inputs: list[Any]) -> list[Any]:
         aval = equation.outvars[0].aval
         told = PLAIN[name](*inputs) if name in PLAIN else MOVES[name](inputs[0], **parameters)
         return [np.asarray(told, dtype=aval.dtype)]
+    if name == "platform_index":  # which of several programs is meant for this machine
+        return [np.asarray(parameters["platforms"].index(None), dtype=np.int32)]
     if name == "iota":
         shape, axis = parameters["shape"], parameters["dimension"]
         spread = [n if i == axis else 1 for i, n in enumerate(shape)]

@@ -244,6 +244,10 @@ def _require_transversal(at: _Slice, radius: float) -> None:
         known = np.array([kind is flint.arb for kind in map(type, rows.ravel().tolist())])
         known = known.reshape(rows.shape)
         moving = Floats.around_balls(Balls(rows[known]))
+    # What is no ball may not depend on the point: some arrays turn balls into numbers silently.
+    elsewhere = as_rows(at.model.generators(unflatten(at.x + 1, at.like)))[at.moves]
+    if np.any(elsewhere[~known] != rows[~known].astype(float)):
+        raise Undecided(f"the generators of {at.model.family} take numbers only")
     room = GENERATOR_ROUNDING * len(at.x) * (1 + float(np.abs(at.x).max()))
     tangents = Floats(np.where(known, 0.0, rows).astype(float), np.full(rows.shape, room))
     tangents.centre[known] = moving.centre

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from proofs_check.rigorous.arithmetic import Enclosure, Undecided
+from proofs_check.rigorous.factorised import cholesky, lu, triangular_solve
 from ufm.errors import InputError
 
 KIND = type[Enclosure]
@@ -287,5 +288,8 @@ RULES: Mapping[str, Rule] = {
     "gather": _gather,
     "dynamic_slice": _dynamic_slice,
     "scatter": _scatter,
+    "lu": lu,
+    "cholesky": cholesky,
+    "triangular_solve": triangular_solve,
     "scatter-add": partial(_scatter, add=True),
 }
