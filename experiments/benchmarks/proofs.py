@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import numpy as np
 
 from experiments.benchmarks.record import Record, against, measured
@@ -29,9 +33,9 @@ def proofs(row: str, sizes: tuple[tuple[int, int], ...], settings: Settings) -> 
         found = model.minimiser()
         point = found.point if found is not None else model.origin()
         hessian = model.dense_derivatives(point)[2]
-        both = {
-            PROOF: lambda model=model, point=point: prove_critical(model, point),
-            EIGH: lambda hessian=hessian: np.linalg.eigh(hessian),
+        both: dict[str, Callable[[], Any]] = {
+            PROOF: partial(prove_critical, model, point),
+            EIGH: partial(np.linalg.eigh, hessian),
         }
         timed = alternate(both, settings, frozenset({PROOF}))
         told, values = timed[PROOF].result, timed[EIGH].result[0]

@@ -65,7 +65,7 @@ class Floats(Enclosure):
 
     functions = Balls.functions
 
-    def __init__(self, centre: Any, radius: Any, known: bool | None = None) -> None:
+    def __init__(self, centre: Any, radius: Any, *, known: bool | None = None) -> None:
         self.centre, self.radius, self._known = np.asarray(centre), np.asarray(radius), known
 
     @classmethod
@@ -75,7 +75,7 @@ class Floats(Enclosure):
     @classmethod
     def exact(cls, value: Any) -> Floats:
         centre = np.asarray(value, dtype=np.float64)
-        return cls(centre, np.zeros(centre.shape), True)
+        return cls(centre, np.zeros(centre.shape), known=True)
 
     @classmethod
     def between(cls, low: Floats, high: Floats) -> Floats:
@@ -115,7 +115,7 @@ class Floats(Enclosure):
         return _sum(self.centre - other.centre, self, other)
 
     def __neg__(self) -> Floats:
-        return Floats(-self.centre, self.radius, self._known)
+        return Floats(-self.centre, self.radius, known=self._known)
 
     @property
     def known(self) -> bool:
@@ -127,7 +127,7 @@ class Floats(Enclosure):
     def moved(self, move: Callable[[Array], Any]) -> Floats:
         centre = np.asarray(move(self.centre))
         if self._known:
-            return Floats(centre, np.zeros(centre.shape), True)
+            return Floats(centre, np.zeros(centre.shape), known=True)
         return Floats(centre, move(self.radius))
 
     def __mul__(self, other: Floats) -> Floats:

@@ -77,8 +77,8 @@ def near_minimiser(model: Model[Any], point: Any) -> Nearness:
     point = full_columns(plain, point)
     if plain.d < plain.num_classes - invariant:
         raise Undecided("in so few dimensions the minimum may lie above the convex one")
-    gap = outward(enclosed_value(plain, point)[1] - duality_gap(plain, point).bound)
-    gap = max(float(gap), 0.0)
+    above = enclosed_value(plain, point)[1] - duality_gap(plain, point).bound
+    gap = max(float(outward(above)), 0.0)
     curvature = _curvature(plain, point, invariant)
     logits = _distance(plain.loss.concordance, len(plain.labels) * gap / curvature)
     return _with_grams(plain, point, gap, curvature, logits, invariant)

@@ -172,14 +172,14 @@ class _Slice:
         # A power of two, so that it multiplies exactly.
         strength = 2.0 ** round(math.log2(max(float(np.abs(curved.centre).max()), 1e-300)))
         try:
-            eigen = np.linalg.eigh(curved.centre + strength * basis @ basis.T)
+            values, vectors = np.linalg.eigh(curved.centre + strength * basis @ basis.T)
         except np.linalg.LinAlgError as error:
             raise Undecided("the Hessian is not finite") from error
-        if not np.all(eigen[0] != 0):
+        if not np.all(values != 0):
             raise Undecided("the Hessian is singular across the orbit")
-        inverse = (eigen[1] / eigen[0]) @ eigen[1].T
+        inverse = (vectors / values) @ vectors.T
         moves = order[:rank]
-        return _Slice(model, like, x, moves, basis, strength, tuple(eigen), inverse, height, slope,
+        return _Slice(model, like, x, moves, basis, strength, (values, vectors), inverse, height, slope,
                       radius, curved)  # fmt: skip
 
     def moved(self, x: Array) -> _Slice:

@@ -45,6 +45,17 @@ def test_a_global_minimum_says_how_near_it_is(ufm, tmp_path):
     assert "VALID" in ufm(f"check {proof}").out
 
 
+def test_a_model_with_determinants_is_certified(ufm, tmp_path):
+    path, proof = tmp_path / "rate.npz", tmp_path / "rate.json"
+    words = "--model rate-reduction --counts 2,2 -d 3 --eps 0.5 --lambda-z 0.1"
+    assert ufm(f"solve {words} --start 2,1 --save {path}").code == 0
+    ran = ufm(f"verdict {path} --model rate-reduction --certify {proof} --json")
+    assert ran.code == 0, ran.err
+    told = ran.json["proof"]
+    assert (told["proved"], told["index"], told["nullity"]) == (True, 0, 4)
+    assert "no objective for models of the family" in ufm(f"check {proof}").out.replace("\n", " ")
+
+
 def test_without_the_flag_nothing_is_proved(ufm, origin):
     assert "proof" not in ufm(f"verdict {origin} --json").json
 
