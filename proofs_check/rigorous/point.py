@@ -179,7 +179,8 @@ class _Slice:
             raise Undecided("the Hessian is singular across the orbit")
         inverse = (vectors / values) @ vectors.T
         moves = order[:rank]
-        return _Slice(model, like, x, moves, basis, strength, (values, vectors), inverse, height, slope,
+        eigen = values, vectors
+        return _Slice(model, like, x, moves, basis, strength, eigen, inverse, height, slope,
                       radius, curved)  # fmt: skip
 
     def moved(self, x: Array) -> _Slice:
