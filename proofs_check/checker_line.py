@@ -89,7 +89,7 @@ class Line:
         near = arb(self._about([float(y.mid()) for y in u], k))
         value, shares = self.slope(u, near, k)
         most = arb((upper_bound(value) / self.price.lower()).upper())
-        if all(y.is_exact() for y in u):
+        if self.price.is_exact() and all(y.is_exact() for y in u):
             return arb(near, most)
         step = upper_bound(value / self.stiffness(u, self.spread_of(shares)).mid())
         ends = []
