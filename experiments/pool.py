@@ -35,6 +35,16 @@ FOLDERS = "ufm-pool-"
 LOOK = 1.0
 # Of Linux' <sys/prctl.h>.
 PR_SET_PDEATHSIG = 1
+# For processes that fill the cores by themselves; read when a process starts. NPROC is what sizes
+# the thread pool of XLA on a CPU; the flag xla_cpu_multi_thread_eigen leaves elementwise loops and
+# reductions on all cores (jaxlib 0.10), and flags are part of the key of the compilation cache,
+# which workers share with this process.
+ONE_THREAD = {
+    "NPROC": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
 T = TypeVar("T")
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from threadpoolctl import threadpool_limits
 
 from proofs_check.specimens import NEAR
 from ufm.point import Point
@@ -60,8 +59,7 @@ def descended(
     start = np.random.default_rng((29, seed)).normal(size=size)
     # Until nothing falls any more; next to thresholds the curvature is small.
     options = {"maxiter": 20_000, "maxfun": 40_000, "ftol": 0, "gtol": 1e-12, "maxcor": 40}
-    with threadpool_limits(1, "blas"):  # matrices are small
-        run = minimize(both, start, jac=True, method="L-BFGS-B", options=options)
+    run = minimize(both, start, jac=True, method="L-BFGS-B", options=options)
     return float(run.fun), parts(run.x)
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from proofs_check.claim import Claim
 from proofs_check.moves import trials
 from proofs_check.redraw import Draw, draw_of
+from proofs_check.run import small_matrices
 from proofs_check.shrink import shrunk
 from proofs_check.trials import Field, Trial
 
@@ -128,6 +129,7 @@ class Search:
     reason: str = ""
 
 
+@small_matrices()
 def margin_of(claim: Claim, draw: Draw, *, quick: bool = False) -> float | None:
     """Error / tolerance of a claim at a draw, None where that is no instance of it any more.
 
@@ -144,6 +146,7 @@ def margin_of(claim: Claim, draw: Draw, *, quick: bool = False) -> float | None:
     return None if trial is None else trial.margin
 
 
+@small_matrices()
 def falsify(
     claim: Claim,
     *,

@@ -42,8 +42,9 @@ def landscapes(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     return tuple(found)
 
 
-# Searches of every rank, none of which knows a checksum or how many orbits there are.
-SEARCHES = 432
+# Searches of every rank in the smallest landscape, none of which knows a checksum or how many
+# orbits there are; twice as many for every further class, where orbits are more and met less often.
+SEARCHES = 108
 
 
 def landscape_of(specimen: PlainSpecimen) -> Atlas:
@@ -63,10 +64,11 @@ def _listed(loss: Any, counts: tuple[int, ...], decays: tuple[float, float], ran
         return Atlas(model, gathered((), model.with_dimension(1), origins(model, rng)))
     inside = model.with_dimension(ranks)
     kinds = (gaussian_starts, aligned_starts, partition_starts)
+    each = SEARCHES * 2 ** (K - 3) // len(kinds)
     orbits = _listed(loss, counts, decays, ranks - 1).orbits
     # Classes of different sizes have fewer relabellings, so that each orbit is met less often.
-    for _ in range(len(set(counts))):
-        starts = together([kind(rng, SEARCHES // 3, K, ranks) for kind in kinds])
+    for _ in range(2 * len(set(counts)) - 1):
+        starts = together([kind(rng, each, K, ranks) for kind in kinds])
         orbits = gathered(orbits, inside, search(inside, starts).found)
     return Atlas(model, orbits)
 

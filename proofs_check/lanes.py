@@ -21,11 +21,12 @@ from proofs_check.specimens import source
 
 # Versions of jaxlib whose CPU compiler has two kinds of code for fused loops; the older kind
 # compiles three times faster. With that kind and no optimisation at all a loop was compiled
-# wrongly: the probe of focal loss saw a kink. Level 1 takes as long.
+# wrongly: the probe of focal loss saw a kink. Level 1 takes as long. Programs are not split to be
+# compiled in parallel, because the lanes fill the cores: a sixth of the time.
 EMITTERS_OPTIONAL = "0.10."
 OLDER_CODE = (
     "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1 "
-    "--xla_llvm_disable_expensive_passes=true"
+    "--xla_llvm_disable_expensive_passes=true --xla_cpu_parallel_codegen_split_count=1"
 )
 
 

@@ -8,12 +8,12 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from experiments.pool import ONE_THREAD
 from experiments.sweep.cells import expand
 from experiments.sweep.run import Job
 from experiments.sweep.spec import make_spec
 from experiments.sweep.tasks import TASKS
 from experiments.sweep.work import Work
-from experiments.sweep.workers import ONE_THREAD
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -16,7 +16,7 @@ if version("jaxlib").startswith("0.10."):  # XLA ends a process that names a fla
     os.environ.setdefault(
         "XLA_FLAGS",
         "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1 "
-        "--xla_llvm_disable_expensive_passes=true",
+        "--xla_llvm_disable_expensive_passes=true --xla_cpu_parallel_codegen_split_count=1",
     )
 # The processes already fill the cores; a thread pool in each would only make them wait.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -221,11 +221,10 @@ def run_claims(
     outcomes: list[Any] = []
     with _progress(len(claims)) as (advance, finish):
         if in_lanes(claims, processes):
-            from experiments.pool import Pool
-            from proofs_check.lanes import check_in_lanes, quick_compilation
+            from proofs_check.lanes import check_in_lanes
 
             with ExitStack() as stack:
-                pools = (Pool(1, quick_compilation()) for _ in range(processes))
+                pools = (_process() for _ in range(processes))
                 lanes = [stack.enter_context(pool) for pool in pools]
                 return check_in_lanes(claims, lanes, started=advance, finished=finish, **wanted)
         for claim in claims:
@@ -244,17 +243,23 @@ def in_lanes(claims: Sequence[Any], processes: int) -> bool:
     return processes > 1 and len(claims) > FEW and all(c.literature != "yours" for c in claims)
 
 
+def _process() -> Any:
+    """A process for small problems: they gain nothing from threads, which would fight for cores."""
+    from experiments.pool import ONE_THREAD, Pool
+    from proofs_check.lanes import quick_compilation
+
+    return Pool(1, {**ONE_THREAD, **quick_compilation()})
+
+
 @contextmanager
 def _pictures(beside: bool) -> Iterator[Any]:
     """The pictures drawn while claims are checked, or None: drawn when the report is written."""
     if not beside:
         yield None
         return
-    from experiments.pool import Pool
     from experiments.report.figures import pictures
-    from proofs_check.lanes import quick_compilation
 
-    with Pool(1, quick_compilation()) as pool:
+    with _process() as pool:
         yield pool.submit(pictures).result
 
 

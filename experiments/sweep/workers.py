@@ -10,17 +10,8 @@ from contextlib import contextmanager, suppress
 from logging import CRITICAL
 from typing import Any
 
-from experiments.pool import Pool
+from experiments.pool import ONE_THREAD, Pool
 
-# Read when a process starts. NPROC is what sizes the thread pool of XLA on a CPU; the flag
-# xla_cpu_multi_thread_eigen leaves elementwise loops and reductions on all cores (jaxlib 0.10),
-# and flags are part of the key of the compilation cache, which workers share with this process.
-ONE_THREAD = {
-    "NPROC": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-}
 # Workers that a job may outlive.
 ALLOWED_FAILURES = 2
 # Seconds before a successor starts, and for the scheduler to end.

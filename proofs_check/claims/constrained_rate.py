@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from threadpoolctl import threadpool_limits
 
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
 from proofs_check.instance import Specimen
@@ -42,8 +41,7 @@ _SETTINGS: tuple[tuple[tuple[int, ...], int, float], ...] = (
 @cache
 def minima(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """The lowest of descents from every rank, blind and with the classes apart."""
-    with threadpool_limits(1, "blas"):  # matrices are small
-        return tuple(_descended(*s) for s in _SETTINGS[: 4 if quick else None])
+    return tuple(_descended(*s) for s in _SETTINGS[: 4 if quick else None])
 
 
 def value_and_slope(x: Array, model: ConstrainedRate) -> tuple[float, Array]:

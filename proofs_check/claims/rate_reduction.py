@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
-from threadpoolctl import threadpool_limits
 
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
 from proofs_check.instance import Specimen
@@ -77,8 +76,7 @@ def descents(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     found = []
     for seed, setting in enumerate(_SEARCHES[: 2 if quick else None]):
         model = rate_reduction(*setting)
-        with threadpool_limits(1, "blas"):  # matrices are small
-            found += [_descended(model, start) for start in _starts(model, seed)]
+        found += [_descended(model, start) for start in _starts(model, seed)]
     return tuple(s for s in found if s.converged)
 
 

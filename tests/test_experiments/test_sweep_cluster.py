@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.pool import PROGRAM
+from experiments.pool import ONE_THREAD, PROGRAM
 from experiments.sweep import cluster as module
 from experiments.sweep import run as run_module
 from experiments.sweep.cluster import Dealer
 from experiments.sweep.run import LocalExecutor, compute, run
 from experiments.sweep.spec import make_spec
 from experiments.sweep.store import Store
-from experiments.sweep.workers import ONE_THREAD, processes
+from experiments.sweep.workers import processes
 from tests import kill_sweep
 from tests.cluster import address_in, job_of, start
 from tests.cluster import running as cluster_of_dask

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from ufm.records import pytree_record
 SMALLEST = 1e-300
 
 
+@cache
 def focal_convexity_threshold(gamma: float) -> float:
     """The probability u*(gamma) from which focal loss is convex in the logits.
 
