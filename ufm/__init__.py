@@ -22,7 +22,7 @@ from ufm.answers import (
     Restriction,
     Structure,
 )
-from ufm.collapse import CONVENTIONS, Collapse, collapse
+from ufm.collapse import CONVENTIONS, Collapse, CollapseMetric, collapse
 from ufm.errors import InputError
 from ufm.frames import merged_code, orthogonal_frame, polygon, simplex_etf
 from ufm.losses import (
@@ -88,6 +88,7 @@ __all__ = [
     "Certificate",
     "Code",
     "Collapse",
+    "CollapseMetric",
     "ConstrainedRate",
     "Contrastive",
     "CrossEntropy",
