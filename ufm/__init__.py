@@ -60,6 +60,7 @@ from ufm.models.ordinal import Ordinal, ordinal
 from ufm.models.rate_reduction import RateReduction, rate_reduction
 from ufm.models.regression import Regression
 from ufm.models.sample_types import SampleTypes
+from ufm.models.seli import simplex_encoded_labels
 from ufm.models.soft_labels import SoftLabels, soft_labels
 from ufm.models.sphere import Sphere
 from ufm.models.symmetric import Symmetric, Symmetry
@@ -170,6 +171,7 @@ __all__ = [
     "reduce",
     "registered",
     "rotation_generators",
+    "simplex_encoded_labels",
     "simplex_etf",
     "skew_basis",
     "soft_labels",
