@@ -52,7 +52,8 @@ class CurvatureCount:
         tolerance: below it no eigenvalue is read by its sign.
         tolerance_source: how it was derived.
         rank: rank of W H, None for a general model.
-        route: "structured", "inertia", "dense" or "lanczos".
+        route: "structured", "inertia", "dense" or "lanczos", or "convexity" where a bound of the
+            eigenvalues decided (``landscape.curvature.convexity``).
         kinks: places at which second derivatives jump at the point; where there are any, the
             eigenvalues are those of one side and count nothing.
         settled: whether Newton's method ends beside the point, in rounding; None where the numbers
