@@ -10,6 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from landscape.curvature.convexity import ROUTE as CONVEXITY
+from landscape.curvature.convexity import count_by_convexity
 from landscape.curvature.count import CRITICAL, CurvatureCount, count_curvature
 from landscape.curvature.escape import Escape, escape_direction
 from landscape.curvature.kinks import below_along, surface_at
@@ -62,7 +64,6 @@ class Verdict:
     Attributes:
         curvature, reason: first axis and why.
         globality, globality_reason: second axis and why.
-        gamma: strict saddle: |lambda_min|; minimum: smallest positive eigenvalue; else None.
         objective, gradient_norm: at the point; at kinks of the least generalised gradient.
         count: index, nullity (observed and predicted), extreme eigenvalues, tolerance.
         certificate: the duality gap, or why there is none.
@@ -76,7 +77,6 @@ class Verdict:
     reason: str
     globality: Globality
     globality_reason: str
-    gamma: float | None
     objective: float
     gradient_norm: float
     count: CurvatureCount
@@ -85,6 +85,21 @@ class Verdict:
     point: Any
     lower: Any
     lower_objective: float | None
+
+    @cached_property
+    def by_eigenvalues(self) -> CurvatureCount:
+        """``count``, or where convexity decided that of the eigenvalues (computed on demand)."""
+        if self.count.route != CONVEXITY:
+            return self.count
+        return count_curvature(self.model, self.point, self.gradient_norm)
+
+    @cached_property
+    def gamma(self) -> float | None:
+        """Strict saddle: |lambda_min|; minimum: smallest positive eigenvalue; else None.
+
+        Computed on demand, as far as ``by_eigenvalues`` knows it.
+        """
+        return judge_curvature(self.by_eigenvalues, self.gradient_norm, self.point)[2]
 
     @cached_property
     def escape(self) -> Escape | None:
@@ -123,10 +138,12 @@ def verdict(model: Model[Any], point: Any, *, restarts: int = 0, key: Any = None
     model, point = model.checked(point)
     objective, gradient = jax.tree.map(np.asarray, model.value_and_gradient(point))
     gradient_norm, value = float(norm(gradient)), float(objective)
-    count = count_curvature(model, point, gradient_norm)
+    model.require_smooth()
+    count = count_by_convexity(model, point, gradient_norm)
+    count = count or count_curvature(model, point, gradient_norm)
     if count.residual is not None:
         gradient_norm = count.residual
-    curvature, reason, gamma = judge_curvature(count, gradient_norm, point)
+    curvature, reason, _ = judge_curvature(count, gradient_norm, point)
     certificate = model.certificate(point)
     globality, why, lower, lower_value = _globality(
         model, point, value, curvature, certificate, count, restarts, key
@@ -136,7 +153,6 @@ def verdict(model: Model[Any], point: Any, *, restarts: int = 0, key: Any = None
         reason,
         globality,
         why,
-        gamma,
         value,
         gradient_norm,
         count,

@@ -85,6 +85,33 @@ class Structure:
     defect: float = 0.0
 
 
+@dataclass(frozen=True)
+class StrictMinimum:
+    """A critical point that convexity shows to be a minimum, flat along its symmetry orbit only.
+
+    Attributes:
+        margin: a lower bound of every eigenvalue off the orbit.
+        nullity: dimension of the orbit.
+        rank: rank of W H.
+        smallest: smallest eigenvalue, zero to rounding where there is an orbit.
+        radius: an upper bound of the spectral radius.
+        typical: a low guess of the root mean square eigenvalue: the mean without the loss.
+        order: order of the Hessian that stands behind it: what rounding grows with.
+        moved: how far the point was moved to make critical what nearly is.
+        defect: how far the gradient's singular values were moved.
+    """
+
+    margin: float
+    nullity: int
+    rank: int
+    smallest: float
+    radius: float
+    typical: float
+    order: int
+    moved: float
+    defect: float
+
+
 class Direction(NamedTuple):
     """A tangent vector along which a model knows the objective to fall, and where it comes from."""
 

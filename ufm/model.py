@@ -16,7 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from ufm.answers import Certificate, Direction, Merge, Minimiser, Restriction, Structure
+from ufm.answers import (
+    Certificate,
+    Direction,
+    Merge,
+    Minimiser,
+    Restriction,
+    StrictMinimum,
+    Structure,
+)
 from ufm.errors import InputError
 from ufm.losses.loss import Loss, require_smooth
 from ufm.point import P, flatten, unflatten
@@ -86,6 +94,13 @@ class Model(ABC, Generic[P]):
 
     def structure(self, point: P) -> Structure | None:
         """The spectrum of the Hessian from exact blocks, or None where there are none."""
+        return None
+
+    def strict_minimum(self, point: P, larger_than: int = -1) -> StrictMinimum | None:
+        """What convexity says of a minimum without any spectrum, or None where it says nothing.
+
+        None also where the Hessian is, but for repetitions, of an order up to ``larger_than``.
+        """
         return None
 
     def escape(self, point: P) -> Direction | None:

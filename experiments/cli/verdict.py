@@ -146,7 +146,8 @@ def between(counts: tuple[int, int | None] | None) -> str:
 
 def verdict_record(point: Any, judged: Any) -> dict[str, Any]:
     """Every number of a verdict."""
-    count, certificate, escape = judged.count, judged.certificate, judged.escape
+    # Every number is asked for here, eigenvalues included.
+    count, certificate, escape = judged.by_eigenvalues, judged.certificate, judged.escape
     return {
         "curvature": judged.curvature.name,
         "curvature_reason": judged.reason,

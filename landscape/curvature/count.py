@@ -53,7 +53,8 @@ class CurvatureCount:
         tolerance: below it no eigenvalue is read by its sign.
         tolerance_source: how it was derived.
         rank: rank of W H, None for a general model.
-        route: "structured", "inertia", "dense", "lanczos", or "surface" at kinks.
+        route: "structured", "inertia", "dense", "lanczos", "surface" at kinks, or "convexity" where
+            a bound of the eigenvalues decided (``landscape.curvature.convexity``).
         kinks: places at which second derivatives jump at the point.
         doubt: at kinks, why no eigenvalue counts; "" where all numbers are those along the surface
             of the kinks, and at points without any.

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import xlogy
+from scipy.special import expit, xlogy
 
 from ufm.losses.dual import Array
 from ufm.losses.loss import Fact, Loss, Properties
@@ -46,6 +46,11 @@ class BCE(Loss):
             nonnegative=Fact(True),
             smooth=Fact(True),
         )
+
+    def curvature_bounds(self, Z: Any, labels: Any) -> tuple[float, float]:
+        """The logit Hessian is diagonal: q (1 - q), q the sigmoid of each logit."""
+        curvature = expit(np.asarray(Z)) * expit(-np.asarray(Z))
+        return float(curvature.min()), float(curvature.max())
 
     @property
     def name(self) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from scipy.special import softmax
 
 from ufm.errors import InputError
 from ufm.losses.dual import SimplexDual
@@ -22,6 +24,19 @@ _SMOOTHED_CROSS_ENTROPY = Properties(
     nonnegative=Fact(True),
     smooth=Fact(True),
 )
+
+
+def softmax_bounds(Z: Any) -> tuple[float, float]:
+    """Bounds of diag(p) - p p^T, p = softmax of the columns of Z: min p and max 2 p (1 - p).
+
+    For x orthogonal to 1: sum_j p_j (x_j - p^T x)^2 >= min p |x|^2; the other is Gershgorin's.
+
+    Example:
+        >>> softmax_bounds(np.zeros((4, 1)))
+        (0.25, 0.375)
+    """
+    p = softmax(np.asarray(Z), axis=0)
+    return float(p.min()), float((2 * p * (1 - p)).max())
 
 
 @pytree_record()
@@ -42,6 +57,10 @@ class CrossEntropy(Loss):
     def properties(self, num_classes: int) -> Properties:
         """Convex, shift invariant, equivariant, contrastive, nonnegative: all proved."""
         return _SMOOTHED_CROSS_ENTROPY
+
+    def curvature_bounds(self, Z: Any, labels: Any) -> tuple[float, float]:
+        """Of S = diag(p) - p p^T: min p across the shift, and max 2 p (1 - p) (Gershgorin)."""
+        return softmax_bounds(Z)
 
     @property
     def name(self) -> str:
@@ -92,6 +111,10 @@ class LabelSmoothing(Loss):
     def properties(self, num_classes: int) -> Properties:
         """Convex, shift invariant, equivariant, contrastive, nonnegative: all proved."""
         return _SMOOTHED_CROSS_ENTROPY
+
+    def curvature_bounds(self, Z: Any, labels: Any) -> tuple[float, float]:
+        """Of S = diag(p) - p p^T: min p across the shift, and max 2 p (1 - p) (Gershgorin)."""
+        return softmax_bounds(Z)
 
     @property
     def name(self) -> str:

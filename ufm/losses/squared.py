@@ -48,6 +48,10 @@ class MSE(Loss):
         """Convex, equivariant and isometric; not shift invariant."""
         return _quadratic_properties(isometric=True)
 
+    def curvature_bounds(self, Z: Any, labels: Any) -> tuple[float, float]:
+        """The logit Hessian is the identity."""
+        return 1.0, 1.0
+
     @property
     def name(self) -> str:
         """``mse``."""
@@ -95,6 +99,10 @@ class RescaledMSE(Loss):
     def properties(self, num_classes: int) -> Properties:
         """Convex and equivariant; isometric only where it is a multiple of MSE (kappa = 1)."""
         return _quadratic_properties(isometric=bool(self.kappa == 1))
+
+    def curvature_bounds(self, Z: Any, labels: Any) -> tuple[float, float]:
+        """The logit Hessian has kappa for the own class, 1 for the others."""
+        return float(min(self.kappa, 1.0)), float(max(self.kappa, 1.0))
 
     @property
     def name(self) -> str:

@@ -11,7 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ufm.answers import Certificate, Direction, Merge, Minimiser, Restriction, Structure
+from ufm.answers import (
+    Certificate,
+    Direction,
+    Merge,
+    Minimiser,
+    Restriction,
+    StrictMinimum,
+    Structure,
+)
 from ufm.collapse.codes import code_measures
 from ufm.counts import counts_columns
 from ufm.decay import penalty
@@ -23,6 +31,7 @@ from ufm.model import Array, Model, finite
 from ufm.plain import chain_rule
 from ufm.plain.certificate import certificate
 from ufm.plain.class_means import ClassMeans
+from ufm.plain.convexity import strict_minimum
 from ufm.plain.escape import outside_row_space
 from ufm.plain.minimisers import global_minimiser
 from ufm.plain.structure import structure
@@ -328,6 +337,10 @@ class UFM(Model[Point]):
     def structure(self, point: Point) -> Structure | None:
         """The exact spectrum at collapsed points, from small blocks."""
         return structure(self, point)
+
+    def strict_minimum(self, point: Point, larger_than: int = -1) -> StrictMinimum | None:
+        """Index, nullity and a bound of the gap of a global minimum from one K x K SVD (A-7)."""
+        return strict_minimum(self, point, larger_than)
 
     def escape(self, point: Point) -> Direction | None:
         """The eigenvector of most negative curvature outside the row space, or None."""

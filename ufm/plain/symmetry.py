@@ -113,6 +113,16 @@ def _on_samples(labels: Any, counts: Any, Q: Array) -> Array:
     return Q[np.ix_(labels, labels)] * (position[:, None] == position[None, :])
 
 
+def orbit_dimension(rank: int, d: int) -> int:
+    """Dimension of the O(d) orbit of a point of this rank: r (r - 1) / 2 + r (d - r).
+
+    Example:
+        >>> orbit_dimension(2, 5)
+        7
+    """
+    return rank * (rank - 1) // 2 + rank * (d - rank)
+
+
 def predicted_nullity(model: UFM, rank: int, d: int, Z: Array, b: Array | None) -> int | None:
     """Dimension of the symmetry orbit through a critical point: the nullity of a Morse-Bott point.
 
@@ -136,7 +146,7 @@ def predicted_nullity(model: UFM, rank: int, d: int, Z: Array, b: Array | None) 
         >>> predicted_nullity(model, 2, 5, np.eye(3) - 1 / 3, None)  # rotations of a 2-frame in R^5
         7
     """
-    nullity = rank * (rank - 1) // 2 + rank * (d - rank)
+    nullity = orbit_dimension(rank, d)
     properties = model.loss.properties(model.num_classes)
     if model.free_shift is not None:
         nullity += 1
