@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,16 @@ from typing import Annotated, Any
 import typer
 
 from experiments.cli.options import Json
-from experiments.cli.output import console, deliver, envelope, number, prepare, show, table
+from experiments.cli.output import (
+    console,
+    deliver,
+    envelope,
+    number,
+    patiently,
+    prepare,
+    show,
+    table,
+)
 from experiments.losses import PARAMETERS
 from experiments.nearest import unknown
 
@@ -24,6 +34,7 @@ EXAMPLES = (
     "ufm verify --claim graph-flow --details --no-figures",
     "ufm verify --claims my_theorem.py --out my_report",
     "ufm verify --model my_model.py:MyModel",
+    "ufm verify --certificates my_atlas/certificates",
     "ufm verify --networks comparisons/digits --out report-networks",
 )
 REPORT = Path("report")
@@ -72,6 +83,15 @@ def verify(
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Draw the pictures of the report.")
     ] = True,
+    certificates: Annotated[
+        Path | None,
+        typer.Option(
+            "--certificates",
+            metavar="DIR",
+            help="Certificates to check, list in the report and copy into it, e.g. the folder of "
+            "`ufm atlas --certify`.",
+        ),
+    ] = None,
     processes: Annotated[
         int, typer.Option("--processes", min=1, max=2, help="1 runs every claim in this process.")
     ] = 2,
@@ -84,7 +104,8 @@ def verify(
     """Verify the theorems, and write a page with pictures.
 
     Exit code 1 if a claim that should hold fails (or a refuted one holds) or has no instance, 2 if
-    one could not be run, 3 if one is undecided. With --claims, --claim chooses among your claims
+    one could not be run, 3 if one is undecided; the same for certificates that are INVALID, none,
+    or UNDECIDED. With --claims, --claim chooses among your claims
     and the lab's. What --loss and --model leave out is counted. A model of your own is checked at
     its default numbers and beside them: gradient, symmetry, flat directions, exact spectrum,
     merger, minimiser and bound, as far as it knows them.
@@ -114,15 +135,25 @@ def verify(
         )
     else:
         chosen = choose_claims(claim or (), claims)
+    proofs = [] if certificates is None else _checked(certificates)
     from experiments.report import write_report
 
     began = perf_counter()
-    with _pictures(figures and in_lanes(chosen, processes)) as drawn:
+    with _beside(chosen, figures, in_lanes(chosen, processes)) as (drawn, derived):
         only = None if own_model else model
         outcomes = run_claims(chosen, quick=quick, loss=loss, model=only, processes=processes)
         seconds = perf_counter() - began
         with _steps() as step:
-            page = write_report(outcomes, out, figures=figures, drawn=drawn, progress=step)
+            page = write_report(
+                outcomes,
+                out,
+                figures=figures,
+                drawn=drawn,
+                derived=derived,
+                command=_again(claims, own_model, networks),
+                certificates=proofs,
+                progress=step,
+            )
     inputs = {
         "claim": claim or [],
         "claims": None if claims is None else str(claims),
@@ -131,12 +162,16 @@ def verify(
         "model": model,
         "quick": quick,
         "figures": figures,
+        "certificates": None if certificates is None else str(certificates),
         "processes": processes,
         "details": details,
         "out": str(out),
     }
     records = [claim_record(outcome, details=details) for outcome in outcomes]
-    record = {"claims": records, "report": str(page)}
+    record: dict[str, Any] = {"claims": records, "report": str(page)}
+    record["certificates"] = [
+        {"file": each.name, "answer": each.answer, "said": each.said} for each in proofs
+    ]
     if own_model:
         record["unknown"] = list(silent)
     deliver(envelope("verify", inputs, record), as_json=as_json, out=None)
@@ -146,10 +181,47 @@ def verify(
         if silent:
             show(f"Not known to the model, and so not checked: {', '.join(silent)}.")
         show(_summary(outcomes, seconds))
+        if proofs:
+            answers = Counter(each.answer for each in proofs)
+            told = ", ".join(f"{count} {word}" for word, count in answers.items())
+            show(f"{len(proofs)} certificates checked: {told}.")
         show(f"Report: {page}")
-    code = exit_code(outcomes)
+    code = _worst(exit_code(outcomes), proofs)
     if code:
         raise typer.Exit(code)
+
+
+def _checked(folder: Path) -> list[Any]:
+    """The certificates of a folder, proved again one by one."""
+    from experiments.cli.certify import require_rigour
+
+    require_rigour()
+    from experiments.report.certificates import certificate_files, checked
+
+    files = certificate_files(folder)
+    return patiently("Checking certificates", lambda: [checked(path) for path in files])
+
+
+def _worst(code: int, proofs: Sequence[Any]) -> int:
+    """The exit code of the claims and of the certificates together."""
+    if not proofs:
+        return code
+    from proofs_check.checker import CODES
+
+    codes = {code, *(CODES[each.answer] for each in proofs)}
+    return next(worst for worst in (1, 2, 3, 0) if worst in codes)
+
+
+def _again(claims: Path | None, own_model: str | None, networks: Path | None) -> Callable[..., str]:
+    """Id of a claim -> the command that runs it again."""
+    if networks is not None:
+        return lambda name: f"ufm verify --networks {shlex.quote(str(networks))}"
+    if own_model is not None:
+        return lambda name: f"ufm verify --model {shlex.quote(own_model)} --details"
+    own = "" if claims is None else f" --claims {shlex.quote(str(claims))}"
+    return (
+        f"ufm verify{own} --claim {{0}} --details\nufm falsify{own} --claim {{0}} --seconds 10".format
+    )
 
 
 def exit_code(outcomes: Sequence[Any]) -> int:
@@ -252,15 +324,17 @@ def _process() -> Any:
 
 
 @contextmanager
-def _pictures(beside: bool) -> Iterator[Any]:
-    """The pictures drawn while claims are checked, or None: drawn when the report is written."""
+def _beside(chosen: Sequence[Any], figures: bool, beside: bool) -> Iterator[tuple[Any, Any]]:
+    """Pictures and derivations made while claims are checked, or None: when the report is."""
     if not beside:
-        yield None
+        yield None, None
         return
+    from experiments.report.derivations import derivations
     from experiments.report.figures import pictures
 
     with _process() as pool:
-        yield pool.submit(pictures).result
+        derived = pool.submit(derivations, [claim.source for claim in chosen]).result
+        yield pool.submit(pictures).result if figures else None, derived
 
 
 @contextmanager

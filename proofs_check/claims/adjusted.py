@@ -276,6 +276,7 @@ CLAIMS = (
             Law(_moved_by_offsets, _apart, MINORITY, miscount),
         ),
         subject=SUBJECT,
+        uses=("minority-collapse",),
     ),
     Claim(
         id="weights-restore-etf",
@@ -292,5 +293,6 @@ CLAIMS = (
         mutant=Mutant("no weights", _off_simplex, logit_adjustments_without_bias),
         holds=False,
         subject=SUBJECT,
+        uses=("minimiser-cross-entropy",),
     ),
 )

@@ -253,6 +253,7 @@ CLAIMS = (
         mutant=Mutant("delta halved", Law(_half_smoothed, _loss_only, DELTA, _relative)),
         subject=SUBJECT,
         tolerance=Tolerance(1e-9, _RATIO),
+        uses=("spectrum-logit-losses",),
     ),
     Claim(
         id="diagonal-blocks",
@@ -272,6 +273,7 @@ CLAIMS = (
             Law(_blocks_without_unequal_norms, _block_spectra, DELTA, _table_errors),
         ),
         subject=SUBJECT,
+        uses=("spectrum-logit-losses", "spectrum-mse"),
     ),
     Claim(
         id="smoothing-regularised-blocks",
@@ -291,6 +293,7 @@ CLAIMS = (
         ),
         subject=SUBJECT,
         tolerance=Tolerance(1e-9, _RATIO),
+        uses=("spectrum-logit-losses", "diagonal-blocks"),
     ),
     Claim(
         id="smoothing-better-conditioned",
@@ -310,6 +313,7 @@ CLAIMS = (
         holds=False,
         subject=SUBJECT,
         tolerance=Tolerance(1e-6, _RATIO),
+        uses=("spectrum-logit-losses",),
     ),
     Claim(
         id="rescaling-better-conditioned",
@@ -348,5 +352,6 @@ CLAIMS = (
         ),
         subject=SUBJECT,
         tolerance=Tolerance(1e-9, _RATIO),
+        uses=("spectrum-logit-losses",),
     ),
 )

@@ -303,6 +303,7 @@ CLAIMS = (
         tolerance=Tolerance(1e-6, "gradient 1e-11 over a curvature above 1e-4, and its root"),
         mutant=Mutant("as long as the root exists", Law(_output_while_it_exists, _outputs)),
         subject=SUBJECT,
+        uses=("identity-depth-jump",),
     ),
     Claim(
         id="deep-linear-value",
@@ -315,6 +316,7 @@ CLAIMS = (
         tolerance=_EXACT,
         mutant=Mutant("exponent 2/(L-1)", Law(_value_without_the_features, height)),
         subject=SUBJECT,
+        uses=("deep-linear-output",),
     ),
     Claim(
         id="deep-linear-nullity",
@@ -375,6 +377,7 @@ CLAIMS = (
         mutant=Mutant("the simplex half as large", lambda s: _shrunk(s) - _pairs(s)),
         holds=False,
         subject=SUBJECT,
+        uses=("deep-linear-pairs",),
     ),
 )
 

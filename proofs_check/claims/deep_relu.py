@@ -287,6 +287,7 @@ CLAIMS = (
         tolerance=Tolerance(1e-13, "sums of float64 terms of order one"),
         mutant=Mutant("half as far again", lambda s: float(np.ptp(s.once(_beyond_family)))),
         subject=SUBJECT,
+        uses=("deep-relu-two-layers",),
     ),
     Claim(
         id="deep-relu-scales",
@@ -301,6 +302,7 @@ CLAIMS = (
         tolerance=Tolerance(1e-10, "descents to a gradient of 1e-12, values of order one"),
         mutant=Mutant("the mean of norms", Law(_scaled_value_of_sum, _best_scales, GIVEN)),
         subject=SUBJECT,
+        uses=("deep-linear-value",),
     ),
     Claim(
         id="deep-relu-low-rank",
@@ -345,5 +347,6 @@ CLAIMS = (
         mutant=Mutant("above collapse too", lambda s: abs(s.once(_gain))),
         holds=False,
         subject=SUBJECT,
+        uses=("deep-relu-low-rank",),
     ),
 )

@@ -176,6 +176,7 @@ CLAIMS = (
         tolerance=POINT,
         mutant=Mutant("q = c/(K - 1)", Law(_shared_among_others, reached)),
         subject=SUBJECT,
+        uses=("identity-one-vs-rest-derivatives",),
     ),
     Claim(
         id="bce-no-bias",

@@ -344,6 +344,7 @@ CLAIMS = (
             Law(_spectrum_without_decay, lambda s: s.dense_eigenvalues, GIVEN),
         ),
         subject=SUBJECT,
+        uses=("identity-rate-reduction-stretch", "rate-reduction-threshold"),
     ),
     Claim(
         id="rate-reduction-index",
@@ -359,6 +360,7 @@ CLAIMS = (
             "directions for pairs", Law(lambda low: np.sum(low), _index, GIVEN, miscount)
         ),
         subject=SUBJECT,
+        uses=("rate-reduction-spectrum",),
     ),
     Claim(
         id="rate-reduction-nullity",
@@ -373,6 +375,7 @@ CLAIMS = (
         tolerance=COUNTING,
         mutant=Mutant("both roots alike", Law(_nullity_of_one_root, _nullity, GIVEN, miscount)),
         subject=SUBJECT,
+        uses=("rate-reduction-spectrum",),
     ),
     Claim(
         id="rate-reduction-threshold",
@@ -386,6 +389,7 @@ CLAIMS = (
         tolerance=Tolerance(1e-9, "a maximum to 1e-9 in its argument; roundings over exp(-6)"),
         mutant=Mutant("shares without root", Law(_existence_without_root, _largest_decay, GIVEN)),
         subject=SUBJECT,
+        uses=("identity-rate-reduction-quadratic",),
     ),
     Claim(
         id="rate-reduction-value",
@@ -402,6 +406,7 @@ CLAIMS = (
             "the second logarithm without its half", Law(_value_with_whole_logarithm, height, GIVEN)
         ),
         subject=SUBJECT,
+        uses=("identity-rate-reduction-quadratic",),
     ),
     Claim(
         id="rate-reduction-majority-collapse",
@@ -444,5 +449,6 @@ CLAIMS = (
         mutant=Mutant("every critical point", lambda s: _excess(s, True)),
         holds=False,
         subject=SUBJECT,
+        uses=("rate-reduction-majority-collapse",),
     ),
 )

@@ -231,6 +231,16 @@ CLAIMS = (
             "size eps max|eigenvalue| of a dense symmetric eigensolver (P <= 80), "
             "with room for the rounding of automatic differentiation; relative to max|eigenvalue|",
         ),
+        uses=(
+            "spectrum-by-representations",
+            "identity-block-norms",
+            "identity-block-angles",
+            "identity-block-rotations",
+            "identity-block-unequal-norms",
+            "identity-block-complement",
+            "identity-block-within-class",
+            "identity-pair-polynomial",
+        ),
     ),
     Claim(
         id="spectrum-with-bias",
@@ -253,6 +263,7 @@ CLAIMS = (
             "size eps max|eigenvalue| of a dense symmetric eigensolver (P <= 80), "
             "with room for the rounding of automatic differentiation; relative to max|eigenvalue|",
         ),
+        uses=("spectrum-logit-losses", "identity-block-bias"),
     ),
     Claim(
         id="spectrum-mse",
@@ -277,6 +288,7 @@ CLAIMS = (
             "size eps max|eigenvalue| of a dense symmetric eigensolver (P <= 80), "
             "with room for the rounding of automatic differentiation; relative to max|eigenvalue|",
         ),
+        uses=("spectrum-by-representations", "identity-block-squared-error"),
     ),
     Claim(
         id="spectrum-mse-free-bias",
@@ -301,6 +313,7 @@ CLAIMS = (
             "size eps max|eigenvalue| of a dense symmetric eigensolver (P <= 80), "
             "with room for the rounding of automatic differentiation; relative to max|eigenvalue|",
         ),
+        uses=("spectrum-by-representations",),
     ),
     Claim(
         id="spectrum-rescaled-mse",
@@ -325,6 +338,7 @@ CLAIMS = (
             "size eps max|eigenvalue| of a dense symmetric eigensolver (P <= 80), "
             "with room for the rounding of automatic differentiation; relative to max|eigenvalue|",
         ),
+        uses=("spectrum-by-representations", "identity-block-squared-error"),
     ),
     Claim(
         id="spectrum-origin",
@@ -348,6 +362,7 @@ CLAIMS = (
             "size eps max|eigenvalue| of a dense symmetric eigensolver (P <= 80), "
             "with room for the rounding of automatic differentiation; relative to max|eigenvalue|",
         ),
+        uses=("reduced-spectrum", "identity-origin-couplings"),
     ),
     Claim(
         id="spectrum-by-representations",
@@ -369,5 +384,6 @@ CLAIMS = (
             "size eps max|eigenvalue| of a dense symmetric eigensolver (P <= 80), "
             "with room for the rounding of automatic differentiation; relative to max|eigenvalue|",
         ),
+        uses=("reduced-spectrum",),
     ),
 )

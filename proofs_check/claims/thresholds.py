@@ -139,6 +139,7 @@ def _threshold(
     law: Law,
     mutant: Mutant,
     *families: str,
+    uses: tuple[str, ...],
     squared: bool = False,
 ) -> Claim:
     """The claim that the minimum found is zero exactly for c >= a constant."""
@@ -156,6 +157,7 @@ def _threshold(
         tolerance=COUNTING,
         mutant=mutant,
         subject=SUBJECT,
+        uses=uses,
     )
 
 
@@ -168,6 +170,7 @@ THRESHOLDS = (
         _law(threshold_of_ce),
         Mutant("1.02 for 1", _law(_ce_high)),
         "ce",
+        uses=("minimiser-cross-entropy",),
     ),
     _threshold(
         "label-smoothing",
@@ -177,6 +180,7 @@ THRESHOLDS = (
         _law(threshold_of_ls),
         Mutant("delta spread over the K - 1 other classes", _law(_ls_other_convention)),
         "ls",
+        uses=("minimiser-label-smoothing",),
     ),
     _threshold(
         "focal",
@@ -186,6 +190,7 @@ THRESHOLDS = (
         _law(threshold_of_focal),
         Mutant("without the factor gamma", _law(_focal_without_gamma)),
         "focal",
+        uses=("focal-convexity", "spectrum-origin"),
     ),
     _threshold(
         "mse",
@@ -195,6 +200,7 @@ THRESHOLDS = (
         _law(threshold_of_ce),
         Mutant("1.02 for 1", _law(_ce_high)),
         "mse",
+        uses=("minimiser-mse",),
         squared=True,
     ),
     _threshold(
@@ -205,6 +211,7 @@ THRESHOLDS = (
         _rescaled_law(threshold_of_rescaled),
         Mutant("two per cent more, whatever the bias", _rescaled_law(_rescaled_without_bias)),
         "rescaled-mse",
+        uses=("minimiser-rescaled-mse",),
         squared=True,
     ),
 )
@@ -233,6 +240,7 @@ SWITCH = Claim(
     tolerance=COUNTING,
     mutant=Mutant("the threshold 2 % lower", Law(_switch_too_low, found_rank, error=miscount)),
     subject=SUBJECT,
+    uses=("minimiser-mse-with-bias",),
 )
 
 # ---- minority collapse: k_A classes of n_A samples and k_B of n_B < n_A, cross entropy
@@ -363,6 +371,7 @@ MINORITY_COLLAPSE = Claim(
     tolerance=COUNTING,
     mutant=Mutant("the threshold 2 % higher", Law(_without_the_root, _coincides, SIZES)),
     subject=SUBJECT,
+    uses=("certificate-equality", "rank-at-most-k-minus-one"),
 )
 
 MINORITY_VANISHES = Claim(
@@ -378,6 +387,7 @@ MINORITY_VANISHES = Claim(
     tolerance=COUNTING,
     mutant=Mutant("the root 1 % higher", Law(_vanished_too_late, _vanishes, SIZES)),
     subject=SUBJECT,
+    uses=("minority-collapse",),
 )
 
 # ---- any number of class sizes, with smoothing
@@ -441,6 +451,7 @@ ANY_SIZE = Claim(
         "without the factor 1 - delta", Law(_unsmoothed, _coincide_by_size, {}, miscount)
     ),
     subject=SUBJECT,
+    uses=("minority-collapse",),
 )
 
 CLAIMS = (*THRESHOLDS, SWITCH, MINORITY_COLLAPSE, MINORITY_VANISHES, ANY_SIZE)
