@@ -219,9 +219,12 @@ def _again(claims: Path | None, own_model: str | None, networks: Path | None) ->
     if own_model is not None:
         return lambda name: f"ufm verify --model {shlex.quote(own_model)} --details"
     own = "" if claims is None else f" --claims {shlex.quote(str(claims))}"
-    return (
-        f"ufm verify{own} --claim {{0}} --details\nufm falsify{own} --claim {{0}} --seconds 10".format
-    )
+
+    def both(name: str) -> str:
+        chosen = f"{own} --claim {name}"
+        return f"ufm verify{chosen} --details\nufm falsify{chosen} --seconds 10"
+
+    return both
 
 
 def exit_code(outcomes: Sequence[Any]) -> int:

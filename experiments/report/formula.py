@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from html import unescape
+from unicodedata import lookup
 from xml.etree import ElementTree
 
 from markupsafe import Markup
@@ -33,7 +34,9 @@ KNOWN = {
     r"\\tag\{([^}]*)\}": r"\\qquad(\1)",
     r"\\cr(?![a-zA-Z])": r"\\\\",
     r"\\\n": r"\\ ",
+    r"\\(begin|end)\{aligned\}": r"\\\1{split}",
 }
+ALPHABETS = {"double-struck": "DOUBLE-STRUCK", "script": "SCRIPT"}
 LIMITS = {"min", "max", "sup", "inf", "lim", "argmin", "argmax", "arg min", "arg max"}
 
 
@@ -85,12 +88,25 @@ def _clean(tree: ElementTree.Element) -> bool:
             return False
         for name in [name for name in element.attrib if name not in ATTRIBUTES]:
             del element.attrib[name]
-        # Browsers take bold from the style sheet only.
-        if "bold" in element.attrib.get("mathvariant", ""):
+        # Browsers take bold from the style sheet only, and other alphabets from Unicode only.
+        variant = element.attrib.get("mathvariant", "")
+        if "bold" in variant:
             element.attrib["class"] = "bold"
+        if variant in ALPHABETS and element.text:
+            element.text = "".join(_letter(ALPHABETS[variant], each) for each in element.text)
         if element.tag == "msub" and (element[0].text or "").strip() in LIMITS:
             element.tag = "munder"
     return True
+
+
+def _letter(alphabet: str, letter: str) -> str:
+    """A capital of an alphabet, in whichever block Unicode keeps it; others as they are."""
+    for block in ("", "MATHEMATICAL "):
+        try:
+            return lookup(f"{block}{alphabet} CAPITAL {letter}")
+        except KeyError:
+            continue
+    return letter
 
 
 def _unknown_command(tree: ElementTree.Element) -> bool:

@@ -11,7 +11,7 @@ import networkx as nx
 from experiments.report.view import Card
 
 # Pixels: a letter of a label, its row, an edge that passes a layer, the gap between layers.
-LETTER, ROW, LANE, GAP, PAD = 6.2, 27.0, 9.0, 54.0, 9.0
+LETTER, ROW, LANE, GAP, PAD = 7.0, 27.0, 9.0, 54.0, 9.0
 # Sweeps over the layers, each sorting one by the middle of its neighbours.
 SWEEPS = 12
 

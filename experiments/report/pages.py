@@ -16,7 +16,7 @@ from proofs_check.claim import Measurement, Outcome
 # Rows of the table of instances: no claim of the lab has more than twice as many.
 MOST_ROWS = 200
 # Of the numbers of a law that a row shows.
-MOST_NUMBERS = 4
+MOST_NUMBERS = 3
 
 
 @dataclass(frozen=True)
@@ -129,4 +129,4 @@ def _numbers(values: Sequence[float] | None) -> str:
     if values is None:
         return ""
     more = ", …" if len(values) > MOST_NUMBERS else ""
-    return ", ".join(f"{value:.9g}" for value in values[:MOST_NUMBERS]) + more
+    return ", ".join(f"{value:.7g}" for value in values[:MOST_NUMBERS]) + more
