@@ -56,16 +56,23 @@ def decays(K: int, n: int, depth: int, ratio: float, share: float) -> tuple[floa
     return mean * ratio ** (1 / L), mean * ratio ** (-depth / L)
 
 
+def _lowest(listed: Any, model: DeepLinear, seed: int) -> PlainSpecimen:
+    """The lowest of descents on all features: from near one direction a class, and from zero."""
+    del listed
+    runs = [_descended(model, near, seed) for near in (1.0, 0.9, 0.0)]
+    value, point = min(runs, key=lambda run: run[0])
+    return Specimen(model, point, "minimiser", note=str(value))
+
+
+@redrawn_by(_lowest)
 @cache
 def minima(quick: bool = False) -> tuple[PlainSpecimen, ...]:
-    """The lowest of descents on all features: from near one direction a class, and from zero."""
+    """The lowest of descents at several sizes, depths and prices."""
     found = []
     for seed, (K, d, n, depth, ratio, share) in enumerate(_MINIMA[:: 2 if quick else 1]):
         lambda_W, lambda_H = decays(K, n, depth, ratio, share)
         model = deep_linear(MSE(), K, d, n, depth, lambda_W, lambda_H)
-        runs = [_descended(model, near, seed) for near in (1.0, 0.9, 0.0)]
-        value, point = min(runs, key=lambda run: run[0])
-        found.append(Specimen(model, point, "minimiser", note=str(value)))
+        found.append(_lowest(None, model, seed))
     return tuple(found)
 
 

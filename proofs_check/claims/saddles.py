@@ -297,10 +297,14 @@ def _excess_of_minimum(every_critical: bool) -> Callable[[PlainSpecimen], float]
         if not every_critical and specimen.verdict.curvature is not Curvature.MORSE_BOTT_MINIMUM:
             return 0.0
         value = float(specimen.merged.objective(specimen.point))
+        # A model that is not listed has no other minimum to be compared with.
         lowest = min(
-            float(other.merged.objective(other.point))
-            for other in low_dimension_minima(False)
-            if other.size == specimen.size
+            (
+                float(other.merged.objective(other.point))
+                for other in low_dimension_minima(False)
+                if other.columns == specimen.columns
+            ),
+            default=value,
         )
         return value - lowest
 
