@@ -230,6 +230,8 @@ def test_a_folder_without_certificates_and_what_is_none_are_refused(ufm, tmp_pat
     ran = ufm(f"{VERIFY} --certificates empty")
     assert (ran.code, ran.json["certificates"][0]["answer"]) == (2, "NO CERTIFICATE")
     assert not Path("report", "certificates").exists()
+    assert "none.json" in Page(Path("report/index.html").read_text()).text
+    assert 'certificates/none.json"' not in Path("report/index.html").read_text()
 
 
 def test_the_command_on_a_page_is_the_one_that_ran(ufm, tmp_path, monkeypatch):
