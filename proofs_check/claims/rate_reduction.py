@@ -59,8 +59,7 @@ def simplex_points(quick: bool = False) -> tuple[PlainSpecimen, ...]:
 
     def drawn(size: float) -> Representation:
         Z = np.zeros((4, 9))
-        for k in range(3):
-            Z[:2, 3 * k] = size * np.array([np.cos(2 * np.pi * k / 3), np.sin(2 * np.pi * k / 3)])
+        Z[:2, ::3] = size * np.array([f(2 * np.pi * np.arange(3) / 3) for f in (np.cos, np.sin)])
         return Representation(Z)
 
     def along(size: float) -> float:
@@ -340,8 +339,7 @@ CLAIMS = (
         check=Law(spectrum, lambda s: s.dense_eigenvalues, GIVEN),
         tolerance=_EXACT,
         mutant=Mutant(
-            "no decay of new rows and columns",
-            Law(_spectrum_without_decay, lambda s: s.dense_eigenvalues, GIVEN),
+            "new rows undecayed", Law(_spectrum_without_decay, lambda s: s.dense_eigenvalues, GIVEN)
         ),
         subject=SUBJECT,
         uses=("identity-rate-reduction-stretch", "rate-reduction-threshold"),
@@ -402,9 +400,7 @@ CLAIMS = (
         region=descents,
         check=Law(value, height, GIVEN),
         tolerance=_EXACT,
-        mutant=Mutant(
-            "the second logarithm without its half", Law(_value_with_whole_logarithm, height, GIVEN)
-        ),
+        mutant=Mutant("a second logarithm whole", Law(_value_with_whole_logarithm, height, GIVEN)),
         subject=SUBJECT,
         uses=("identity-rate-reduction-quadratic",),
     ),

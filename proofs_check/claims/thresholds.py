@@ -1,7 +1,4 @@
-"""Thresholds: on which side of them the minimum is zero, an ETF, or has lost its small classes.
-
-Every region stands a thousandth before and behind the threshold, so that no other number will do.
-"""
+"""Thresholds, a thousandth before and behind: minima are zero, an ETF, or lose small classes."""
 
 from __future__ import annotations
 
@@ -44,8 +41,8 @@ def found_rank(specimen: PlainSpecimen) -> int:
 
 def _full_rank(specimen: PlainSpecimen) -> Any:
     """Rank of the optimum below the threshold, an array: no number that may be exchanged."""
-    K = specimen.model.num_classes - int(centred(specimen))
-    return np.array([min(K, specimen.model.d)])
+    model = specimen.model
+    return np.array([min(model.num_classes - int(centred(specimen)), model.d)])
 
 
 FULL_RANK = {"full_rank": _full_rank}
@@ -139,7 +136,7 @@ def _threshold(
     law: Law,
     mutant: Mutant,
     *families: str,
-    uses: tuple[str, ...],
+    uses: tuple[str, ...] = (),
     squared: bool = False,
 ) -> Claim:
     """The claim that the minimum found is zero exactly for c >= a constant."""
@@ -157,7 +154,7 @@ def _threshold(
         tolerance=COUNTING,
         mutant=mutant,
         subject=SUBJECT,
-        uses=uses,
+        uses=uses or (f"minimiser-{slug}",),
     )
 
 
@@ -170,7 +167,6 @@ THRESHOLDS = (
         _law(threshold_of_ce),
         Mutant("1.02 for 1", _law(_ce_high)),
         "ce",
-        uses=("minimiser-cross-entropy",),
     ),
     _threshold(
         "label-smoothing",
@@ -180,7 +176,6 @@ THRESHOLDS = (
         _law(threshold_of_ls),
         Mutant("delta spread over the K - 1 other classes", _law(_ls_other_convention)),
         "ls",
-        uses=("minimiser-label-smoothing",),
     ),
     _threshold(
         "focal",
@@ -200,7 +195,6 @@ THRESHOLDS = (
         _law(threshold_of_ce),
         Mutant("1.02 for 1", _law(_ce_high)),
         "mse",
-        uses=("minimiser-mse",),
         squared=True,
     ),
     _threshold(
@@ -211,7 +205,6 @@ THRESHOLDS = (
         _rescaled_law(threshold_of_rescaled),
         Mutant("two per cent more, whatever the bias", _rescaled_law(_rescaled_without_bias)),
         "rescaled-mse",
-        uses=("minimiser-rescaled-mse",),
         squared=True,
     ),
 )
