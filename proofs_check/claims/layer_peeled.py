@@ -206,6 +206,7 @@ CLAIMS = (
         tolerance=Tolerance(1e-6, "norms to 1e-9 by descents to 1e-11, over slopes in log R"),
         mutant=Mutant("half the energy", Law(_ratio_of_half, _energy_at_merging)),
         subject=SUBJECT,
+        uses=("minority-collapse",),
     ),
     Claim(
         id="margins-of-unequal-classes",
