@@ -10,6 +10,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 # so does one that is listed here although a claim cites it.
 UNCLAIMED = {
     "A-6": "a block structure; the spectra it gives are tested in tests/test_ufm",
+    "A-7": "minima without a Hessian: tests/test_ufm/test_plain_convexity.py",
     "S-1": "existence; its consequences are the claims on minimisers",
     "R-1": "non-negative features: tests/test_ufm/test_models_nonnegative.py",
     "R-2": "non-negative features: the same tests",
