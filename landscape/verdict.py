@@ -14,6 +14,7 @@ from landscape.curvature.convexity import ROUTE as CONVEXITY
 from landscape.curvature.convexity import count_by_convexity
 from landscape.curvature.count import CRITICAL, CurvatureCount, count_curvature
 from landscape.curvature.escape import Escape, escape_direction
+from landscape.curvature.kinks import below_along, surface_at
 from landscape.solvers.solve import solve
 from ufm.answers import Certificate
 from ufm.model import Model, norm
@@ -63,7 +64,7 @@ class Verdict:
     Attributes:
         curvature, reason: first axis and why.
         globality, globality_reason: second axis and why.
-        objective, gradient_norm: at the point.
+        objective, gradient_norm: at the point; at kinks of the least generalised gradient.
         count: index, nullity (observed and predicted), extreme eigenvalues, tolerance.
         certificate: the duality gap, or why there is none.
         model, point: what was judged.
@@ -102,8 +103,8 @@ class Verdict:
 
     @cached_property
     def escape(self) -> Escape | None:
-        """Exact direction of most negative curvature of a strict saddle (computed on demand)."""
-        if self.curvature is not Curvature.STRICT_SADDLE:
+        """Direction of most negative curvature of a strict saddle without kinks, on demand."""
+        if self.curvature is not Curvature.STRICT_SADDLE or self.count.kinks:
             return None
         return escape_direction(self.model, self.point, self.count.smallest)
 
@@ -140,6 +141,8 @@ def verdict(model: Model[Any], point: Any, *, restarts: int = 0, key: Any = None
     model.require_smooth()
     count = count_by_convexity(model, point, gradient_norm)
     count = count or count_curvature(model, point, gradient_norm)
+    if count.residual is not None:
+        gradient_norm = count.residual
     curvature, reason, _ = judge_curvature(count, gradient_norm, point)
     certificate = model.certificate(point)
     globality, why, lower, lower_value = _globality(
@@ -176,8 +179,9 @@ def judge_curvature(
         reason = f"gradient norm {gradient_norm:.3g} > {bound:.3g} = 1e-6 curvature max(1, |x|)"
         return Curvature.NOT_CRITICAL, reason, None
     tolerance = count.tolerance
-    if count.kinks:
-        reason = f"second derivatives jump here, in {count.kinks} places: the point is at kinks"
+    if count.doubt:
+        critical = "critical (Clarke)" if gradient_norm <= bound else "a point"
+        reason = f"{critical} at {count.kinks} kinks, where {count.doubt}"
         return Curvature.UNDECIDED, reason, None
     if count.settled is False:
         reason = "Newton's method does not end beside the point: no critical point is certain there"
@@ -245,7 +249,12 @@ def _globality(
         if height < value - slack:
             reason = f"the explicit point {name!r} reaches {height:.12g}"
             return Globality.NOT_GLOBAL, reason, candidate, height
-    if saddle:
+    if saddle and count.kinks:
+        surface = surface_at(model, point)
+        fall = None if surface is None else below_along(model, point, surface)
+        if fall is not None:
+            return Globality.NOT_GLOBAL, "the objective falls along the surface of kinks", *fall
+    elif saddle:
         escape = escape_direction(model, point, count.smallest)
         lower, lower_value = escape.descend(model, point, value)
         if lower_value < value:

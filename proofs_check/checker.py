@@ -16,18 +16,27 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations, product
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from flint import arb, arb_mat, ctx
 
-if __package__:
-    from proofs_check.checker_line import Line, halves, inside, upper_bound
-else:  # run as a program: nothing of the lab is imported
-    from checker_line import Line, halves, inside, upper_bound  # type: ignore
+if not __package__:  # run as a program: the files beside this one, and nothing of the lab
+    sys.modules["proofs_check"] = ModuleType("proofs_check")
+    sys.modules["proofs_check"].__path__ = [str(Path(__file__).parent)]
+from proofs_check.checker_algebra import (
+    Undecided,
+    identity,
+    independent,
+    negative_eigenvalues,
+    nonsingular,
+    upper_bound,
+)
+from proofs_check.checker_line import Line, halves, inside
+from proofs_check.checker_minimum import Convex
 
 # What a file may ask for: memory grows with the square of the variables.
 MOST_BYTES, MOST_VARIABLES, MOST_SAMPLES = 8_000_000, 700, 700
@@ -42,10 +51,6 @@ class NotACertificate(Exception):
 
 class Invalid(Exception):
     """The claim is false, and this is proved."""
-
-
-class Undecided(Exception):
-    """Neither the claim nor its opposite could be proved here."""
 
 
 def _literal(kind: Callable[[str], float]) -> Callable[[str], float]:
@@ -190,7 +195,7 @@ def _decay(record: Any, name: str) -> arb:
     return balls[0].union(balls[-1])
 
 
-LOSSES = ("ce", "ls", "focal")
+LOSSES = ("ce", "ls", "focal", "mse")
 
 
 def chain_of(record: Any) -> Chain:
@@ -243,16 +248,15 @@ def point_of(chain: Chain, record: Any) -> list[arb]:
     return [arb(x) for row in rows for x in row]
 
 
-def _identity(order: int) -> arb_mat:
-    return arb_mat([[arb(i == j) for j in range(order)] for i in range(order)])
-
-
 def sample_loss(
     loss: Mapping[str, Any], z: Sequence[arb], label: int
 ) -> tuple[arb, list[arb], list[list[arb]]]:
     """Value, gradient and Hessian in the logits of one sample."""
     K, name = len(z), loss["name"]
     own = [arb(k == label) for k in range(K)]
+    if name == "mse":
+        off = [x - e for x, e in zip(z, own, strict=True)]
+        return sum((x * x for x in off), arb(0)) / 2, off, identity(K).tolist()
     ratios = [sum(((x - y).exp() for x in z), arb(0)) for y in z]
     p, surprise = [1 / x for x in ratios], [x.log() for x in ratios]  # and -log p
     spread = [[p[j] * ((j == k) - p[k]) for k in range(K)] for j in range(K)]
@@ -304,7 +308,7 @@ def derivatives(chain: Chain, x: Sequence[arb]) -> tuple[arb_mat, arb_mat]:
     samples = _samples(chain, factors)
     G = arb_mat([[samples[i][1][k] / N for i in range(N)] for k in range(K)])
     # F_M ... F_{a+1} and F_{a-1} ... F_0 for every a, and the place where F_a begins.
-    above, below, starts = [_identity(K)], [_identity(N)], [0]
+    above, below, starts = [identity(K)], [identity(N)], [0]
     for a in range(depth):
         above.insert(0, above[0] * factors[depth - a])
         below.append(factors[a] * below[-1])
@@ -319,7 +323,7 @@ def derivatives(chain: Chain, x: Sequence[arb]) -> tuple[arb_mat, arb_mat]:
             J[k, chain.size - K + k] = arb(1)
         hessian += J.transpose() * (arb_mat(samples[i][2]) * J) * (arb(1) / N)
     for b, a in combinations(range(depth + 1), 2):  # through the product: <G, F .. dF_a .. dF_b ..>
-        between = _identity(chain.shapes[b][0])
+        between = identity(chain.shapes[b][0])
         for factor in factors[b + 1 : a]:
             between = factor * between
         outer = above[a].transpose() * G * below[b].transpose()
@@ -344,17 +348,42 @@ def derivatives(chain: Chain, x: Sequence[arb]) -> tuple[arb_mat, arb_mat]:
 # ---- symmetries: directions in which the objective is constant, whatever the point
 
 
-def _moves(chain: Chain) -> list[tuple[int, int, int]]:
-    """Turns of hidden space a >= 1 in the plane (s, t); (0, 0, 0) is the shift of a free bias."""
+Move = tuple[int, Any, Any]
+
+
+def _moves(chain: Chain) -> list[Move]:
+    """Turns of hidden space a >= 1 in the plane (s, t); (0, 0, 0) is the shift of a free bias.
+
+    (-1, u, v) turns logits by Q = u v' - v u', which squared error allows among classes of one
+    size, and with a bias where Q 1 = 0.
+    """
     planes = ((a, combinations(range(width), 2)) for a, width in enumerate(chain.widths, 1))
-    turns = [(a, s, t) for a, pairs in planes for s, t in pairs]
-    return [*turns, (0, 0, 0)] if chain.biased and chain.decays[-1] == 0 else turns
+    moves: list[Move] = [(a, s, t) for a, pairs in planes for s, t in pairs]
+    if chain.loss["name"] != "mse":
+        return [*moves, (0, 0, 0)] if chain.biased and chain.decays[-1] == 0 else moves
+    sizes = [chain.labels.count(k) for k in range(chain.classes)]
+    for size in set(sizes):
+        alike = [k for k, n in enumerate(sizes) if n == size]
+        last = alike.pop() if chain.biased else -1
+        units = [[(k == j) - (k == last) for k in range(chain.classes)] for j in alike]
+        moves += [(-1, u, v) for u, v in combinations(units, 2)]
+    return moves
 
 
-def _moved(chain: Chain, x: Sequence[arb], move: tuple[int, int, int]) -> list[arb]:
+def _moved(chain: Chain, x: Sequence[arb], move: Move) -> list[arb]:
     """The direction of one move at a point: F_a A and -A F_{a-1}, A = e_s e_t' - e_t e_s'."""
     a, s, t = move
     made, factors = [arb_mat(*shape) for shape in chain.shapes], chain.factors(x)
+    if a < 0:
+        Q = arb_mat(
+            [[arb(s[j] * t[k] - t[j] * s[k]) for k in range(len(s))] for j in range(len(s))]
+        )
+        nth = [chain.labels[:i].count(y) for i, y in enumerate(chain.labels)]
+        pairs = [*zip(chain.labels, nth, strict=True)]
+        mix = arb_mat([[Q[y, z] if m == n else arb(0) for y, m in pairs] for z, n in pairs])
+        made[len(chain.widths) :] = [Q * factor for factor in factors[len(chain.widths) :]]
+        made[0] = factors[0] * mix
+        return [y for factor in made for y in factor.entries()]
     if not a:
         made[-1] = arb_mat([[arb(1)]] * chain.classes)
     for p in range(factors[a].nrows() if a else 0):
@@ -364,87 +393,17 @@ def _moved(chain: Chain, x: Sequence[arb], move: tuple[int, int, int]) -> list[a
     return [y for factor in made for y in factor.entries()]
 
 
-def _independent(rows: Sequence[tuple[Any, Sequence[arb]]]) -> tuple[list[Any], Any]:
-    """The moves that pivoted Gram-Schmidt takes, and a nearly orthonormal basis (p, m) of them.
-
-    What is left over counts as rounding below 1e-9 of the largest; the proofs do not rely on it.
-    """
-    left = [(move, [float(x.mid()) for x in row]) for move, row in rows]
-    moves, basis, least = [], [], 0.0
-    while left:
-        sizes = [math.fsum(x * x for x in row) for _, row in left]
-        best = max(range(len(sizes)), key=sizes.__getitem__)
-        least = max(least, 1e-18 * sizes[best])
-        if sizes[best] <= least:
-            break
-        move, row = left.pop(best)
-        unit = [x / math.sqrt(sizes[best]) for x in row]
-        moves.append(move)
-        basis.append([arb(x) for x in unit])
-        for _, other in left:
-            along = math.fsum(x * y for x, y in zip(other, unit, strict=True))
-            other[:] = [x - along * y for x, y in zip(other, unit, strict=True)]
-    return moves, arb_mat(basis).transpose() if basis else None
-
-
-def nonsingular(matrix: arb_mat) -> bool:
-    """Whether every matrix in the balls has an inverse, as far as this can be proved."""
-    try:
-        near = matrix.mid().inv().mid()
-    except ZeroDivisionError:
-        return False
-    off = _identity(matrix.nrows()) - near * matrix
-    return all(sum((upper_bound(x) for x in row), arb(0)) < 1 for row in off.tolist())
-
-
-def negative_eigenvalues(matrix: arb_mat) -> int:
-    """Their number, for every symmetric matrix in the balls, which are then all nonsingular.
-
-    By Haynsworth the inertia is that of a leading block and of its Schur complement; small blocks
-    by L D L^T with the largest pivot first.
-    """
-    order = matrix.nrows()
-    if order > 24:
-        half = order // 2
-        rows = matrix.tolist()
-        A = arb_mat([row[:half] for row in rows[:half]])
-        B = arb_mat([row[half:] for row in rows[:half]])
-        D = arb_mat([row[half:] for row in rows[half:]])
-        with suppress(ZeroDivisionError, Undecided):  # else a block is singular: take the whole
-            return negative_eigenvalues(A) + negative_eigenvalues(D - B.transpose() * A.solve(B))
-    left, found = matrix.tolist(), 0
-    while left:
-        best = max(range(len(left)), key=lambda j: left[j][j].abs_lower())
-        pivot = left[best][best]
-        others = [j for j in range(len(left)) if j != best]
-        if pivot.contains(0):  # no diagonal to divide by: a congruence adds another row and column
-            if not others:
-                raise Undecided("an eigenvalue cannot be told from zero")
-            other = max(others, key=lambda j: left[best][j].abs_lower())
-            left[best] = [x + y for x, y in zip(left[best], left[other], strict=True)]
-            for row in left:
-                row[best] += row[other]
-            pivot = left[best][best]
-        if pivot.contains(0):
-            raise Undecided("an eigenvalue cannot be told from zero")
-        found += bool(pivot < 0)
-        left = [
-            [left[j][k] - left[j][best] * left[best][k] / pivot for k in others] for j in others
-        ]
-    return found
-
-
 def check_point(document: Mapping[str, Any]) -> str:
     """A critical point within a radius, alone there up to symmetry, with its index and nullity."""
     chain, claim = chain_of(_field(document, "model")), _field(document, "claim")
     x = point_of(chain, _field(document, "point"))
-    _known(claim, ("radius", "index", "nullity", "value"))
+    _known(claim, ("radius", "index", "nullity", "value", "minimiser"))
     radius = arb(_number(claim, "radius", least=0.0, above=True))
     index, nullity = (_whole(_field(claim, y), y, 0, chain.size) for y in ("index", "nullity"))
     (low,), (high,) = _rows(claim, "value", 2)
     if not all(decay.is_exact() for decay in chain.decays):
         raise NotACertificate("a certificate of one point needs decays that are numbers")
-    moves, basis = _independent([(move, _moved(chain, x, move)) for move in _moves(chain)])
+    moves, basis = independent([(move, _moved(chain, x, move)) for move in _moves(chain)])
     slope, curved = derivatives(chain, x)
     bare = derivatives(chain, [arb(y, radius) for y in x])[1]
     # The equations gain B B^T (x - x_0), which holds the symmetries.
@@ -453,7 +412,7 @@ def check_point(document: Mapping[str, Any]) -> str:
         near = (curved + held).mid().inv().mid()
     except ZeroDivisionError as error:
         raise Undecided("the Hessian cannot be told from a singular one") from error
-    step, off = near * slope, _identity(chain.size) - near * (bare + held)
+    step, off = near * slope, identity(chain.size) - near * (bare + held)
     moved = [
         upper_bound(step[j, 0]) + radius * sum(map(upper_bound, row), arb(0))
         for j, row in enumerate(off.tolist())
@@ -477,15 +436,16 @@ def check_point(document: Mapping[str, Any]) -> str:
         raise Invalid(f"the index is {negative}, and {index} is claimed")
     # |f(x) - f(true point)| <= sum_j |gradient_j| |x_j - true_j| somewhere between them.
     reach = true * arb_mat([[arb(0, r)] for r in moved])
-    drift = sum(
-        (upper_bound(g) * r for g, r in zip((slope + reach).entries(), moved, strict=True)), arb(0)
-    )
+    slopes = zip((slope + reach).entries(), moved, strict=True)
+    drift = sum((upper_bound(g) * r for g, r in slopes), arb(0))
     value = objective(chain, x) + arb(0, drift)
     if not arb(low) <= value <= arb(high):
         reason = f"the value lies in {value}, and [{low!r}, {high!r}] is claimed"
         raise Invalid(reason) if value < arb(low) or value > arb(high) else Undecided(reason)
     counts = f"index {index}, nullity {nullity}, value in [{low!r}, {high!r}]"
     said = f"a critical point within {float(radius):g}, {counts}"
+    if claim.get("minimiser") is not None:
+        said += check_minimiser(chain, claim["minimiser"], x, inner, upper_bound(drift))
     if document.get("lower") is None:
         return said
     below = _number(document["lower"], "below")
@@ -495,6 +455,36 @@ def check_point(document: Mapping[str, Any]) -> str:
     if not other < arb(below):
         raise Undecided(f"the lower point's value {other} is not proved to be below {below!r}")
     return f"{said}; not global: another point has a value below {below!r}"
+
+
+def check_minimiser(
+    chain: Chain, claim: Any, x: Sequence[arb], box: Sequence[arb], drift: arb
+) -> str:
+    """How far the point is at most from every global minimiser."""
+    names = ("gap", "logits", "gram_w", "gram_h")
+    _known(claim, (*names, "curvature", "exact"))
+    if len(chain.widths) > 1 or chain.loss["name"] == "focal":
+        raise Undecided("the convex problem is known for plain models with ce, ls and mse")
+    factors = chain.factors(x)
+    convex = Convex(
+        chain.classes, chain.loss["name"] != "mse", factors, _samples(chain, factors),
+        chain.decays, objective(chain, x),
+    )  # fmt: skip
+    curvature = arb(_number(claim, "curvature", least=0.0, above=True))
+    if not convex.curved(curvature):
+        raise Invalid(f"the losses' Hessians are not above {float(curvature):g} at the point")
+    claimed = [arb(_number(claim, name, least=0.0)) for name in names]
+    exact = _field(claim, "exact")
+    if exact is True:
+        proved = convex.beside(chain.factors(box), drift)
+    else:
+        proved = convex.by_gap(curvature, claimed[1])
+    for name, bound, most in zip(names, proved, claimed, strict=True):
+        if not bound <= most:
+            raise Undecided(f"{name} is proved to be below {float(bound):.6g} only")
+    what = "a global minimum" if exact is True else "with a global minimum near"
+    gap, logits = (float(y) for y in claimed[:2])
+    return f", {what}, {gap:g} below at most, its logits within {logits:g}"
 
 
 def check_rank_one(document: Mapping[str, Any]) -> str:

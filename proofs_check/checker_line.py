@@ -1,6 +1,6 @@
 """Critical points of rank one in balls: the mathematics behind ``checker.py``'s covers.
 
-Needs python-flint and nothing else, like the checker, which is the only one to use it.
+Needs python-flint and nothing else, like the checker's other files.
 docs/certificates.md derives the equations.
 """
 
@@ -12,15 +12,12 @@ from itertools import accumulate, combinations, product
 
 from flint import arb, arb_mat
 
+from proofs_check.checker_algebra import upper_bound
+
 # Multiples of its expected size that the error of a root is tried at; halvings beyond the list's.
 REACHES, MORE_HALVINGS = (1.1, 1.5, 2.0, 3.0, 5.0, 8.0, 20.0), 10
 Shares = tuple[list[arb], list[arb], list[arb]]
 Box = tuple[tuple[float, ...], tuple[float, ...]]
-
-
-def upper_bound(x: arb) -> arb:
-    """Of |x|."""
-    return arb(x.abs_upper())
 
 
 def square(x: arb) -> arb:
@@ -92,7 +89,7 @@ class Line:
         near = arb(self._about([float(y.mid()) for y in u], k))
         value, shares = self.slope(u, near, k)
         most = arb((upper_bound(value) / self.price.lower()).upper())
-        if all(y.is_exact() for y in u):
+        if self.price.is_exact() and all(y.is_exact() for y in u):
             return arb(near, most)
         step = upper_bound(value / self.stiffness(u, self.spread_of(shares)).mid())
         ends = []

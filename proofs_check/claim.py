@@ -83,6 +83,7 @@ class Claim:
         holds: False for statements known to be false, shown as refutations.
         search: True when the region is a random search (then NO_COUNTEREXAMPLE, not VERIFIED).
         subject: heading in the report.
+        uses: ids of the claims that its proof rests on.
     """
 
     id: str
@@ -100,6 +101,7 @@ class Claim:
     tier: str = "T1"
     holds: bool = True
     search: bool = False
+    uses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,7 @@ def claim(
     region: Region | None = None,
     hypotheses: Iterable[tuple[str, Callable[[Any, Any], bool]]] = (),
     mutant: Callable[[Any, Any], float] | None = None,
+    uses: Iterable[str] = (),
 ) -> Callable[[Callable[[Any, Any], float]], Claim]:
     """Turn a function of (model, point) into a Claim: a user's theorem in a few lines.
 
@@ -215,6 +218,7 @@ def claim(
         region: quick flag -> specimens, where neither suits.
         hypotheses: pairs (text, predicate on (model, point)).
         mutant: an altered check that must fail.
+        uses: ids of the claims that its proof rests on.
 
     Raises:
         InputError: a tolerance that is not positive, or models and a region.
@@ -257,6 +261,7 @@ def claim(
             tier="T0",
             mutant=Mutant(text, altered),
             subject="your claims",
+            uses=tuple(uses),
         )
 
     return build

@@ -91,6 +91,7 @@ def identity(
     right: Formula,
     wrong: Formula,
     alteration: str,
+    uses: tuple[str, ...] = (),
 ) -> Claim:
     """The claim that a derivation (left) gives a formula (right)."""
 
@@ -112,4 +113,5 @@ def identity(
         mutant=Mutant(alteration, Law(wrong, derived, error=size)),
         tier="S",
         subject=SUBJECT,
+        uses=uses,
     )

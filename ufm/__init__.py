@@ -22,7 +22,7 @@ from ufm.answers import (
     Restriction,
     Structure,
 )
-from ufm.collapse import CONVENTIONS, Collapse, collapse
+from ufm.collapse import CONVENTIONS, Collapse, CollapseMetric, collapse
 from ufm.errors import InputError
 from ufm.frames import merged_code, orthogonal_frame, polygon, simplex_etf
 from ufm.losses import (
@@ -60,6 +60,7 @@ from ufm.models.ordinal import Ordinal, ordinal
 from ufm.models.rate_reduction import RateReduction, rate_reduction
 from ufm.models.regression import Regression
 from ufm.models.sample_types import SampleTypes
+from ufm.models.seli import simplex_encoded_labels
 from ufm.models.soft_labels import SoftLabels, soft_labels
 from ufm.models.sphere import Sphere
 from ufm.models.symmetric import Symmetric, Symmetry
@@ -87,6 +88,7 @@ __all__ = [
     "Certificate",
     "Code",
     "Collapse",
+    "CollapseMetric",
     "ConstrainedRate",
     "Contrastive",
     "CrossEntropy",
@@ -169,6 +171,7 @@ __all__ = [
     "reduce",
     "registered",
     "rotation_generators",
+    "simplex_encoded_labels",
     "simplex_etf",
     "skew_basis",
     "soft_labels",

@@ -28,6 +28,7 @@ from ufm.answers import (
 from ufm.errors import InputError
 from ufm.losses.loss import Loss, require_smooth
 from ufm.point import P, flatten, unflatten
+from ufm.tolerance import RANK
 
 Array = NDArray[np.float64]
 
@@ -156,9 +157,24 @@ class Model(ABC, Generic[P]):
         """What the model's literature reads off a point: name to number, or to a list of them."""
         return {}
 
+    def pieces(self, point: P, slopes: Any = None, shifts: Any = None) -> tuple[Any, Any] | None:
+        """The objective with ``slopes * u + shifts`` for max(u, 0), and all these u (m,).
+
+        Without slopes the objective itself. None: there are no kinks, as for smooth models.
+        """
+        return None
+
+    def unfelt_growth(self, point: P, slopes: Any, kinks: Any) -> float | None:
+        """Least curvature in which the kinks of these numbers have a part, or None: not known.
+
+        Asked at kinks that the objective does not feel in first order; ``slopes`` of the others.
+        """
+        return None
+
     def kinks(self, point: P) -> int:
         """Places at which second derivatives jump at a point; where there are any, none counts."""
-        return 0
+        told = self.pieces(point)
+        return 0 if told is None else int(near_zero(np.asarray(told[1])).sum())
 
     def as_plain(self) -> Any:
         """This model as a plain UFM, whose orbits an atlas can tell apart; None: it is not one."""
@@ -200,6 +216,16 @@ class Model(ABC, Generic[P]):
         x = flatten(point)
         value, slope, hessian = _dense_derivatives(self, point, x)
         return float(value), np.asarray(slope), np.asarray(hessian)
+
+
+def near_zero(values: Array) -> NDArray[np.bool_]:
+    """Which of some numbers are not certainly on one side of zero.
+
+    Example:
+        >>> near_zero(np.array([0.0, 1.0, -1e-9])).tolist()
+        [True, False, True]
+    """
+    return np.asarray(np.abs(values) <= RANK * (1 + np.abs(values).max(initial=0.0)))
 
 
 def finite(point: P) -> P:

@@ -8,6 +8,7 @@ from functools import partial
 from experiments.benchmarks.curvature import index_large, index_small
 from experiments.benchmarks.landscapes import merged_family, whole
 from experiments.benchmarks.minimum import gap, minimum, spectrum
+from experiments.benchmarks.proofs import proofs
 from experiments.benchmarks.record import Record
 from experiments.benchmarks.sweeps import instances, large, large_spec, scaling
 from experiments.benchmarks.timing import Settings
@@ -23,6 +24,7 @@ ROWS: dict[str, Callable[[Settings], list[Record]]] = {
     "index-large": partial(index_large, "index-large", (100, 128, 78), GROUPINGS),
     "spectrum-imagenet": partial(spectrum, "spectrum-imagenet", (1000, 2048, 1281)),
     "gap-1000": partial(gap, "gap-1000", (1000, 2048, 1281)),
+    "proofs": partial(proofs, "proofs", ((5, 6), (10, 10), (15, 16))),
     "atlas-4": partial(whole, "atlas-4", 4, 1.0),
     "atlas-5": partial(whole, "atlas-5", 5, 3.0),
     "atlas-6": partial(whole, "atlas-6", 6, 30.0),

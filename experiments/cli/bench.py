@@ -41,6 +41,7 @@ class Row(StrEnum):
     index_large = "index-large"
     spectrum_imagenet = "spectrum-imagenet"
     gap_1000 = "gap-1000"
+    proofs = "proofs"
     atlas_4 = "atlas-4"
     atlas_5 = "atlas-5"
     atlas_6 = "atlas-6"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ def certify_point(model: Any, point: Any, others: Sequence[Any], path: Path) -> 
     from proofs_check.rigorous.arithmetic import Undecided
     from proofs_check.rigorous.certificate import PointCertificate
     from proofs_check.rigorous.lower import prove_lower
+    from proofs_check.rigorous.minimiser import prove_minimiser
     from proofs_check.rigorous.point import prove_critical
 
     try:
@@ -55,7 +57,11 @@ def certify_point(model: Any, point: Any, others: Sequence[Any], path: Path) -> 
         lower = prove_lower(found, others)
     except Undecided as undecided:
         reason = str(undecided) if others else ""
-    certificate = PointCertificate(found, lower)
+    nearness = None
+    if found.minimum and lower is None:
+        with suppress(Undecided):
+            nearness = prove_minimiser(found)
+    certificate = PointCertificate(found, lower, nearness)
     write_whole(path, certificate.text().encode())
     return _row(None, certificate, reason, path.name)
 
@@ -64,7 +70,9 @@ def _row(d: int | None, certificate: Any, reason: str, name: str) -> dict[str, A
     where = {} if d is None else {"d": d}
     if certificate is None:
         return {**where, "proved": False, "reason": reason, "file": None}
-    found = certificate.found
+    from proofs_check.rigorous.certificate import nearness_record
+
+    found, near = certificate.found, certificate.nearness
     return {
         **where,
         "proved": True,
@@ -75,7 +83,26 @@ def _row(d: int | None, certificate: Any, reason: str, name: str) -> dict[str, A
         "radius": found.radius,
         "distance": found.distance,
         "not_global": certificate.lower is not None,
+        "minimiser": None if near is None else nearness_record(near),
     }
+
+
+def nearness_words(proof: dict[str, Any]) -> str:
+    """What is proved of the distance to the global minimiser, in words; "" where nothing is.
+
+    Example:
+        >>> near = {"exact": False, "gap": 1e-9, "logits": 2e-4, "gram_w": 1e-3, "gram_h": 3e-3}
+        >>> nearness_words({"minimiser": near})
+        'within 1e-09 of the global minimum, its logits within 0.0002 of the minimiser, Grams 0.003'
+    """
+    near = proof.get("minimiser")
+    if near is None:
+        return ""
+    grams = max(near["gram_w"], near["gram_h"])
+    where = (
+        "a global minimum" if near["exact"] else f"within {near['gap']:.2g} of the global minimum"
+    )
+    return f"{where}, its logits within {near['logits']:.2g} of the minimiser, Grams {grams:.2g}"
 
 
 def said(proofs: Sequence[dict[str, Any]]) -> list[str]:
@@ -84,6 +111,11 @@ def said(proofs: Sequence[dict[str, Any]]) -> list[str]:
     lines = [
         f"{len(good)} of {len(proofs)} certificates written (existence, index and nullity proved), "
         f"{len(proofs) - len(good)} undecided."
+    ]
+    lines += [
+        f"Orbit {proof['orbit'] + 1} in d = {proof['d']}: {nearness_words(proof)}."
+        for proof in good
+        if nearness_words(proof)
     ]
     lines += [
         f"Orbit {proof['orbit'] + 1} in d = {proof['d']}: {proof['reason']}."

@@ -212,7 +212,7 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 
 def _conclusions(runs: Any, found: Any) -> dict[str, Any]:
-    from experiments.cli.verify import claim_record
+    from experiments.cli.verify_output import claim_record
     from experiments.networks.comparison.claims import network_claims
     from experiments.networks.comparison.table import contrasts, statement
     from proofs_check.run import check_claim

@@ -158,12 +158,15 @@ def _notes(searches: Sequence[Any], again: str, kept: Path) -> list[str]:
 
 
 def _summary(searches: Sequence[Any]) -> str:
-    searched = [found for found in searches if found.found.name != "NOT_SEARCHED"]
+    drawn = [found for found in searches if found.found.name != "NOT_SEARCHED"]
+    # Nothing was asked of a claim none of whose draws was an instance.
+    searched = [found for found in drawn if found.tried]
+    idle = f" ({len(drawn) - len(searched)} met no instance)" if len(drawn) > len(searched) else ""
     broken = [found for found in searched if found.claim.holds and found.counterexample]
     refuted = sum(bool(found.counterexample) for found in searched) - len(broken)
     tried = sum(found.tried for found in searches)
     end = f"{len(broken)} BROKEN" if broken else "none that should hold was broken"
     return (
-        f"{len(searched)} of {len(searches)} claims searched, {tried:,} instances: {end}, "
+        f"{len(searched)} of {len(searches)} claims searched{idle}, {tried:,} instances: {end}, "
         f"{refuted} false ones refuted."
     )

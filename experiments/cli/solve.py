@@ -39,6 +39,7 @@ EXAMPLES = (
     "ufm solve --model graph -K 2 -n 6 --inside 4 --outside 1",
     "ufm solve --model graph-network -K 2 -n 6 --graphs 3 -p 0.6 -q 0.2",
     "ufm solve --model deep-relu --depth 4 --lambda-w 0.035 --lambda-h 0.035 --start plane",
+    "ufm solve --model deep-relu --depth 4 --widths 2,2,2,3 --start plane --method piecewise",
     "ufm solve --model constrained-rate --counts 3,3 -d 6 --eps 1.05",
     "ufm solve --model contrastive -K 3 -n 3 --radius 1.3",
     "ufm solve --model sphere -K 4 -d 3 -n 2 --scale 1",
@@ -64,6 +65,7 @@ class Method(StrEnum):
     momentum = "momentum"
     gd = "gd"
     critical = "critical"
+    piecewise = "piecewise"
 
 
 class Reduction(StrEnum):
@@ -77,7 +79,12 @@ class Reduction(StrEnum):
 def solve(
     inputs: Any,
     method: Annotated[
-        Method, typer.Option("--method", help="'critical' finds saddles as readily as minima.")
+        Method,
+        typer.Option(
+            "--method",
+            help="'critical' finds saddles as readily as minima; 'piecewise' is for kinks, such as "
+            "deep-relu has.",
+        ),
     ] = Method.newton,
     reduction: Annotated[
         Reduction,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.cli.certify import certify_point, require_rigour
+from experiments.cli.certify import certify_point, nearness_words, require_rigour
 from experiments.cli.options import (
     Json,
     Out,
@@ -187,10 +187,11 @@ def _proof_line(record: dict[str, Any]) -> list[str]:
         return []
     if not proof["proved"]:
         return [f"No certificate, UNDECIDED: {proof['reason']}."]
-    lower = ", not global" if proof["not_global"] else ""
+    words = "not global" if proof["not_global"] else nearness_words(proof)
+    beside = f", {words}" if words else ""
     return [
         f"Proved in {proof['file']}: a critical point within {proof['radius']:g}, index "
-        f"{proof['index']}, nullity {proof['nullity']}{lower}."
+        f"{proof['index']}, nullity {proof['nullity']}{beside}."
     ]
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
@@ -14,7 +14,23 @@ from typing import Annotated, Any
 import typer
 
 from experiments.cli.options import Json
-from experiments.cli.output import console, deliver, envelope, number, prepare, show, table
+from experiments.cli.output import (
+    console,
+    deliver,
+    envelope,
+    patiently,
+    prepare,
+    show,
+)
+from experiments.cli.verify_output import (
+    blind,
+    claim_record,
+    claims_table,
+    filtered,
+    measured,
+    notes,
+    summary,
+)
 from experiments.losses import PARAMETERS
 from experiments.nearest import unknown
 
@@ -24,6 +40,7 @@ EXAMPLES = (
     "ufm verify --claim graph-flow --details --no-figures",
     "ufm verify --claims my_theorem.py --out my_report",
     "ufm verify --model my_model.py:MyModel",
+    "ufm verify --certificates my_atlas/certificates",
     "ufm verify --networks comparisons/digits --out report-networks",
 )
 REPORT = Path("report")
@@ -72,6 +89,15 @@ def verify(
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Draw the pictures of the report.")
     ] = True,
+    certificates: Annotated[
+        Path | None,
+        typer.Option(
+            "--certificates",
+            metavar="DIR",
+            help="Certificates to check, list in the report and copy into it, e.g. the folder of "
+            "`ufm atlas --certify`.",
+        ),
+    ] = None,
     processes: Annotated[
         int, typer.Option("--processes", min=1, max=2, help="1 runs every claim in this process.")
     ] = 2,
@@ -84,7 +110,8 @@ def verify(
     """Verify the theorems, and write a page with pictures.
 
     Exit code 1 if a claim that should hold fails (or a refuted one holds) or has no instance, 2 if
-    one could not be run, 3 if one is undecided. With --claims, --claim chooses among your claims
+    one could not be run, 3 if one is undecided; the same for certificates that are INVALID, none,
+    or UNDECIDED. With --claims, --claim chooses among your claims
     and the lab's. What --loss and --model leave out is counted. A model of your own is checked at
     its default numbers and beside them: gradient, symmetry, flat directions, exact spectrum,
     merger, minimiser and bound, as far as it knows them.
@@ -114,15 +141,25 @@ def verify(
         )
     else:
         chosen = choose_claims(claim or (), claims)
+    proofs = [] if certificates is None else _checked(certificates)
     from experiments.report import write_report
 
     began = perf_counter()
-    with _pictures(figures and in_lanes(chosen, processes)) as drawn:
+    with _beside(chosen, figures, in_lanes(chosen, processes)) as (drawn, derived):
         only = None if own_model else model
         outcomes = run_claims(chosen, quick=quick, loss=loss, model=only, processes=processes)
         seconds = perf_counter() - began
         with _steps() as step:
-            page = write_report(outcomes, out, figures=figures, drawn=drawn, progress=step)
+            page = write_report(
+                outcomes,
+                out,
+                figures=figures,
+                drawn=drawn,
+                derived=derived,
+                command=_again(claims, own_model, networks),
+                certificates=proofs,
+                progress=step,
+            )
     inputs = {
         "claim": claim or [],
         "claims": None if claims is None else str(claims),
@@ -131,25 +168,69 @@ def verify(
         "model": model,
         "quick": quick,
         "figures": figures,
+        "certificates": None if certificates is None else str(certificates),
         "processes": processes,
         "details": details,
         "out": str(out),
     }
     records = [claim_record(outcome, details=details) for outcome in outcomes]
-    record = {"claims": records, "report": str(page)}
+    record: dict[str, Any] = {"claims": records, "report": str(page)}
+    record["certificates"] = [
+        {"file": each.name, "answer": each.answer, "said": each.said} for each in proofs
+    ]
     if own_model:
         record["unknown"] = list(silent)
     deliver(envelope("verify", inputs, record), as_json=as_json, out=None)
     if not as_json:
-        show(*(_measured(outcome) for outcome in outcomes if details))
-        show(_table(outcomes), *_notes(outcomes), *_blind(outcomes), *_filtered(outcomes))
+        show(*(measured(outcome) for outcome in outcomes if details))
+        show(claims_table(outcomes), *notes(outcomes), *blind(outcomes), *filtered(outcomes))
         if silent:
             show(f"Not known to the model, and so not checked: {', '.join(silent)}.")
-        show(_summary(outcomes, seconds))
+        show(summary(outcomes, seconds))
+        if proofs:
+            answers = Counter(each.answer for each in proofs)
+            told = ", ".join(f"{count} {word}" for word, count in answers.items())
+            show(f"{len(proofs)} certificates checked: {told}.")
         show(f"Report: {page}")
-    code = exit_code(outcomes)
+    code = _worst(exit_code(outcomes), proofs)
     if code:
         raise typer.Exit(code)
+
+
+def _checked(folder: Path) -> list[Any]:
+    """The certificates of a folder, proved again one by one."""
+    from experiments.cli.certify import require_rigour
+
+    require_rigour()
+    from experiments.report.certificates import certificate_files, checked
+
+    files = certificate_files(folder)
+    return patiently("Checking certificates", lambda: [checked(path) for path in files])
+
+
+def _worst(code: int, proofs: Sequence[Any]) -> int:
+    """The exit code of the claims and of the certificates together."""
+    if not proofs:
+        return code
+    from proofs_check.checker import CODES
+
+    codes = {code, *(CODES[each.answer] for each in proofs)}
+    return next(worst for worst in (1, 2, 3, 0) if worst in codes)
+
+
+def _again(claims: Path | None, own_model: str | None, networks: Path | None) -> Callable[..., str]:
+    """Id of a claim -> the command that runs it again."""
+    if networks is not None:
+        return lambda name: f"ufm verify --networks {shlex.quote(str(networks))}"
+    if own_model is not None:
+        return lambda name: f"ufm verify --model {shlex.quote(own_model)} --details"
+    own = "" if claims is None else f" --claims {shlex.quote(str(claims))}"
+
+    def both(name: str) -> str:
+        chosen = f"{own} --claim {name}"
+        return f"ufm verify{chosen} --details\nufm falsify{chosen} --seconds 10"
+
+    return both
 
 
 def exit_code(outcomes: Sequence[Any]) -> int:
@@ -252,15 +333,17 @@ def _process() -> Any:
 
 
 @contextmanager
-def _pictures(beside: bool) -> Iterator[Any]:
-    """The pictures drawn while claims are checked, or None: drawn when the report is written."""
+def _beside(chosen: Sequence[Any], figures: bool, beside: bool) -> Iterator[tuple[Any, Any]]:
+    """Pictures and derivations made while claims are checked, or None: when the report is."""
     if not beside:
-        yield None
+        yield None, None
         return
+    from experiments.report.derivations import derivations
     from experiments.report.figures import pictures
 
     with _process() as pool:
-        yield pool.submit(pictures).result
+        derived = pool.submit(derivations, [claim.source for claim in chosen]).result
+        yield pool.submit(pictures).result if figures else None, derived
 
 
 @contextmanager
@@ -304,137 +387,3 @@ def _steps() -> Iterator[Advance]:
         return
     with stderr.status("writing the report") as status:
         yield lambda text: status.update(text.replace("[", r"\["))
-
-
-def claim_record(outcome: Any, *, details: bool = False) -> dict[str, Any]:
-    """One outcome as it goes into the JSON; with details, every measurement of it."""
-    seen = {"measurements": [asdict(x) for x in outcome.measurements]} if details else {}
-    return {
-        "id": outcome.claim.id,
-        "status": outcome.status.name,
-        "expected": outcome.expected,
-        "tier": outcome.tier,
-        "region": outcome.region,
-        "instances": outcome.instances,
-        "worst_margin": outcome.worst_margin,
-        "mutant": outcome.mutant_rejected,
-        "alterations": outcome.alterations,
-        "survivors": list(outcome.survivors),
-        "outside": outcome.outside,
-        "left_out": outcome.left_out,
-        "counterexample": outcome.counterexample,
-        "reason": outcome.reason or None,
-        "seconds": outcome.seconds,
-        **seen,
-    }
-
-
-def _measured(outcome: Any) -> Any:
-    """A table of what a claim measured and predicted at every instance."""
-    made = table((outcome.claim.id, "measured", "predicted", "error"), right=("error",))
-    for seen in outcome.measurements:
-        observed, predicted = (
-            "" if numbers is None else ", ".join(number(x, 10) for x in numbers)
-            for numbers in (seen.observed, seen.predicted)
-        )
-        made.add_row(seen.instance, observed, predicted, number(seen.error, 2))
-    return made
-
-
-def _verdict_text(outcome: Any) -> Any:
-    from rich.text import Text
-
-    name = outcome.status.name
-    if not outcome.expected:
-        return Text(f"{name} !", style="bold red" if name != "UNDECIDED" else "bold yellow")
-    if name == "COUNTEREXAMPLE":
-        return Text("COUNTEREXAMPLE\n(known)", style="cyan")
-    return Text(
-        name.replace("_", " ") if name == "NOT_RUN" else name, style=_STYLES.get(name, "green")
-    )
-
-
-_STYLES = {"NOT_RUN": "dim"}
-
-
-def _table(outcomes: Sequence[Any]) -> Any:
-    """Claim and source share a column: side by side they do not fit into 100 columns."""
-    from rich.text import Text
-
-    made = table(
-        ("claim, source", "region", "instances", "worst\nmargin", "tier", "verdict"),
-        right=("instances", "worst\nmargin"),
-    )
-    made.columns[0].min_width = max((len(outcome.claim.id) for outcome in outcomes), default=0)
-    made.columns[5].no_wrap = True
-    for outcome in outcomes:
-        claim = Text(f"{outcome.claim.id}\n")
-        made.add_row(
-            claim.append(outcome.claim.source, style="dim"),
-            outcome.region,
-            number(outcome.instances),
-            number(outcome.worst_margin, 2),
-            outcome.tier,
-            _verdict_text(outcome),
-        )
-    return made
-
-
-def _notes(outcomes: Sequence[Any]) -> list[str]:
-    """The smallest counterexample of every claim that has one, and mutants that passed."""
-    notes = []
-    for outcome in outcomes:
-        if outcome.counterexample is not None:
-            notes.append(f"{outcome.claim.id}: smallest counterexample {outcome.counterexample}")
-        if outcome.reason:
-            notes.append(f"{outcome.claim.id}: could not be run: {outcome.reason}")
-        if outcome.status.name == "NOT_APPLICABLE":
-            notes.append(
-                f"{outcome.claim.id}: none of its {outcome.outside} specimens satisfies its "
-                "hypotheses, so it has shown nothing"
-            )
-        if outcome.mutant_rejected is False:
-            notes.append(
-                f"{outcome.claim.id}: the check does not see its mutant "
-                f"({outcome.claim.mutant.text}), so passing means nothing"
-            )
-    return notes
-
-
-def _blind(outcomes: Sequence[Any]) -> list[str]:
-    """What claims cannot see: alterations of their formulas that no instance tells from them."""
-    return [
-        f"{outcome.claim.id}: its instances do not see {text}"
-        for outcome in outcomes
-        for text in outcome.survivors
-    ]
-
-
-def _filtered(outcomes: Sequence[Any]) -> list[str]:
-    """What --loss and --model left out."""
-    specimens = sum(outcome.left_out for outcome in outcomes)
-    idle = [outcome.claim.id for outcome in outcomes if outcome.status.name == "NOT_RUN"]
-    if not specimens:
-        return []
-    line = f"Filtered out: {specimens} specimens"
-    if idle:
-        line += f", and with them {len(idle)} claims that were not run: {', '.join(idle)}"
-    return [line + "."]
-
-
-def _summary(outcomes: Sequence[Any], seconds: float) -> str:
-    names = Counter(outcome.status.name for outcome in outcomes)
-    counts = ", ".join(f"{count} {name}" for name, count in names.items())
-    mutants = [
-        outcome.mutant_rejected for outcome in outcomes if outcome.mutant_rejected is not None
-    ]
-    altered = sum(outcome.alterations for outcome in outcomes)
-    blind = sum(len(outcome.survivors) for outcome in outcomes)
-    wrong = sum(not outcome.expected for outcome in outcomes)
-    end = "all as they should be" if not wrong else f"{wrong} NOT as they should be"
-    return (
-        f"{len(outcomes)} claim{'s' * (len(outcomes) != 1)} in {seconds:.0f} s: {counts}; "
-        f"{sum(mutants)} of {len(mutants)} mutants and "
-        f"{altered - blind} of {altered} altered "
-        f"formulas rejected; {end}."
-    )

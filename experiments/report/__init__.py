@@ -1,4 +1,4 @@
-"""The report: one self-contained page of claims and pictures, and the pictures as files."""
+"""The report: a front page of claims and pictures, a page per claim, derivations, certificates."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from experiments.report.certificates import Certificate
+    from experiments.report.derivations import Derivation
     from experiments.report.figures import Picture
     from proofs_check.claim import Outcome
 
@@ -19,10 +21,15 @@ def write_report(
     *,
     figures: bool = True,
     drawn: Callable[[], Sequence[Picture]] | None = None,
+    derived: Callable[[], Sequence[Derivation]] | None = None,
+    command: Callable[[str], str] = "ufm verify --claim {}".format,
+    certificates: Sequence[Certificate] = (),
     progress: Callable[[str], None] | None = None,
 ) -> Path:
-    """Write ``index.html`` and ``figures/`` into a directory, all or nothing.
+    """Write ``index.html`` and what it leads to into a directory, all or nothing.
 
+    Every page is self-contained: nothing is fetched. ``claims/`` has a page for each claim,
+    ``graph.html`` draws which rests on which, ``theory.html`` has the sections that they cite.
     Everything is computed and rendered before the first byte is written, and every file appears
     under its name only when it is complete; the page comes last.
 
@@ -31,6 +38,9 @@ def write_report(
         directory: made if it does not exist.
         figures: False leaves out the pictures, which take most of the time.
         drawn: gives pictures that are being drawn elsewhere (a future's ``result``, say).
+        derived: gives the sections that the claims cite, where they are rendered elsewhere.
+        command: id of a claim -> the command line that runs it again.
+        certificates: copied into ``certificates/`` and listed with their answers.
         progress: called with a line before each step.
 
     Returns:
@@ -48,4 +58,13 @@ def write_report(
     # Imported here: the command line must start without jinja2 and matplotlib.
     from experiments.report.write import write
 
-    return write(outcomes, directory, figures=figures, drawn=drawn, progress=progress)
+    return write(
+        outcomes,
+        directory,
+        figures=figures,
+        drawn=drawn,
+        derived=derived,
+        command=command,
+        certificates=certificates,
+        progress=progress,
+    )

@@ -12,6 +12,8 @@ from proofs_check.run import TEETH
 
 # The margin gauge shows 10^LOW .. 10^HIGH on a logarithmic axis; beyond it markers stick.
 LOW, HIGH = -8.0, 12.0
+# Folder of the pages of claims, in the report.
+CLAIM_PAGES = "claims"
 TIERS = {
     "T0": "one float64 number",
     "T1": "two independent routes that agree",
@@ -68,6 +70,16 @@ class Card:
     margin_at: float | None
     mutant_at: float | None
     tier: str
+
+    @property
+    def slug(self) -> str:
+        """The name of its own page, without folder and ending."""
+        return self.anchor.removeprefix("claim-")
+
+    @property
+    def page(self) -> str:
+        """Address of its own page, from the front page."""
+        return f"{CLAIM_PAGES}/{self.slug}.html"
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from experiments.files import write_whole
+from experiments.report.certificates import Certificate
+from experiments.report.derivations import Derivation, derivations
 from experiments.report.figures import Picture, pictures
 from experiments.report.formula import formula
+from experiments.report.pages import pages
 from experiments.report.provenance import provenance
 from experiments.report.view import (
     TEETH_AT,
@@ -32,6 +36,9 @@ def write(
     *,
     figures: bool,
     drawn: Callable[[], Sequence[Picture]] | None,
+    derived: Callable[[], Sequence[Derivation]] | None,
+    command: Callable[[str], str],
+    certificates: Sequence[Certificate],
     progress: Callable[[str], None] | None,
 ) -> Path:
     """The work behind ``write_report``; see there."""
@@ -44,19 +51,31 @@ def write(
     elif figures and drawn is not None:
         say("figures")
         shown = drawn()
+    say("derivations")
+    sources = [outcome.claim.source for outcome in outcomes]
+    sections = derivations(sources) if derived is None else derived()
     say("page")
-    page = render(cards(outcomes), shown)
+    claims = cards(outcomes)
+    behind = pages(environment(), claims, sections, command)
+    page = render(claims, shown, behind, certificates)
     directory.mkdir(parents=True, exist_ok=True)
-    return save(page, shown, directory)
+    files = {address: text.encode() for address, text in behind.items()}
+    files |= {each.address: each.content for each in certificates if each.content}
+    return save(page, shown, directory, files)
 
 
-def save(page: str, shown: Sequence[Picture], directory: Path) -> Path:
-    """Write the figures of a page, and last the page itself, into an existing folder."""
-    if shown:
-        (directory / "figures").mkdir(exist_ok=True)
-    for picture in shown:
-        for name, content in picture.files.items():
-            write_whole(directory / "figures" / name, content)
+def save(
+    page: str,
+    shown: Sequence[Picture],
+    directory: Path,
+    files: Mapping[str, bytes] = MappingProxyType({}),
+) -> Path:
+    """Write the figures of a page and other files, and last the page, into an existing folder."""
+    figures = {f"figures/{name}": c for picture in shown for name, c in picture.files.items()}
+    for address, content in (*figures.items(), *files.items()):
+        place = directory / address
+        place.parent.mkdir(exist_ok=True)
+        write_whole(place, content)
     target = directory / "index.html"
     write_whole(target, page.encode())
     return target
@@ -72,11 +91,17 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["formula"] = formula
+    made.globals |= {"tolerance_at": TOLERANCE_AT, "teeth_at": TEETH_AT}
     return made
 
 
-def render(claims: Sequence[Card], shown: Sequence[Picture]) -> str:
-    """The page as text.
+def render(
+    claims: Sequence[Card],
+    shown: Sequence[Picture],
+    behind: Collection[str] = (),
+    certificates: Sequence[Certificate] = (),
+) -> str:
+    """The front page as text; ``behind`` are the addresses of the other pages.
 
     Example:
         >>> "<!doctype html>" in render([], [])
@@ -93,9 +118,10 @@ def render(claims: Sequence[Card], shown: Sequence[Picture]) -> str:
             tiers=TIERS,
             losses=sorted({loss for card in claims for loss in card.losses}),
             verdicts={card.verdict.key: card.verdict.word for card in claims},
-            tolerance_at=TOLERANCE_AT,
-            teeth_at=TEETH_AT,
             pictures=shown,
+            linked="graph.html" in behind,
+            derived="theory.html" in behind,
+            certificates=certificates,
             provenance=provenance(),
         )
     )

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.curvature.hessian import MAX_DENSE_SIZE, dense_hessian
+from landscape.curvature.kinks import surface_at
 from landscape.curvature.lanczos import lanczos
 from landscape.curvature.operators import hessian_operator
 from landscape.solvers.newton import polished
@@ -52,10 +53,12 @@ class CurvatureCount:
         tolerance: below it no eigenvalue is read by its sign.
         tolerance_source: how it was derived.
         rank: rank of W H, None for a general model.
-        route: "structured", "inertia", "dense" or "lanczos", or "convexity" where a bound of the
-            eigenvalues decided (``landscape.curvature.convexity``).
-        kinks: places at which second derivatives jump at the point; where there are any, the
-            eigenvalues are those of one side and count nothing.
+        route: "structured", "inertia", "dense", "lanczos", "surface" at kinks, or "convexity" where
+            a bound of the eigenvalues decided (``landscape.curvature.convexity``).
+        kinks: places at which second derivatives jump at the point.
+        doubt: at kinks, why no eigenvalue counts; "" where all numbers are those along the surface
+            of the kinks, and at points without any.
+        residual: at kinks the least generalised gradient that was found, else None.
         settled: whether Newton's method ends beside the point, in rounding; None where the numbers
             did not ask for it. Where True, everything is said of that end.
     """
@@ -72,6 +75,8 @@ class CurvatureCount:
     rank: int | None
     route: str
     kinks: int = 0
+    doubt: str = ""
+    residual: float | None = None
     settled: bool | None = None
 
     @property
@@ -113,9 +118,10 @@ def count_curvature(
         (4, 0, 'structured')
     """
     model.require_smooth()
-    count, kinks = _counted(model, point, gradient_norm, structure), model.kinks(point)
+    kinks = model.kinks(point)
     if kinks:
-        return replace(count, index_range=(0, None), nullity_range=None, kinks=kinks)
+        return _at_kinks(model, point, kinks)
+    count = _counted(model, point, gradient_norm, structure)
     expected = count.predicted_nullity
     if count.nullity_range is None or expected is None:
         return count
@@ -182,6 +188,20 @@ def _counted(
     expected = None if tangents is None else generator_rank(as_rows(tangents))
     dense = Structure(Spectrum.of((x, 1, "dense") for x in values), expected, size)
     return _from_spectrum(dense, "dense", gradient_norm, length(point), start, moved)
+
+
+def _at_kinks(model: Model[Any], point: Any, kinks: int) -> CurvatureCount:
+    """The counts along the surface on which a point keeps its kinks (DR-5)."""
+    surface = surface_at(model, point)
+    if surface is None:
+        raise RuntimeError("there are kinks")
+    tangents = model.generators(point)
+    expected = None if tangents is None else generator_rank(as_rows(tangents))
+    order = len(surface.slopes) + len(surface.directions)
+    known = Structure(Spectrum.of((x, 1, "surface") for x in surface.values), expected, order)
+    count = _from_spectrum(known, "surface", surface.residual, length(point), 0.0, 0.0)
+    count = replace(count, kinks=kinks, doubt=surface.doubt, residual=surface.residual)
+    return replace(count, index_range=(0, None), nullity_range=None) if surface.doubt else count
 
 
 def _ranges(

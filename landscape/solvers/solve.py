@@ -11,15 +11,22 @@ import numpy as np
 from landscape.curvature.count import count_curvature
 from landscape.solvers.critical import find_critical
 from landscape.solvers.first_order import descend
+from landscape.solvers.piecewise import piecewise
 from landscape.solvers.result import Result, Solution
 from landscape.solvers.trust_region import trust_region
 from ufm.answers import Merge
 from ufm.errors import InputError, require_positive
 from ufm.model import Model
 
-METHODS = ("newton", "lbfgs", "momentum", "gd", "critical")
+METHODS = ("newton", "lbfgs", "momentum", "gd", "critical", "piecewise")
 # Steps that a method may take by default: first-order ones are cheap and many.
-MAX_ITERATIONS = {"newton": 1000, "lbfgs": 20_000, "momentum": 200_000, "gd": 500_000}
+MAX_ITERATIONS = {
+    "newton": 1000,
+    "lbfgs": 20_000,
+    "momentum": 200_000,
+    "gd": 500_000,
+    "piecewise": 30_000,
+}
 MAX_CRITICAL_ITERATIONS = 300
 # `critical` diagonalises a dense Hessian in every iteration.
 MAX_CRITICAL_SIZE = 2000
@@ -45,8 +52,9 @@ def solve(
         model: any model.
         start: a point of the model; by default a random one of the merged model from ``key``.
         key: JAX random key for the start, default ``jax.random.key(0)``.
-        method: "newton" (trust-region Newton-CG), "lbfgs", "momentum", "gd", or "critical"
-            (index-blind Levenberg-Marquardt on the gradient).
+        method: "newton" (trust-region Newton-CG), "lbfgs", "momentum", "gd", "critical"
+            (index-blind Levenberg-Marquardt on the gradient), or "piecewise" for models with kinks
+            (BFGS, then Newton's method on the surface where pieces meet); it leaves saddles.
         tolerance: Euclidean gradient norm to reach.
         max_iterations: outer iterations; the default depends on the method.
         learning_rate: step of "gd" and "momentum" (0.1, as in Zhu et al. 2021).
@@ -61,8 +69,8 @@ def solve(
         would have to leave a saddle ends with SADDLE_START, not CONVERGED.
 
     Raises:
-        InputError: an unknown method or reduction, a non-positive tolerance, or a problem too
-            large for the dense Hessians of "critical".
+        InputError: an unknown method or reduction, a non-positive tolerance, a problem too large
+            for the dense matrices of "critical" or "piecewise", or no kinks for the latter.
 
     Example:
         >>> from ufm import UFM, CrossEntropy
@@ -92,6 +100,8 @@ def solve(
                 "lower d or K, or use method='newton'",
             )
         found = find_critical(working, begin, tolerance, max_iterations)
+    elif method == "piecewise":
+        found = piecewise(working, begin, tolerance, max_iterations)
     else:
         found = descend(working, begin, tolerance, max_iterations, method, learning_rate)
     point, value, size, iterations = found

@@ -12,11 +12,19 @@ from scipy.special import softmax
 
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant
 from proofs_check.claims.minimisers import c_of, code, reached
-from proofs_check.claims.one_vs_rest import POINT, SUBJECT, ByHand, equal_classes, minimum
+from proofs_check.claims.one_vs_rest import (
+    POINT,
+    SUBJECT,
+    ByHand,
+    descended_again,
+    equal_classes,
+    minimum,
+)
 from proofs_check.claims.thresholds import strength
 from proofs_check.hypotheses import BALANCED, ETF_FITS, NO_BIAS, loss_is
 from proofs_check.law import Law, miscount
 from proofs_check.mutants import formula
+from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import NEAR, PlainSpecimen
 from ufm.losses import (
     AdjustedCrossEntropy,
@@ -47,6 +55,7 @@ def _adjusted(loss: Any) -> ByHand:
     return by_hand
 
 
+@redrawn_by(descended_again(_adjusted))
 @cache
 def with_margins(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Minima of LDAM with equal classes, c on both sides of its threshold."""
@@ -276,6 +285,7 @@ CLAIMS = (
             Law(_moved_by_offsets, _apart, MINORITY, miscount),
         ),
         subject=SUBJECT,
+        uses=("minority-collapse",),
     ),
     Claim(
         id="weights-restore-etf",
@@ -292,5 +302,6 @@ CLAIMS = (
         mutant=Mutant("no weights", _off_simplex, logit_adjustments_without_bias),
         holds=False,
         subject=SUBJECT,
+        uses=("minimiser-cross-entropy",),
     ),
 )

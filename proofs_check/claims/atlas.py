@@ -66,6 +66,7 @@ STRICT = _atlas_claim(
     region=orbits_at_and_above,
     check=neither_saddle_nor_global,
     mutant=Mutant("the dimension lowered to d < K - 1", region=low_dimensional),
+    uses=("strict-saddle-at-k-minus-one",),
 )
 
 
@@ -220,6 +221,7 @@ FOCAL = _atlas_claim(
     region=focal_orbits,
     check=neither_saddle_nor_global,
     mutant=Mutant("K >= 18 for K <= 17", _minimum_above_the_best, many_classes),
+    uses=("collapse-within-classes-focal", "focal-convexity", "explicit-negative-curvature"),
 )
 
 CLAIMS = (STRICT, FOCAL, CHECKSUM, INEQUALITIES, SPURIOUS, LOW)

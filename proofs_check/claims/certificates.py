@@ -67,6 +67,7 @@ EQUALITY = Claim(
     ),
     subject=SUBJECT,
     tolerance=Tolerance(1e-9, "the gap is first order: gradient norm 1e-12 over curvature 1e-3"),
+    uses=("bound-never-exceeds-the-minimum", "global-iff-gradient-at-most-sigma"),
 )
 
 
@@ -110,6 +111,7 @@ CRITERION = Claim(
     ),
     subject=SUBJECT,
     tolerance=COUNTING,
+    uses=("gradient-on-support",),
 )
 
 
@@ -184,6 +186,7 @@ RATIO = Claim(
     tolerance=Tolerance(
         1e-7, "gradient norm 1e-12 over sigma times the smallest factor, above 1e-4"
     ),
+    uses=("global-iff-gradient-at-most-sigma",),
 )
 
 
@@ -222,6 +225,7 @@ SHAPE = Claim(
     mutant=Mutant("I for I - J/K", Law(_minus_sigma, _gradient, error=_shape_error)),
     subject=SUBJECT,
     tolerance=Tolerance(1e-7, RATIO.tolerance.reason),
+    uses=("minimiser-cross-entropy",),
 )
 
 CLAIMS = (EQUALITY, CRITERION, BOUND, RATIO, SHAPE)

@@ -181,6 +181,7 @@ MERGED = Claim(
     ),
     subject=SUBJECT,
     tolerance=Tolerance(1e-13, ROUNDING_SOURCE),
+    uses=("minimiser-cross-entropy", "minimiser-label-smoothing"),
 )
 
 
@@ -215,6 +216,7 @@ MERGED_INDEX = Claim(
     ),
     subject=SUBJECT,
     tolerance=COUNTING,
+    uses=("merged-class-saddles", "merged-classes-spectrum", "identity-block-merged-classes"),
 )
 
 
@@ -264,6 +266,7 @@ BIFURCATION = Claim(
     mutant=Mutant("the root one per cent higher", Law(_one_per_cent_late, _observed, GROUPS)),
     subject=SUBJECT,
     tolerance=Tolerance(1e-7, "bisection to 1e-8"),
+    uses=("merged-class-index",),
 )
 
 
@@ -368,6 +371,7 @@ POLYGON_INDEX = Claim(
     mutant=Mutant("K - 2 for K - 3", Law(_two_less, counted_index, error=every_count)),
     subject=SUBJECT,
     tolerance=COUNTING,
+    uses=("polygon-is-critical", "reduced-index"),
 )
 
 
@@ -397,6 +401,7 @@ POLYGON_BEST = Claim(
     search=True,
     subject=SUBJECT,
     tolerance=Tolerance(1e-10, "two values of one minimum agree to 1e-13"),
+    uses=("polygon-is-critical",),
 )
 
 CLAIMS = (MERGED, MERGED_INDEX, BIFURCATION, POLYGON, POLYGON_INDEX, POLYGON_BEST)

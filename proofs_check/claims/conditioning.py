@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from landscape.curvature.hessian import dense_hessian
 from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.claims.minimisers import c_of
-from proofs_check.claims.spectra import against_dense, closed_form
+from proofs_check.claims.spectra import against_dense, closed_form, closed_form_again
 from proofs_check.claims.tables import pair_of, smoothed_curvatures
 from proofs_check.hypotheses import (
     BELOW,
@@ -24,6 +24,7 @@ from proofs_check.hypotheses import (
     THREE_CLASSES,
 )
 from proofs_check.law import Law
+from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen
 from ufm.losses import MSE, CrossEntropy, LabelSmoothing, Loss, RescaledMSE
 from ufm.plain.model import UFM
@@ -37,6 +38,7 @@ ZERO = 1e-9
 _DECAYS = ((8e-3, 6e-3), (3e-2, 1.5e-2), (0.12, 0.075), (0.2, 0.14))
 
 
+@redrawn_by(closed_form_again)
 @cache
 def conditioned(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Minimisers of CE, label smoothing, MSE and rescaled MSE from small to large c, d > K."""
@@ -222,6 +224,7 @@ def _rate_error(seen: tuple[Array, float], said: Array) -> float:
 _RATIO = "eigenvalues known to 1e-15 of the largest, over the smallest nonzero one (1e-4); x 100"
 
 
+@redrawn_by(closed_form_again)
 @cache
 def _angle_region(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """K = 4 and 5, where angle modes exist, whatever the mode."""
@@ -253,6 +256,7 @@ CLAIMS = (
         mutant=Mutant("delta halved", Law(_half_smoothed, _loss_only, DELTA, _relative)),
         subject=SUBJECT,
         tolerance=Tolerance(1e-9, _RATIO),
+        uses=("spectrum-logit-losses",),
     ),
     Claim(
         id="diagonal-blocks",
@@ -272,6 +276,7 @@ CLAIMS = (
             Law(_blocks_without_unequal_norms, _block_spectra, DELTA, _table_errors),
         ),
         subject=SUBJECT,
+        uses=("spectrum-logit-losses", "spectrum-mse"),
     ),
     Claim(
         id="smoothing-regularised-blocks",
@@ -291,6 +296,7 @@ CLAIMS = (
         ),
         subject=SUBJECT,
         tolerance=Tolerance(1e-9, _RATIO),
+        uses=("spectrum-logit-losses", "diagonal-blocks"),
     ),
     Claim(
         id="smoothing-better-conditioned",
@@ -310,6 +316,7 @@ CLAIMS = (
         holds=False,
         subject=SUBJECT,
         tolerance=Tolerance(1e-6, _RATIO),
+        uses=("spectrum-logit-losses",),
     ),
     Claim(
         id="rescaling-better-conditioned",
@@ -348,5 +355,6 @@ CLAIMS = (
         ),
         subject=SUBJECT,
         tolerance=Tolerance(1e-9, _RATIO),
+        uses=("spectrum-logit-losses",),
     ),
 )

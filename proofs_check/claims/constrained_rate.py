@@ -215,6 +215,7 @@ CLAIMS = (
         tolerance=Tolerance(1e-5, "gradient norm 1e-8 over a curvature above 1e-2, factor 10"),
         mutant=Mutant("features of equal length too", _lengths),
         subject=SUBJECT,
+        uses=("constrained-rate-value",),
     ),
     Claim(
         id="constrained-rate-ranks",
@@ -243,6 +244,7 @@ CLAIMS = (
         tolerance=COUNTING,
         mutant=Mutant("lengths held", Law(_flat_without_lengths, _flat, GIVEN, miscount)),
         subject=SUBJECT,
+        uses=("constrained-rate-value",),
     ),
     Claim(
         id="constrained-rate-full-rank",
@@ -261,6 +263,7 @@ CLAIMS = (
         ),
         holds=False,
         subject=SUBJECT,
+        uses=("constrained-rate-ranks",),
     ),
 )
 

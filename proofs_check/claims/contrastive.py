@@ -195,6 +195,7 @@ CLAIMS = (
         ),
         holds=False,
         subject=SUBJECT,
+        uses=("contrastive-value",),
     ),
 )
 

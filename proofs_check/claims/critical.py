@@ -191,6 +191,7 @@ COLLAPSE_FOCAL = Claim(
     ),
     subject=SUBJECT,
     tolerance=COLLAPSE.tolerance,
+    uses=("correct-class-beats-chance", "focal-convexity"),
 )
 
 
@@ -297,7 +298,7 @@ RANK = Claim(
     statement="With a loss that ignores common shifts of the logits W and H have rank at most "
     "K - 1 at every critical point, whatever d is.",
     latex=r"\operatorname{rank} W = \operatorname{rank} H \le K - 1",
-    source="after Shen & Gu (2024); here from the centred classifier",
+    source="A-2; after Shen & Gu (2024); here from the centred classifier",
     literature="proved",
     hypotheses=(SHIFT_INVARIANT,),
     region=critical_specimens,
@@ -306,6 +307,7 @@ RANK = Claim(
     mutant=Mutant("K - 2 for K - 1", Law(_two_less, _rank, error=_above)),
     subject=SUBJECT,
     tolerance=COUNTING,
+    uses=("centred-classifier",),
 )
 
 
@@ -350,6 +352,7 @@ ON_SUPPORT = Claim(
     tolerance=Tolerance(
         1e-7, "gradient norm 1e-12 over sigma 4e-3 times the smallest factor, above 0.01"
     ),
+    uses=("balancedness",),
 )
 
 CLAIMS = (

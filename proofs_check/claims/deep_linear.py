@@ -56,16 +56,23 @@ def decays(K: int, n: int, depth: int, ratio: float, share: float) -> tuple[floa
     return mean * ratio ** (1 / L), mean * ratio ** (-depth / L)
 
 
+def _lowest(listed: Any, model: DeepLinear, seed: int) -> PlainSpecimen:
+    """The lowest of descents on all features: from near one direction a class, and from zero."""
+    del listed
+    runs = [_descended(model, near, seed) for near in (1.0, 0.9, 0.0)]
+    value, point = min(runs, key=lambda run: run[0])
+    return Specimen(model, point, "minimiser", note=str(value))
+
+
+@redrawn_by(_lowest)
 @cache
 def minima(quick: bool = False) -> tuple[PlainSpecimen, ...]:
-    """The lowest of descents on all features: from near one direction a class, and from zero."""
+    """The lowest of descents at several sizes, depths and prices."""
     found = []
     for seed, (K, d, n, depth, ratio, share) in enumerate(_MINIMA[:: 2 if quick else 1]):
         lambda_W, lambda_H = decays(K, n, depth, ratio, share)
         model = deep_linear(MSE(), K, d, n, depth, lambda_W, lambda_H)
-        runs = [_descended(model, near, seed) for near in (1.0, 0.9, 0.0)]
-        value, point = min(runs, key=lambda run: run[0])
-        found.append(Specimen(model, point, "minimiser", note=str(value)))
+        found.append(_lowest(None, model, seed))
     return tuple(found)
 
 
@@ -303,6 +310,7 @@ CLAIMS = (
         tolerance=Tolerance(1e-6, "gradient 1e-11 over a curvature above 1e-4, and its root"),
         mutant=Mutant("as long as the root exists", Law(_output_while_it_exists, _outputs)),
         subject=SUBJECT,
+        uses=("identity-depth-jump",),
     ),
     Claim(
         id="deep-linear-value",
@@ -315,6 +323,7 @@ CLAIMS = (
         tolerance=_EXACT,
         mutant=Mutant("exponent 2/(L-1)", Law(_value_without_the_features, height)),
         subject=SUBJECT,
+        uses=("deep-linear-output",),
     ),
     Claim(
         id="deep-linear-nullity",
@@ -375,6 +384,7 @@ CLAIMS = (
         mutant=Mutant("the simplex half as large", lambda s: _shrunk(s) - _pairs(s)),
         holds=False,
         subject=SUBJECT,
+        uses=("deep-linear-pairs",),
     ),
 )
 

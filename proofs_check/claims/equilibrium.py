@@ -262,6 +262,7 @@ CLAIMS = (
         tolerance=Tolerance(1e-7, "first order in the distance to the minimum"),
         mutant=Mutant("the square without its half", Law(_whole_square, decay, GIVEN)),
         subject=SUBJECT,
+        uses=("identity-minimax-concave-penalty",),
     ),
     Claim(
         id="equilibrium-layer",
@@ -275,6 +276,7 @@ CLAIMS = (
         tolerance=_POINT,
         mutant=Mutant("sigma squared", Law(_layer_of_squares, _spectrum_of_layer, GIVEN)),
         subject=SUBJECT,
+        uses=("equilibrium-penalty",),
     ),
     Claim(
         id="equilibrium-firm-thresholding",
@@ -289,6 +291,7 @@ CLAIMS = (
         tolerance=_POINT,
         mutant=Mutant("amplified by 1 - N sigma / lambda_V", Law(_outputs_of_c, _outputs, GIVEN)),
         subject=SUBJECT,
+        uses=("equilibrium-penalty", "identity-firm-threshold"),
     ),
     Claim(
         id="equilibrium-value",
@@ -303,6 +306,7 @@ CLAIMS = (
         tolerance=_EXACT,
         mutant=Mutant("c/m for c^2/m", Law(_value_of_c, height)),
         subject=SUBJECT,
+        uses=("equilibrium-firm-thresholding",),
     ),
     Claim(
         id="equilibrium-escape",

@@ -153,6 +153,7 @@ SPECTRUM = Claim(
     ),
     tier="T3",
     subject=SUBJECT,
+    uses=("identity-pair-polynomial",),
 )
 
 
@@ -246,6 +247,7 @@ POLYGONS = Claim(
     ),
     tier="T3",
     subject=SUBJECT,
+    uses=("polygon-is-critical",),
 )
 
 GROUPS = Claim(
@@ -270,6 +272,7 @@ GROUPS = Claim(
     ),
     tier="T3",
     subject=SUBJECT,
+    uses=("identity-block-merged-classes",),
 )
 
 

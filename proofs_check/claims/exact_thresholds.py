@@ -64,6 +64,7 @@ MERGING = Claim(
     mutant=Mutant("c* larger by one per cent", _index_changes(ONE_PER_CENT)),
     tier="T3",
     subject=SUBJECT,
+    uses=("exact-merged-saddles",),
 )
 
 
@@ -94,6 +95,7 @@ CONVEXITY = Claim(
     ),
     tier="T3",
     subject=SUBJECT,
+    uses=("identity-focal-criterion",),
 )
 
 
@@ -132,6 +134,7 @@ EXTREME = Claim(
     mutant=Mutant("larger by one per cent", against(_extreme_mutant, _library_extreme)),
     tier="T3",
     subject=SUBJECT,
+    uses=("focal-convexity",),
 )
 
 
@@ -164,6 +167,7 @@ WINDOW = Claim(
     ),
     tier="T3",
     subject=SUBJECT,
+    uses=("focal-convexity",),
 )
 
 
@@ -198,6 +202,7 @@ MINORITY = Claim(
     ),
     tier="T3",
     subject=SUBJECT,
+    uses=("minority-vanishes",),
 )
 
 
@@ -255,6 +260,7 @@ CROSSING = Claim(
     mutant=Mutant("larger by one per cent", _crossing_error(ONE_PER_CENT)),
     tier="T3",
     subject=SUBJECT,
+    uses=("deep-linear-pairs",),
 )
 
 CLAIMS = (MERGING, CONVEXITY, EXTREME, WINDOW, MINORITY, CROSSING)

@@ -261,6 +261,7 @@ CLAIMS = (
             "the eigenvalue crosses zero with slope O(1) per relative change of u and "
             "is known to 1e-15, divided by 1e-4 or more when others are small; factor 1000",
         ),
+        uses=("identity-focal-criterion",),
     ),
     Claim(
         id="focal-window",
@@ -281,6 +282,7 @@ CLAIMS = (
             "difference quotients of psi over a >= 0.05 cost 1e-16 / 0.05, and the "
             "square root of a rounded eigenvalue; factor 1e4",
         ),
+        uses=("focal-convexity", "spectrum-origin"),
     ),
     Claim(
         id="focal-only-minimum",
@@ -296,5 +298,6 @@ CLAIMS = (
         holds=False,
         subject=SUBJECT,
         tolerance=Tolerance(1e-9, "two values of order one, each to 1e-14; factor 1e5"),
+        uses=("focal-window",),
     ),
 )

@@ -258,6 +258,7 @@ CLAIMS = (
         tolerance=Tolerance(1e-8, "squares of 1e-12 over a curvature above 1e-2"),
         mutant=Mutant("uneven neighbours", spread, uneven),
         subject=SUBJECT,
+        uses=("explicit-negative-curvature",),
     ),
     Claim(
         id="graph-ratios",
@@ -273,6 +274,7 @@ CLAIMS = (
         mutant=Mutant("no condition at all", spread, uneven),
         holds=False,
         subject=SUBJECT,
+        uses=("graph-collapse",),
     ),
     Claim(
         id="graph-value",
@@ -287,6 +289,7 @@ CLAIMS = (
         tolerance=_EXACT,
         mutant=Mutant("like neighbours only", Law(_value_of_like_neighbours, height, GIVEN)),
         subject=SUBJECT,
+        uses=("graph-collapse",),
     ),
     Claim(
         id="graph-within-classes",
@@ -300,6 +303,7 @@ CLAIMS = (
         tolerance=Tolerance(1e-8, "first order in the distance 1e-10 to the minimum; factor 100"),
         mutant=Mutant("tau instead of its square", Law(_within_of_one, _inside_classes, GIVEN)),
         subject=SUBJECT,
+        uses=("graph-collapse",),
     ),
     Claim(
         id="graph-origin",
@@ -337,5 +341,6 @@ CLAIMS = (
             ),
         ),
         subject=SUBJECT,
+        uses=("graph-collapse",),
     ),
 )

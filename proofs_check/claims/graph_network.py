@@ -92,5 +92,6 @@ CLAIMS = (
         tolerance=Tolerance(1e-7, "first order in the distance to the minimum, 1e-8; seen 4e-9"),
         mutant=Mutant("one decay for both classifiers", _gap_of_one_decay),
         subject=SUBJECT,
+        uses=("graph-collapse", "explicit-negative-curvature"),
     ),
 )

@@ -222,6 +222,7 @@ CLAIMS = (
             "the exchanges i, j left out", Law(_without_exchanges, index_of, TARGET, miscount)
         ),
         subject=SUBJECT,
+        uses=("mse-imbalanced-critical-set",),
     ),
     Claim(
         id="mse-orthogonal-frame",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,6 +113,18 @@ def _energy_at_merging(instance: Peeled) -> float:
 
 
 def _least_norm(instance: Counts) -> float:
+    """The least (|W|^2 + sum n_k |h_k|^2) / 2 at margins of 1."""
+    return _programme(instance)[0]
+
+
+def _grams(instance: Counts) -> tuple[Array, Array]:
+    """W W^T and H^T H there, columns of H times the roots of the sizes."""
+    W, H = _programme(instance)[1]
+    return W @ W.T, H.T @ H
+
+
+@cache
+def _programme(instance: Counts) -> tuple[float, Array]:
     """The least (|W|^2 + sum n_k |h_k|^2) / 2 at margins of 1, by sequential programming (SciPy).
 
     Columns are sqrt(n_k) h_k.
@@ -143,7 +156,7 @@ def _least_norm(instance: Counts) -> float:
         constraints={"type": "ineq", "fun": margins, "jac": slopes},
         options={"ftol": 1e-15, "maxiter": 1000},
     )
-    return float(run.fun)
+    return float(run.fun), run.x.reshape(2, K, K)
 
 
 # ---- formulas
@@ -165,6 +178,17 @@ def norm_of_simplex(counts: Array) -> float:
     return float(np.linalg.svd(centred, compute_uv=False).sum())
 
 
+def grams_of_simplex(counts: Array) -> tuple[Array, Array]:
+    """(P D P)^(1/2) and (D^(1/2) P D^(1/2))^(1/2)."""
+    n = np.asarray(counts, dtype=float)
+    left, values, right = np.linalg.svd(np.diag(np.sqrt(n)) - np.sqrt(n) / len(n))
+    return (left * values) @ left.T, (right.T * values) @ right
+
+
+def _grams_of_counts(counts: Array) -> tuple[Array, Array]:
+    return grams_of_simplex(np.asarray(counts, dtype=float) ** 1.01)
+
+
 def _norm_of_counts(counts: Array) -> float:
     return norm_of_simplex(np.asarray(counts, dtype=float) ** 1.01)
 
@@ -182,6 +206,7 @@ CLAIMS = (
         tolerance=Tolerance(1e-6, "norms to 1e-9 by descents to 1e-11, over slopes in log R"),
         mutant=Mutant("half the energy", Law(_ratio_of_half, _energy_at_merging)),
         subject=SUBJECT,
+        uses=("minority-collapse",),
     ),
     Claim(
         id="margins-of-unequal-classes",
@@ -195,6 +220,20 @@ CLAIMS = (
         check=Law(norm_of_simplex, _least_norm),
         tolerance=Tolerance(1e-8, "a programme to 1e-15 in the value; seen 1e-11"),
         mutant=Mutant("sizes to the power 1.01", Law(_norm_of_counts, _least_norm)),
+        subject=SUBJECT,
+    ),
+    Claim(
+        id="simplex-encoded-geometry",
+        title="Margins: the geometry of simplex-encoded labels",
+        statement="For every class sizes the cheapest classifier and features with margins of 1 "
+        "have the Gram matrices of the balanced factors of (I - J/K) diag(n)^(1/2).",
+        latex=r"WW^\top=(PDP)^{1/2},\quad D^{1/2}H^\top HD^{1/2}=(D^{1/2}PD^{1/2})^{1/2}",
+        source="SE-1; after Thrampoulidis et al. (2022)",
+        literature="recalled",
+        region=sizes,
+        check=Law(grams_of_simplex, _grams),
+        tolerance=Tolerance(1e-6, "a programme to 1e-15 in the value: points to its root"),
+        mutant=Mutant("sizes to the power 1.01", Law(_grams_of_counts, _grams)),
         subject=SUBJECT,
     ),
 )

@@ -137,6 +137,12 @@ CROSS_ENTROPY = Claim(
     mutant=Mutant("log(K/c - K) for log(K/c - K + 1)", _biasless(_without_one)),
     subject=SUBJECT,
     tolerance=DESCENT,
+    uses=(
+        "collapse-within-classes",
+        "complete-invariant",
+        "centred-classifier",
+        "identity-logit-gap",
+    ),
 )
 
 LABEL_SMOOTHING = Claim(
@@ -156,6 +162,7 @@ LABEL_SMOOTHING = Claim(
     ),
     subject=SUBJECT,
     tolerance=DESCENT,
+    uses=("minimiser-cross-entropy", "identity-logit-gap", "identity-smoothing-derivatives"),
 )
 
 
@@ -211,6 +218,7 @@ FOCAL = Claim(
     mutant=Mutant("the factor gamma dropped from gamma u log u", _biasless(_focal_without_gamma)),
     subject=SUBJECT,
     tolerance=DESCENT,
+    uses=("focal-convexity", "identity-focal-scale"),
 )
 
 
@@ -260,6 +268,7 @@ MSE_FRAME = Claim(
     mutant=Mutant("lambda_W and lambda_H exchanged", Law(_decays_exchanged, frame_reached)),
     subject=SUBJECT,
     tolerance=DESCENT,
+    uses=("identity-soft-threshold",),
 )
 
 
@@ -309,6 +318,7 @@ MSE_BIAS = Claim(
     mutant=Mutant("1 - c for 1 - c - c/lambda_b", Law(_without_the_bias_decay, reached)),
     subject=SUBJECT,
     tolerance=DESCENT,
+    uses=("identity-squared-scale",),
 )
 
 
@@ -354,6 +364,7 @@ RESCALED = Claim(
     mutant=Mutant("kappa squared for kappa", Law(_kappa_squared, reached, WITH_FREE_BIAS)),
     subject=SUBJECT,
     tolerance=DESCENT,
+    uses=("identity-rescaled-scale",),
 )
 
 CLAIMS = (

@@ -187,6 +187,7 @@ CLAIMS = (
         tolerance=_VALUE,
         mutant=Mutant("(1 - c) to the first power", Law(_level_to_the_first, objective, RANK_OF)),
         subject=SUBJECT,
+        uses=("balancedness",),
     ),
     Claim(
         id="mse-critical-projectors",
@@ -205,6 +206,7 @@ CLAIMS = (
             "1 - c^2 instead of 1 - c", Law(_scale_with_square, product, error=_not_a_projector)
         ),
         subject=SUBJECT,
+        uses=("mse-critical-values",),
     ),
     Claim(
         id="mse-index",
@@ -224,6 +226,7 @@ CLAIMS = (
             Law(_index_as_for_cross_entropy, index_of, RANK_OF, miscount),
         ),
         subject=SUBJECT,
+        uses=("mse-critical-projectors", "reduced-index"),
     ),
     Claim(
         id="mse-nullity",
@@ -241,6 +244,7 @@ CLAIMS = (
             "the Grassmannian r(K - r) left out", Law(rotations, nullity_of, RANK_OF, miscount)
         ),
         subject=SUBJECT,
+        uses=("mse-critical-projectors", "predicted-nullity"),
     ),
     Claim(
         id="mse-simplex-without-bias",

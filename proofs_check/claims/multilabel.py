@@ -167,6 +167,7 @@ CLAIMS = (
         tolerance=Tolerance(1e-5, "gradient 1e-10 over a curvature above 1e-4; factor 10"),
         mutant=Mutant("N counts labels", Law(_gaps_per_label, _gaps, GIVEN)),
         subject=SUBJECT,
+        uses=("multilabel-scaled-averages",),
     ),
     Claim(
         id="multilabel-collapse",
@@ -180,5 +181,6 @@ CLAIMS = (
         tolerance=COUNTING,
         mutant=Mutant("K for K - 1", Law(_kept_of_classes, _kept, error=miscount)),
         subject=SUBJECT,
+        uses=("collapse-within-classes", "explicit-negative-curvature"),
     ),
 )

@@ -181,6 +181,7 @@ CLAIMS = (
         tolerance=COUNTING,
         mutant=Mutant("as with any sign", Law(_kept_as_with_any_sign, _kept, GIVEN, miscount)),
         subject=SUBJECT,
+        uses=("nonnegative-unequal-value",),
     ),
     Claim(
         id="nonnegative-unequal-orthogonal",
@@ -194,5 +195,6 @@ CLAIMS = (
         tolerance=Tolerance(1e-5, "squares of entries that descents leave at 1e-3 of a gradient"),
         mutant=Mutant("of equal lengths too", _spread),
         subject=SUBJECT,
+        uses=("nonnegative-unequal-value",),
     ),
 )

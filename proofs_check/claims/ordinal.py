@@ -143,5 +143,6 @@ CLAIMS = (
         tolerance=COUNTING,
         mutant=Mutant("divided by N", Law(_kept_of_mean, _kept, GIVEN, miscount)),
         subject=SUBJECT,
+        uses=("collapse-within-classes", "explicit-negative-curvature"),
     ),
 )

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import comb
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.claims.graph import SOURCE, SUBJECT
 from proofs_check.instance import Instance
 from proofs_check.law import Law
 from ufm.models.graph_chance import biregular_matrices, regular_graphs
+
+Array = NDArray[Any]
+# Fractions of a few neighbours differ by more, and by no more than rounding if they are equal.
+SAME = 1e-9
 
 
 @dataclass(frozen=True)
@@ -41,20 +48,58 @@ def block_models(quick: bool = False) -> tuple[BlockModel, ...]:
     return tuple(BlockModel(*setting) for setting in settings)
 
 
+def unlikely_models(quick: bool = False) -> tuple[BlockModel, ...]:
+    """Block models in which every block is uncertain."""
+    return block_models(quick)[:1]
+
+
 def _enumerated(instance: BlockModel) -> float:
     """The probability of equal counts, summed over all graphs."""
+    return _summed(instance, _equal_counts)
+
+
+def _enumerated_ratios(instance: BlockModel) -> tuple[float, float]:
+    """Of equal ratios without isolated nodes; of equal ratios where nodes are seen alike too."""
+
+    def connected(A: Array, labels: Array) -> Array:
+        return np.asarray(_equal_ratios(A, labels)[0] & np.all(A.sum(axis=2) > 0, axis=1))
+
+    def both(A: Array, labels: Array) -> Array:
+        return np.asarray(np.logical_and(*_equal_ratios(A, labels)))
+
+    return _summed(instance, connected), _summed(instance, both)
+
+
+def _summed(instance: BlockModel, holds: Callable[[Array, Array], Array]) -> float:
+    """The probability of what holds, of adjacencies (graphs, N, N) and labels, over all graphs."""
     nodes = instance.K * instance.n
     labels = np.repeat(np.arange(instance.K), instance.n)
     first, second = np.triu_indices(nodes, 1)
     drawn = (np.arange(2 ** len(first))[:, None] >> np.arange(len(first))) & 1
     A = np.zeros((len(drawn), nodes, nodes), dtype=int)
     A[:, first, second] = A[:, second, first] = drawn
-    neighbours = A @ (labels[:, None] == np.arange(instance.K))
-    blocks = neighbours.reshape(len(drawn), instance.K, instance.n, instance.K)
-    alike = np.all(blocks == blocks[:, :, :1], axis=(1, 2, 3))
+    alike = holds(A, labels)
     chance = np.where(labels[first] == labels[second], instance.p, instance.q)
     weights = np.prod(np.where(drawn[alike], chance, 1 - chance), axis=1)
     return float(np.sum(weights))
+
+
+def _equal_counts(A: Array, labels: Array) -> Array:
+    K = labels.max() + 1
+    blocks = (A @ (labels[:, None] == np.arange(K))).reshape(len(A), K, -1, K)
+    return np.asarray(np.all(blocks == blocks[:, :, :1], axis=(1, 2, 3)))
+
+
+def _equal_ratios(A: Array, labels: Array) -> tuple[Array, Array]:
+    """Nodes of a class see equal fractions of every class, none if isolated; are seen alike."""
+    K, degrees = labels.max() + 1, A.sum(axis=2)
+    own = (labels[:, None] == np.arange(K)).astype(float)
+    weights = A / np.maximum(degrees, 1)[:, None, :]
+    told = []
+    for told_of in (weights.transpose(0, 2, 1) @ own, weights @ own):
+        blocks = told_of.reshape(len(A), K, -1, K)
+        told.append(np.all(np.abs(blocks - blocks[:, :, :1]) < SAME, axis=(1, 2, 3)))
+    return told[0], told[1]
 
 
 # ---- formulas
@@ -80,6 +125,17 @@ def _chance_of_rows(K: int, n: int, p: float, q: float) -> float:
     return float(own**K * other ** (K * (K - 1) / 2))
 
 
+def _twice(K: int, n: int, p: float, q: float) -> tuple[float, float]:
+    told = chance(K, n, p, q)
+    return told, told
+
+
+def _never(K: int, n: int, p: float, q: float) -> tuple[float, float]:
+    return 0.0, 0.0
+
+
+_SUMS = Tolerance(1e-12, "sums of 2^15 products of float64; seen 1e-15")
+
 CLAIMS = (
     Claim(
         id="graph-chance",
@@ -91,8 +147,38 @@ CLAIMS = (
         source=f"GU-5; {SOURCE}",
         region=block_models,
         check=Law(chance, _enumerated),
-        tolerance=Tolerance(1e-12, "sums of 2^15 products of float64; seen 1e-15"),
+        tolerance=_SUMS,
         mutant=Mutant("rows alone", Law(_chance_of_rows, _enumerated)),
+        subject=SUBJECT,
+    ),
+    Claim(
+        id="graph-chance-of-rows",
+        title="Refuted: equal counts need a look at the rows of blocks alone",
+        statement="FALSE: in a block between classes it is enough that its rows have equal sums. "
+        "That is an upper bound, as public code has it.",
+        latex=r"\sum_t\Big[\tbinom ntq^t(1-q)^{n-t}\Big]^n",
+        source=f"GU-5; {SOURCE}",
+        literature="refuted",
+        region=unlikely_models,
+        check=Law(_chance_of_rows, _enumerated),
+        tolerance=_SUMS,
+        mutant=Mutant("never", Law(lambda K, n, p, q: 0.0, _enumerated)),
+        holds=False,
+        subject=SUBJECT,
+    ),
+    Claim(
+        id="graph-chance-of-ratios",
+        title="Refuted: equal ratios of neighbours are as rare as equal counts",
+        statement="FALSE: that nodes of a class have equal fractions of neighbours, or are seen "
+        "with equal weights besides, is as likely as equal counts. Both are likelier.",
+        latex=r"P(Q\hat A=Q\hat AQ)=P(\text{equal counts})",
+        source=f"GU-5; {SOURCE}",
+        literature="refuted",
+        region=unlikely_models,
+        check=Law(_twice, _enumerated_ratios),
+        tolerance=_SUMS,
+        mutant=Mutant("never", Law(_never, _enumerated_ratios)),
+        holds=False,
         subject=SUBJECT,
     ),
 )

@@ -59,8 +59,7 @@ def simplex_points(quick: bool = False) -> tuple[PlainSpecimen, ...]:
 
     def drawn(size: float) -> Representation:
         Z = np.zeros((4, 9))
-        for k in range(3):
-            Z[:2, 3 * k] = size * np.array([np.cos(2 * np.pi * k / 3), np.sin(2 * np.pi * k / 3)])
+        Z[:2, ::3] = size * np.array([f(2 * np.pi * np.arange(3) / 3) for f in (np.cos, np.sin)])
         return Representation(Z)
 
     def along(size: float) -> float:
@@ -340,10 +339,10 @@ CLAIMS = (
         check=Law(spectrum, lambda s: s.dense_eigenvalues, GIVEN),
         tolerance=_EXACT,
         mutant=Mutant(
-            "no decay of new rows and columns",
-            Law(_spectrum_without_decay, lambda s: s.dense_eigenvalues, GIVEN),
+            "new rows undecayed", Law(_spectrum_without_decay, lambda s: s.dense_eigenvalues, GIVEN)
         ),
         subject=SUBJECT,
+        uses=("identity-rate-reduction-stretch", "rate-reduction-threshold"),
     ),
     Claim(
         id="rate-reduction-index",
@@ -359,6 +358,7 @@ CLAIMS = (
             "directions for pairs", Law(lambda low: np.sum(low), _index, GIVEN, miscount)
         ),
         subject=SUBJECT,
+        uses=("rate-reduction-spectrum",),
     ),
     Claim(
         id="rate-reduction-nullity",
@@ -373,6 +373,7 @@ CLAIMS = (
         tolerance=COUNTING,
         mutant=Mutant("both roots alike", Law(_nullity_of_one_root, _nullity, GIVEN, miscount)),
         subject=SUBJECT,
+        uses=("rate-reduction-spectrum",),
     ),
     Claim(
         id="rate-reduction-threshold",
@@ -386,6 +387,7 @@ CLAIMS = (
         tolerance=Tolerance(1e-9, "a maximum to 1e-9 in its argument; roundings over exp(-6)"),
         mutant=Mutant("shares without root", Law(_existence_without_root, _largest_decay, GIVEN)),
         subject=SUBJECT,
+        uses=("identity-rate-reduction-quadratic",),
     ),
     Claim(
         id="rate-reduction-value",
@@ -398,10 +400,9 @@ CLAIMS = (
         region=descents,
         check=Law(value, height, GIVEN),
         tolerance=_EXACT,
-        mutant=Mutant(
-            "the second logarithm without its half", Law(_value_with_whole_logarithm, height, GIVEN)
-        ),
+        mutant=Mutant("a second logarithm whole", Law(_value_with_whole_logarithm, height, GIVEN)),
         subject=SUBJECT,
+        uses=("identity-rate-reduction-quadratic",),
     ),
     Claim(
         id="rate-reduction-majority-collapse",
@@ -444,5 +445,6 @@ CLAIMS = (
         mutant=Mutant("every critical point", lambda s: _excess(s, True)),
         holds=False,
         subject=SUBJECT,
+        uses=("rate-reduction-majority-collapse",),
     ),
 )

@@ -311,6 +311,7 @@ CLAIMS = (
         tolerance=_SPECTRAL,
         mutant=Mutant("lambda_W for within-class differences outside row(W)", _wrong_decay),
         subject=SUBJECT,
+        uses=("collapse-within-classes", "balancedness", "identity-complement-block"),
     ),
     Claim(
         id="merged-classes-spectrum",
@@ -327,6 +328,7 @@ CLAIMS = (
         tolerance=_SPECTRAL,
         mutant=Mutant("within-group blocks without the bilinear term <G, AB>", _without_gradient),
         subject=SUBJECT,
+        uses=("reduced-spectrum",),
     ),
     Claim(
         id="predicted-nullity",
@@ -348,6 +350,7 @@ CLAIMS = (
             Law(_without_inner_rotations, nullity_of, ZERO_MODES, miscount),
         ),
         subject=SUBJECT,
+        uses=("complete-invariant",),
     ),
     Claim(
         id="reduced-index",
@@ -369,6 +372,7 @@ CLAIMS = (
             "d copies instead of d - r", Law(_all_dimensions, index_of, REDUCED, miscount)
         ),
         subject=SUBJECT,
+        uses=("reduced-spectrum", "schur-inertia"),
     ),
     Claim(
         id="schur-inertia",
@@ -410,6 +414,7 @@ CLAIMS = (
             "lambda_W and lambda_H exchanged", Law(_gram_exchanged, _stacked, {"Z": product})
         ),
         subject=SUBJECT,
+        uses=("balancedness",),
     ),
     Claim(
         id="singular-values-invariant",
@@ -428,5 +433,6 @@ CLAIMS = (
         mutant=Mutant("the rank added to what must agree", lambda s: _same_index(s, True)),
         holds=False,
         subject=SUBJECT,
+        uses=("complete-invariant", "identity-mirror-pair"),
     ),
 )

@@ -266,6 +266,7 @@ CLAIMS = (
         tolerance=_POINT,
         mutant=Mutant("the residual not whitened", Law(_not_whitened, _residual, TARGET)),
         subject=SUBJECT,
+        uses=("regression-minimiser",),
     ),
     Claim(
         id="regression-dropped-directions",
@@ -318,5 +319,6 @@ CLAIMS = (
         tolerance=Tolerance(1e-11, "values of order one, second order in the residual 1e-12"),
         mutant=Mutant("negative curvature ignored", lambda s: _strict(s, True)),
         subject=SUBJECT,
+        uses=("regression-index",),
     ),
 )

@@ -120,6 +120,7 @@ NEGATIVE_FORM = Claim(
     tolerance=Tolerance(
         1e-9, "gradient norm 1e-12 over sigma 4e-3, and a rank cut of 1e-6 never reached"
     ),
+    uses=("balancedness", "identity-escape-curvature"),
 )
 
 
@@ -174,6 +175,7 @@ EIGENVECTOR = Claim(
     ),
     subject=SUBJECT,
     tolerance=Tolerance(1e-8, "singular vectors of G to 1e-11 over the gap of its singular values"),
+    uses=("balancedness", "identity-complement-block"),
 )
 
 
@@ -258,6 +260,7 @@ def _strict(slug: str, words: str, above: int, source: str, tag: str, mutant: Mu
         mutant=mutant,
         subject=SUBJECT,
         tolerance=COUNTING,
+        uses=("global-iff-gradient-at-most-sigma", "explicit-negative-curvature"),
     )
 
 
@@ -294,10 +297,14 @@ def _excess_of_minimum(every_critical: bool) -> Callable[[PlainSpecimen], float]
         if not every_critical and specimen.verdict.curvature is not Curvature.MORSE_BOTT_MINIMUM:
             return 0.0
         value = float(specimen.merged.objective(specimen.point))
+        # A model that is not listed has no other minimum to be compared with.
         lowest = min(
-            float(other.merged.objective(other.point))
-            for other in low_dimension_minima(False)
-            if other.size == specimen.size
+            (
+                float(other.merged.objective(other.point))
+                for other in low_dimension_minima(False)
+                if other.columns == specimen.columns
+            ),
+            default=value,
         )
         return value - lowest
 

@@ -135,6 +135,7 @@ CLAIMS = (
         tolerance=Tolerance(1e-5, "gradient 1e-9 over a curvature above 1e-3; factor 10"),
         mutant=Mutant("two distributions for one", lambda s: _spread(s, together=2)),
         subject=SUBJECT,
+        uses=("soft-labels-collapse",),
     ),
     Claim(
         id="soft-labels-collapse",
@@ -148,6 +149,7 @@ CLAIMS = (
         tolerance=COUNTING,
         mutant=Mutant("less the mean distribution", Law(kept, _kept, _DIFFERENT, miscount)),
         subject=SUBJECT,
+        uses=("collapse-within-classes", "explicit-negative-curvature"),
     ),
     Claim(
         id="soft-labels-two-classes",
@@ -164,5 +166,6 @@ CLAIMS = (
             "without the half", Law(_probabilities_of_whole_gap, _observed_probabilities, GIVEN)
         ),
         subject=SUBJECT,
+        uses=("soft-labels-merge",),
     ),
 )

@@ -132,6 +132,7 @@ CLAIMS = (
         tolerance=Tolerance(1e-9, "descents to a gradient of 1e-8, values of order one"),
         mutant=Mutant("orthogonal vectors", Law(_value_of_orthogonal, _height)),
         subject=SUBJECT,
+        uses=("sphere-bound",),
     ),
     Claim(
         id="sphere-nullity",

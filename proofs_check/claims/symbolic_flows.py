@@ -235,6 +235,7 @@ CLAIMS = (
         _integral_right,
         _integral_wrong,
         "omega^4/3",
+        uses=("identity-central-path-flow",),
     ),
     identity(
         "rate-reduction-quadratic",

@@ -364,6 +364,7 @@ CLAIMS = (
         _rescaled_right,
         _rescaled_wrong,
         "K/kappa for (K - 1)/kappa",
+        uses=("identity-squared-derivatives",),
     ),
     identity(
         "soft-threshold",

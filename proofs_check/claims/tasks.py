@@ -103,6 +103,7 @@ CLAIMS = (
         tolerance=Tolerance(1e-9, "descents to a gradient of 1e-8, values of order one"),
         mutant=Mutant("one c for all rows", Law(_value_of_all_rows, _height)),
         subject=SUBJECT,
+        uses=("multilabel-collapse",),
     ),
     Claim(
         id="tasks-orthogonal",
@@ -115,5 +116,6 @@ CLAIMS = (
         tolerance=Tolerance(1e-5, "gradient 1e-8 over a curvature above 1e-2; factor 10"),
         mutant=Mutant("one task and itself", lambda s: _overlap(s, own=True)),
         subject=SUBJECT,
+        uses=("tasks-value",),
     ),
 )

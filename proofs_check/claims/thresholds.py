@@ -1,7 +1,4 @@
-"""Thresholds: on which side of them the minimum is zero, an ETF, or has lost its small classes.
-
-Every region stands a thousandth before and behind the threshold, so that no other number will do.
-"""
+"""Thresholds, a thousandth before and behind: minima are zero, an ETF, or lose small classes."""
 
 from __future__ import annotations
 
@@ -44,8 +41,8 @@ def found_rank(specimen: PlainSpecimen) -> int:
 
 def _full_rank(specimen: PlainSpecimen) -> Any:
     """Rank of the optimum below the threshold, an array: no number that may be exchanged."""
-    K = specimen.model.num_classes - int(centred(specimen))
-    return np.array([min(K, specimen.model.d)])
+    model = specimen.model
+    return np.array([min(model.num_classes - int(centred(specimen)), model.d)])
 
 
 FULL_RANK = {"full_rank": _full_rank}
@@ -139,6 +136,7 @@ def _threshold(
     law: Law,
     mutant: Mutant,
     *families: str,
+    uses: tuple[str, ...] = (),
     squared: bool = False,
 ) -> Claim:
     """The claim that the minimum found is zero exactly for c >= a constant."""
@@ -156,6 +154,7 @@ def _threshold(
         tolerance=COUNTING,
         mutant=mutant,
         subject=SUBJECT,
+        uses=uses or (f"minimiser-{slug}",),
     )
 
 
@@ -186,6 +185,7 @@ THRESHOLDS = (
         _law(threshold_of_focal),
         Mutant("without the factor gamma", _law(_focal_without_gamma)),
         "focal",
+        uses=("focal-convexity", "spectrum-origin"),
     ),
     _threshold(
         "mse",
@@ -233,6 +233,7 @@ SWITCH = Claim(
     tolerance=COUNTING,
     mutant=Mutant("the threshold 2 % lower", Law(_switch_too_low, found_rank, error=miscount)),
     subject=SUBJECT,
+    uses=("minimiser-mse-with-bias",),
 )
 
 # ---- minority collapse: k_A classes of n_A samples and k_B of n_B < n_A, cross entropy
@@ -363,6 +364,7 @@ MINORITY_COLLAPSE = Claim(
     tolerance=COUNTING,
     mutant=Mutant("the threshold 2 % higher", Law(_without_the_root, _coincides, SIZES)),
     subject=SUBJECT,
+    uses=("certificate-equality", "rank-at-most-k-minus-one"),
 )
 
 MINORITY_VANISHES = Claim(
@@ -378,6 +380,7 @@ MINORITY_VANISHES = Claim(
     tolerance=COUNTING,
     mutant=Mutant("the root 1 % higher", Law(_vanished_too_late, _vanishes, SIZES)),
     subject=SUBJECT,
+    uses=("minority-collapse",),
 )
 
 # ---- any number of class sizes, with smoothing
@@ -441,6 +444,7 @@ ANY_SIZE = Claim(
         "without the factor 1 - delta", Law(_unsmoothed, _coincide_by_size, {}, miscount)
     ),
     subject=SUBJECT,
+    uses=("minority-collapse",),
 )
 
 CLAIMS = (*THRESHOLDS, SWITCH, MINORITY_COLLAPSE, MINORITY_VANISHES, ANY_SIZE)

@@ -50,6 +50,11 @@ class Enclosure(ABC):
     def between(cls: type[E], low: E, high: E) -> E:
         """The intervals from the lower ends of one array to the upper ends of another."""
 
+    @classmethod
+    def accuracy(cls) -> int:
+        """Bits of the middles."""
+        return 53
+
     # ---- reading
 
     @abstractmethod

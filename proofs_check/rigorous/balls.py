@@ -49,7 +49,9 @@ def _down(ball: Any) -> float:
 
 _lower = np.frompyfunc(_down, 1, 1)
 _upper = np.frompyfunc(lambda ball: -_down(-ball), 1, 1)
-_middle = np.frompyfunc(lambda ball: float(ball.mid()), 1, 1)
+_near = np.frompyfunc(float, 1, 1)
+_spread = np.frompyfunc(lambda ball: float(ball.rad()), 1, 1)
+_larger = np.frompyfunc(lambda x, y: x.max(y), 2, 1)
 _ball = np.frompyfunc(lambda m, r: flint.arb(float(m), float(r)), 2, 1)
 
 
@@ -86,6 +88,10 @@ class Balls(Enclosure):
     def between(cls, low: Balls, high: Balls) -> Balls:
         return cls(np.asarray(np.frompyfunc(_hull, 2, 1)(low.array, high.array), dtype=object))
 
+    @classmethod
+    def accuracy(cls) -> int:
+        return int(flint.ctx.prec)
+
     def lower(self) -> Array:
         return np.asarray(_lower(self.array), dtype=np.float64)
 
@@ -93,7 +99,11 @@ class Balls(Enclosure):
         return np.asarray(_upper(self.array), dtype=np.float64)
 
     def middle(self) -> Array:
-        return np.asarray(_middle(self.array), dtype=np.float64)
+        return np.asarray(_near(self.array), dtype=np.float64)
+
+    def rounded(self) -> tuple[Array, Array]:
+        """Middles and radii, each as a float64 number next to it."""
+        return self.middle(), np.asarray(_spread(self.array), dtype=np.float64)
 
     def parts(self) -> Parts:
         return (self.array,)
@@ -109,6 +119,15 @@ class Balls(Enclosure):
 
     def __mul__(self, other: Balls) -> Balls:
         return self.of([self.array * other.array])
+
+    def maximum(self, other: Balls) -> Balls:
+        return Balls(np.asarray(_larger(self.array, other.array), dtype=object))
+
+    def largest(self, axes: tuple[int, ...]) -> Balls:
+        told = self.array
+        for axis in sorted(axes, reverse=True):
+            told = _larger.reduce(told, axis=axis)
+        return Balls(np.asarray(told, dtype=object))
 
     def __truediv__(self, other: Balls) -> Balls:
         told = self.of([self.array / other.array])

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from proofs_check.rigorous.lower import LowerPoint
+from proofs_check.rigorous.minimiser import Nearness
 from proofs_check.rigorous.point import CriticalPoint
 from ufm.errors import InputError
 from ufm.model import Model
@@ -22,6 +23,9 @@ CHECKED = ("plain", "deep-linear")
 # The value is claimed a little wider than it is proved, so that another order of operations, or
 # another inverse, proves it, too.
 VALUE_ROOM = 1e-13
+# Distances likewise: relative to their size, and for those of a proved minimiser, which are of the
+# size of rounding.
+NEAR_ROOM, NEAR_FLOOR = 1e-6, 5e-13
 PARAMETERS = {"ls": {"delta": "smoothing"}, "focal": {"gamma": "gamma"}}
 
 
@@ -32,11 +36,13 @@ class PointCertificate:
     Attributes:
         found: existence, index, nullity and value.
         lower: a point proved to be lower, or None.
+        nearness: how far its point is from every global minimiser, or None.
         about: what people may want to know; no claim.
     """
 
     found: CriticalPoint
     lower: LowerPoint | None = None
+    nearness: Nearness | None = None
     about: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -67,6 +73,8 @@ class PointCertificate:
             },
             "about": dict(self.about),
         }
+        if self.nearness is not None:
+            told["claim"]["minimiser"] = nearness_record(self.nearness)
         if self.lower is not None:
             if not self.lower.value[1] < low:
                 rule = "A lower point in a file is lower by more than rounding"
@@ -79,6 +87,21 @@ class PointCertificate:
     def text(self) -> str:
         """The document as JSON."""
         return written(self.as_dict())
+
+
+def nearness_record(nearness: Nearness) -> dict[str, Any]:
+    """The claim on the distance to a global minimiser, a little wider than it is proved.
+
+    Example:
+        >>> told = nearness_record(Nearness(1e-15, 0.1, 1e-13, 1e-13, 1e-13, True))
+        >>> told["exact"], told["curvature"] < 0.1, told["gap"] < 1e-12
+        (True, True, True)
+    """
+    told = dataclasses.asdict(nearness)
+    bounds = {name.lower(): told[name] for name in ("gap", "logits", "gram_W", "gram_H")}
+    wider = {name: x * (1 + NEAR_ROOM) + NEAR_FLOOR for name, x in bounds.items()}
+    curvature = nearness.curvature * (1 - NEAR_ROOM)
+    return {**wider, "curvature": curvature, "exact": nearness.exact}
 
 
 def document(kind: str, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,12 @@ def gradient(model: Model[Any], like: Any, x: E) -> E:
     return _enclosed("gradient", model, like, x)
 
 
+def value_and_gradient(model: Model[Any], like: Any, x: E) -> tuple[E, E]:
+    """Both at x, by one program."""
+    height, slope = _every("value and gradient", model, like, x)
+    return height, slope
+
+
 def hessian(model: Model[Any], like: Any, x: E) -> E:
     """The Hessian at x, (P, P)."""
     return _enclosed("hessian", model, like, x)
@@ -49,12 +55,16 @@ def hessian_vector_product(model: Model[Any], like: Any, x: E, direction: E) -> 
 
 
 def _enclosed(which: str, model: Model[Any], like: Any, *arrays: E) -> E:
+    [told] = _every(which, model, like, *arrays)
+    return told
+
+
+def _every(which: str, model: Model[Any], like: Any, *arrays: E) -> list[E]:
     leaves, structure = jax.tree.flatten(model)
     shapes = jax.tree.structure(like), tuple(np.shape(leaf) for leaf in jax.tree.leaves(like))
     kinds = tuple((np.shape(leaf), np.asarray(leaf).dtype.str) for leaf in leaves)
     program = _program(which, structure, kinds, *shapes)
-    told: E = evaluate(program, type(arrays[0]), [*leaves, *arrays])[0]
-    return told
+    return evaluate(program, type(arrays[0]), [*leaves, *arrays])
 
 
 @lru_cache(maxsize=64)
@@ -71,6 +81,7 @@ def _program(which: str, structure: Any, kinds: Any, point: Any, shapes: Any) ->
     programs: dict[str, Callable[..., Any]] = {
         "value": lambda m, y: of(m)(y),
         "gradient": lambda m, y: jax.grad(of(m))(y),
+        "value and gradient": lambda m, y: jax.value_and_grad(of(m))(y),
         "hessian": lambda m, y: jax.hessian(of(m))(y),
         "product": lambda m, y, v: jax.jvp(jax.grad(of(m)), (y,), (v,))[1],
     }

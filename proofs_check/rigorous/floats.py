@@ -11,7 +11,8 @@ Source: Higham 2002, section 3.1; Rump 1999 (midpoint-radius arithmetic), 2012 (
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,9 @@ def gamma(n: int) -> float:
 
 def outward(radius: Any, terms: int = 0) -> Array:
     """An upper bound of a radius that was computed in 16 roundings, and sums of so many terms."""
-    return np.asarray(radius * (1 + INFLATION + 2 * terms * UNIT) + (terms + 1) * TINY)
+    wider = np.asarray(radius * (1 + INFLATION + 2 * terms * UNIT))
+    wider += (terms + 1) * TINY
+    return wider
 
 
 class Floats(Enclosure):
@@ -62,18 +65,29 @@ class Floats(Enclosure):
 
     functions = Balls.functions
 
-    def __init__(self, centre: Any, radius: Any) -> None:
-        self.centre, self.radius = np.asarray(centre), np.asarray(radius)
+    def __init__(self, centre: Any, radius: Any, *, known: bool | None = None) -> None:
+        self.centre, self.radius, self._known = np.asarray(centre), np.asarray(radius), known
 
     @classmethod
     def around(cls, middle: Any, radius: Any) -> Floats:
         return cls(*np.broadcast_arrays(np.asarray(middle, float), np.asarray(radius, float)))
 
     @classmethod
+    def exact(cls, value: Any) -> Floats:
+        centre = np.asarray(value, dtype=np.float64)
+        return cls(centre, np.zeros(centre.shape), known=True)
+
+    @classmethod
     def between(cls, low: Floats, high: Floats) -> Floats:
         below, above = low.lower(), high.upper()
         middle = below + (above - below) / 2
         return cls(middle, outward(np.maximum(above - middle, middle - below)))
+
+    @classmethod
+    def around_balls(cls, balls: Balls) -> Floats:
+        """Middles and radii of balls; a middle moves by less than a unit in its last place."""
+        centre, radius = balls.rounded()
+        return cls(centre, outward(radius + 2 * UNIT * np.abs(centre)))
 
     def lower(self) -> Array:
         """The difference is rounded by half a unit in the last place; the next float is below."""
@@ -101,14 +115,30 @@ class Floats(Enclosure):
         return _sum(self.centre - other.centre, self, other)
 
     def __neg__(self) -> Floats:
-        return Floats(-self.centre, self.radius)
+        return Floats(-self.centre, self.radius, known=self._known)
+
+    @property
+    def known(self) -> bool:
+        """Whether every radius is zero."""
+        if self._known is None:
+            self._known = not self.radius.any()
+        return self._known
+
+    def moved(self, move: Callable[[Array], Any]) -> Floats:
+        centre = np.asarray(move(self.centre))
+        if self._known:
+            return Floats(centre, np.zeros(centre.shape), known=True)
+        return Floats(centre, move(self.radius))
 
     def __mul__(self, other: Floats) -> Floats:
         """|x y - a b| <= |a| rb + ra (|b| + rb)."""
-        centre = self.centre * other.centre
-        a, b = np.abs(self.centre), np.abs(other.centre)
-        spread = a * other.radius + self.radius * (b + other.radius)
-        return Floats(centre, outward(spread + UNIT * np.abs(centre)))
+        centre = np.asarray(self.centre * other.centre)
+        spread = UNIT * np.abs(centre)
+        if not other.known:
+            spread += np.abs(self.centre) * other.radius
+        if not self.known:
+            spread += self.radius * (np.abs(other.centre) + other.radius)
+        return Floats(centre, outward(spread))
 
     def __truediv__(self, other: Floats) -> Floats:
         """x/y - a/b = ((x - a) - (a/b)(y - b)) / y."""
@@ -130,10 +160,32 @@ class Floats(Enclosure):
         terms = self.shape[-1]
         centre = self.centre @ other.centre
         b = np.abs(other.centre)
-        radius = np.abs(self.centre) @ (other.radius + gamma(terms) * b)
-        if np.any(self.radius):
-            radius = radius + self.radius @ (b + other.radius)
+        share = gamma(terms) * b
+        if not other.known:
+            share += other.radius
+            b += other.radius
+        radius = np.abs(self.centre) @ share
+        if not self.known:
+            radius += np.ascontiguousarray(self.radius) @ b
         return Floats(centre, outward(radius, terms))
+
+    def absolute(self) -> Floats:
+        """||x| - |a|| <= |x - a|."""
+        return Floats(np.abs(self.centre), self.radius)
+
+    def maximum(self, other: Floats) -> Floats:
+        """|max(x, y) - max(a, b)| <= max(rx, ry), and the radius of the larger where it is told."""
+        first = self.lower() >= other.upper()
+        second = other.lower() >= self.upper()
+        radius = np.maximum(self.radius, other.radius)
+        radius = np.where(first, self.radius, np.where(second, other.radius, radius))
+        return Floats(np.maximum(self.centre, other.centre), radius)
+
+    def largest(self, axes: tuple[int, ...]) -> Floats:
+        """The same of many, among those that may be the largest."""
+        most = self.lower().max(axis=axes, keepdims=True)
+        radius = np.where(self.upper() >= most, self.radius, 0.0)
+        return Floats(self.centre.max(axis=axes), radius.max(axis=axes))
 
     def apply(self, function: str) -> Floats:
         if function == "exp":
@@ -147,8 +199,7 @@ class Floats(Enclosure):
     def _by_flint(self, function: str) -> Floats:
         """One number after the other."""
         with precision(64):
-            told = Balls.around(self.centre, self.radius).apply(function)
-            return Floats.between(*(Floats.exact(x) for x in (told.lower(), told.upper())))
+            return Floats.around_balls(Balls.around(self.centre, self.radius).apply(function))
 
     def _exponential(self) -> Floats:
         """exp(a) exp([-r, r]), with e^r - 1 <= r + r^2 for r <= 1."""
@@ -166,28 +217,37 @@ class Floats(Enclosure):
         steps = np.rint(self.centre * STEPS)
         # Exact: a difference of two multiples of the last place of the centre, below 2^-9.
         rest = Floats.exact(self.centre - steps / STEPS)
-        series = Floats.exact(np.ones(self.shape))
+        one = Floats.exact(1.0)
+        series = one
         for n in range(TERMS, 0, -1):
-            series = Floats.exact(np.ones(self.shape)) + series * rest / _numbers(n, self.shape)
+            series = one + series * rest / Floats.exact(float(n))
         # The terms left out are below twice the first of them, |rest|^8 / 8!.
         left_out = 2 * (0.5 / STEPS) ** (TERMS + 1) / math.factorial(TERMS + 1)
         series = Floats(series.centre, outward(series.radius + left_out))
         values, place = np.unique(steps, return_inverse=True)
-        table = Floats.exact(values / STEPS)._by_flint("exp")
+        table = Floats(*np.array([_power_of_e(n) for n in values.tolist()]).reshape(-1, 2).T)
         power = table.moved(lambda x: x[place.reshape(self.shape)]) * series
         spread = Floats(np.ones(self.shape), outward(self.radius * (1 + self.radius)))
         return power * spread
 
 
-def _numbers(n: float, shape: tuple[int, ...]) -> Floats:
-    return Floats.exact(np.full(shape, float(n)))
+@lru_cache(maxsize=2 * STEPS * int(LARGEST_EXPONENT))
+def _power_of_e(step: float) -> tuple[float, float]:
+    """Centre and radius of exp at a multiple of 1/STEPS, which is a float64 number."""
+    told = Floats.exact(step / STEPS)._by_flint("exp")
+    return float(told.centre), float(told.radius)
 
 
 def _sum(centre: Array, left: Floats, right: Floats) -> Floats:
-    radius = outward(left.radius + right.radius + UNIT * np.abs(centre))
-    infinite = ~np.isfinite(centre)
-    if infinite.any():
+    centre = np.asarray(centre)
+    radius = UNIT * np.abs(centre)
+    for part in (left, right):
+        if not part.known:
+            radius += part.radius
+    radius = outward(radius)
+    finite = np.isfinite(centre)
+    if not finite.all():
         # Minus infinity is a number of some programs (a maximum over nothing) and stays exact.
         given = np.isinf(left.centre) ^ np.isinf(right.centre)
-        radius = np.where(infinite & given, 0.0, radius)
+        radius = np.where(given & ~finite, 0.0, radius)
     return Floats(centre, radius)

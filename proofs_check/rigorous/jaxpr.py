@@ -1,32 +1,33 @@
 """The program that JAX makes of a formula, run on enclosures instead of numbers.
 
-Integers and truth values stay what they are and are computed by JAX itself; every real number is
-an enclosure. What a program computes in vain (the derivative of a maximum that only guards against
-overflow) is not looked at. Rounding is no part of a formula: conversions between precisions of
-real numbers are the identity.
+Integers and truth values stay what they are; every real number is an enclosure. What a program
+computes in vain (the derivative of a maximum that only guards against overflow) is not looked at,
+and what does not depend on real numbers is computed once. Rounding is no part of a formula:
+conversions between precisions of real numbers are the identity.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
+from proofs_check.rigorous import rules
 from proofs_check.rigorous.arithmetic import Enclosure, Undecided
+from proofs_check.rigorous.rules import INDEXED, KIND, MOVES, PLAIN, RULES, Rule
 from ufm.errors import InputError
 
 # A number with no more binary digits was meant as it is; one with more was rounded when Python
 # computed it, and stands for every real number within a unit in its last place.
 SHORT = 24
-KIND = type[Enclosure]
-Rule = Callable[..., Any]
 # Loops are unrolled; a program that repeats more often than this is no formula.
 MOST_STEPS = 10_000
 CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
+# Sets of numbers that a plan keeps what was computed of them alone.
+MOST_KEPT = 8
 
 
 def evaluate(program: Any, kind: KIND, inputs: Sequence[Any]) -> list[Any]:
@@ -46,40 +47,174 @@ def evaluate(program: Any, kind: KIND, inputs: Sequence[Any]) -> list[Any]:
 
     Example:
         >>> from proofs_check.rigorous.floats import Floats
+        >>> import jax
         >>> program = jax.make_jaxpr(lambda x: x**2 + 1)(0.0)
         >>> [told] = evaluate(program, Floats, [Floats.around(0.0, 0.5)])
         >>> bool(told.lower() <= 1), bool(told.upper() >= 1.25)
         (True, True)
     """
-    return _run(program, kind, list(inputs), [True] * len(program.jaxpr.outvars))
+    plan = _planned(program, (True,) * len(program.jaxpr.outvars))
+    numbers = [isinstance(x, Enclosure) or np.asarray(x).dtype.kind == "f" for x in inputs]
+    whole = [i for i, real in enumerate(numbers) if not real]
+    return plan.run(kind, inputs, whole)
 
 
-def _run(program: Any, kind: KIND, inputs: list[Any], wanted: Sequence[bool]) -> list[Any]:
-    jaxpr, constants = getattr(program, "jaxpr", program), getattr(program, "consts", ())
-    needed = {id(v) for v, want in zip(jaxpr.outvars, wanted, strict=True) if want}
-    steps = []
-    for equation in reversed(jaxpr.eqns):
-        outputs = [id(v) in needed for v in equation.outvars]
-        if any(outputs):
-            steps.append((equation, outputs))
-            needed |= {id(v) for v in equation.invars if not hasattr(v, "val")}
-    known: dict[int, Any] = {}
+# ---- the order of the steps, found once for every program
 
-    def read(variable: Any) -> Any:
-        if hasattr(variable, "val"):
-            return written(kind, variable.val)
-        return known.get(id(variable))
 
-    for variable, value in zip(jaxpr.constvars, constants, strict=True):
-        if id(variable) in needed:
-            known[id(variable)] = written(kind, value)
-    for variable, value in zip(jaxpr.invars, inputs, strict=True):
-        known[id(variable)] = value if isinstance(value, Enclosure) else _given(kind, value)
-    for equation, outputs in reversed(steps):
-        values = _step(equation, kind, [read(v) for v in equation.invars], outputs)
-        for variable, value in zip(equation.outvars, values, strict=True):
-            known[id(variable)] = value
-    return [read(v) if want else None for v, want in zip(jaxpr.outvars, wanted, strict=True)]
+@dataclass(frozen=True)
+class _Step:
+    """One operation.
+
+    Attributes:
+        equation: what JAX says of it.
+        takes, gives: numbers of the values that go in and come out.
+        wanted: which of the latter are asked for later.
+        done: values that are not asked for after it.
+    """
+
+    equation: Any
+    takes: tuple[int, ...]
+    gives: tuple[int, ...]
+    wanted: tuple[bool, ...]
+    done: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """The operations of a program whose results are asked for, calls of other programs inlined.
+
+    Attributes:
+        size: how many values there are.
+        given: those that stand in the program.
+        inputs, outputs: their numbers; an output that is not wanted has none.
+        steps: in order.
+        kept: by kind, accuracy and whole numbers among the inputs: the values that depend on these
+            alone, and the steps that are left.
+    """
+
+    size: int
+    given: Mapping[int, Any]
+    inputs: tuple[int, ...]
+    outputs: tuple[int | None, ...]
+    steps: tuple[_Step, ...]
+    kept: dict[Any, Any] = field(default_factory=dict)
+
+    def run(self, kind: KIND, inputs: Sequence[Any], whole: Sequence[int] = ()) -> list[Any]:
+        """The outputs; inputs at the places *whole* are numbers that come again and again."""
+        fixed, steps = self._settled(kind, [(i, np.asarray(inputs[i])) for i in whole])
+        values = fixed.copy()
+        for i, value in zip(self.inputs, inputs, strict=True):
+            if values[i] is None:
+                values[i] = value if isinstance(value, Enclosure) else _given(kind, value)
+        for step in steps:
+            _take(step, kind, values)
+            for i in step.done:
+                values[i] = None
+        return [None if i is None else values[i] for i in self.outputs]
+
+    def _settled(self, kind: KIND, whole: Iterable[tuple[int, Any]]) -> Any:
+        key = (kind, kind.accuracy(), *((i, x.shape, x.dtype.str, x.tobytes()) for i, x in whole))
+        if key not in self.kept:
+            if len(self.kept) >= MOST_KEPT:
+                self.kept.clear()
+            values: list[Any] = [None] * self.size
+            for i, value in self.given.items():
+                values[i] = written(kind, value)
+            for i, value in whole:
+                values[self.inputs[i]] = value
+            known = {i for i, value in enumerate(values) if value is not None}
+            left = []
+            for step in self.steps:
+                if known.issuperset(step.takes):
+                    _take(step, kind, values)
+                    known |= set(step.gives)
+                else:
+                    left.append(step)
+            self.kept[key] = values, _with_ends(left, self.outputs, known)
+        return self.kept[key]
+
+
+def _with_ends(steps: Iterable[_Step], outputs: Iterable[Any], kept: set[int]) -> list[_Step]:
+    """Steps that know which values nobody asks for after them."""
+    asked, told = kept | {i for i in outputs if i is not None}, []
+    for step in reversed(list(steps)):
+        done = {*step.takes, *step.gives} - asked
+        asked |= done
+        told.append(replace(step, done=tuple(done)))
+    return told[::-1]
+
+
+@lru_cache(maxsize=256)
+def _planned(program: Any, wanted: tuple[bool, ...]) -> _Plan:
+    given: dict[int, Any] = {}
+    steps: list[_Step] = []
+    count = 0
+
+    def new() -> int:
+        nonlocal count
+        count += 1
+        return count - 1
+
+    def constant(value: Any) -> int:
+        place = new()
+        given[place] = value
+        return place
+
+    def walk(program: Any, places: Sequence[int]) -> list[int]:
+        jaxpr, constants = getattr(program, "jaxpr", program), getattr(program, "consts", ())
+        known = dict(zip(map(id, jaxpr.invars), places, strict=True))
+        for variable, value in zip(jaxpr.constvars, constants, strict=True):
+            known[id(variable)] = constant(value)
+
+        def read(variable: Any) -> int:
+            return constant(variable.val) if hasattr(variable, "val") else known[id(variable)]
+
+        for equation in jaxpr.eqns:
+            takes = tuple(read(v) for v in equation.invars)
+            called = _called(equation, takes)
+            if called is None:
+                gives = tuple(new() for _ in equation.outvars)
+                steps.append(_Step(equation, takes, gives, ()))
+            else:
+                gives = tuple(walk(*called))
+            known.update(zip(map(id, equation.outvars), gives, strict=True))
+        return [read(v) for v in jaxpr.outvars]
+
+    inputs = tuple(new() for _ in getattr(program, "jaxpr", program).invars)
+    ends = zip(walk(program, inputs), wanted, strict=True)
+    outputs = tuple(place if want else None for place, want in ends)
+    needed, live = {place for place in outputs if place is not None}, []
+    for step in reversed(steps):
+        asked = tuple(place in needed for place in step.gives)
+        if any(asked):
+            needed |= set(step.takes)
+            live.append(replace(step, wanted=asked))
+    return _Plan(
+        count,
+        {place: value for place, value in given.items() if place in needed},
+        inputs,
+        outputs,
+        tuple(reversed(live)),
+    )
+
+
+def _called(equation: Any, takes: tuple[int, ...]) -> tuple[Any, tuple[int, ...]] | None:
+    """The program that an operation calls and what that takes, where it does nothing else."""
+    name, parameters = equation.primitive.name, equation.params
+    if name in LOOPS or name in RULES:
+        return None
+    if name == "custom_linear_solve":
+        # Four programs come with their numbers: the system, its transpose, and how to solve either.
+        sizes, ends = parameters["const_lengths"], len(takes) - len(equation.outvars)
+        begin = sizes.matvec + sizes.vecmat
+        return parameters["jaxprs"].solve, takes[begin : begin + sizes.solve] + takes[ends:]
+    inner = (parameters.get(x) for x in CALLS)
+    program = next((x for x in inner if hasattr(getattr(x, "jaxpr", x), "eqns")), None)
+    return None if program is None else (program, takes)
+
+
+# ---- values
 
 
 def _given(kind: KIND, value: Any) -> Any:
@@ -107,29 +242,30 @@ def written(kind: KIND, value: Any) -> Any:
     return kind.around(array, np.where(short, 0.0, np.spacing(np.abs(np.where(short, 1, array)))))
 
 
-def _step(equation: Any, kind: KIND, inputs: list[Any], wanted: Sequence[bool]) -> list[Any]:
+def _take(step: _Step, kind: KIND, values: list[Any]) -> None:
+    """Do one step: read what it takes, write what it gives."""
+    equation, inputs = step.equation, [values[i] for i in step.takes]
     name, parameters = equation.primitive.name, equation.params
     if name in LOOPS:
         shapes = [v.aval.shape for v in equation.outvars]
-        return LOOPS[name](kind, inputs, wanted, shapes=shapes, **parameters)
-    if not any(isinstance(x, Enclosure) for x in inputs) and not any(
+        told = LOOPS[name](kind, inputs, step.wanted, shapes=shapes, **parameters)
+    elif not any(isinstance(x, Enclosure) for x in inputs) and not any(
         v.aval.dtype.kind == "f" for v in equation.outvars
     ):
-        return _concrete(equation, inputs)
-    if name in RULES:
+        told = _concrete(equation, inputs)
+    elif name in RULES:
         if name not in INDEXED:
             inputs = [x if isinstance(x, Enclosure) else kind.exact(x) for x in inputs]
         told = RULES[name](kind, *inputs, **parameters)
-        return list(told) if equation.primitive.multiple_results else [told]
-    inner = next((parameters[x] for x in CALLS if hasattr(parameters.get(x), "eqns")
-                  or hasattr(getattr(parameters.get(x), "jaxpr", None), "eqns")), None)  # fmt: skip
-    if inner is None:
+        told = told if equation.primitive.multiple_results else [told]
+    else:
         raise InputError(
             "Every operation of a certified formula needs an enclosure",
             f"the primitive {name!r}",
-            f"write the formula without it, or give it a rule in {__name__}",
+            f"write the formula without it, or give it a rule in {rules.__name__}",
         )
-    return _run(inner, kind, inputs, wanted)
+    for i, value in zip(step.gives, told, strict=True):
+        values[i] = value
 
 
 def _concrete(equation: Any, inputs: list[Any]) -> list[Any]:
@@ -139,6 +275,8 @@ def _concrete(equation: Any, inputs: list[Any]) -> list[Any]:
         aval = equation.outvars[0].aval
         told = PLAIN[name](*inputs) if name in PLAIN else MOVES[name](inputs[0], **parameters)
         return [np.asarray(told, dtype=aval.dtype)]
+    if name == "platform_index":  # which of several programs is meant for this machine
+        return [np.asarray(parameters["platforms"].index(None), dtype=np.int32)]
     if name == "iota":
         shape, axis = parameters["shape"], parameters["dimension"]
         spread = [n if i == axis else 1 for i, n in enumerate(shape)]
@@ -148,248 +286,11 @@ def _concrete(equation: Any, inputs: list[Any]) -> list[Any]:
     return [np.asarray(x) for x in (told if equation.primitive.multiple_results else [told])]
 
 
-# ---- rules, one for every primitive
-
-
-def _moving(move: Callable[..., Any]) -> Rule:
-    return lambda kind, x, *_, **parameters: x.moved(lambda part: move(part, **parameters))
-
-
-def _broadcast(part: Any, shape: Any, broadcast_dimensions: Any, **_: Any) -> Any:
-    spread = [1] * len(shape)
-    for axis, size in zip(broadcast_dimensions, part.shape, strict=True):
-        spread[axis] = size
-    return np.broadcast_to(part.reshape(spread), shape)
-
-
-def _slice(part: Any, start_indices: Any, limit_indices: Any, strides: Any, **_: Any) -> Any:
-    steps = strides or (1,) * part.ndim
-    return part[tuple(map(slice, start_indices, limit_indices, steps))]
-
-
-def _reshape(part: Any, new_sizes: Any, dimensions: Any = None, **_: Any) -> Any:
-    return (part if dimensions is None else part.transpose(dimensions)).reshape(new_sizes)
-
-
-def _pad(kind: KIND, x: Any, value: Any, padding_config: Any, **_: Any) -> Any:
-    """Through the positions in the padded array; negative and inner padding are left to JAX."""
-    places = np.arange(1, x.parts()[0].size + 1).reshape(x.shape)
-    if all(low >= 0 and high >= 0 and not inner for low, high, inner in padding_config):
-        told = np.pad(places, [(int(low), int(high)) for low, high, _ in padding_config])
-    else:
-        told = np.asarray(jax.lax.pad(places, np.int64(0), padding_config))
-    joined = x.joined([value], lambda parts: np.concatenate([np.ravel(p) for p in parts[::-1]]))
-    return joined[told]
-
-
-def _gather(kind: KIND, x: Any, indices: Any, **parameters: Any) -> Any:
-    places = np.arange(x.parts()[0].size).reshape(x.shape)
-    parameters["fill_value"] = -1
-    told = np.asarray(jax.lax.gather_p.bind(places, jnp.asarray(indices), **parameters))
-    if told.min(initial=0) < 0:
-        raise Undecided("an index lies outside of its array")
-    return x.moved(lambda part: part.ravel()[told])
-
-
-def _dynamic_slice(kind: KIND, x: Any, *starts: Any, slice_sizes: Any, **_: Any) -> Any:
-    places = np.arange(x.parts()[0].size).reshape(x.shape)
-    told = np.asarray(jax.lax.dynamic_slice(places, starts, slice_sizes))
-    return x.moved(lambda part: part.ravel()[told])
-
-
-def _places(shape: Any, indices: Any, of: Any, parameters: Mapping[str, Any]) -> Any:
-    """Where JAX puts every update in the flat array, -1 where it drops it.
-
-    That is the derivative of what adding does, asked for at the positions themselves.
-    """
-
-    def added(values: Any) -> Any:
-        return jax.lax.scatter_add(
-            jnp.zeros(shape),
-            jnp.asarray(indices),
-            values,
-            parameters["dimension_numbers"],
-            mode=parameters["mode"],
-        )
-
-    numbered = jnp.arange(1.0, np.prod(shape, dtype=int) + 1).reshape(shape)
-    [told] = jax.linear_transpose(added, jax.ShapeDtypeStruct(of, np.float64))(numbered)
-    return np.asarray(told).astype(np.int64).ravel() - 1
-
-
-def _scatter(
-    kind: KIND, x: Any, indices: Any, updates: Any, *, add: bool = False, **parameters: Any
-) -> Any:
-    places = _places(x.shape, indices, updates.shape, parameters)
-    flat, more = x.moved(np.ravel), updates.moved(np.ravel)
-    left = np.flatnonzero(places >= 0)
-    if not add and len(np.unique(places[left])) < len(left):
-        raise Undecided("two numbers are put in one place, in no order")
-    while len(left):
-        once, first = np.unique(places[left], return_index=True)
-        new = more[left[first]]
-
-        def put(parts: list[Any], once: Any = once) -> Any:
-            whole = parts[0].copy()
-            whole[once] = parts[1]
-            return whole
-
-        flat = flat.joined([flat[once] + new if add else new], put)
-        left = np.delete(left, first)
-    return flat.moved(lambda part: part.reshape(x.shape))
-
-
-def _dot(kind: KIND, x: Any, y: Any, dimension_numbers: Any, **_: Any) -> Any:
-    (inner_x, inner_y), (batch_x, batch_y) = dimension_numbers
-    free_x = [i for i in range(len(x.shape)) if i not in (*inner_x, *batch_x)]
-    free_y = [i for i in range(len(y.shape)) if i not in (*inner_y, *batch_y)]
-    batch = tuple(x.shape[i] for i in batch_x)
-    outer = tuple(x.shape[i] for i in free_x) + tuple(y.shape[i] for i in free_y)
-    count = int(np.prod(batch, dtype=int)) if batch else 0
-    inner = int(np.prod([x.shape[i] for i in inner_x], dtype=int))
-    lead = (count,) if batch else ()
-    rows = int(np.prod([x.shape[i] for i in free_x], dtype=int))
-    columns = int(np.prod([y.shape[i] for i in free_y], dtype=int))
-    left = x.moved(lambda p: p.transpose(*batch_x, *free_x, *inner_x).reshape(*lead, rows, inner))
-    right = y.moved(
-        lambda p: p.transpose(*batch_y, *inner_y, *free_y).reshape(*lead, inner, columns)
-    )
-    return (left @ right).moved(lambda p: p.reshape((*batch, *outer)))
-
-
-def _select(kind: KIND, which: Any, *cases: Any, **_: Any) -> Any:
-    chosen = np.asarray(which, dtype=np.int64)
-    return cases[0].joined(cases[1:], lambda parts: np.choose(chosen, parts, mode="raise")
-                           if len(parts) < 32 else np.stack(parts)[chosen])  # fmt: skip
-
-
-def _power(kind: KIND, x: Any, y: Any, **_: Any) -> Any:
-    """Small whole and half exponents, else x^y = exp(y log x) for positive x."""
-    twice = np.unique(2 * np.stack([y.lower(), y.upper()]))
-    if len(twice) == 1 and abs(twice[0]) <= 128 and twice[0] == np.rint(twice[0]):
-        shape, odd = np.broadcast_shapes(x.shape, y.shape), int(twice[0]) % 2
-        told = x.apply("sqrt").power(int(twice[0])) if odd else x.power(int(twice[0]) // 2)
-        return told.moved(lambda part: np.broadcast_to(part, shape))
-    return (y * x.apply("log")).apply("exp")
-
-
-def _convert(kind: KIND, x: Any, new_dtype: Any, **_: Any) -> Any:
-    if isinstance(x, Enclosure):
-        if np.dtype(new_dtype).kind == "f":
-            return x
-        raise InputError(
-            "A certified formula does not round real numbers", f"to {new_dtype}", "leave them real"
-        )
-    return kind.exact(np.asarray(x, dtype=np.float64))
-
-
-def _logistic(kind: KIND, x: Any, **_: Any) -> Any:
-    one = kind.exact(np.ones(x.shape))
-    return one / (one + (-x).apply("exp"))
-
-
-def _named(function: str) -> Rule:
-    return lambda kind, x, **_: x.apply(function)
-
-
-def _compared(decide: Callable[[Any, Any], Any]) -> Rule:
-    return lambda kind, x, y, **_: decide(x, y)
-
-
-def _equal(x: Any, y: Any) -> Any:
-    """A number equals itself, however wide its enclosure is (a test for NaN)."""
-    return np.ones(x.shape, dtype=bool) if x is y else x.equals(y)
-
-
-def _split(kind: KIND, x: Any, sizes: Any, axis: int, **_: Any) -> list[Any]:
-    ends = np.cumsum([int(n) for n in sizes])
-    lead = (slice(None),) * axis
-    return [x[(*lead, slice(end - int(n), end))] for end, n in zip(ends, sizes, strict=True)]
-
-
-def _identity(kind: KIND, x: Any, **_: Any) -> Any:
-    return x
-
-
-# Entries taken to other places, of numbers and of enclosures.
-MOVES: Mapping[str, Callable[..., Any]] = {
-    "reshape": _reshape,
-    "transpose": lambda part, permutation, **_: part.transpose(permutation),
-    "broadcast_in_dim": _broadcast,
-    "slice": _slice,
-    "squeeze": lambda part, dimensions, **_: part.squeeze(tuple(dimensions)),
-    "expand_dims": lambda part, dimensions, **_: np.expand_dims(part, tuple(dimensions)),
-    "rev": lambda part, dimensions, **_: np.flip(part, tuple(dimensions)),
-}
-# Functions of integers and truth values.
-PLAIN: Mapping[str, Callable[..., Any]] = {
-    **{
-        "add": np.add,
-        "sub": np.subtract,
-        "mul": np.multiply,
-        "neg": np.negative,
-        "max": np.maximum,
-    },
-    **{"eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal},
-    **{"gt": np.greater, "ge": np.greater_equal, "min": np.minimum, "max": np.maximum},
-    **{"and": np.bitwise_and, "or": np.bitwise_or, "not": np.invert},
-}
-# Rules that are given whole numbers as such; others take them for real ones.
-INDEXED = {"select_n", "convert_element_type", "gather", "scatter", "scatter-add", "dynamic_slice"}
-RULES: Mapping[str, Rule] = {
-    "add": lambda kind, x, y, **_: x + y,
-    "add_any": lambda kind, x, y, **_: x + y,
-    "sub": lambda kind, x, y, **_: x - y,
-    "mul": lambda kind, x, y, **_: x * y,
-    "div": lambda kind, x, y, **_: x / y,
-    "neg": lambda kind, x, **_: -x,
-    "square": lambda kind, x, **_: x * x,
-    "integer_pow": lambda kind, x, y, **_: x.power(y),
-    "pow": _power,
-    "rsqrt": lambda kind, x, **_: kind.exact(np.ones(x.shape)) / x.apply("sqrt"),
-    **{name: _named(name) for name in ("exp", "log", "expm1", "log1p", "sqrt", "sin", "cos")},
-    **{name: _named(name) for name in ("tanh", "erf", "atan")},
-    "logistic": _logistic,
-    "abs": lambda kind, x, **_: x.absolute(),
-    "sign": lambda kind, x, **_: kind.exact(x.sign()),
-    "max": lambda kind, x, y, **_: x.maximum(y),
-    "min": lambda kind, x, y, **_: -((-x).maximum(-y)),
-    "clamp": lambda kind, low, x, high, **_: -((-low.maximum(x)).maximum(-high)),
-    "is_finite": lambda kind, x, **_: np.isfinite(x.lower()) & np.isfinite(x.upper()),
-    "gt": _compared(lambda x, y: x.above(y)),
-    "le": _compared(lambda x, y: ~x.above(y)),
-    "lt": _compared(lambda x, y: y.above(x)),
-    "ge": _compared(lambda x, y: ~y.above(x)),
-    "eq": _compared(_equal),
-    "ne": _compared(lambda x, y: ~_equal(x, y)),
-    "select_n": _select,
-    "stop_gradient": _identity,
-    "copy": _identity,
-    "copy_p": _identity,
-    "optimization_barrier": lambda kind, *x, **_: list(x),
-    "convert_element_type": _convert,
-    "reduce_sum": lambda kind, x, axes, **_: x.summed(tuple(int(i) for i in axes)),
-    "reduce_max": lambda kind, x, axes, **_: x.largest(tuple(int(i) for i in axes)),
-    "reduce_min": lambda kind, x, axes, **_: -(-x).largest(tuple(int(i) for i in axes)),
-    "dot_general": _dot,
-    **{name: _moving(move) for name, move in MOVES.items()},
-    "concatenate": lambda kind, x, *others, dimension, **_: x.joined(
-        others, lambda parts: np.concatenate(parts, axis=dimension)
-    ),
-    "stack": lambda kind, x, *others, axis, **_: x.joined(others, partial(np.stack, axis=axis)),
-    "unstack": lambda kind, x, axis, **_: [
-        x[(slice(None),) * axis + (i,)] for i in range(x.shape[axis])
-    ],
-    "pad": _pad,
-    "split": _split,
-    "gather": _gather,
-    "dynamic_slice": _dynamic_slice,
-    "scatter": _scatter,
-    "scatter-add": partial(_scatter, add=True),
-}
-
-
 # ---- programs inside of programs
+
+
+def _run(program: Any, kind: KIND, inputs: Sequence[Any], wanted: Sequence[bool]) -> list[Any]:
+    return _planned(program, tuple(wanted)).run(kind, inputs)
 
 
 def _cond(kind: KIND, inputs: list[Any], wanted: Any, branches: Any, **_: Any) -> list[Any]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from landscape.atlas.orbit import Orbit
 from proofs_check.rigorous.arithmetic import Undecided
 from proofs_check.rigorous.certificate import PointCertificate
-from proofs_check.rigorous.lower import prove_lower
-from proofs_check.rigorous.point import RADIUS, full_columns, prove_critical
+from proofs_check.rigorous.lower import LowerPoint, prove_lower
+from proofs_check.rigorous.minimiser import Nearness, prove_minimiser
+from proofs_check.rigorous.point import RADIUS, CriticalPoint, full_columns, prove_critical
 from ufm.errors import InputError
 from ufm.plain.model import UFM
 from ufm.point import Point, widened
@@ -69,18 +72,27 @@ def _proof(
         found = prove_critical(wide, _embedded(wide, orbit.point), radius)
     except (Undecided, InputError) as undecided:
         return Proof(place, d, None, str(undecided))
-    lower = None
-    if found.minimum:
-        try:
-            lower = prove_lower(found, [_embedded(wide, other) for other in below])
-        except Undecided:
-            lower = None
+    lower, nearness = beside_others(found, [_embedded(wide, other) for other in below])
     reason = ""
     if (found.index, found.nullity) != (orbit.index(d), orbit.predicted_nullity(d)):
         counted = f"index {orbit.index(d)} and nullity {orbit.predicted_nullity(d)}"
         reason = f"the search counted {counted}; proved are {found.index} and {found.nullity}"
     about = {"orbit": orbit.label, "place": str(place + 1)}
-    return Proof(place, d, PointCertificate(found, lower, about), reason)
+    return Proof(place, d, PointCertificate(found, lower, nearness, about), reason)
+
+
+def beside_others(
+    found: CriticalPoint, others: Sequence[Any]
+) -> tuple[LowerPoint | None, Nearness | None]:
+    """Of a minimum: a point proved to lie below it, or how far a global minimiser is at most."""
+    lower, nearness = None, None
+    if found.minimum:
+        with suppress(Undecided):
+            nearness = prove_minimiser(found)
+        if nearness is None or not nearness.exact:
+            with suppress(Undecided):
+                lower = prove_lower(found, others)
+    return lower, nearness if lower is None else None
 
 
 def _embedded(model: UFM, point: Point) -> Point:

@@ -8,12 +8,13 @@ inertia of F' over the whole box.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import flint
 import jax
 import numpy as np
+import scipy.linalg
 
 from proofs_check.rigorous import derivatives
 from proofs_check.rigorous.arithmetic import Array, Enclosure, Undecided
@@ -99,21 +100,22 @@ def prove_critical(
     if len(x) > MOST_COORDINATES:
         rule = f"A certificate of the index needs at most {MOST_COORDINATES} coordinates"
         raise InputError(rule, len(x), "merge samples, or take a smaller dimension")
-    for step in range(newton_steps + 1):
-        at = _Slice.at(model, like, x, radius)
+    at, before = _Slice.at(model, like, x, radius), np.inf
+    for _ in range(newton_steps):
         newton = at.inverse @ at.slope.centre
-        if step == newton_steps or np.abs(newton).max(initial=0.0) <= SETTLED * radius:
+        length = np.abs(newton).max(initial=0.0)
+        # Newton's method squares errors; a step that is not halved is rounding.
+        if length <= SETTLED * radius or length > before / 2:
             break
-        x = x - newton
+        x, before = x - newton, length
+        # Tangent and inverse only have to be near, and within the box they are.
+        at = at.moved(x) if length <= radius else _Slice.at(model, like, x, radius)
     reason = Undecided("no radius was tried")
     for share in SMALLER:
         for kind in (Floats, Balls) if len(x) <= MOST_ROWS else (Floats,):
             try:
                 with precision(BITS):
-                    box = kind.around(x, radius * share)
-                    known = share == 1 and kind is Floats
-                    curved = at.curved if known else derivatives.hessian(model, like, box)
-                    return _proved(at, curved, radius * share)
+                    return _proved(at.within(kind, share))
             except Undecided as undecided:
                 reason = undecided
     raise reason
@@ -132,23 +134,28 @@ class _Slice:
 
     Attributes:
         model, like, x: the point as a vector, and what it looks like.
-        mixture: combinations of the generators that span the tangent, (g, m).
+        moves: numbers of the generators that span the tangent, (m,).
         basis: B (P, m), nearly orthonormal.
         strength: c.
+        eigen: approximate eigenvalues (P,) and eigenvectors (P, P) of F'.
         inverse: C (P, P).
-        slope: the gradient at x.
-        curved: the Hessian over the box of the radius asked for.
+        height, slope: the objective and its gradient at x.
+        radius: of the box.
+        curved: the Hessian all over it.
     """
 
     model: Model[Any]
     like: Any
     x: Array
-    mixture: Array
+    moves: Array
     basis: Array
     strength: float
+    eigen: tuple[Array, Array]
     inverse: Array
+    height: Floats
     slope: Floats
-    curved: Floats
+    radius: float
+    curved: Enclosure
 
     @staticmethod
     def at(model: Model[Any], like: Any, x: Array, radius: float) -> _Slice:
@@ -156,24 +163,51 @@ class _Slice:
         if tangents is None:
             raise Undecided("the symmetry of this model is not known")
         every = as_rows(tangents)
-        left, values, right = np.linalg.svd(every, full_matrices=False)
+        columns, sizes, order = scipy.linalg.qr(every.T, mode="economic", pivoting=True)
+        sizes = np.abs(np.diag(sizes))
         # What turns by less than the radius cannot be told from what stands still.
-        rank = int(np.sum(values > max(NEAR_NULL * values[:1].sum(), radius)))
-        mixture, basis = left[:, :rank], right[:rank].T
-        with precision(BITS):
-            slope = _as_floats(derivatives.gradient(model, like, Balls.exact(x)))
-        curved = derivatives.hessian(model, like, Floats.around(x, radius))
+        rank = int(np.sum(sizes > max(NEAR_NULL * sizes[:1].sum(), radius)))
+        basis = columns[:, :rank]
+        height, slope, curved = _enclosed(model, like, x, radius)
         # A power of two, so that it multiplies exactly.
         strength = 2.0 ** round(math.log2(max(float(np.abs(curved.centre).max()), 1e-300)))
         try:
-            inverse = np.asarray(np.linalg.inv(curved.centre + strength * basis @ basis.T))
+            values, vectors = np.linalg.eigh(curved.centre + strength * basis @ basis.T)
         except np.linalg.LinAlgError as error:
-            raise Undecided("the Hessian is singular across the orbit") from error
-        return _Slice(model, like, x, mixture, basis, strength, inverse, slope, curved)
+            raise Undecided("the Hessian is not finite") from error
+        if not np.all(values != 0):
+            raise Undecided("the Hessian is singular across the orbit")
+        inverse = (vectors / values) @ vectors.T
+        moves = order[:rank]
+        eigen = values, vectors
+        return _Slice(model, like, x, moves, basis, strength, eigen, inverse, height, slope,
+                      radius, curved)  # fmt: skip
+
+    def moved(self, x: Array) -> _Slice:
+        """The same tangent and inverse beside them."""
+        height, slope, curved = _enclosed(self.model, self.like, x, self.radius)
+        return replace(self, x=x, height=height, slope=slope, curved=curved)
+
+    def within(self, kind: type[Enclosure], share: float) -> _Slice:
+        """The same in another arithmetic, in a smaller box."""
+        if kind is Floats and share == 1:
+            return self
+        radius = self.radius * share
+        curved = derivatives.hessian(self.model, self.like, kind.around(self.x, radius))
+        return replace(self, radius=radius, curved=curved)
 
 
-def _proved(at: _Slice, curved: Enclosure, radius: float) -> CriticalPoint:
-    """What holds in the box of a radius, from an enclosure of the Hessian all over it."""
+def _enclosed(model: Model[Any], like: Any, x: Array, radius: float) -> tuple[Floats, ...]:
+    """Value and gradient at x, and the Hessian all over the box."""
+    with precision(BITS):
+        parts = derivatives.value_and_gradient(model, like, Balls.exact(x))
+    height, slope = map(Floats.around_balls, parts)
+    return height, slope, derivatives.hessian(model, like, Floats.around(x, radius))
+
+
+def _proved(at: _Slice) -> CriticalPoint:
+    """What holds in the box of a slice."""
+    radius, curved = at.radius, at.curved
     B = curved.exact(at.basis)
     slope_of_F = curved + curved.exact(at.strength) * (B @ B.moved(np.transpose))
     shrink = distance_to_inverse(slope_of_F, at.inverse)
@@ -183,15 +217,13 @@ def _proved(at: _Slice, curved: Enclosure, radius: float) -> CriticalPoint:
         worst = float(np.max(reach)) / radius
         raise Undecided(f"Krawczyk's operator leaves the box of {radius:g}: {worst:.3g} of it")
     _require_transversal(at, radius)
-    signs = inertia(slope_of_F)
+    signs = inertia(slope_of_F, at.eigen)
     rate = float(np.max(shrink))
     distance = float(outward(np.max(first) / (1 - rate) * (1 + 1e-12)))
     index, nullity = signs.negative, at.basis.shape[1]
-    low, high = _value(at, curved.magnitude(), distance)
+    value = _value(at, distance)
     point = unflatten(at.x, at.like)
-    return CriticalPoint(
-        at.model, point, radius, distance, index, nullity, (low, high), signs.route
-    )
+    return CriticalPoint(at.model, point, radius, distance, index, nullity, value, signs.route)
 
 
 def _require_transversal(at: _Slice, radius: float) -> None:
@@ -199,7 +231,7 @@ def _require_transversal(at: _Slice, radius: float) -> None:
 
     |I - R S| 1 < 1 for an approximate inverse R proves that of every S in an interval matrix.
     """
-    if not at.mixture.shape[1]:
+    if not len(at.moves):
         return
     with precision(64):
         box = Balls.around(at.x, radius)
@@ -207,34 +239,30 @@ def _require_transversal(at: _Slice, radius: float) -> None:
             moved = at.model.generators(unflatten(box.array, at.like))
         except TypeError as error:
             raise Undecided(f"the generators of {at.model.family} take numbers only") from error
-        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(moved)]
+        leaves = [np.asarray(leaf)[at.moves] for leaf in jax.tree.leaves(moved)]
         rows = np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
-        balls = [kind is flint.arb for kind in map(type, rows.ravel().tolist())]
-        known = np.array(balls).reshape(rows.shape)  # the others are numbers, nearly all zero
-        moving = _as_floats(Balls(rows[known]))
+        # Some entries are balls; the others are numbers, nearly all of them zero.
+        known = np.array([kind is flint.arb for kind in map(type, rows.ravel().tolist())])
+        known = known.reshape(rows.shape)
+        moving = Floats.around_balls(Balls(rows[known]))
+    # What is no ball may not depend on the point: some arrays turn balls into numbers silently.
+    elsewhere = as_rows(at.model.generators(unflatten(at.x + 1, at.like)))[at.moves]
+    if np.any(elsewhere[~known] != rows[~known].astype(float)):
+        raise Undecided(f"the generators of {at.model.family} take numbers only")
     room = GENERATOR_ROUNDING * len(at.x) * (1 + float(np.abs(at.x).max()))
     tangents = Floats(np.where(known, 0.0, rows).astype(float), np.full(rows.shape, room))
     tangents.centre[known] = moving.centre
     tangents.radius[known] += moving.radius
-    mixed = Floats.exact(at.mixture.T) @ tangents
-    overlap = mixed @ Floats.exact(at.basis)
+    overlap = tangents @ Floats.exact(at.basis)
     inverse = np.asarray(np.linalg.inv(overlap.middle()), dtype=np.float64)
     if not np.all(distance_to_inverse(overlap, inverse) < 1):
         raise Undecided("the gauge is not transversal to the orbit all over the box")
 
 
-def _value(at: _Slice, curved: Array, distance: float) -> tuple[float, float]:
+def _value(at: _Slice, distance: float) -> tuple[float, float]:
     """f(x*) = f(x0) + <g, e> + <e, H e> / 2 with |e| <= distance in every coordinate."""
-    with precision(BITS):
-        height = derivatives.value(at.model, at.like, Balls.exact(at.x))
-    size = len(at.x)
     first = distance * float(at.slope.magnitude().sum())
-    second = distance * distance / 2 * float(curved.sum())
-    error = float(outward(first + second, 2 * size * size))
-    low = np.nextafter(float(height.lower()) - error, -np.inf)
-    return float(low), float(np.nextafter(float(height.upper()) + error, np.inf))
-
-
-def _as_floats(enclosure: Enclosure) -> Floats:
-    low, high = (Floats.exact(end) for end in (enclosure.lower(), enclosure.upper()))
-    return Floats.between(low, high)
+    second = distance * distance / 2 * float(at.curved.magnitude().sum())
+    error = float(outward(first + second, 2 * len(at.x) ** 2))
+    low = np.nextafter(float(at.height.lower()) - error, -np.inf)
+    return float(low), float(np.nextafter(float(at.height.upper()) + error, np.inf))

@@ -39,13 +39,18 @@ class Inertia:
     route: str
 
 
-def inertia(matrix: Enclosure) -> Inertia:
+def inertia(matrix: Enclosure, eigen: tuple[Array, Array] | None = None) -> Inertia:
     """The inertia of every symmetric matrix in an interval matrix (P, P).
 
     A congruence Q^T M Q with approximate eigenvectors is nearly diagonal; where each diagonal entry
     outweighs its row after scaling (Gershgorin), it is nonsingular, hence so is Q, and Sylvester's
     law counts the signs. Where float64 is not precise enough the same is done by LDL^T in balls.
     Source: Sylvester's law and Gershgorin's discs (Horn & Johnson 2013, 4.5 and 6.1).
+
+    Args:
+        matrix: the intervals.
+        eigen: approximate eigenvalues (P,) and eigenvectors (P, P), where they are known; the
+            proof does not rely on them.
 
     Raises:
         Undecided: some matrix in it may be singular, or the bounds are too wide to tell.
@@ -57,20 +62,20 @@ def inertia(matrix: Enclosure) -> Inertia:
     """
     if isinstance(matrix, Floats):
         try:
-            return by_congruence(matrix)
+            return by_congruence(matrix, eigen)
         except (Undecided, LinAlgError):
             matrix = _as_balls(matrix)
     return by_factorisation(matrix)
 
 
-def by_congruence(matrix: Floats) -> Inertia:
+def by_congruence(matrix: Floats, eigen: tuple[Array, Array] | None = None) -> Inertia:
     """The inertia by approximate eigenvectors, in float64.
 
     Only row sums of the errors are asked for, so they cost products with vectors: with Y = fl(M Q)
     and G = fl(Q^T Y), |Q^T M Q - G| d <= |Q|^T (R + gamma |M|) |Q| d + gamma |Q|^T |Y| d.
     """
     middle, spread = _symmetrised(matrix)
-    values, Q = eigh(middle)
+    values, Q = eigh(middle) if eigen is None else eigen
     if not (np.isfinite(Q).all() and np.all(values != 0)):
         raise Undecided("an approximate eigenvalue is zero")
     size = len(values)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.benchmarks import curvature, minimum, rows, solvers, sweeps
+from experiments.benchmarks import curvature, minimum, proofs, rows, solvers, sweeps
 from experiments.benchmarks import recorded as recorded_module
 from experiments.benchmarks.record import absent, against, draw, duration, measured, times
 from experiments.benchmarks.solvers import OTHERS, PAPERS, TORCH, Outcome
@@ -352,3 +352,11 @@ def test_the_figure_has_one_bar_per_solver_that_ran():
     assert np.isclose(ax.patches[0].get_width(), 0.01)
     with pytest.raises(InputError):
         draw([], Figure().subplots())
+
+
+def test_a_proof_agrees_with_the_eigenvalues_it_is_timed_against():
+    own, other = proofs.proofs("proofs", ((4, 5),), Settings(quick=True, repeats=1))
+    assert not own.wrong
+    assert own.note.startswith("index 0, nullity 9, within ")
+    assert (own.target, other.target, other.reached) == (None, 0.1, other.ratio >= 0.1)
+    assert other.ratio == other.seconds / own.seconds

@@ -35,6 +35,27 @@ def test_one_point_has_one_file(ufm, origin, tmp_path):
     assert "Proved in origin.json: a critical point within 1e-09, index 4, nullity 0" in said
 
 
+def test_a_global_minimum_says_how_near_it_is(ufm, tmp_path):
+    path, proof = tmp_path / "best.npz", tmp_path / "best.json"
+    words = "--loss mse -K 3 -d 4 --lambda 0.02"
+    assert ufm(f"solve {words} --save {path}").code == 0
+    said = ufm(f"verdict {path} --certify {proof}").out
+    assert ", a global minimum, its logits within" in " ".join(said.split())
+    assert json.loads(proof.read_text())["claim"]["minimiser"]["exact"]
+    assert "VALID" in ufm(f"check {proof}").out
+
+
+def test_a_model_with_determinants_is_certified(ufm, tmp_path):
+    path, proof = tmp_path / "rate.npz", tmp_path / "rate.json"
+    words = "--model rate-reduction --counts 2,2 -d 3 --eps 0.5 --lambda-z 0.1"
+    assert ufm(f"solve {words} --start 2,1 --save {path}").code == 0
+    ran = ufm(f"verdict {path} --model rate-reduction --certify {proof} --json")
+    assert ran.code == 0, ran.err
+    told = ran.json["proof"]
+    assert (told["proved"], told["index"], told["nullity"]) == (True, 0, 4)
+    assert "no objective for models of the family" in ufm(f"check {proof}").out.replace("\n", " ")
+
+
 def test_without_the_flag_nothing_is_proved(ufm, origin):
     assert "proof" not in ufm(f"verdict {origin} --json").json
 
@@ -88,4 +109,10 @@ def test_an_atlas_is_certified_beside_its_output(ufm, tmp_path):
     assert len(list((folder / "certificates").iterdir())) == 8
     again = ufm(f"atlas -K 3 --lambda 0.02 --out {folder} --certify").out
     assert "8 of 8 certificates written" in again
+    assert "Orbit 1 in d = 2: a global minimum, its logits within" in again
+    best = ran.json["orbits"][0]["certificates"][0]["minimiser"]
+    assert best["exact"]
+    assert best["gap"] < 1e-12
+    assert max(best[x] for x in ("logits", "gram_w", "gram_h")) < 1e-9
+    assert ran.json["orbits"][1]["certificates"][0]["minimiser"] is None
     assert "2, 4" in again

@@ -57,6 +57,20 @@ def test_a_true_theorem_is_not_and_the_table_says_how_much_was_tried(ufm):
     assert ran.err.splitlines()[-1].startswith("[1/1] mine-true: NOTHING")
 
 
+def test_a_claim_none_of_whose_draws_is_an_instance_is_not_counted_as_searched(ufm):
+    with Path("mine.py").open("a") as file:
+        file.write(
+            "LISTED = list(few(True))\n"
+            "@claim('mine-empty', 'never', region=lambda quick: LISTED, hypotheses=[\n"
+            "    ('listed', lambda model, point: any(model is s.model for s in LISTED))])\n"
+            "def empty(model, point):\n"
+            "    return 0.0\n"
+        )
+    ran = ufm("falsify --claims mine.py --claim mine-true --claim mine-empty --seconds 0.3")
+    assert ran.code == 0, ran.err
+    assert "1 of 2 claims searched (1 met no instance)" in " ".join(ran.out.split())
+
+
 def test_the_seed_and_the_region_matter(ufm):
     run = "falsify --claims mine.py --claim mine-false --seconds {} --kept {} --json"
     one, two = (

@@ -11,6 +11,7 @@ from tests.helpers import slow
 PAGE = (Path(__file__).parents[2] / "docs" / "fixtures.md").read_text()
 # One of every kind of command and model; the rest of the page is slow.
 FAST = (
+    "--widths 2,2,2,3 --lambda-w 0.0350610983",
     "--counts 3,3 -d 5 --eps 0.5 --lambda-z 0.05 --start 2,1",
     "--inside 4 --outside 1 --start 1,0",
     "--depth 2 --lambda-w 0.0117606",

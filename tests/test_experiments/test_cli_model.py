@@ -215,6 +215,7 @@ def test_a_sweep_over_an_unknown_model_is_one_line(ufm):
     assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
 
 
+@pytest.mark.slow
 def test_words_are_axes_of_a_sweep(ufm, tmp_path):
     """Text is a value and no number: two lists of classes are two cells."""
     file, folder = tmp_path / "tasks.toml", tmp_path / "out"

@@ -51,7 +51,7 @@ def reports(tmp_path, monkeypatch):
     Path("mine.py").write_text(THEOREMS)
     written = []
 
-    def write_report(outcomes, directory, *, figures, drawn, progress):
+    def write_report(outcomes, directory, *, figures, progress, **more):
         progress("drawing" if figures else "writing")
         written.append(([outcome.claim.id for outcome in outcomes], Path(directory)))
         return Path(directory) / "index.html"

@@ -159,6 +159,25 @@ def test_nothing_is_fetched(tmp_path: Path, one_picture: Picture) -> None:
     assert set(fetched(broken)) == {"https://a.org/x.js", "https://a.org/x.css", "x.png"}
 
 
+def test_every_page_behind_is_self_contained_and_every_link_leads_somewhere(
+    tmp_path: Path,
+) -> None:
+    write_report([make_outcome(claim) for claim in core_claims()], tmp_path, figures=False)
+    pages = {path: Page(path.read_text(encoding="utf-8")) for path in tmp_path.rglob("*.html")}
+    assert len(pages) == len(core_claims()) + 3
+    ids = {path: {a["id"] for _, a in page.tags if "id" in a} for path, page in pages.items()}
+    links = 0
+    for path, page in pages.items():
+        assert fetched(path.read_text(encoding="utf-8")) == []
+        for link in page.every("a"):
+            address, _, anchor = (link["href"] or "").partition("#")
+            target = (path.parent / address).resolve() if address else path
+            assert target in pages, link
+            assert not anchor or anchor in ids[target], link
+            links += 1
+    assert links > 5 * len(core_claims())
+
+
 def test_what_a_claim_cannot_see_and_what_was_left_out_are_on_its_card(tmp_path: Path) -> None:
     outcome = make_outcome(alterations=31, survivors=("K - 1 -> K - 2",), left_out=7)
     html = written(tmp_path, outcome)
@@ -335,7 +354,7 @@ def test_a_failure_leaves_the_old_report(
     with pytest.raises(error):
         write_report([], tmp_path, figures=where == "pictures")
     assert page.read_bytes() == before
-    assert [x.name for x in tmp_path.iterdir()] == ["index.html"]
+    assert sorted(x.name for x in tmp_path.iterdir()) == ["claims", "index.html"]
     monkeypatch.undo()
     assert write_report([], tmp_path, figures=False).read_bytes() != before
 
@@ -375,8 +394,31 @@ def test_a_formula_that_does_not_convert_is_shown_or_shown_as_code(latex: str) -
     assert "\\" not in re.sub(r"<code.*?</code>|aria-label=\"[^\"]*\"", "", made)
 
 
+@pytest.mark.parametrize(
+    ("latex", "shown"),
+    [
+        (r"\mathbb R^d", "ℝ"),
+        (r"\mathcal G", "𝒢"),
+        (r"\Big\lVert x\Big\rVert", "‖"),
+        (r"\arg\min_t t", "min"),
+        (r"\begin{aligned}a&=b\cr c&=d\end{aligned}", "<mtr"),
+        (r"f\ge0 \tag{C.1}", "C"),
+    ],
+)
+def test_what_the_converter_does_not_know_is_said_otherwise(latex: str, shown: str) -> None:
+    made = str(formula(latex))
+    assert shown in made
+    assert "<code" not in made
+
+
+def test_a_formula_in_a_line_is_inline() -> None:
+    assert 'display="inline"' in formula("x", "inline")
+    assert 'display="block"' in formula("x")
+
+
 def test_without_the_converter_a_formula_is_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "latex2mathml.converter", None)
+    formula.cache_clear()
     assert str(formula("a < b")) == '<code class="latex">a &lt; b</code>'
 
 

@@ -13,11 +13,17 @@ from flint import arb, arb_mat, ctx
 
 from landscape import dense_hessian, solve
 from proofs_check import checker
-from proofs_check.rigorous.certificate import PointCertificate, model_record, point_record
+from proofs_check.rigorous.certificate import (
+    PointCertificate,
+    model_record,
+    nearness_record,
+    point_record,
+)
 from proofs_check.rigorous.lower import prove_lower
+from proofs_check.rigorous.minimiser import near_minimiser, prove_minimiser
 from proofs_check.rigorous.point import prove_critical
 from tests.helpers import slow
-from ufm import UFM, CrossEntropy, Focal, LabelSmoothing, deep_linear
+from ufm import MSE, UFM, CrossEntropy, Focal, LabelSmoothing, deep_linear
 
 FOLDER = Path(checker.__file__).parent
 
@@ -31,6 +37,9 @@ MODELS = {
     "ls with a bias": plain(LabelSmoothing(0.1), lambda_b=0.05),
     "ce with a free bias": plain(CrossEntropy(), lambda_b=0.0),
     "focal": plain(Focal(2.5), counts=(2, 2)),
+    "mse": plain(MSE(), counts=(2, 1, 2)),
+    "mse with a bias": plain(MSE(), counts=(2, 2, 2), lambda_b=0.05),
+    "deep mse": deep_linear(MSE(), 3, 3, 1, 2, 0.03, 0.02),
     "deep-linear": deep_linear(CrossEntropy(), 3, 4, 2, 3, 0.03, 0.02),
 }
 
@@ -73,19 +82,12 @@ def test_its_derivatives_are_those_of_the_lab(name):
     assert float(value.mid()) == pytest.approx(float(model.objective(point)), abs=1e-14)
 
 
-@pytest.fixture(scope="module")
-def documents():
-    made = {}
-    for name, model in MODELS.items():
-        found = solve(model, key=jax.random.key(0)).point
-        made[name] = PointCertificate(prove_critical(model, found)).as_dict()
-    return made
-
-
 @pytest.mark.parametrize("name", MODELS)
-def test_minima_of_the_lab_are_valid(documents, name):
-    said = checker.check(documents[name])
-    nullity = documents[name]["claim"]["nullity"]
+def test_minima_of_the_lab_are_valid(name):
+    model = MODELS[name]
+    found = solve(model, key=jax.random.key(0)).point
+    document = PointCertificate(prove_critical(model, found)).as_dict()
+    said, nullity = checker.check(document), document["claim"]["nullity"]
     assert said.startswith(f"a critical point within 1e-09, index 0, nullity {nullity}, value in")
 
 
@@ -99,6 +101,74 @@ def changed(document, *path_and_value):
     inner[last] = value
     copy["digest"] = checker.digest(copy)
     return copy
+
+
+NEAR = ("ce", "ls with a bias", "ce with a free bias", "mse", "mse with a bias")
+
+
+@pytest.fixture(scope="module")
+def near():
+    """Minima with their distance to the global minimiser: by rank, and by the duality gap."""
+    made = {}
+    for name in NEAR:
+        model = MODELS[name]
+        found = prove_critical(model, solve(model, key=jax.random.key(0)).point)
+        made[name] = PointCertificate(found, None, prove_minimiser(found)).as_dict()
+        if name != "ce with a free bias":
+            by_gap = near_minimiser(model, found.point)
+            made[name, "gap"] = PointCertificate(found, None, by_gap).as_dict()
+    return made
+
+
+def test_distances_to_the_minimiser_are_proved_again(near):
+    for document in near.values():
+        said = checker.check(document)
+        exact = document["claim"]["minimiser"]["exact"]
+        assert (", a global minimum" if exact else ", with a global minimum near") in said
+
+
+# What is claimed less of, by rank or by the gap, and what is said.
+LESS = {
+    "exact gap": ("ls with a bias", "gap", 1e-25, "gap is proved to be below"),
+    "exact logits": ("ls with a bias", "logits", 1e-25, "logits is proved to be below"),
+    "exact gram": ("mse", "gram_h", 1e-25, "gram_h is proved to be below"),
+    "curvature": ("ce", "curvature", 1.0001, "not above"),
+    "logits": (("ce", "gap"), "logits", 1e-12, "not proved to lie within"),
+    "gap": (("mse", "gap"), "gap", 1e-12, "gap is proved to be below"),
+    "gram": (("ce", "gap"), "gram_w", 1e-12, "gram_w is proved to be below"),
+    "not critical": (("mse with a bias", "gap"), "exact", None, "rank is not proved to be full"),
+}
+
+
+@pytest.mark.parametrize("name", LESS)
+def test_a_distance_that_is_too_small_is_not_valid(near, name):
+    which, field, factor, says = LESS[name]
+    document = near[which]
+    value = True if factor is None else document["claim"]["minimiser"][field] * factor
+    with pytest.raises((checker.Invalid, checker.Undecided), match=says):
+        checker.check(changed(document, "claim", "minimiser", field, value))
+
+
+def test_half_the_distance_from_a_gap_is_not_valid():
+    """Where the gap is no rounding, both programs bound it alike, and half is too little."""
+    model = UFM(CrossEntropy(), 3, 2, lambda_W=0.03, lambda_H=0.02)
+    found = prove_critical(model, solve(model, key=jax.random.key(0)).point)
+    chain, x = arguments(model, found.point)
+    rng = np.random.default_rng(0)
+    moved = type(found.point)(*(np.asarray(y) + 1e-4 * rng.normal(size=np.shape(y))
+                                for y in found.point[:2]))  # fmt: skip
+    told = near_minimiser(model, moved)
+    claim = nearness_record(told)
+    chain, x = arguments(model, moved)
+    before, ctx.prec = ctx.prec, checker.BITS
+    try:
+        assert "a global minimum near" in checker.check_minimiser(chain, claim, x, x, arb(0))
+        for name in ("gap", "logits", "gram_w", "gram_h"):
+            half = claim | {name: claim[name] / 2}
+            with pytest.raises(checker.Undecided):
+                checker.check_minimiser(chain, half, x, x, arb(0))
+    finally:
+        ctx.prec = before
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +235,7 @@ def test_what_it_cannot_decide_is_undecided(saddle):
         checker.check(changed(saddle, "claim", "radius", 3.0))
     for name, value, says in (
         ("family", "sphere", "no objective for models of the family 'sphere'"),
-        ("loss", {"name": "mse"}, "the loss 'mse' is not known"),
+        ("loss", {"name": "bce"}, "the loss 'bce' is not known"),
     ):
         with pytest.raises(checker.Undecided, match=says):
             checker.check(changed(saddle, "model", name, value))
@@ -297,7 +367,7 @@ try:
     runpy.run_path(script, run_name="__main__")
 except SystemExit as end:
     assert end.code == 0, end.code
-lab = {"jax", "numpy", "scipy", "ufm", "landscape", "proofs_check", "experiments"}
+lab = {"jax", "numpy", "scipy", "ufm", "landscape", "experiments"}
 print(sorted({name.partition(".")[0] for name in sys.modules} & lab))
 """
     ran = subprocess.run(
@@ -309,7 +379,9 @@ print(sorted({name.partition(".")[0] for name in sys.modules} & lab))
     assert last == "[]"
 
 
-@pytest.mark.parametrize("name", ["checker.py", "checker_line.py"])
+@pytest.mark.parametrize(
+    "name", ["checker.py", "checker_algebra.py", "checker_line.py", "checker_minimum.py"]
+)
 def test_it_imports_the_standard_library_and_flint_only(name):
     tree = ast.parse((FOLDER / name).read_text())
     roots = set()
@@ -318,7 +390,7 @@ def test_it_imports_the_standard_library_and_flint_only(name):
             roots |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             roots.add(str(node.module).partition(".")[0])
-    own = {"flint", "checker_line", "proofs_check"}
+    own = {"flint", "proofs_check"}
     assert roots - own <= sys.stdlib_module_names
 
 

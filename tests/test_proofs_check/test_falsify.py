@@ -179,6 +179,46 @@ def test_an_error_of_the_claim_is_told_and_no_counterexample():
     assert "three classes only" in found.reason
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bce-no-bias",  # one of its listed minima has one sample per class, drawn ones have more
+        "deep-relu-two-layers",  # a few descents end elsewhere; the region takes the lowest of 12
+        "deep-linear-output",
+        "smoothing-loss-hessian",  # its hypothesis reads off how an instance was made
+    ],
+)
+def test_claims_with_points_of_their_own_making_are_asked_at_what_is_drawn(name):
+    found = falsify(CLAIMS[name], **ticking(12), quick=True)
+    assert (found.found, found.raised) == (Found.NOTHING, 0), found.reason
+    assert found.tried > found.outside
+    assert found.worst < 1
+
+
+def test_one_vs_rest_drawn_with_more_samples_than_listed_keeps_all_of_them():
+    claim = CLAIMS["bce-no-bias"]
+    listed = list(claim.region(True))
+    i, single = next((i, s) for i, s in enumerate(listed) if s.model.n == 1)
+    numbers = {"lambda_W": float(single.model.lambda_W), "lambda_H": float(single.model.lambda_H)}
+    draw = Draw(i, 1, numbers, (3,) * single.model.num_classes)
+    assert margin_of(claim, draw, quick=True) < 1
+    # With the mutant's law for the claim's the same draw fails: something was measured.
+    wrong = replace(claim, check=claim.mutant.check)
+    edge = max(listed, key=lambda s: s.model.c * (s.model.num_classes == 6))
+    i = next(i for i, s in enumerate(listed) if s.model.num_classes == 6 and s.model.c < 2)
+    low = {name: float(getattr(edge.model, name)) * 0.75 for name in ("lambda_W", "lambda_H")}
+    assert margin_of(wrong, Draw(i, 1, low, (1,) * 6), quick=True) > 1
+    assert margin_of(claim, Draw(i, 1, low, (1,) * 6), quick=True) < 1
+
+
+@pytest.mark.slow
+def test_an_unlisted_model_has_no_other_minimum_to_be_compared_with():
+    claim = CLAIMS["no-spurious-minima-below-k-minus-one"]
+    model = UFM(CrossEntropy(), d=1, counts=(2, 1, 2), lambda_W=0.005, lambda_H=0.005)
+    alone = Specimen(model, solve(model, reduction=True).point.to_numpy(), "minimiser")
+    assert claim.check(alone) == 0
+
+
 def test_instances_of_unknown_making_are_not_searched():
     polygons = CLAIMS["polygon-is-critical"]
     found = falsify(polygons, **ticking(5), quick=True)

@@ -31,16 +31,22 @@ class Scatter:
 
     variances: Matrix
     energies: list[float]
-    centre_hits: int
     classifier_hits: int
-    agreements: int
-    agreements_without_bias: int
+    # What needs every sample beside the final class means: None where samples are gone by then.
+    centre_hits: int | None = None
+    agreements: int | None = None
+    agreements_without_bias: int | None = None
+
+
+def block_rows(num_features: int) -> int:
+    """Samples of a block."""
+    return max(1, BLOCK_ENTRIES // num_features)
 
 
 def blocks(data: Measured) -> Iterator[tuple[npt.NDArray[np.intp], Matrix]]:
     """Labels and float64 copies of the features, a few thousand samples at a time."""
     num_samples, num_features = data.features.shape
-    step = max(1, BLOCK_ENTRIES // num_features)
+    step = block_rows(num_features)
     for start in range(0, num_samples, step):
         rows = slice(start, start + step)
         # order="C" also makes the copy that lets callers subtract in place.
@@ -93,9 +99,9 @@ def second_pass(data: Measured, M: Matrix, C: Matrix, whiteners: list[Matrix]) -
             energies[index] += float(np.einsum("ij,ij->", projected, projected))
         nearest = np.argmax(block @ C.T + centre_scores[labels] - half_squares, axis=1)
         centre_hits += int(np.count_nonzero(nearest == labels))
-        if data.W is not None:
-            outputs = block @ data.W.T + (M @ data.W.T)[labels]
-            decisions = np.argmax(outputs + data.b, axis=1)
+        if data.head is not None:
+            outputs = block @ data.head.W.T + (M @ data.head.W.T)[labels]
+            decisions = np.argmax(outputs + data.head.b, axis=1)
             classifier_hits += int(np.count_nonzero(decisions == labels))
             agreements += int(np.count_nonzero(decisions == nearest))
             without_bias = np.argmax(outputs, axis=1)
@@ -103,8 +109,8 @@ def second_pass(data: Measured, M: Matrix, C: Matrix, whiteners: list[Matrix]) -
     return Scatter(
         variances / data.counts,
         energies,
-        centre_hits,
         classifier_hits,
+        centre_hits,
         agreements,
         agreements_without_bias,
     )

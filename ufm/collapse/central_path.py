@@ -83,12 +83,14 @@ def decompose(
         if not value >= 0:
             raise InputError("Need decay >= 0", value, "use zero or a positive weight decay")
     data = read(features, labels, classifier, bias, False, None)
-    W = np.asarray(classifier, dtype=np.float64)
+    if data.head is None:
+        raise InputError("Need a classifier W of shape (K, d)", "None", "pass it")
+    W = data.head.W
     H = np.asarray(data.features, dtype=np.float64)
     require_finite(H, "features")
     K, N = data.counts.size, len(H)
     extended = np.hstack([H, np.ones((N, 1))])
-    given = np.hstack([W, data.b[:, None]])
+    given = np.hstack([W, data.head.b[:, None]])
     one_hot = np.eye(K)[data.labels]
     pi = data.counts / N
     means = one_hot.T @ extended / data.counts[:, None]

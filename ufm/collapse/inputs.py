@@ -17,17 +17,24 @@ LARGEST = 1e100
 
 
 @dataclasses.dataclass(frozen=True)
+class Head:
+    """A checked classifier: W (K, d), b (K,), the spacing of W's dtype, and its decay."""
+
+    W: npt.NDArray[np.float64]
+    b: npt.NDArray[np.float64]
+    eps: float
+    lambda_W: float | None
+
+
+@dataclasses.dataclass(frozen=True)
 class Measured:
-    """Checked input: features (N, d) in their own dtype, labels (N,), W (K, d), b (K,)."""
+    """Checked input: features (N, d) in their own dtype, labels (N,), counts (K,), classifier."""
 
     features: npt.NDArray[Any]
     labels: npt.NDArray[np.intp]
     counts: npt.NDArray[np.intp]
-    W: npt.NDArray[np.float64] | None
-    b: npt.NDArray[np.float64]
+    head: Head | None
     eps_features: float
-    eps_W: float
-    lambda_W: float | None
 
 
 def spacing_at_one(dtype: np.dtype[Any]) -> float:
@@ -48,10 +55,25 @@ def spacing_at_one(dtype: np.dtype[Any]) -> float:
     return eps
 
 
+def on_host(values: npt.ArrayLike) -> npt.NDArray[Any]:
+    """``values`` as a NumPy array; a torch tensor may require gradients, or lie on a GPU.
+
+    bfloat16 of torch, which NumPy does not know, becomes float32.
+    """
+    detach = getattr(values, "detach", None)
+    if detach is None:
+        return np.asarray(values)
+    tensor = detach().cpu()
+    try:
+        return np.asarray(tensor)
+    except TypeError:
+        return np.asarray(tensor.float())
+
+
 def real_array(values: npt.ArrayLike, name: str, ndim: int) -> npt.NDArray[Any]:
     """``values`` as a NumPy array of real numbers with ``ndim`` axes, dtype unchanged."""
     try:
-        array = np.asarray(values)
+        array = on_host(values)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"Need {name} as an array that NumPy can read",
@@ -83,7 +105,7 @@ def require_finite(array: npt.NDArray[Any], name: str) -> None:
 
 def read_labels(labels: npt.ArrayLike, num_samples: int) -> npt.NDArray[np.intp]:
     """Labels as an intp vector of ``num_samples`` non-negative integers."""
-    array = np.asarray(labels)
+    array = on_host(labels)
     if array.dtype.kind not in "iu":
         raise InputError(
             "Need integer labels 0..K-1", f"dtype {array.dtype}", "use labels.astype(int)"
@@ -103,8 +125,8 @@ def read_labels(labels: npt.ArrayLike, num_samples: int) -> npt.NDArray[np.intp]
     return array.astype(np.intp)
 
 
-def count_classes(labels: npt.NDArray[np.intp], num_classes: int) -> npt.NDArray[np.intp]:
-    """Samples per class (K,), after checking that K >= 2 and that no class is empty."""
+def require_rows(labels: npt.NDArray[np.intp], num_classes: int) -> None:
+    """Raise InputError unless the classifier has a row for every label."""
     largest = int(labels.max())
     if largest >= num_classes:
         raise InputError(
@@ -112,6 +134,11 @@ def count_classes(labels: npt.NDArray[np.intp], num_classes: int) -> npt.NDArray
             f"largest label {largest}",
             "relabel the classes or pass the whole classifier",
         )
+
+
+def count_classes(labels: npt.NDArray[np.intp], num_classes: int) -> npt.NDArray[np.intp]:
+    """Samples per class (K,), after checking that K >= 2 and that no class is empty."""
+    require_rows(labels, num_classes)
     if num_classes < 2:
         raise InputError("Need K >= 2 classes", num_classes, "give samples of at least two classes")
     present = np.unique(labels)
@@ -134,30 +161,45 @@ def read(
     lambda_W: float | None,
 ) -> Measured:
     """Check everything that can be checked without going through the features."""
+    H = read_features(features, transposed)
+    y = read_labels(labels, H.shape[0])
+    head = read_head(classifier, bias, lambda_W, H.shape[1])
+    counts = count_classes(y, int(y.max()) + 1 if head is None else len(head.W))
+    return Measured(H, y, counts, head, spacing_at_one(H.dtype))
+
+
+def read_features(features: npt.ArrayLike, transposed: bool = False) -> npt.NDArray[Any]:
+    """Features as an array (N, d) of their own dtype."""
     H = real_array(features, "features", 2)
     if transposed:
         H = H.T
     if H.shape[1] == 0:
         raise InputError("Need d >= 1 features", f"shape {H.shape}", "pass non-empty features")
-    y = read_labels(labels, H.shape[0])
-    W = None
-    eps_W = EPS_64
-    num_classes = int(y.max()) + 1
-    if classifier is not None:
-        raw = real_array(classifier, "classifier", 2)
-        if raw.shape[1] != H.shape[1]:
-            raise InputError(
-                f"Need classifier of shape (K, d) with d = {H.shape[1]}",
-                f"shape {raw.shape}",
-                "pass W with one row per class; transpose it, or set transposed for the features",
-            )
-        require_finite(raw, "classifier")
-        W, eps_W, num_classes = raw.astype(np.float64), spacing_at_one(raw.dtype), raw.shape[0]
-    counts = count_classes(y, num_classes)
+    return H
+
+
+def read_head(
+    classifier: npt.ArrayLike | None,
+    bias: npt.ArrayLike | None,
+    lambda_W: float | None,
+    num_features: int,
+) -> Head | None:
+    """The classifier, None without one."""
+    if classifier is None:
+        for value, name in ((bias, "bias"), (lambda_W, "lambda_W")):
+            if value is not None:
+                raise InputError(f"Need a classifier to use {name}", "classifier=None", "pass W")
+        return None
+    W = real_array(classifier, "classifier", 2)
+    if W.shape[1] != num_features:
+        raise InputError(
+            f"Need classifier of shape (K, d) with d = {num_features}",
+            f"shape {W.shape}",
+            "pass W with one row per class; transpose it, or set transposed for the features",
+        )
+    require_finite(W, "classifier")
+    num_classes = len(W)
     b = np.zeros(num_classes)
-    for value, name in ((bias, "bias"), (lambda_W, "lambda_W")):
-        if value is not None and W is None:
-            raise InputError(f"Need a classifier to use {name}", "classifier=None", "pass W")
     if bias is not None:
         raw = real_array(bias, "bias", 1)
         if raw.shape != (num_classes,):
@@ -168,4 +210,4 @@ def read(
         b = raw.astype(np.float64)
     if lambda_W is not None:
         lambda_W = require_positive(lambda_W, "lambda_W", "pass the weight decay of W")
-    return Measured(H, y, counts, W, b, spacing_at_one(H.dtype), eps_W, lambda_W)
+    return Head(W.astype(np.float64), b, spacing_at_one(W.dtype), lambda_W)

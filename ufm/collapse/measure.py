@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial.distance import pdist, squareform
 
-from ufm.collapse.accumulate import Scatter, class_means, second_pass
+from ufm.collapse.accumulate import Means, Scatter, class_means, second_pass
 from ufm.collapse.geometry import (
     cosine_spread,
     dual_distance,
@@ -18,7 +19,7 @@ from ufm.collapse.geometry import (
     orthogonal_target,
     product_distance,
 )
-from ufm.collapse.inputs import EPS_64, Measured, read
+from ufm.collapse.inputs import EPS_64, Head, read
 from ufm.collapse.record import Collapse
 
 Matrix = npt.NDArray[np.float64]
@@ -65,16 +66,16 @@ def whitened_range(C: Matrix, cutoff: float) -> Matrix:
 
 
 def classifier_fields(
-    data: Measured, M: Matrix, C: Matrix, C_G: Matrix, mu_G: Matrix
+    head: Head | None, M: Matrix, C: Matrix, C_G: Matrix, mu_G: Matrix
 ) -> dict[str, Any]:
     """The fields that need W and the class means only; formulas at ``Collapse``."""
-    W = data.W
-    if W is None:
+    if head is None:
         return {}
+    W = head.W
     etf, orthogonal = etf_target(W.shape[0]), orthogonal_target(W.shape[0])
     W_0 = W - W.mean(axis=0)
     values = np.linalg.svd(W, compute_uv=False)
-    cutoff_W = rank_cutoff(float(values[0]), W.shape, data.eps_W)
+    cutoff_W = rank_cutoff(float(values[0]), W.shape, head.eps)
     return {
         "rank_W": int(np.count_nonzero(values > cutoff_W)),
         "nc2_geo": product_distance(W, W, etf),
@@ -89,30 +90,34 @@ def classifier_fields(
         "nc3_phd": dual_distance(W, C) ** 2,
         "nc3_dln": dual_distance(W, M),
         "nc3_dln_orthogonal": product_distance(W, M, orthogonal),
-        "nc4_geo": float(np.linalg.norm(W @ mu_G + data.b)),
-        "nc4_geo_code": float(np.linalg.norm(W @ mu_G - data.b)),
+        "nc4_geo": float(np.linalg.norm(W @ mu_G + head.b)),
+        "nc4_geo_code": float(np.linalg.norm(W @ mu_G - head.b)),
     }
 
 
-def decision_fields(data: Measured, scatter: Scatter) -> dict[str, Any]:
-    """The fields that count what the classifier answers; formulas at ``Collapse``."""
-    if data.W is None:
-        return {}
-    num_samples = data.labels.size
-    return {
-        "nc4_phd": 1.0 - scatter.agreements / num_samples,
-        "ncc_agreement": scatter.agreements / num_samples,
-        "nc4_rwu": scatter.agreements_without_bias / num_samples,
-        "classifier_accuracy": scatter.classifier_hits / num_samples,
-    }
+def decision_fields(head: Head | None, scatter: Scatter, num_samples: int) -> dict[str, Any]:
+    """The fields that count decisions, as far as they were counted; formulas at ``Collapse``."""
+    seen: dict[str, float] = {}
+    if scatter.centre_hits is not None:
+        seen["nc4_cls"] = scatter.centre_hits / num_samples
+    if head is not None:
+        seen["classifier_accuracy"] = scatter.classifier_hits / num_samples
+    if head is not None and scatter.agreements is not None:
+        seen["nc4_phd"] = 1.0 - scatter.agreements / num_samples
+        seen["ncc_agreement"] = scatter.agreements / num_samples
+    if head is not None and scatter.agreements_without_bias is not None:
+        seen["nc4_rwu"] = scatter.agreements_without_bias / num_samples
+    return seen
 
 
-def balance_fields(data: Measured, mean_squares: Matrix) -> dict[str, Any]:
+def balance_fields(
+    head: Head | None, counts: npt.NDArray[np.intp], mean_squares: Matrix
+) -> dict[str, Any]:
     """The estimate of lambda_H; formula at ``Collapse``."""
-    if data.W is None or data.lambda_W is None:
+    if head is None or head.lambda_W is None:
         return {}
-    square_W, square_H = float(np.sum(data.W**2)), float(data.counts @ mean_squares)
-    return {"lambda_H_hat": float(guarded_ratio(data.lambda_W * square_W, square_H, 0.0))}
+    square_W, square_H = float(np.sum(head.W**2)), float(counts @ mean_squares)
+    return {"lambda_H_hat": float(guarded_ratio(head.lambda_W * square_W, square_H, 0.0))}
 
 
 def collapse(
@@ -158,28 +163,50 @@ def collapse(
         (0.125, 0.0, 0.0)
     """
     data = read(features, labels, classifier, bias, transposed, lambda_W)
-    num_samples, num_features = data.features.shape
-    num_classes = data.counts.size
-    means = class_means(data)
+
+    def scatter(M: Matrix, C: Matrix, whiteners: list[Matrix]) -> Scatter:
+        return second_pass(data, M, C, whiteners)
+
+    return record_of(data.counts, class_means(data), scatter, data.head, data.eps_features)
+
+
+def record_of(
+    counts: npt.NDArray[np.intp],
+    means: Means,
+    scatter_of: Callable[[Matrix, Matrix, list[Matrix]], Scatter],
+    head: Head | None,
+    eps_features: float,
+) -> Collapse:
+    """All numbers from class means and within-class scatter, however these were found.
+
+    Args:
+        counts: samples per class (K,), all positive.
+        means: class means and mean squares.
+        scatter_of: the scatter, given M, C and the whiteners B of ``whitened_range``.
+        head: the classifier.
+        eps_features: spacing of the features' dtype at one.
+    """
     M = means.M
+    num_classes, num_features = M.shape
+    num_samples = int(counts.sum())
 
     cutoff = rank_cutoff(
-        float(np.sqrt(means.mean_squares.sum())), (num_classes, num_features), data.eps_features
+        float(np.sqrt(means.mean_squares.sum())), (num_classes, num_features), eps_features
     )
     C = M - M.mean(axis=0)
     # A mean within rounding of the centre has no direction; zero says so, noise would not.
     C[np.linalg.norm(C, axis=1) <= cutoff] = 0.0
-    balanced = bool(np.all(data.counts == data.counts[0]))
-    shift = np.zeros(num_features) if balanced else (data.counts / num_samples) @ C
+    balanced = bool(np.all(counts == counts[0]))
+    shift = np.zeros(num_features) if balanced else (counts / num_samples) @ C
     C_G = C - shift
     mu_G = M.mean(axis=0) + shift
 
     whiteners = [whitened_range(C, cutoff)]
     if not balanced:
         whiteners.append(whitened_range(C_G, cutoff))
-    scatter = second_pass(data, M, C, whiteners)
+    scatter = scatter_of(M, C, whiteners)
     floor = cutoff**2
-    trace_within = float(data.counts @ scatter.variances / num_samples)
+    trace_within = float(counts @ scatter.variances / num_samples)
     trace_between = float(np.sum(C**2) / num_classes)
 
     no_range = float("inf") if trace_within > floor else float("nan")
@@ -219,8 +246,7 @@ def collapse(
         equinorm_means=equinorm(C),
         equiangle_means=equiangle(C),
         cosine_spread_means=cosine_spread(C),
-        nc4_cls=scatter.centre_hits / num_samples,
-        **classifier_fields(data, M, C, C_G, mu_G),
-        **decision_fields(data, scatter),
-        **balance_fields(data, means.mean_squares),
+        **classifier_fields(head, M, C, C_G, mu_G),
+        **decision_fields(head, scatter, num_samples),
+        **balance_fields(head, counts, means.mean_squares),
     )

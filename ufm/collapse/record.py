@@ -219,7 +219,7 @@ class Collapse:
     nc4_phd: float | None = None
     ncc_agreement: float | None = None
     nc4_rwu: float | None = None
-    nc4_cls: float
+    nc4_cls: float | None = None
     classifier_accuracy: float | None = None
 
     lambda_H_hat: float | None = None

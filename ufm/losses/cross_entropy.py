@@ -68,6 +68,11 @@ class CrossEntropy(Loss):
         return "ce"
 
     @property
+    def concordance(self) -> float:
+        """1: the derivatives are variance and third central moment of v under the softmax."""
+        return 1.0
+
+    @property
     def dual(self) -> SimplexDual:
         """Entropy on the simplex."""
         return SimplexDual(0.0)
@@ -115,6 +120,11 @@ class LabelSmoothing(Loss):
     def name(self) -> str:
         """``ls(delta)``."""
         return f"ls({self.delta:g})"
+
+    @property
+    def concordance(self) -> float:
+        """1: the derivatives are variance and third central moment of v under the softmax."""
+        return 1.0
 
     @property
     def dual(self) -> SimplexDual:

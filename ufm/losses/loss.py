@@ -123,6 +123,15 @@ class Loss(ABC):
         return np.zeros(num_classes, np.int64) if alike else np.arange(num_classes)
 
     @property
+    def concordance(self) -> float | None:
+        """R with |D^3 L(z)[v, v, v]| <= R (max v - min v) D^2 L(z)[v, v]; None: none is known.
+
+        Then D^2 L(z + t v)[v, v] >= exp(-R (max v - min v) t) D^2 L(z)[v, v] for t >= 0
+        (generalised self-concordance, Bach 2010).
+        """
+        return None
+
+    @property
     def dual(self) -> Dual | None:
         """The convex conjugate and its feasible set, or None where no closed form is known."""
         return None

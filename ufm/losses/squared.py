@@ -58,6 +58,11 @@ class MSE(Loss):
         return "mse"
 
     @property
+    def concordance(self) -> float:
+        """0: the Hessian is one and the same."""
+        return 0.0
+
+    @property
     def dual(self) -> QuadraticDual:
         """The quadratic conjugate with kappa = M = 1."""
         return QuadraticDual(1.0, 1.0)
@@ -103,6 +108,11 @@ class RescaledMSE(Loss):
     def name(self) -> str:
         """``rescaled-mse(kappa,M)``."""
         return f"rescaled-mse({self.kappa:g},{self.M:g})"
+
+    @property
+    def concordance(self) -> float:
+        """0: the Hessian is one and the same."""
+        return 0.0
 
     @property
     def dual(self) -> QuadraticDual:

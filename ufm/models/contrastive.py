@@ -72,7 +72,7 @@ class Contrastive(Model[Features]):
     def generators(self, point: Features) -> Features:
         """The length of every column, and rotations unless features are non-negative."""
         H = np.asarray(point.H)
-        grown = np.zeros((H.shape[1], *H.shape))
+        grown = np.zeros((H.shape[1], *H.shape), H.dtype)
         columns = np.arange(H.shape[1])
         grown[columns, :, columns] = H.T
         turned = np.zeros((0, *H.shape)) if self.nonnegative else skew_basis(self.d) @ H

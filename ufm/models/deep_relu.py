@@ -15,10 +15,12 @@ from scipy.optimize import minimize
 
 from ufm.answers import Certificate, Minimiser
 from ufm.losses import MSE
+from ufm.losses.columns import column_gradients
 from ufm.losses.loss import Loss
 from ufm.model import Model
 from ufm.models.deep_linear import DeepLinear, Network, deep_linear
 from ufm.models.first_order import shrunk_output
+from ufm.models.idle_units import MOST_SAMPLES, unit_gain
 from ufm.plain.minimisers import quadratic_form
 from ufm.point import skew_basis
 from ufm.records import pytree_record
@@ -56,20 +58,61 @@ class DeepReLU(Model[Network]):
         """f at a point; shapes W_l (d_{l+1}, d_l), H (d_1, N)."""
         return self.linear.height(self.layers(point)[-1], point)
 
-    def layers(self, point: Network) -> list[Any]:
-        """W_1 H, W_2 relu(W_1 H), ..., the logits: what every layer makes before its ReLU."""
-        made = [point.weights[0] @ point.H]
+    def layers(self, point: Network, slopes: Any = None, shifts: Any = None) -> list[Any]:
+        """W_1 H, W_2 relu(W_1 H), ..., the logits: what every layer makes before its ReLU.
+
+        With slopes and shifts, one for every hidden unit and sample, layer by layer, each ReLU is
+        slope * u + shift.
+        """
+        made, passed = [point.weights[0] @ point.H], 0
         for W in point.weights[1:]:
-            made.append(W @ jnp.maximum(made[-1], 0.0))
+            A = made[-1]
+            part = slice(passed, passed + A.size)
+            if slopes is None:
+                seen = jnp.maximum(A, 0.0)
+            else:
+                seen = slopes[part].reshape(A.shape) * A + shifts[part].reshape(A.shape)
+            made.append(W @ seen)
+            passed = part.stop
         return made
 
-    def kinks(self, point: Network) -> int:
-        """Hidden units times samples of which it is not certain on which side of zero they are."""
-        zero = 0
-        for A in self.layers(point)[:-1]:
-            sizes = np.abs(np.asarray(A))
-            zero += int(np.sum(sizes <= RANK * (1 + sizes.max(initial=0.0))))
-        return zero
+    def pieces(self, point: Network, slopes: Any = None, shifts: Any = None) -> Any:
+        """The objective with lines for ReLUs, and what enters them."""
+        *hidden, logits = self.layers(point, slopes, shifts)
+        if not hidden:
+            return None
+        return self.linear.height(logits, point), jnp.concatenate([A.ravel() for A in hidden])
+
+    def unfelt_growth(self, point: Network, slopes: Any, kinks: Any) -> float | None:
+        """Least curvature of units that are off, at rows and columns of zero; None of others.
+
+        A unit that enters by w and leaves by v costs lambda_W (|w|^2 + |v|^2) / 2 and gains at
+        most |w| |v| times ``unit_gain`` (DR-5).
+        """
+        N = point.H.shape[1]
+        if N > MOST_SAMPLES:
+            return None
+        weights, kinks = [np.asarray(W) for W in point.weights], np.asarray(kinks)
+        made = [np.asarray(A) for A in self.layers(point, slopes, np.zeros(len(slopes)))]
+        error = np.asarray(column_gradients(self.loss, made[-1], self.linear.labels)[1]) / N
+        errors, ends = [error], np.cumsum([A.size for A in made[:-1]])
+        for W, A, end in zip(weights[:0:-1], made[-2::-1], ends[::-1], strict=True):
+            error = (W.T @ error) * slopes[end - A.size : end].reshape(A.shape)
+            errors.append(error)
+        errors, least = errors[::-1], np.inf
+        inputs = [np.asarray(point.H), *(np.maximum(A, 0.0) for A in made[:-2])]
+        for layer, end in enumerate(ends):
+            size = made[layer].size
+            own = kinks[(kinks >= end - size) & (kinks < end)] - (end - size)
+            units = np.unique(own // N)
+            rows, columns = weights[layer][units], weights[layer + 1][:, units]
+            if not len(units):
+                continue
+            if max(np.abs(rows).max(), np.abs(columns).max()) > RANK:
+                return None
+            gain = unit_gain(inputs[layer], errors[layer + 1])
+            least = min(least, float(self.linear.lambda_W) - gain)
+        return least
 
     def random_point(self, key: Any, scale: float = 1.0) -> Network:
         """Independent N(0, scale^2) entries."""
@@ -113,10 +156,14 @@ class DeepReLU(Model[Network]):
         return self.network(inner, np.eye(K), np.eye(K))
 
     def candidates(self) -> Mapping[str, Network]:
-        """Collapse and, for 3, 4 and r (r - 1) / 2 classes, networks of lower rank (DR-3)."""
+        """Collapse and networks of lower rank (DR-3), these at an output of (M - 1)/M or more.
+
+        Below that output no multiple pays at any decay; descents from there may still end lower.
+        """
         found = {"collapse": self.collapsed_point()}
         for name, unit in low_rank_codes(self.num_classes).items():
-            found[name] = self.network(*unit) if len(self.linear.widths) > 2 else None
+            M = len(self.linear.widths)
+            found[name] = self.network(*unit, least=(M - 1) / M) if M > 2 else None
         found["cycle"] = self.cycle()
         return {name: point for name, point in found.items() if point is not None}
 
@@ -153,7 +200,9 @@ class DeepReLU(Model[Network]):
         ]
         return Network(tuple(padded[1:]), padded[0])
 
-    def network(self, features: Array, inner: Array, outer: Array) -> Network | None:
+    def network(
+        self, features: Array, inner: Array, outer: Array, least: float = 0.0
+    ) -> Network | None:
         """The best network with outputs y I of given unit layers (DR-2).
 
         W_1 H = features, layers between keep relu(features), and outer relu(inner relu(features))
@@ -163,17 +212,18 @@ class DeepReLU(Model[Network]):
             features: of every class (r, K).
             inner: the last layer but one (u, r).
             outer: the last layer (K, u); with two weight matrices it is the product of both.
+            least: outputs are y >= least, also where none pays.
 
         Returns:
             None where the loss is not a squared one or a layer is too narrow; zero where no
-            positive y pays.
+            positive y pays and ``least`` is 0.
         """
         linear, K = self.linear, self.num_classes
         form, M = quadratic_form(linear.loss, K), len(linear.widths)
         seen = np.maximum(features, 0.0)
         room = (len(features),) * (M - 2) + (len(inner),) if M > 2 else (len(features),)
-        least = (np.linalg.matrix_rank(features), *room)
-        if form is None or M < 2 or any(w < x for w, x in zip(linear.widths, least, strict=True)):
+        needed = (np.linalg.matrix_rank(features), *room)
+        if form is None or M < 2 or any(w < x for w, x in zip(linear.widths, needed, strict=True)):
             return None
         left, values, right = np.linalg.svd(features, full_matrices=False)
         kept = values > RANK * values[0]
@@ -192,7 +242,7 @@ class DeepReLU(Model[Network]):
         costs = [decay * float(np.sum(F**2)) for decay, F in zip(decays, factors, strict=True)]
         mean = math.exp(math.fsum(map(math.log, costs)) / L)
         saves = form.curvature * form.target**2
-        y = shrunk_output(L * mean * form.target ** (2 / L) / saves, L)
+        y = max(least, shrunk_output(L * mean * form.target ** (2 / L) / saves, L))
         size = (form.target * y) ** (1 / L) * math.sqrt(mean)
         scaled = [F * size / math.sqrt(cost) for F, cost in zip(factors, costs, strict=True)]
         sides = [*linear.widths, K]
@@ -219,7 +269,7 @@ def low_rank_codes(K: int) -> dict[str, tuple[Array, Array, Array]]:
     """Features of low rank and the layers that decode them, outer relu(inner relu(features)) = I.
 
     Three classes in a plane; classes as edges of a cycle of four or of a complete graph: features
-    e_i + e_j, inner rows e_i + e_j - 1/2.
+    e_i + e_j, inner rows e_i + e_j - 1/2; five or more as corners of a polygon.
     Source: the plane is derived here, edges after Sukenik et al. 2024 (DR-3).
 
     Example:
@@ -245,7 +295,28 @@ def low_rank_codes(K: int) -> dict[str, tuple[Array, Array, Array]]:
         for k, (i, j) in enumerate(edges):
             X[[i, j], k] = 1.0
         found["edges"] = (X, X.T - 0.5, np.eye(K))
+    if K > 4:
+        found["polygon"] = polygon_code(K)
     return found
+
+
+def polygon_code(K: int) -> tuple[Array, Array, Array]:
+    """Classes as the corners of a polygon: features are distances from its sides, of rank 3.
+
+    Features cos(pi/K) - cos(theta_k - phi_e) at corners theta_k and sides phi_e; the inner layer
+    makes cos(theta_k - theta_j) - cos(2 pi/K), which is positive at the own corner only.
+    Source: after Sukenik et al. 2024 for slack matrices of polygons (DR-3).
+
+    Example:
+        >>> X, A, B = polygon_code(5)
+        >>> int(np.linalg.matrix_rank(X)), bool(np.allclose(B @ np.maximum(A @ X, 0), np.eye(5)))
+        (3, True)
+    """
+    turn = 2 * math.pi / K
+    apart = turn * (np.arange(K)[:, None] - np.arange(K))
+    X = np.maximum(math.cos(turn / 2) - np.cos(apart + turn / 2), 0.0)
+    inner = (np.cos(apart) - math.cos(turn)) @ np.linalg.pinv(X)
+    return X, inner, np.eye(K) / (1 - math.cos(turn))
 
 
 def circulant(first: Array) -> Array:

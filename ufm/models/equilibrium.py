@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from ufm.answers import Certificate, Code, Merge, Minimiser
+from ufm.answers import Certificate, Code, Merge, Minimiser, Structure
 from ufm.counts import class_counts, counts_columns
 from ufm.decay import balanced_factors, penalty
 from ufm.errors import InputError, require_count, require_decay
@@ -22,11 +22,13 @@ from ufm.losses.logit_curve import logit_curve
 from ufm.losses.loss import Loss
 from ufm.losses.user import fixed_loss
 from ufm.model import Model
+from ufm.models.equilibrium_blocks import layer_structure
 from ufm.plain.class_means import ClassMeans
 from ufm.plain.minimisers import quadratic_form
 from ufm.plain.symmetry import turned_classes
 from ufm.point import gaussian, skew_basis
 from ufm.records import pytree_record
+from ufm.tolerance import RANK
 
 Array = NDArray[np.float64]
 # Spectral norm of V at a random point of scale 1, about: I - V is then far from singular.
@@ -138,6 +140,21 @@ class Equilibrium(Model[Layer]):
         labels, decays = np.arange(self.num_classes), (self.lambda_W, self.lambda_V, self.lambda_X)
         small = Equilibrium(self.loss, self.counts, labels, *decays, self.d, True)
         return ClassMeans(self.counts_tuple, "X").merge(small, self.loss)
+
+    def structure(self, point: Layer) -> Structure | None:
+        """The Hessian from its core, unused dimensions and classes (DQ-4).
+
+        None where features differ within a class, or the core is too large to diagonalise.
+        """
+        merge = self.merge()
+        if merge is None:
+            return layer_structure(self, point)
+        mean = merge.reduce(point)
+        X, alike = np.asarray(point.X), merge.lift(mean).X
+        if X.shape != alike.shape or np.abs(alike - X).max() > RANK * (1 + np.abs(X).max()):
+            return None
+        told: Structure | None = merge.model.structure(mean)
+        return told
 
     # ---- what is known
 

@@ -80,7 +80,7 @@ class RateReduction(Model[Representation]):
         Z = np.asarray(point.Z)
         moves = [skew_basis(self.d) @ Z]
         for columns in self._columns():
-            turned = np.zeros((math.comb(len(columns), 2), *Z.shape))
+            turned = np.zeros((math.comb(len(columns), 2), *Z.shape), Z.dtype)
             turned[:, :, columns] = Z[:, columns] @ skew_basis(len(columns))
             moves.append(turned)
         return Representation(np.concatenate(moves))

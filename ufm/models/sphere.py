@@ -84,7 +84,8 @@ class Sphere(Model[Point]):
         turned, (W, H) = rotation_generators(point), (np.asarray(x) for x in point[:2])
         K, N = W.shape[0], H.shape[1]
         rows, columns = np.arange(K), np.arange(N)
-        grown_W, grown_H = np.zeros((K + N, *W.shape)), np.zeros((K + N, *H.shape))
+        grown_W = np.zeros((K + N, *W.shape), W.dtype)
+        grown_H = np.zeros((K + N, *H.shape), H.dtype)
         grown_W[rows, rows] = W
         grown_H[K + columns, :, columns] = H.T
         both = (np.concatenate(pair) for pair in ((turned.W, grown_W), (turned.H, grown_H)))

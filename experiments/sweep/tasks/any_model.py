@@ -22,7 +22,7 @@ KNOWN = 1e-5
 
 
 def minimise(work: AnyWork) -> Columns:
-    """Where descent ends: objective and size, and those of the closed form where one is proved."""
+    """Where descent ends: objective and size, and those of the closed form where one is known."""
     return _ending(work, _descended(work))
 
 
@@ -61,7 +61,7 @@ def _ending(work: AnyWork, found: Minimised) -> Columns:
     ends = zip(found.gradient_norm, found.objective, found.iterations, strict=True)
     results = [result_of(float(g), float(f), tolerance, int(n), most) for g, f, n in ends]
     known = [model.minimiser() for model in work.each]
-    best = [x if x is not None and x.evidence == "proved" else None for x in known]
+    best = [x if x is not None and x.evidence != "probed" else None for x in known]
     theory = np.array([np.nan if x is None else x.value for x in best])
     sizes = [np.nan if x is None else float(norm(x.point)) for x in best]
     lengths = np.asarray(jax.vmap(norm)(found.point))

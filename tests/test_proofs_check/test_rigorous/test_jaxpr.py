@@ -1,5 +1,6 @@
 """Programs on enclosures: every rule against JAX itself, and what is refused."""
 
+import flint
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from proofs_check.rigorous.arithmetic import Undecided
 from proofs_check.rigorous.balls import Balls, precision
 from proofs_check.rigorous.floats import Floats
-from proofs_check.rigorous.jaxpr import RULES, evaluate, written
+from proofs_check.rigorous.jaxpr import evaluate, written
+from proofs_check.rigorous.rules import RULES
 from ufm import InputError
 
 FORMULAS = {
@@ -38,6 +40,33 @@ FORMULAS = {
     "inner": lambda x: jax.checkpoint(jax.jit(lambda y: jnp.exp(y) / 3))(x),
     "slope": jax.grad(lambda x: jnp.sum(jax.nn.logsumexp(x @ x.T, axis=0) * x[:, 0])),
     "whole": lambda x: x * jnp.arange(3) + jnp.where(jnp.arange(3) > 1, 1, 2),
+}
+
+
+def positive(x):
+    return x.T @ x + 3 * jnp.eye(3)
+
+
+FORMULAS |= {
+    "slogdet": lambda x: jnp.linalg.slogdet(positive(x) - 9 * jnp.eye(3))[1],
+    "solve": lambda x: jnp.linalg.solve(5 * jnp.eye(3) + x[:3], x[1:].T),
+    "inverse": lambda x: jnp.linalg.inv(jnp.stack([positive(x), 3 + positive(x)])),
+    "cholesky": lambda x: jnp.linalg.cholesky(positive(x)),
+    "slope of slogdet": jax.grad(lambda x: jnp.linalg.slogdet(x[:3] @ x[1:] - 9 * jnp.eye(3))[1]),
+    "slope of many": jax.grad(
+        lambda x: jnp.linalg.slogdet(jnp.stack([positive(x), 3 * positive(2 * x)]))[1].sum()
+    ),
+    "slope of cholesky": jax.grad(lambda x: jnp.linalg.cholesky(positive(x))[2, 1]),
+    "curvature of slogdet": lambda x: jax.hessian(
+        lambda y: jnp.linalg.slogdet(jnp.eye(3) + y.T @ y)[1]
+    )(x).sum(axis=(0, 1)),
+    "curvature of solve": lambda x: jax.hessian(
+        lambda y: (jnp.linalg.solve(5 * jnp.eye(3) + y[:3], y[3]) ** 2).sum()
+    )(x).sum(axis=(0, 1)),
+    "right": lambda x: jax.lax.linalg.triangular_solve(positive(x), x, left_side=False),
+    "right upper": lambda x: jax.lax.linalg.triangular_solve(
+        positive(x), x, left_side=False, lower=True, transpose_a=True, unit_diagonal=True
+    ),
 }
 X = np.random.default_rng(0).normal(size=(4, 3)) + 0.05
 
@@ -71,8 +100,8 @@ def test_a_rule_that_forgets_a_term_is_noticed(monkeypatch):
 
 
 def test_a_primitive_without_enclosure_is_named():
-    program = jax.make_jaxpr(lambda x: jnp.linalg.cholesky(x @ x.T))(X)
-    with pytest.raises(InputError, match="'cholesky'"):
+    program = jax.make_jaxpr(lambda x: jnp.linalg.eigvalsh(x @ x.T))(X)
+    with pytest.raises(InputError, match="'eigh'"):
         evaluate(program, Floats, [Floats.exact(X)])
 
 
@@ -88,11 +117,53 @@ def test_what_an_enclosure_does_not_settle_is_undecided():
         evaluate(endless, Floats, [Floats.exact(1.0)])
 
 
+@pytest.mark.parametrize("kind", [Floats, Balls])
+def test_a_matrix_that_may_be_singular_is_undecided(kind):
+    for formula in (jnp.linalg.inv, jnp.linalg.cholesky):
+        program = jax.make_jaxpr(formula)(np.eye(3))
+        with pytest.raises(Undecided):
+            evaluate(program, kind, [kind.around(np.diag([1.0, 1e-9, 2.0]), 1e-8)])
+
+
+@pytest.mark.parametrize("kind", [Floats, Balls])
+def test_inverses_and_determinants_of_all_matrices_in_the_intervals(kind):
+    """Against exact arithmetic, at corners of the box."""
+    rng = np.random.default_rng(3)
+    A, spread = rng.normal(size=(4, 4)) + 2 * np.eye(4), 1e-6
+    program = jax.make_jaxpr(lambda x: (jnp.linalg.inv(x), jnp.linalg.slogdet(x)[1]))(A)
+    with precision(90):
+        inverse, height = evaluate(program, kind, [kind.around(A, spread)])
+        low, high = inverse.lower(), inverse.upper()
+        ends = float(height.lower()), float(height.upper())
+    for _ in range(20):
+        corner = A + 0.999 * spread * rng.choice([-1.0, 1.0], A.shape)
+        with precision(200):
+            exact = flint.arb_mat(corner.tolist())
+            told = np.array(exact.inv().tolist(), dtype=object).astype(float)
+            size = float(abs(exact.det()).log())
+        assert np.all((low - 1e-14 <= told) & (told <= high + 1e-14))
+        assert ends[0] - 1e-14 <= size <= ends[1] + 1e-14
+    assert np.all(high - low < 100 * spread)
+
+
+def test_an_elimination_that_forgets_a_radius_is_noticed(monkeypatch):
+    """The comparison above has teeth: products without radii give factors that are too narrow."""
+    honest = Floats.__mul__
+    monkeypatch.setattr(
+        Floats, "__mul__", lambda x, y: Floats(honest(x, y).centre, 0.0 * x.centre * y.centre)
+    )
+    program = jax.make_jaxpr(lambda x: jnp.linalg.slogdet(x)[1])(np.eye(2))
+    A = np.array([[2.0, 1.0], [1.0, 1.0]])
+    [told] = evaluate(program, Floats, [Floats.around(A, 1e-6)])
+    worst = A + 1e-6 * np.array([[1.0, -1.0], [-1.0, 1.0]])
+    assert float(told.upper()) < np.log(np.linalg.det(worst)) - 1e-7
+
+
 def test_what_is_computed_in_vain_is_not_looked_at():
     """The derivative of a maximum would ask which entry it is; a shift needs no answer."""
 
     def formula(x):
-        jnp.linalg.cholesky(x @ x.T)
+        jnp.linalg.eigvalsh(x @ x.T)
         return jax.nn.logsumexp(x)
 
     program = jax.make_jaxpr(jax.hessian(formula))(np.zeros((2, 2)))

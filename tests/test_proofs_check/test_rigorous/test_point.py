@@ -8,13 +8,25 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from landscape.verdict import verdict
 from proofs_check.rigorous import point as module
 from proofs_check.rigorous.arithmetic import Undecided
 from proofs_check.rigorous.balls import precision
 from proofs_check.rigorous.floats import Floats
 from proofs_check.rigorous.point import prove_critical
 from proofs_check.rigorous.symmetric import Inertia
-from ufm import MSE, UFM, CrossEntropy, InputError, LabelSmoothing, Model, Point, pytree_record
+from ufm import (
+    MSE,
+    UFM,
+    CrossEntropy,
+    InputError,
+    LabelSmoothing,
+    Model,
+    Point,
+    pytree_record,
+    registered,
+)
+from ufm.models.rate_reduction import Representation
 from ufm.point import flatten, unflatten
 
 
@@ -141,15 +153,15 @@ def test_a_quarter_of_the_contraction_would_prove_too_much(monkeypatch):
     """Within 1.2 of the well at 1 lie all three critical points, and one would be claimed."""
     honest = module.distance_to_inverse
     monkeypatch.setattr(module, "distance_to_inverse", lambda M, C: honest(M, C) / 8)
-    monkeypatch.setattr(module, "inertia", lambda M: Inertia(1, 0, "not asked"))
+    monkeypatch.setattr(module, "inertia", lambda M, eigen: Inertia(1, 0, "not asked"))
     assert prove_critical(Well(), Position(np.ones(1)), radius=1.2).radius == 1.2
 
 
 def test_balls_prove_what_float64_leaves_open(monkeypatch):
-    def too_coarse(matrix):
+    def too_coarse(matrix, eigen):
         if isinstance(matrix, Floats):
             raise Undecided("too coarse")
-        return honest(matrix)
+        return honest(matrix, eigen)
 
     honest = module.inertia
     monkeypatch.setattr(module, "inertia", too_coarse)
@@ -214,3 +226,55 @@ def test_kinks_and_sizes_are_refused(monkeypatch):
         prove_critical(*etf())
     with pytest.raises(InputError):
         prove_critical(etf()[0], Point(np.ones((3, 4)), np.ones((2, 3))))
+
+
+RATE = registered("rate-reduction").build({"counts": "2,2", "d": 3, "eps": 0.5, "lambda_Z": 0.1})
+SHORT = registered("constrained-rate").build({"counts": "3,2", "d": 4, "eps": 0.5})
+LAYER = registered("equilibrium").build(
+    {"num_classes": 3, "d": 4, "n": 1, "lambda_W": 0.02, "lambda_V": 1.0, "lambda_X": 0.02}
+)
+
+
+def uneven():
+    """Two singular values of one class, u1 u2 = p and u1 + u2 = a m: the rates' slopes agree."""
+    rate, share = float(SHORT.free.rate), 0.6
+    u = np.roots([1, -3 * rate, share])
+    Z = np.zeros((4, 5))
+    Z[0, 0], Z[1, 1] = np.sqrt(u / rate)
+    Z[2, 3] = np.sqrt(2.0)
+    return Representation(Z)
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "index", "nullity"),
+    [
+        (RATE, "2,1", 0, 4),
+        (RATE, "1,0/1,0", 1, 4),
+        (SHORT, "2,2", 0, 10),
+        (SHORT, uneven(), 1, 12),
+        (LAYER, "minimiser", 0, 5),
+        (LAYER, "origin", 8, 0),
+    ],
+)
+def test_models_with_determinants_and_linear_systems(model, name, index, nullity):
+    """The null space is that of the symmetry group; the numbers are those of the verdict."""
+    point = model.explicit(name) if isinstance(name, str) else name
+    told = prove_critical(model, point)
+    judged = verdict(model, point).count
+    assert (told.index, told.nullity) == (judged.index, judged.predicted_nullity)
+    assert (told.index, told.nullity) == (index, nullity)
+    assert told.distance < 1e-12
+
+
+def test_generators_that_turn_balls_into_numbers_are_refused():
+    """An array of floats takes balls in silence, and the box would be forgotten."""
+
+    @pytree_record(eq=False)
+    class Forgetful(Ring):
+        def generators(self, point):
+            told = np.zeros((1, 2))
+            told[0] = [-point.x[1], point.x[0]]
+            return Position(told)
+
+    with pytest.raises(Undecided, match="take numbers only"):
+        prove_critical(Forgetful(), Position(np.array([0.6, 0.8])))

@@ -77,7 +77,7 @@ def test_the_second_derivative_across_is_one_formula_for_all_three_losses():
     for loss, options in LOSSES:
         told = simplex(4, 3, lambda_W=0.02, lambda_H=0.03, **options)
         a, c = float(told.gap), 4 * np.sqrt(0.02 * 0.03)
-        S = jax.hessian(lambda z, loss=loss: loss(z, 0))(a * (jnp.eye(4)[0] - 0.25))
+        S = jax.jit(jax.hessian(lambda z, loss=loss: loss(z, 0)))(a * (jnp.eye(4)[0] - 0.25))
         across = np.array([0, 1, -1, 0]) / np.sqrt(2)
         assert across @ S @ across == pytest.approx(
             (c + options.get("smoothing", 0)) / 4, rel=1e-12
