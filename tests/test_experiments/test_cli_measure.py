@@ -158,6 +158,17 @@ def test_features_that_leave_a_relu_have_a_theory_of_their_own(ufm, tmp_path, lo
     )
 
 
+def test_unequal_sizes_have_a_theory_at_any_number_of_classes(ufm, tmp_path):
+    labels = np.repeat(np.arange(304), [1] * 300 + [2] * 4)
+    rng = np.random.default_rng(0)
+    arrays = {"features": rng.normal(size=(308, 304)), "classifier": rng.normal(size=(304, 304))}
+    np.savez(tmp_path / "many.npz", labels=labels, **arrays)
+    words = "measure --lambda-w 1e-3 --lambda-h 1e-3 --json"
+    theory = ufm(words, tmp_path / "many.npz").json["theory"]
+    assert theory["source"].startswith("no closed form; solved, duality gap")
+    assert all(row["theory"] > 0 for row in theory["rows"])
+
+
 def test_measure_and_verdict_take_the_names_of_practice_and_of_theory(ufm, tmp_path):
     model = UFM(CrossEntropy(), 3, 5, 4, lambda_W=0.03, lambda_H=0.007, lambda_b=0.1)
     W, H, b = lift(model, model.minimiser().point)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ufm.plain.model import UFM
 
 Array = NDArray[np.float64]
+# Logit Hessians of so many classes are held at once: half a GiB at K = 1000.
+AT_ONCE = 64
 
 
 def certificate(model: UFM, point: Point) -> Certificate:
@@ -101,8 +103,10 @@ def _best_bias(model: UFM, Z: Array, b: Array | None) -> Array:
         return b
     found = minimize(problem, b, jac=True, method="BFGS", options={"gtol": 1e-10}).x
     for _ in range(4):  # Newton to rounding; least squares ignores the shift direction
-        S = np.asarray(column_hessians(model.loss, Z + found[:, None], labels))
-        hessian = np.einsum("k,kij->ij", pi, S) + decay * np.eye(len(b))
+        hessian = decay * np.eye(len(b))
+        for some in np.array_split(labels, -(-len(labels) // AT_ONCE)):
+            S = np.asarray(column_hessians(model.loss, Z[:, some] + found[:, None], some))
+            hessian += np.einsum("k,kij->ij", pi[some], S)
         found = found - np.linalg.lstsq(hessian, problem(found)[1], rcond=1e-12)[0]
     return np.asarray(found)
 

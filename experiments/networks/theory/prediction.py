@@ -8,7 +8,9 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape.solvers.by_size import minimum_by_size
 from landscape.solvers.solve import solve
+from ufm.answers import Certificate
 from ufm.decay import penalty
 from ufm.models.fixed_classifier import FixedClassifier, fixed_minimiser
 from ufm.models.nonnegative import nonnegative_minimiser, nonnegative_threshold
@@ -24,7 +26,8 @@ PROOF = 1e-8
 # norm 1e-12 is known to 1e-9 where the least curvature is 1e-3.
 SHAPE_TOLERANCE = 1e-6
 STARTS = 3
-# A numerical minimiser of an imbalanced model takes seconds up to this many classes.
+# A numerical minimiser takes seconds up to this many sizes of classes; from random starts of the
+# full problem, up to this many classes.
 MOST_CLASSES = 300
 
 
@@ -101,19 +104,31 @@ def predict_free(model: UFM) -> Prediction | NoTheory:
         return _of_point(model, found.point, found.value, threshold, evidence)
     if not properties.convex:
         return NoTheory(f"{model.loss.name} has no known minimiser, and no bound to prove one")
+    if len(np.unique(model.kinds)) > MOST_CLASSES:
+        rule = f"no closed form, and more than {MOST_CLASSES} sizes of classes"
+        return NoTheory(f"{rule}: see `ufm solve`")
+    point, value, bound = minimum_by_size(model)
+    if _proves(bound):
+        evidence = f"no closed form; solved, duality gap {max(bound.gap or 0.0, 0.0):.0e}"
+        return _of_point(model, point, value, threshold, evidence)
     if model.num_classes > MOST_CLASSES:
-        return NoTheory(f"no closed form, and more than {MOST_CLASSES} classes: see `ufm solve`")
+        why = bound.reason if bound.gap is None else f"its duality gap is {bound.gap:.1e}"
+        return NoTheory(f"no closed form, and the point found is not proved: {why}")
     # Converged points only: the origin is one, and random starts do not meet it by chance.
     runs = (solve(model, key=jax.random.key(seed)) for seed in range(STARTS))
     reason = "the solver did not converge"
     for run in (run for run in runs if run.result):
         bound = model.certificate(run.point)
-        if bound.applies and bound.gap is not None and bound.gap <= PROOF:
-            evidence = f"no closed form; solved, duality gap {max(bound.gap, 0.0):.0e}"
+        if _proves(bound):
+            evidence = f"no closed form; solved, duality gap {max(bound.gap or 0.0, 0.0):.0e}"
             return _of_point(model, run.point.to_numpy(), run.objective, threshold, evidence)
         why = bound.reason if bound.gap is None else f"its duality gap is {bound.gap:.1e}"
         reason = f"no point found is proved to be the minimum: {why}"
     return NoTheory(reason)
+
+
+def _proves(bound: Certificate) -> bool:
+    return bound.applies and bound.gap is not None and bound.gap <= PROOF
 
 
 def predict_nonnegative(model: UFM) -> Prediction | NoTheory:

@@ -1,0 +1,43 @@
+"""The global minimum of a plain model with unequal class sizes, among points constant on sizes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from landscape.solvers.solve import TOLERANCE
+from landscape.solvers.trust_region import trust_region
+from ufm.answers import Certificate
+from ufm.plain.model import UFM
+from ufm.plain.sizes import ClassSizes
+from ufm.point import Point
+
+STEPS = 1000
+
+
+def minimum_by_size(model: UFM, key: Any = None) -> tuple[Point, float, Certificate]:
+    """A candidate for the global minimum, its objective and its duality gap.
+
+    Classes of one size share what they are (S-4 of docs/theory.md): G sizes cost what G classes
+    cost. The gap proves the minimum, whatever was assumed to find it; without room for its rank
+    (d < K - 1, or K) it is large.
+
+    Args:
+        model: a plain model of a convex loss.
+        key: random key of the start.
+
+    Returns:
+        (point with merged columns, objective, certificate).
+
+    Example:
+        >>> from ufm import CrossEntropy
+        >>> model = UFM(CrossEntropy(), counts=(4, 2, 4, 4), d=4, lambda_W=0.1, lambda_H=0.1)
+        >>> minimum_by_size(model)[2].gap < 1e-9
+        True
+    """
+    key = jax.random.key(0) if key is None else key
+    sizes = ClassSizes.of(model)
+    found = trust_region(sizes, sizes.random_point(key), TOLERANCE, STEPS)[0]
+    merged, point = model.as_merged(sizes.lift(model, found))
+    return point, float(merged.objective(point)), merged.certificate(point)
