@@ -158,6 +158,7 @@ def test_features_that_leave_a_relu_have_a_theory_of_their_own(ufm, tmp_path, lo
     )
 
 
+@pytest.mark.slow
 def test_unequal_sizes_have_a_theory_at_any_number_of_classes(ufm, tmp_path):
     labels = np.repeat(np.arange(304), [1] * 300 + [2] * 4)
     rng = np.random.default_rng(0)

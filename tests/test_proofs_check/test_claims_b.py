@@ -84,6 +84,8 @@ REFUTED = {
     "deep-relu-collapse-optimal",
     "equilibrium-escape-of-cross-entropy",
     "focal-only-minimum",
+    "graph-chance-of-ratios",
+    "graph-chance-of-rows",
     "graph-ratios",
     "mse-simplex-without-bias",
     "rate-reduction-one-minimum",
