@@ -6,14 +6,12 @@ from typing import Any
 
 import jax
 
-from landscape.solvers.solve import TOLERANCE
+from landscape.solvers.solve import MAX_ITERATIONS, TOLERANCE
 from landscape.solvers.trust_region import trust_region
 from ufm.answers import Certificate
 from ufm.plain.model import UFM
 from ufm.plain.sizes import ClassSizes
 from ufm.point import Point
-
-STEPS = 1000
 
 
 def minimum_by_size(model: UFM, key: Any = None) -> tuple[Point, float, Certificate]:
@@ -38,6 +36,6 @@ def minimum_by_size(model: UFM, key: Any = None) -> tuple[Point, float, Certific
     """
     key = jax.random.key(0) if key is None else key
     sizes = ClassSizes.of(model)
-    found = trust_region(sizes, sizes.random_point(key), TOLERANCE, STEPS)[0]
+    found = trust_region(sizes, sizes.random_point(key), TOLERANCE, MAX_ITERATIONS["newton"])[0]
     merged, point = model.as_merged(sizes.lift(model, found))
     return point, float(merged.objective(point)), merged.certificate(point)

@@ -109,26 +109,31 @@ def predict_free(model: UFM) -> Prediction | NoTheory:
         return NoTheory(f"{rule}: see `ufm solve`")
     point, value, bound = minimum_by_size(model)
     if _proves(bound):
-        evidence = f"no closed form; solved, duality gap {max(bound.gap or 0.0, 0.0):.0e}"
-        return _of_point(model, point, value, threshold, evidence)
+        return _of_point(model, point, value, threshold, _solved(bound))
     if model.num_classes > MOST_CLASSES:
-        why = bound.reason if bound.gap is None else f"its duality gap is {bound.gap:.1e}"
-        return NoTheory(f"no closed form, and the point found is not proved: {why}")
+        return NoTheory(f"no closed form, and the point found is not proved: {_doubt(bound)}")
     # Converged points only: the origin is one, and random starts do not meet it by chance.
     runs = (solve(model, key=jax.random.key(seed)) for seed in range(STARTS))
     reason = "the solver did not converge"
     for run in (run for run in runs if run.result):
         bound = model.certificate(run.point)
         if _proves(bound):
-            evidence = f"no closed form; solved, duality gap {max(bound.gap or 0.0, 0.0):.0e}"
-            return _of_point(model, run.point.to_numpy(), run.objective, threshold, evidence)
-        why = bound.reason if bound.gap is None else f"its duality gap is {bound.gap:.1e}"
-        reason = f"no point found is proved to be the minimum: {why}"
+            point = run.point.to_numpy()
+            return _of_point(model, point, run.objective, threshold, _solved(bound))
+        reason = f"no point found is proved to be the minimum: {_doubt(bound)}"
     return NoTheory(reason)
 
 
 def _proves(bound: Certificate) -> bool:
     return bound.applies and bound.gap is not None and bound.gap <= PROOF
+
+
+def _solved(bound: Certificate) -> str:
+    return f"no closed form; solved, duality gap {max(bound.gap or 0.0, 0.0):.0e}"
+
+
+def _doubt(bound: Certificate) -> str:
+    return bound.reason if bound.gap is None else f"its duality gap is {bound.gap:.1e}"
 
 
 def predict_nonnegative(model: UFM) -> Prediction | NoTheory:
