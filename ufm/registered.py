@@ -138,13 +138,35 @@ def declared(name: str, constructor: Callable[..., Model[Any]] | Model[Any]) -> 
         rule = f"Need {name} to be a Model, or a function that returns one"
         raise InputError(rule, f"a {type(constructor).__name__}", "return a ufm.Model")
     text = inspect.getdoc(constructor) or ""
-    helps, hints = _arguments(text), _hints(constructor)
+    lines = [line.strip() for line in text.splitlines()]
+    formula = next((x for x in lines[1:] if re.match(r"f\b.*=", x)), "")
+    summary = lines[0] if lines else ""
+    return Registered(name, constructor, parameters_of(name, constructor), summary, formula)
+
+
+def parameters_of(
+    name: str, function: Callable[..., Any], anything: type | None = None
+) -> tuple[Parameter, ...]:
+    """The parameters of a function, from its signature and its docstring.
+
+    Args:
+        name: of the function, for errors.
+        function: any with parameters of ``KINDS``; others keep their default.
+        anything: the kind that the annotation ``Any`` stands for; None: that of the default.
+
+    Raises:
+        InputError: a parameter of no such kind and without a default.
+    """
+    helps, hints = _arguments(inspect.getdoc(function) or ""), _hints(function)
     parameters = []
-    for parameter in inspect.signature(constructor).parameters.values():
+    for parameter in inspect.signature(function).parameters.values():
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             continue
         required = parameter.default is parameter.empty
-        kind = _kind(hints.get(parameter.name), None if required else parameter.default)
+        hint = hints.get(parameter.name)
+        kind = _kind(hint, None if required else parameter.default)
+        if hint is Any and anything is not None:
+            kind = anything
         if kind is None and required:
             rule = f"A parameter of a model is one of {', '.join(k.__name__ for k in KINDS)}"
             raise InputError(rule, f"{parameter.name} of {name}", "annotate it, or give a default")
@@ -153,9 +175,7 @@ def declared(name: str, constructor: Callable[..., Model[Any]] | Model[Any]) -> 
         default = None if required else parameter.default
         told = helps.get(parameter.name, "")
         parameters.append(Parameter(parameter.name, kind, default, required, told))
-    lines = [line.strip() for line in text.splitlines()]
-    formula = next((x for x in lines[1:] if re.match(r"f\b.*=", x)), "")
-    return Registered(name, constructor, tuple(parameters), lines[0] if lines else "", formula)
+    return tuple(parameters)
 
 
 def _hints(constructor: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from experiments.cli import (
     bench,
     check,
     compare,
+    enclose,
     falsify,
     map,
     measure,
@@ -69,8 +70,8 @@ ON_MODELS: dict[Any, Any] = {
 NAMES = {module.__name__.rpartition(".")[2] for module in ON_MODELS}
 
 
-def commands(model: str | None = None) -> typer.Typer:
-    """The program, with the flags of the model that ``--model`` names."""
+def commands(model: str | None = None, asked: str = "") -> typer.Typer:
+    """The program, with the flags of the model that ``--model`` names; asked: its first word."""
     app = typer.Typer(
         name="ufm",
         no_args_is_help=True,
@@ -89,6 +90,7 @@ def commands(model: str | None = None) -> typer.Typer:
         lines = examples(module.EXAMPLES, module.__name__.rpartition(".")[2], model)
         app.command(epilog="\n\n".join(f"Example: {line}" for line in lines))(core)
     app.add_typer(sweep.app, name="sweep")
+    app.add_typer(enclose.app(asked == "enclose"), name="enclose")
     return app
 
 
@@ -165,7 +167,8 @@ def _performed(words: list[str]) -> Any:
 
         print(f"ufm-lab {__version__}")
         return GOOD
-    app = commands(asked_model(words) if words[:1] and words[0] in NAMES else None)
+    asked = words[0] if words else ""
+    app = commands(asked_model(words) if asked in NAMES else None, asked)
     program: Any = typer.main.get_command(app)
     # A list of commands needs no panels, and what draws them takes a third of the time of --help.
     program.rich_markup_mode = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -123,7 +123,7 @@ def command_of(
     else:
         declared = named_model(str(spec))
         taken = {name for name in inspect.signature(core).parameters if name != "inputs"}
-        own, renamed = _flags(declared, taken)
+        own, renamed = flags_of((p for p in declared.parameters if p.name != declared.loss), taken)
         makers = [("group0", own)]
         if declared.loss is not None:
             makers.append(("group1", LossFlags))
@@ -159,12 +159,10 @@ def command_of(
     return expand_flags(command)
 
 
-def _flags(declared: Any, taken: set[str]) -> tuple[type, dict[str, str]]:
+def flags_of(parameters: Iterable[Any], taken: Collection[str] = ()) -> tuple[type, dict[str, str]]:
     """A dataclass with one flag a parameter, and which field is which parameter."""
     made, renamed = [], {}
-    for parameter in declared.parameters:
-        if parameter.name == declared.loss:
-            continue
+    for parameter in parameters:
         clash = parameter.name in taken
         field = f"model_{parameter.name}" if clash else parameter.name.lower().replace("-", "_")
         while field in renamed:

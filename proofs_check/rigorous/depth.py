@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 
 from proofs_check.rigorous.arithmetic import Undecided
 from proofs_check.rigorous.balls import BITS, precision
-from proofs_check.rigorous.scalar import derivative, followed, number, roots
+from proofs_check.rigorous.scalar import GUARD, derivative, followed, number, roots
 from ufm.errors import InputError, require_count
 
 
@@ -155,7 +155,8 @@ def pairs_crossing(
 
         if not lead(number(high)) > 0:
             raise Undecided("pairs are not proved to be lower at the upper end")
-        found = roots(lead, low, high)
+        # Narrower than the scales that are looked for at it afterwards.
+        found = roots(lead, low, high, bits=bits + GUARD)
         if not found:
             return None
         if len(found) > 1:

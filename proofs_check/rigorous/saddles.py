@@ -12,9 +12,12 @@ import flint
 
 from proofs_check.rigorous.arithmetic import Undecided
 from proofs_check.rigorous.balls import BITS, precision
-from proofs_check.rigorous.scalar import number, root, sign
+from proofs_check.rigorous.scalar import checked, decays, root, sign, smoothed
 from proofs_check.rigorous.simplex import Level, best_gap, loss_curve
 from ufm.errors import InputError, require_count
+
+# K^2 products: ten seconds.
+MOST_VERTICES = 2000
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,8 @@ def merged_saddle(
         bits: inside.
 
     Raises:
-        InputError: groups that are not equal, or d < Gamma - 1.
-        Undecided: no such point (c >= 1 - delta), or an eigenvalue whose sign is not decided.
+        InputError: groups that are not equal, d < Gamma - 1, or no such point (c >= 1 - delta).
+        Undecided: an eigenvalue whose sign is not decided.
 
     Source: derived here (docs/theory.md, CE-6).
 
@@ -82,7 +85,7 @@ def merged_saddle(
     if K % G:
         raise InputError("Need groups of one size", f"{K} classes in {G}", "use a divisor of K")
     with precision(bits):
-        lw, lh, delta = number(lambda_W), number(lambda_H), number(smoothing)
+        (lw, lh), delta = decays(lambda_W, lambda_H), smoothed(smoothing)
         c = K * (n * lw * lh).sqrt()
         curve = loss_curve(G, smoothing=delta)
         beta, value = best_gap(curve, G, c, flint.arb(0))
@@ -128,7 +131,8 @@ def polygon_saddle(
         The point; ``index`` counts outside the plane only, (K - 3)(d - 2).
 
     Raises:
-        Undecided: c >= 1, where there is no polygon, or a sign that is not decided.
+        InputError: c >= 1, where there is no polygon, or more than MOST_VERTICES.
+        Undecided: a sign that is not decided.
 
     Source: derived here (docs/theory.md, CE-7).
 
@@ -139,10 +143,14 @@ def polygon_saddle(
     """
     K = require_count(num_classes, "K", 3, "a polygon needs three vertices")
     d = require_count(d, "d", 2, "a polygon needs a plane")
+    if K > MOST_VERTICES:
+        rule = f"Need K <= {MOST_VERTICES}: every eigenvalue is a sum over the vertices"
+        raise InputError(rule, K, "use fewer classes")
     with precision(bits):
-        lw, lh = number(lambda_W), number(lambda_H)
+        lw, lh = decays(lambda_W, lambda_H)
         sigma = (lw * lh).sqrt()
         c = K * sigma * flint.arb(n).sqrt()
+        checked(c, "c = K sqrt(n lambda_W lambda_H) < 1 for a polygon", lambda x: bool(x < 1))
         cosines = [flint.arb.cos_pi(flint.arb(2 * j) / K) for j in range(K)]
 
         def loss(a: Any) -> Any:

@@ -19,9 +19,12 @@ import numpy as np
 from proofs_check.rigorous.arithmetic import Undecided
 from proofs_check.rigorous.balls import BITS, Balls, precision
 from proofs_check.rigorous.jaxpr import evaluate
+from ufm.errors import InputError
 
 Function = Callable[[Any], Any]
-WIDTH = 1e-25
+# Bits that a root is given up of those asked for, and bits inside beyond them: its function loses
+# some where it is flat, and at the default of 128 its ball is narrower than 1e-25.
+SPARE, GUARD = 44, 20
 # Pieces that a search may look at before it gives up: a second of a cheap function.
 PIECES = 20_000
 # Where an interval is halved: off the middle, so that a root in a special place is no end.
@@ -40,6 +43,36 @@ def number(value: Any) -> Any:
     if isinstance(value, Fraction):
         return flint.arb(value.numerator) / flint.arb(value.denominator)
     return value if isinstance(value, flint.arb) else flint.arb(value)
+
+
+def checked(value: Any, rule: str, holds: Callable[[Any], bool]) -> Any:
+    """A number as a ball, of which a rule is proved.
+
+    Raises:
+        InputError: it is not.
+
+    Example:
+        >>> checked("-1", "lambda_W > 0", lambda x: x > 0)
+        Traceback (most recent call last):
+        ...
+        ufm.errors.InputError: Need lambda_W > 0. Got -1. Remedy: choose another value.
+    """
+    ball = number(value)
+    if not holds(ball):
+        raise InputError(f"Need {rule}", value, "choose another value")
+    return ball
+
+
+def decays(lambda_W: Any, lambda_H: Any) -> tuple[Any, Any]:
+    """Two weight decays as balls; InputError unless both are positive."""
+    pairs = (("lambda_W", lambda_W), ("lambda_H", lambda_H))
+    one, other = (checked(value, f"{name} > 0", lambda x: bool(x > 0)) for name, value in pairs)
+    return one, other
+
+
+def smoothed(value: Any) -> Any:
+    """delta of label smoothing as a ball; InputError unless it lies in [0, 1)."""
+    return checked(value, "0 <= smoothing < 1", lambda x: bool(0 <= x < 1))
 
 
 def taylor(function: Function, x: Any, order: int) -> list[Any]:
@@ -120,10 +153,9 @@ def roots(
     high: Any,
     *,
     order: int = 0,
-    width: float = WIDTH,
     bits: int = BITS,
 ) -> tuple[Any, ...]:
-    """Every root between two numbers, each in a ball of a width, in ascending order.
+    """Every root between two numbers, each in a narrow ball, in ascending order.
 
     Proved: each ball holds exactly one root, which is simple, and there is none elsewhere in
     [low, high]. The interval is split until on each piece the function has a sign, or a slope of
@@ -135,8 +167,7 @@ def roots(
         high: a greater number.
         order: k where the function and its derivatives below the k-th are known to vanish at low,
             which is then no root: beside it the k-th derivative is shown to have a sign.
-        width: of the balls.
-        bits: inside, at least; more where the width asks for it.
+        bits: the balls are at most 2^-(bits - 44) wide: 1e-25 at 128.
 
     Raises:
         Undecided: a piece where neither holds (a double root, a root at an end, an enclosure that
@@ -148,7 +179,9 @@ def roots(
         >>> root.str(21, radius=False), len(roots(lambda x: x * x + 1, -3, 3))
         ('1.41421356237309504880', 0)
     """
-    with precision(max(bits, 64 - math.floor(math.log2(width)))):
+    bits = max(bits, flint.ctx.prec)
+    width = flint.arb(2) ** (SPARE - bits)
+    with precision(bits + GUARD):
         first, last = _ends(low, high)
         if not (_at(function, last) and (order or _at(function, first))):
             raise Undecided("the function may vanish at an end of the interval")
@@ -297,7 +330,7 @@ def _newton(function: Function, ball: Any) -> Any:
     return ball.mid() - function(ball.mid()) / slope if sign(slope) else None
 
 
-def _narrowed(function: Function, low: Any, high: Any, width: float) -> Any:
+def _narrowed(function: Function, low: Any, high: Any, width: Any) -> Any:
     """The one root of a piece on which the function is monotone, in a ball of a width."""
     for _ in range(1000):
         ball = low.union(high)
@@ -310,4 +343,6 @@ def _narrowed(function: Function, low: Any, high: Any, width: float) -> Any:
             continue
         halves = _halves(function, low, high)
         low, high = next(x for x in halves if _at(function, x[0]) != _at(function, x[1]))
-    raise Undecided(f"the root near {float(low)} is not narrowed down to {width:.0e}")
+    raise Undecided(
+        f"the root near {float(low)} is not narrowed down to {width.str(2, radius=False)}"
+    )

@@ -13,7 +13,16 @@ import flint
 
 from proofs_check.rigorous.arithmetic import Undecided
 from proofs_check.rigorous.balls import BITS, precision
-from proofs_check.rigorous.scalar import Function, derivative, number, roots, sign
+from proofs_check.rigorous.scalar import (
+    Function,
+    checked,
+    decays,
+    derivative,
+    number,
+    roots,
+    sign,
+    smoothed,
+)
 from ufm.errors import InputError, require_count
 
 
@@ -107,8 +116,9 @@ def simplex(
         bits: inside, at least.
 
     Raises:
-        InputError: d < K - 1, or both smoothing and gamma.
-        Undecided: the best of the roots and the origin is not decided, or is the origin.
+        InputError: d < K - 1, both smoothing and gamma, a number out of its domain, or decays at
+            which the origin is the best.
+        Undecided: the best of the roots and the origin is not decided.
 
     Source: derived here (docs/theory.md, 7.1).
 
@@ -123,7 +133,8 @@ def simplex(
     n = require_count(n, "n", 1, "samples of each class")
     d = require_count(d, "d", K - 1, "the simplex has rank K - 1")
     with precision(bits):
-        lw, lh, delta, power = (number(x) for x in (lambda_W, lambda_H, smoothing, gamma))
+        (lw, lh), delta = decays(lambda_W, lambda_H), smoothed(smoothing)
+        power = checked(gamma, "gamma >= 0", lambda x: bool(x >= 0))
         if not (delta.is_zero() or power.is_zero()):
             raise InputError("Give smoothing or gamma, not both", (smoothing, gamma), "drop one")
         psi = loss_curve(K, smoothing=delta, gamma=power)
@@ -146,6 +157,7 @@ def best_gap(psi: Function, num_classes: int, c: Any, gamma: Any) -> tuple[Any, 
     Beyond the interval that is searched |psi'| <= (1 + gamma) (K - 1) exp(-a) < c (K - 1)/K.
 
     Raises:
+        InputError: none is better than zero.
         Undecided: no gap is proved to be better than all others and than zero.
     """
     K = num_classes
@@ -153,6 +165,9 @@ def best_gap(psi: Function, num_classes: int, c: Any, gamma: Any) -> tuple[Any, 
     slope = derivative(psi, 1)
     top = ((1 + gamma) * K / c + 1).log() + 1
     found = [(a, psi(a) + price * a) for a in roots(lambda a: slope(a) + price, 0, top)]
+    if all(value > psi(number(0)) for _, value in found):
+        rule = "A simplex needs decays at which it lies below the origin"
+        raise InputError(rule, f"c = {float(c):.6g}", "use smaller decays")
     for a, value in found:
         rivals = [other for b, other in found if b is not a] + [psi(number(0))]
         if all(value < other for other in rivals):

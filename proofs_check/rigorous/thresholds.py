@@ -12,9 +12,9 @@ import flint
 
 from proofs_check.rigorous.arithmetic import Undecided
 from proofs_check.rigorous.balls import BITS, precision
-from proofs_check.rigorous.scalar import derivative, number, root, roots
+from proofs_check.rigorous.scalar import checked, derivative, number, root, roots, smoothed
 from proofs_check.rigorous.simplex import loss_curve
-from ufm.errors import InputError, require_count
+from ufm.errors import require_count
 
 
 def doubled(condition: Any, start: int = 1) -> Any:
@@ -75,8 +75,8 @@ def merging_threshold(
     """
     G = require_count(groups, "groups", 2, "two groups at least")
     with precision(bits):
-        delta = number(smoothing)
-        free = None if bias is None else number(bias)
+        delta = smoothed(smoothing)
+        free = None if bias is None else checked(bias, "bias >= 0", lambda x: bool(x >= 0))
         equation = partial(_merging, groups=G, smoothing=delta, bias=free)
         if delta.is_zero():
             top = doubled(lambda b: G * (-b).exp() * (1 + b) * (1 + b) < 1, 4)
@@ -129,9 +129,9 @@ def focal_convexity(gamma: Any, *, bits: int = BITS) -> Any:
         '0.0578463790860252953162'
     """
     with precision(bits):
-        g = number(gamma)
-        if not g > 0:
-            raise InputError("Need a focusing gamma > 0", gamma, "focal(0) is cross entropy")
+        g = checked(
+            gamma, "gamma > 0 (without it focal loss is cross entropy)", lambda x: bool(x > 0)
+        )
         end = -(1 + g).log()
 
         def criterion(t: Any) -> Any:
@@ -143,8 +143,15 @@ def focal_convexity(gamma: Any, *, bits: int = BITS) -> Any:
         return root(criterion, low, end).exp()
 
 
-def largest_focal_convexity(*, bits: int = BITS) -> tuple[Any, Any]:
-    """(u, gamma): the largest u*(gamma) over all gamma > 0, and where it is.
+class Largest(NamedTuple):
+    """The largest threshold of focal convexity and the gamma that has it, in balls."""
+
+    u: Any
+    gamma: Any
+
+
+def largest_focal_convexity(*, bits: int = BITS) -> Largest:
+    """The largest u*(gamma) over all gamma > 0, and where it is.
 
     The criterion (FL-2) is -u log u gamma^2 + (1 - u)(2 + log u) gamma + (1 - u). It is negative
     for some gamma > 0 iff log u < -2 and (1 - u)(2 + log u)^2 > -4 u log u: below the u where both
@@ -166,7 +173,7 @@ def largest_focal_convexity(*, bits: int = BITS) -> tuple[Any, Any]:
         # For t <= -4 it is above (1 - u) 4 + 4 u t >= 4 - 4 e^-4 (1 + 4) > 0.
         t = root(discriminant, -4, -2)
         u = t.exp()
-        return u, (1 - u) * (2 + t) / (2 * u * t)
+        return Largest(u, (1 - u) * (2 + t) / (2 * u * t))
 
 
 class Window(NamedTuple):
@@ -205,7 +212,7 @@ def focal_window(num_classes: int, gamma: Any, *, bits: int = BITS) -> Window | 
     """
     K = require_count(num_classes, "K", 2, "two classes at least")
     with precision(bits):
-        g = number(gamma)
+        g = checked(gamma, "gamma > 0", lambda x: bool(x > 0))
         psi = loss_curve(K, gamma=g)
         slope = derivative(psi, 1)
         start = psi(number(0))

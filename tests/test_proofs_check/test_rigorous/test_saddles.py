@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from landscape.curvature.hessian import dense_hessian
-from proofs_check.rigorous.arithmetic import Undecided
 from proofs_check.rigorous.saddles import merged_saddle, polygon_saddle
 from ufm import UFM, CrossEntropy, LabelSmoothing
 from ufm.errors import InputError
@@ -72,7 +71,9 @@ def test_the_polygons_of_the_page():
 def test_where_there_is_no_such_point():
     with pytest.raises(InputError, match="one size"):
         merged_saddle(7, 3, 2, lambda_W=LW, lambda_H=LH)
-    with pytest.raises(Undecided):
+    with pytest.raises(InputError, match="below the origin"):
         merged_saddle(6, 3, 2, lambda_W=0.2, lambda_H=0.2)
-    with pytest.raises(Undecided):
+    with pytest.raises(InputError, match="c = K sqrt"):
         polygon_saddle(5, 2, lambda_W=0.3, lambda_H=0.3)
+    with pytest.raises(InputError, match="K <= 2000"):
+        polygon_saddle(2001, 2, lambda_W="1e-9", lambda_H="1e-9")

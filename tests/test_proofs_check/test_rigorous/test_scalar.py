@@ -45,7 +45,7 @@ def test_every_root_of_a_random_polynomial_is_found_once(seed):
 
 def test_sixty_digits_agree_with_mpmath():
     with precision(256):
-        told = root(lambda x: x.exp() * x - 2, 0, 2, width=1e-60, bits=256)
+        told = root(lambda x: x.exp() * x - 2, 0, 2, bits=256)
         with mpmath.workdps(70):
             known = mpmath.findroot(lambda x: mpmath.exp(x) * x - 2, 0.85)
             assert abs(mpmath.mpf(told.str(65, radius=False)) - known) < 1e-60
