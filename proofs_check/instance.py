@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from landscape.curvature.hessian import dense_hessian
 from landscape.verdict import Verdict, verdict
 from proofs_check.columns import columns_of, in_words, number_of
+from ufm.records import numbers_of
 
 Array = NDArray[np.float64]
 Region = Callable[[bool], "Iterable[Instance]"]
@@ -59,6 +60,19 @@ class Instance:
         """A number of the instance that formulas may name."""
         return self.columns[name]
 
+    @property
+    def floats(self) -> dict[str, float]:
+        """What a search for counterexamples may change: the real numbers among its fields."""
+        if not is_dataclass(self):
+            return {}
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, float)}
+
+    def varied(self, numbers: Mapping[str, float]) -> Instance:
+        """The same instance with other numbers."""
+        made: Instance = replace(self, **numbers)  # type: ignore[type-var]
+        return made
+
     def once(self, measure: Callable[[Any], T], *key: Hashable) -> T:
         """What a function measures at this instance; measured once, however often it is asked."""
         kept = self.__dict__.setdefault("_measured", {})
@@ -90,6 +104,11 @@ class Specimen(Instance, Generic[M, P]):
     def columns(self) -> Mapping[str, Any]:
         """What the model says of itself."""
         return columns_of(self.model)
+
+    @property
+    def floats(self) -> dict[str, float]:
+        """The real numbers of the model, by path."""
+        return numbers_of(self.model)
 
     @property
     def size(self) -> tuple[int, ...]:

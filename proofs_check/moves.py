@@ -56,11 +56,11 @@ def trials(field: Field, seed: int, going: Callable[[], bool]) -> Iterator[Trial
 
 
 def _alike(field: Field, i: int) -> list[int]:
-    """Listed instances whose models have the same numbers, zeros included."""
+    """Listed instances that have the same numbers, zeros included."""
 
     def shape(j: int) -> tuple[Any, ...]:
-        model = field.listed[j].model
-        kinds = (type(model), type(getattr(model, "loss", None)))
+        model = getattr(field.listed[j], "model", None)
+        kinds = (type(field.listed[j]), type(model), type(getattr(model, "loss", None)))
         return (*kinds, *((name, x == 0) for name, x in field.numbers(j).items()))
 
     return [j for j in field.sources if shape(j) == shape(i)]
@@ -94,7 +94,7 @@ def _on_the_way(x: float, y: float, way: float) -> float:
 
 def _other_sizes(field: Field, i: int, j: int, rng: np.random.Generator) -> dict[str, Any]:
     """Class sizes and a dimension between those of two listed instances, equal where both are."""
-    sizes = [sizes_of(field.listed[k].model) for k in (i, j)]
+    sizes = [sizes_of(field.listed[k]) for k in (i, j)]
     if None in sizes:
         return {}
     (one, d), (other, e) = sizes  # type: ignore[misc]

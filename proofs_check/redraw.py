@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import jax
@@ -23,6 +24,7 @@ from ufm.errors import InputError
 from ufm.records import numbers_of, with_numbers
 
 Redraw = Callable[[Specimen[Any, Any], Any, int], Specimen[Any, Any] | None]
+Maker = Callable[["Draw"], Instance | None]
 # A closed form is the minimiser that the model knows where their values agree to rounding.
 SAME_VALUE = 1e-12
 # Two descents to one minimum, some of them in SciPy to a gradient of 1e-6: errors are its square.
@@ -92,13 +94,24 @@ def redrawn_by(redraw: Redraw) -> Callable[[Any], Any]:
     return mark
 
 
-def redraw_of(region: Any, instance: Instance) -> Redraw | None:
+def maker(region: Any, instance: Instance) -> Maker | None:
+    """What makes the instance of a draw, None where nobody has said how.
+
+    An instance without a model has its numbers changed, and keeps everything else.
+    """
+    if not isinstance(instance, Specimen):
+        return (lambda draw: instance.varied(draw.numbers)) if instance.floats else None
+    redraw = redraw_of(region, instance)
+    return None if redraw is None else partial(drawn, instance, redraw)
+
+
+def redraw_of(region: Any, instance: Specimen[Any, Any]) -> Redraw | None:
     """How a region finds the point of a further instance, None where nobody has said it."""
     for holder in (region, source(region)):
         own: Redraw | None = getattr(holder, "redraw", None)
         if own is not None:
             return own
-    if getattr(instance, "model", None) is None:
+    if instance.model is None:
         return None
     if instance.kind == "closed form":
         return _closed_form if _is_known_minimiser(instance) else None

@@ -31,8 +31,7 @@ def shrunk(field: Field, trial: Trial, most: int) -> tuple[Trial, int]:
 
 def _smaller(field: Field, draw: Draw) -> Iterator[Draw]:
     """Draws that are simpler, the greatest steps first."""
-    model = field.listed[draw.listed].model
-    sizes = sizes_of(model)
+    sizes = sizes_of(field.listed[draw.listed])
     if sizes is not None:
         counts, d = draw.counts or sizes[0], sizes[1] if draw.d is None else draw.d
         for sizes in _smaller_sizes(counts, d):

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from proofs_check.claim import COUNTING, Claim
-from proofs_check.instance import Specimen
+from proofs_check.instance import Instance
 from proofs_check.law import Law
-from proofs_check.redraw import Draw, Redraw, drawn, redraw_of
+from proofs_check.redraw import Draw, Maker, maker
 from proofs_check.run import FEW
 from proofs_check.specimens import NEAR, kept
 from ufm.losses.program import described
-from ufm.records import numbers_of
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Trial:
     """What a claim measured at a draw."""
 
     draw: Draw
-    instance: Specimen[Any, Any]
+    instance: Instance
     margin: float
     reading: tuple[float, ...] | None
 
@@ -48,15 +47,15 @@ class Field:
         """The instances of the region."""
         return list(self.claim.region(self.quick))
 
-    def redraw(self, i: int) -> Redraw | None:
-        """How further instances are made from a listed one."""
-        return redraw_of(self.claim.region, self.listed[i])
+    def maker(self, i: int) -> Maker | None:
+        """What makes further instances from a listed one."""
+        return maker(self.claim.region, self.listed[i])
 
     @cached_property
     def sources(self) -> list[int]:
         """Listed instances that can be drawn from, inside the hypotheses."""
         inside = (i for i, s in enumerate(self.listed) if self._holds(s))
-        return [i for i in inside if self.redraw(i) is not None]
+        return [i for i in inside if self.maker(i) is not None]
 
     def _holds(self, instance: Any) -> bool:
         conditions = (*kept(self.claim.region), *(h.holds for h in self.claim.hypotheses))
@@ -64,8 +63,8 @@ class Field:
 
     def trial(self, draw: Draw) -> Trial | None:
         """The claim at a draw, None where that is no instance of it."""
-        redraw = self.redraw(draw.listed)
-        instance = redraw and drawn(self.listed[draw.listed], redraw, draw)
+        make = self.maker(draw.listed)
+        instance = None if make is None else make(draw)
         if instance is None:
             self.outside += 1
             return None
@@ -103,12 +102,16 @@ class Field:
         return None if told is None else told[0]
 
     def numbers(self, i: int) -> dict[str, float]:
-        """The floats of the model of a listed instance."""
-        return numbers_of(self.listed[i].model)
+        """What may be changed of a listed instance."""
+        told: dict[str, float] = self.listed[i].floats
+        return told
 
 
-def sizes_of(model: Any) -> tuple[tuple[int, ...], int] | None:
-    """Class sizes and dimension of a model that has others."""
+def sizes_of(instance: Any) -> tuple[tuple[int, ...], int] | None:
+    """Class sizes and dimension of an instance whose model has others."""
+    model = getattr(instance, "model", None)
+    if model is None:
+        return None
     counts, d = model.columns().get("counts"), model.columns().get("d")
     if counts is None or d is None or model.resized(tuple(counts), int(d)) is None:
         return None

@@ -41,6 +41,7 @@ from proofs_check.claims import (
     symbolic_flows,
     symbolic_losses,
     symbolic_points,
+    symbolic_tables,
     tasks,
     thresholds,
 )
@@ -86,5 +87,6 @@ SUBJECTS: tuple[tuple[Claim, ...], ...] = (
     symbolic_losses.CLAIMS,
     symbolic_blocks.CLAIMS,
     symbolic_points.CLAIMS,
+    symbolic_tables.CLAIMS,
     symbolic_flows.CLAIMS,
 )

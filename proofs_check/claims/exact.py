@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq
+from scipy.special import softmax
 
 from proofs_check.claim import Check, Claim, Mutant, Tolerance
 from proofs_check.instance import Instance
@@ -47,15 +48,44 @@ class Setting(Instance):
         return self.numbers
 
     @property
+    def floats(self) -> dict[str, float]:
+        """All of them: whole ones are rounded again."""
+        return {name: float(value) for name, value in self.numbers.items()}
+
+    def varied(self, numbers: Mapping[str, float]) -> Setting:
+        """Other numbers of the same kinds."""
+        kinds = ((name, type(self.numbers[name]), value) for name, value in numbers.items())
+        told = {name: round(x) if kind is int else x for name, kind, x in kinds}
+        return Setting(told, self.kind)
+
+    @property
     def label(self) -> str:
         """The numbers in words."""
         return " ".join(f"{name}={value}" for name, value in self.numbers.items())
 
 
-def settings(names: str, *rows: tuple[Any, ...]) -> Callable[[bool], tuple[Setting, ...]]:
-    """A region: one setting per row of numbers; the first two are the quick ones."""
+def settings(
+    names: str, *rows: tuple[Any, ...], within: Callable[..., bool] = lambda **_: True
+) -> Callable[[bool], tuple[Setting, ...]]:
+    """A region: one setting per row of numbers; the first two are the quick ones.
+
+    Args:
+        names: of the numbers.
+        rows: of numbers.
+        within: whether the equation makes sense for numbers, of which others may be drawn.
+    """
     every = tuple(Setting(dict(zip(names.split(), row, strict=True))) for row in rows)
-    return lambda quick: every[:2] if quick else every
+
+    def region(quick: bool) -> tuple[Setting, ...]:
+        return every[:2] if quick else every
+
+    region.kept = (lambda case: within(**case.numbers),)  # type: ignore[attr-defined]
+    return region
+
+
+def strength(K: int, lambda_W: float, lambda_H: float, n: int = 1, **_: float) -> float:
+    """c = K sqrt(n lambda_W lambda_H)."""
+    return float(K * np.sqrt(n * lambda_W * lambda_H))
 
 
 def outside(seen: Any, balls: Any) -> float:
@@ -144,6 +174,7 @@ SPECTRUM = Claim(
         (5, 7, 2, 0.01, 0.005, 0.1, 0.0),
         (3, 2, 1, 0.02, 0.03, 0.0, 2.0),
         (30, 32, 50, 0.001, 0.002, 0.0, 0.0),
+        within=lambda K, d, delta, **rest: d >= K - 1 and strength(K, **rest) + delta < 0.95,
     ),
     check=against(enclosed_spectrum, _table, _level_error),
     tolerance=ROUNDING,
@@ -194,16 +225,18 @@ def _groups(case: Setting) -> tuple[float, int]:
 def _lowest(case: Setting, frame: Array) -> tuple[float, int]:
     """Least value along W = w F, H = h F^T, and the number of negative eigenvalues there."""
     lw, lh = case.number("lambda_W"), case.number("lambda_H")
+    gram = frame @ frame.T
+    price = float(np.sqrt(lw * lh) * np.sum(frame**2))
 
-    def value(a: float) -> float:
-        return mean_cross_entropy(a * frame @ frame.T) + float(
-            np.sqrt(lw * lh) * a * np.sum(frame**2)
-        )
+    def slope(a: float) -> float:
+        """Of a convex function; least values alone would give a to half of the digits."""
+        moved = np.sum(softmax(a * gram, axis=0) * gram, axis=0)
+        return float(np.mean(moved - np.diag(gram))) + price
 
-    best = minimize_scalar(value, bounds=(0.01, 20), method="bounded", options={"xatol": 1e-10})
-    w, h = np.sqrt(best.x) * np.array([(lh / lw) ** 0.25, (lw / lh) ** 0.25])
+    best = brentq(slope, 1e-6, 50, xtol=1e-14)
+    w, h = np.sqrt(best) * np.array([(lh / lw) ** 0.25, (lw / lh) ** 0.25])
     spectrum = np.linalg.eigvalsh(dense_hessian(w * frame, h * frame.T, lw, lh))
-    return float(best.fun), int(np.sum(spectrum < -1e-9))
+    return mean_cross_entropy(best * gram) + price * best, int(np.sum(spectrum < -1e-9))
 
 
 def enclosed_polygon(K: int, d: int, lambda_W: float, lambda_H: float) -> tuple[Any, int]:
@@ -237,7 +270,11 @@ POLYGONS = Claim(
     r"\mathrm{index}(d)=\mathrm{index}(2)+(K-3)(d-2)",
     source="CE-7; derived here",
     region=settings(
-        "K d lambda_W lambda_H", (5, 3, 0.01, 0.02), (6, 3, 0.02, 0.02), (4, 3, 0.03, 0.01)
+        "K d lambda_W lambda_H",
+        (5, 3, 0.01, 0.02),
+        (6, 3, 0.02, 0.02),
+        (4, 3, 0.03, 0.01),
+        within=lambda K, d, **rest: K > 2 and d > 1 and strength(K, **rest) < 1,
     ),
     check=against(enclosed_polygon, _polygon, _saddle_error),
     tolerance=ROUNDING,
@@ -263,6 +300,9 @@ GROUPS = Claim(
         (6, 3, 3, 0.01, 0.02),
         (6, 3, 3, 0.05, 0.02),
         (6, 2, 3, 0.03, 0.02),
+        within=lambda K, groups, d, **rest: (
+            K % groups == 0 and groups < K and d >= groups - 1 and strength(K, **rest) < 1
+        ),
     ),
     check=against(enclosed_groups, _groups, _saddle_error),
     tolerance=ROUNDING,

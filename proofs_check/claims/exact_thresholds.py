@@ -58,7 +58,7 @@ MERGING = Claim(
     "(for two groups none), and there the index of the dense Hessian changes.",
     latex=r"(c+\beta X)(c+u\beta P_g)=(1-\delta)^2,\quad c^\ast(3)=0.13055065088233357\ldots",
     source="CE-6; derived here",
-    region=settings("groups d", (3, 3), (4, 4)),
+    region=settings("groups d", (3, 3), (4, 4), within=lambda groups, d: d >= groups - 1),
     check=_index_changes(1.0),
     tolerance=COUNTING,
     mutant=Mutant("c* larger by one per cent", _index_changes(ONE_PER_CENT)),
@@ -193,7 +193,11 @@ MINORITY = Claim(
     r"\ (k_A,k_B,n_A,n_B)=(2,3,9,2)",
     source="X-4; derived here, after Hong & Ling (2024)",
     region=settings(
-        "large small n_large n_small", (2, 3, 9, 2), (5, 4, 100, 10), (50, 40, 100, 10)
+        "large small n_large n_small",
+        (2, 3, 9, 2),
+        (5, 4, 100, 10),
+        (50, 40, 100, 10),
+        within=lambda large, n_large, n_small, **_: large > 1 and n_large > n_small > 0,
     ),
     check=against(enclosed_minority, _library_minority),
     tolerance=ROUNDING,

@@ -14,6 +14,7 @@ from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.claims.graph import SOURCE, SUBJECT
 from proofs_check.instance import Instance
 from proofs_check.law import Law
+from proofs_check.specimens import where
 from ufm.models.graph_chance import biregular_matrices, regular_graphs
 
 Array = NDArray[Any]
@@ -51,6 +52,10 @@ def block_models(quick: bool = False) -> tuple[BlockModel, ...]:
 def unlikely_models(quick: bool = False) -> tuple[BlockModel, ...]:
     """Block models in which every block is uncertain."""
     return block_models(quick)[:1]
+
+
+def _are_probabilities(instance: BlockModel) -> bool:
+    return 0 <= instance.p <= 1 and 0 <= instance.q <= 1
 
 
 def _enumerated(instance: BlockModel) -> float:
@@ -145,7 +150,7 @@ CLAIMS = (
         latex=r"\Big[\sum_tR(n,t)p^{nt/2}(1-p)^{n(n-1-t)/2}\Big]^K"
         r"\Big[\sum_tB(n,t)q^{nt}(1-q)^{n(n-t)}\Big]^{K(K-1)/2}",
         source=f"GU-5; {SOURCE}",
-        region=block_models,
+        region=where(block_models, _are_probabilities),
         check=Law(chance, _enumerated),
         tolerance=_SUMS,
         mutant=Mutant("rows alone", Law(_chance_of_rows, _enumerated)),
@@ -159,7 +164,7 @@ CLAIMS = (
         latex=r"\sum_t\Big[\tbinom ntq^t(1-q)^{n-t}\Big]^n",
         source=f"GU-5; {SOURCE}",
         literature="refuted",
-        region=unlikely_models,
+        region=where(unlikely_models, _are_probabilities),
         check=Law(_chance_of_rows, _enumerated),
         tolerance=_SUMS,
         mutant=Mutant("never", Law(lambda K, n, p, q: 0.0, _enumerated)),
@@ -174,7 +179,7 @@ CLAIMS = (
         latex=r"P(Q\hat A=Q\hat AQ)=P(\text{equal counts})",
         source=f"GU-5; {SOURCE}",
         literature="refuted",
-        region=unlikely_models,
+        region=where(unlikely_models, _are_probabilities),
         check=Law(_twice, _enumerated_ratios),
         tolerance=_SUMS,
         mutant=Mutant("never", Law(_never, _enumerated_ratios)),

@@ -24,7 +24,7 @@ from proofs_check.second_derivative import (
 
 
 @cache
-def _simplex(K: int) -> tuple[Any, ...]:
+def simplex_at(K: int) -> tuple[Any, ...]:
     """W, H and decays at the simplex of label smoothing: e^alpha = E, alpha = a^2.
 
     sigma = p' - delta/K, lambda_W = sigma r^2, lambda_H = sigma/r^2, w = a/r, h = a r.
@@ -41,7 +41,7 @@ def _block(K: int, basis: Sequence[Direction]) -> Any:
     """The matrix of the second derivative on a basis that is normalised here."""
     import sympy
 
-    W, H, decays = _simplex(K)
+    W, H, decays = simplex_at(K)
     sizes = [sum((part.T * part).trace() for part in move) for move in basis]
     found = sympy.zeros(len(basis), len(basis))
     for i in range(len(basis)):
@@ -52,7 +52,7 @@ def _block(K: int, basis: Sequence[Direction]) -> Any:
     return found
 
 
-def _numbers(a: Any, r: Any, E: Any, delta: Any, K: int) -> tuple[Any, ...]:
+def numbers_at(a: Any, r: Any, E: Any, delta: Any, K: int) -> tuple[Any, ...]:
     """lambda_W, lambda_H, theta, R and q of the tables."""
     other = 1 / (E + K - 1)
     sigma = other - delta / K
@@ -72,12 +72,12 @@ def _norms_left() -> Any:
 
 
 def _norms_right(a: Any, r: Any, E: Any, delta: Any) -> Any:
-    lw, lh, theta, R, _ = _numbers(a, r, E, delta, 4)
+    lw, lh, theta, R, _ = numbers_at(a, r, E, delta, 4)
     return (lw + lh) * (1 + R * theta), 4 * R * theta * lw * lh
 
 
 def _norms_wrong(a: Any, r: Any, E: Any, delta: Any) -> Any:
-    lw, lh, theta, _, _ = _numbers(a, r, E, delta, 4)
+    lw, lh, theta, _, _ = numbers_at(a, r, E, delta, 4)
     return (lw + lh) * (1 + theta), 4 * theta * lw * lh
 
 
@@ -89,12 +89,12 @@ def _angles_left() -> Any:
 
 
 def _angles_right(a: Any, r: Any, E: Any, delta: Any) -> Any:
-    lw, lh, theta, _, _ = _numbers(a, r, E, delta, 4)
+    lw, lh, theta, _, _ = numbers_at(a, r, E, delta, 4)
     return (lw + lh) * (1 + theta), 4 * theta * lw * lh
 
 
 def _angles_wrong(a: Any, r: Any, E: Any, delta: Any) -> Any:
-    lw, lh, theta, _, _ = _numbers(a, r, E, delta, 4)
+    lw, lh, theta, _, _ = numbers_at(a, r, E, delta, 4)
     return (lw + lh) * (1 + theta), 2 * theta * lw * lh
 
 
@@ -109,12 +109,12 @@ def _rotation_left() -> Any:
 
 
 def _rotation_right(a: Any, r: Any, E: Any, delta: Any) -> Any:
-    lw, lh, theta, _, _ = _numbers(a, r, E, delta, 4)
+    lw, lh, theta, _, _ = numbers_at(a, r, E, delta, 4)
     return (lw + lh) * (1 + theta), 0
 
 
 def _rotation_wrong(a: Any, r: Any, E: Any, delta: Any) -> Any:
-    lw, lh, theta, R, _ = _numbers(a, r, E, delta, 4)
+    lw, lh, theta, R, _ = numbers_at(a, r, E, delta, 4)
     return (lw + lh) * (1 + R * theta), 0
 
 
@@ -154,7 +154,7 @@ def _b3(K: int, lw: Any, lh: Any, sigma: Any, theta: Any, q: Any) -> tuple[Any, 
 def _unequal_right(a: Any, r: Any, E: Any, delta: Any) -> Any:
     told: tuple[Any, ...] = ()
     for K in SQUARES:
-        lw, lh, theta, _, q = _numbers(a, r, E, delta, K)
+        lw, lh, theta, _, q = numbers_at(a, r, E, delta, K)
         told += _b3(K, lw, lh, lw / r**2, theta, q)
     return told
 
@@ -162,7 +162,7 @@ def _unequal_right(a: Any, r: Any, E: Any, delta: Any) -> Any:
 def _unequal_wrong(a: Any, r: Any, E: Any, delta: Any) -> Any:
     told: tuple[Any, ...] = ()
     for K in SQUARES:
-        lw, lh, theta, _, q = _numbers(a, r, E, delta, K)
+        lw, lh, theta, _, q = numbers_at(a, r, E, delta, K)
         told += _b3(K, lw, lh, lw / r**2, theta, 101 * q / 100)
     return told
 
@@ -181,7 +181,7 @@ def _bias_left() -> Any:
 
 def _bias_right(a: Any, r: Any, E: Any, delta: Any, lambda_b: Any) -> Any:
     K = 4
-    lw, lh, theta, _, q = _numbers(a, r, E, delta, K)
+    lw, lh, theta, _, q = numbers_at(a, r, E, delta, K)
     s2, g22 = 1 / (E + K - 1), 1 + q
     square = q**2 * (K - 2)
     edges = square * lw * theta * s2, square * lh * theta * s2, g22**2 * lh * theta * s2
@@ -208,12 +208,12 @@ def _complement_left() -> Any:
 
 
 def _complement_right(a: Any, r: Any, E: Any, delta: Any) -> Any:
-    lw, lh, *_ = _numbers(a, r, E, delta, 4)
+    lw, lh, *_ = numbers_at(a, r, E, delta, 4)
     return lw + lh, 0, lw, 0, 0, lh
 
 
 def _complement_wrong(a: Any, r: Any, E: Any, delta: Any) -> Any:
-    lw, lh, *_ = _numbers(a, r, E, delta, 4)
+    lw, lh, *_ = numbers_at(a, r, E, delta, 4)
     return lw + lh, lw * lh / 100, lw, 0, 0, lh
 
 
@@ -224,7 +224,7 @@ def _within_left() -> Any:
     """
     K = 4
     a, r, m = positive("a r m")
-    W, H, (_, decay, _) = _simplex(K)
+    W, H, (_, decay, _) = simplex_at(K)
     told = []
     for move in (W[:, 0] * r / a, unit(K, 1, 2)):
         s = list(W * move)
@@ -234,7 +234,7 @@ def _within_left() -> Any:
 
 
 def _within_right(a: Any, r: Any, E: Any, delta: Any, m: Any) -> Any:
-    _, lh, theta, R, _ = _numbers(a, r, E, delta, 4)
+    _, lh, theta, R, _ = numbers_at(a, r, E, delta, 4)
     lh = lh / m
     return lh * (1 + R * theta), lh * (1 + theta)
 

@@ -38,6 +38,7 @@ from proofs_check.claims import (
     symbolic_flows,
     symbolic_losses,
     symbolic_points,
+    symbolic_tables,
     tasks,
 )
 from proofs_check.identities import POINTS, size
@@ -75,6 +76,7 @@ MODULES = (
     symbolic_flows,
     symbolic_losses,
     symbolic_points,
+    symbolic_tables,
 )
 CLAIMS = tuple(chain.from_iterable(module.CLAIMS for module in MODULES))
 REFUTED = {
