@@ -19,6 +19,7 @@ from proofs_check.hypotheses import FOUR_CLASSES, IN_THE_PLANE
 from proofs_check.instance import Specimen
 from proofs_check.law import Law
 from proofs_check.mutants import formula
+from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen, where
 from ufm.frames import merged_code, polygon
 from ufm.losses import CrossEntropy, LabelSmoothing
@@ -120,6 +121,17 @@ def groups(specimen: PlainSpecimen) -> int:
 GROUPS = {"G": groups, "delta": lambda s: smoothing(s.model)}
 
 
+def _merged_again(listed: PlainSpecimen, model: UFM, seed: int) -> PlainSpecimen | None:
+    """As many groups of another model, where they have one size and the point exists."""
+    del seed
+    G, counts = groups(listed), model.counts_tuple
+    exists = model.c < 1 - smoothing(model) and model.d >= G - 1 and len(set(counts)) == 1
+    if not exists or model.num_classes % G or model.num_classes == G:
+        return None
+    return Specimen(model, merged_point(model, G), listed.kind)
+
+
+@redrawn_by(_merged_again)
 @cache
 def merged_specimens(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Merged-class saddles with few and many groups, c far from and next to the bifurcation."""
@@ -241,6 +253,7 @@ def _one_per_cent_late(G: int, delta: float) -> float:
     return 1.01 * bifurcation(G, delta)
 
 
+@redrawn_by(_merged_again)
 @cache
 def bifurcation_specimens(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Merged saddles well below their bifurcation, one per (G, delta)."""
@@ -279,6 +292,23 @@ def polygon_amplitude(K: int, c: float) -> float:
     return float(brentq(lambda a: softmax(a * cosines) @ cosines - (1 - c), 0.0, 1e6, xtol=1e-15))
 
 
+def polygon_point(model: UFM) -> Point:
+    """The K-gon of CE-7, merged columns."""
+    ratio = (float(model.lambda_H) / float(model.lambda_W)) ** 0.25
+    size = np.sqrt(polygon_amplitude(model.num_classes, model.c) * np.sqrt(model.n))
+    Q = polygon(model.num_classes, model.d)
+    return Point(ratio * size * Q, (size / ratio * Q).T)
+
+
+def _polygon_again(listed: PlainSpecimen, model: UFM, seed: int) -> PlainSpecimen | None:
+    del seed
+    exists = model.c < 1 and model.d > 1 and len(set(model.counts_tuple)) == 1
+    if not exists or model.num_classes < 4:
+        return None
+    return Specimen(model, polygon_point(model), listed.kind)
+
+
+@redrawn_by(_polygon_again)
 @cache
 def polygon_specimens(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """K-gons in the plane and padded to d > 2."""
@@ -287,10 +317,7 @@ def polygon_specimens(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     for number, (K, d, n) in enumerate(shapes[: 3 if quick else None]):
         for i, c in enumerate((0.01, 0.2, 0.8)):
             model = balanced_model(0.0, K, d, n, c, (0.4, 2.0)[(i + number) % 2])
-            ratio = (float(model.lambda_H) / float(model.lambda_W)) ** 0.25
-            size = np.sqrt(polygon_amplitude(K, c) * np.sqrt(n))
-            Q = polygon(K, d)
-            found.append(Specimen(model, Point(ratio * size * Q, (size / ratio * Q).T), "polygon"))
+            found.append(Specimen(model, polygon_point(model), "polygon"))
     return tuple(found)
 
 

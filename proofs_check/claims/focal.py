@@ -17,6 +17,7 @@ from proofs_check.hypotheses import NOT_CROSS_ENTROPY
 from proofs_check.instance import Specimen
 from proofs_check.law import Law
 from proofs_check.mutants import formula
+from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen
 from ufm.losses import Focal
 from ufm.losses.focal import focal_convexity_threshold
@@ -36,20 +37,30 @@ TO_TEN_DIGITS: Any = {"method": "bounded", "options": {"xatol": 1e-10}}
 _hessian = jax.jit(jax.hessian(lambda loss, z: loss(z, 0), argnums=1))
 
 
+def _logits_of(model: UFM, rng: np.random.Generator) -> PlainSpecimen:
+    """Random logits of class 0 in d = 1: W holds them, H = (1, 0, ..., 0)."""
+    K = model.num_classes
+    H = np.zeros((1, K))
+    H[0, 0] = 1.0
+    W = np.append(0.0, np.log(rng.dirichlet(np.full(K - 1, 2.0))))[:, None]
+    return Specimen(model, Point(W, H), "random logits of one class")
+
+
+def _logits_again(listed: PlainSpecimen, model: UFM, seed: int) -> PlainSpecimen | None:
+    return _logits_of(model, np.random.default_rng(seed)) if model.d == 1 else None
+
+
+@redrawn_by(_logits_again)
 @cache
 def logit_samples(quick: bool = False) -> tuple[PlainSpecimen, ...]:
-    """Random logits of class 0 as one-dimensional models: W holds them, H = (1, 0, ..., 0)."""
+    """Random logits of class 0 as one-dimensional models."""
     rng = np.random.default_rng(11)
     found = []
     for K in (2, 3, 5) if quick else (2, 3, 5, 20):
         for gamma in (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0):
             for _ in range(1 if quick else 3):
                 model = UFM(Focal(gamma), K, 1, lambda_W=2e-2, lambda_H=1e-2)
-                H = np.zeros((1, K))
-                H[0, 0] = 1.0
-                others = np.log(rng.dirichlet(np.full(K - 1, 2.0)))
-                W = np.append(0.0, others)[:, None]
-                found.append(Specimen(model, Point(W, H), "random logits of one class"))
+                found.append(_logits_of(model, rng))
     return tuple(found)
 
 

@@ -14,6 +14,7 @@ from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
 from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
 from proofs_check.mutants import formula
+from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen, built_on, where
 from ufm.models.rate_reduction import RateReduction, Representation, rate_reduction
 
@@ -42,13 +43,22 @@ _SEARCHES: tuple[tuple[tuple[int, ...], int, float, float], ...] = (
 )
 
 
+def _orthogonal_again(listed: PlainSpecimen, model: Any, seed: int) -> PlainSpecimen:
+    """As many directions of every class at either root, where there are such points."""
+    del seed
+    *_, upper, lower = _POINTS[int(listed.note)]
+    return Specimen(model, model.orthogonal_point(upper, lower), listed.kind, note=listed.note)
+
+
+@redrawn_by(_orthogonal_again)
 @cache
 def orthogonal_points(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Critical points with orthogonal classes at both roots, of many ranks; the origin is one."""
     found = []
-    for counts, d, eps, decay, upper, lower in _POINTS[: 5 if quick else None]:
+    for i, (counts, d, eps, decay, upper, lower) in enumerate(_POINTS[: 5 if quick else None]):
         model = rate_reduction(counts, d, eps, decay)
-        found.append(Specimen(model, model.orthogonal_point(upper, lower), "closed form"))
+        point = model.orthogonal_point(upper, lower)
+        found.append(Specimen(model, point, "closed form", note=str(i)))
     return tuple(found)
 
 

@@ -15,6 +15,7 @@ from proofs_check.hypotheses import NO_BIAS, RESCALED
 from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
 from proofs_check.mutants import formula
+from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen, built_on, critical_specimens
 from ufm.eigen import eigh
 from ufm.losses import RescaledMSE
@@ -116,6 +117,21 @@ def turned_projector(angle: float) -> Array:
     return np.asarray(0.5 * (np.eye(4) + S))
 
 
+def _family_again(listed: PlainSpecimen, model: UFM, seed: int) -> PlainSpecimen | None:
+    """The same projector at other numbers, where its point exists."""
+    del seed
+    W = np.asarray(listed.point.W)
+    if model.num_classes != len(W) or model.d < np.linalg.matrix_rank(W):
+        return None
+    point = frame_point(model, W @ np.linalg.pinv(W))
+    return (
+        Specimen(model, point, listed.kind, note=listed.note)
+        if np.isfinite(point.W).all()
+        else None
+    )
+
+
+@redrawn_by(_family_again)
 @cache
 def families(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Points of the continua: K = 4 at several angles (d = 6 and d = 2), the pentagon at K = 5."""
