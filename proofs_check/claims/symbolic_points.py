@@ -86,10 +86,10 @@ def _origin_left() -> Any:
 def _origin_right(delta: Any, gamma: Any) -> Any:
     import sympy
 
-    K = sympy.Integer(4)
-    rest = 1 - 1 / K
-    focal = rest**gamma + gamma * rest ** (gamma - 1) * sympy.log(K) / K
-    return -(1 - delta) / K, -focal / K, -1 / K
+    K = 4
+    share = 1 / sympy.sympify(K)
+    focal = (1 - share) ** gamma + gamma * (1 - share) ** (gamma - 1) * sympy.log(K) * share
+    return -(1 - delta) * share, -focal * share, -share
 
 
 def _origin_wrong(delta: Any, gamma: Any) -> Any:

@@ -94,8 +94,7 @@ def _biased_left() -> Any:
 def _biased_right(a: Any, r: Any, sigma: Any, m: Any) -> Any:
     import sympy
 
-    K = sympy.Integer(4)
-    lw, lh, theta = sigma * r**2, sigma / r**2, a**2 / (K * sigma)
+    lw, lh, theta = sigma * r**2, sigma / r**2, a**2 / (4 * sigma)
     pair = (lw + lh) * (1 + theta), 4 * theta * lw * lh
     shifts = lh * (1 + theta), sympy.sqrt(lh * theta), 0, 1, 0, lw * (1 + theta)
     outside = lw + lh, 0, lw, 0, 0, lh, 0, 1
