@@ -276,7 +276,13 @@ CLAIMS = (
             Law(_blocks_without_unequal_norms, _block_spectra, DELTA, _table_errors),
         ),
         subject=SUBJECT,
-        uses=("spectrum-logit-losses", "spectrum-mse"),
+        uses=(
+            "spectrum-logit-losses",
+            "spectrum-mse",
+            "identity-block-weights-alone",
+            "identity-block-features-alone",
+            "identity-block-factors-alone-squared-error",
+        ),
     ),
     Claim(
         id="smoothing-regularised-blocks",
@@ -335,6 +341,7 @@ CLAIMS = (
         holds=False,
         subject=SUBJECT,
         tolerance=Tolerance(1e-6, _RATIO),
+        uses=("minimiser-rescaled-mse",),
     ),
     Claim(
         id="smoothing-angle-rates",

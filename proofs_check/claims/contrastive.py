@@ -164,6 +164,7 @@ CLAIMS = (
         tolerance=COUNTING,
         mutant=Mutant("those of a frame", Law(_flat_of_frame, _flat, GIVEN, miscount)),
         subject=SUBJECT,
+        uses=("contrastive-value",),
     ),
     Claim(
         id="contrastive-frame",

@@ -333,6 +333,7 @@ CLAIMS = (
         tolerance=Tolerance(1e-6, "1 - V is 1e-9: decays of order 1e-8 remain; factor 100"),
         mutant=Mutant("without the half", Law(_infimum_without_half, height)),
         subject=SUBJECT,
+        uses=("equilibrium-penalty",),
     ),
     Claim(
         id="equilibrium-escape-of-cross-entropy",

@@ -272,7 +272,11 @@ CLAIMS = (
             "the eigenvalue crosses zero with slope O(1) per relative change of u and "
             "is known to 1e-15, divided by 1e-4 or more when others are small; factor 1000",
         ),
-        uses=("identity-focal-criterion",),
+        uses=(
+            "identity-focal-criterion",
+            "identity-focal-derivatives",
+            "identity-softmax-quotient",
+        ),
     ),
     Claim(
         id="focal-window",

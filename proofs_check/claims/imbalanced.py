@@ -241,5 +241,6 @@ CLAIMS = (
         tolerance=POINT,
         mutant=Mutant("norms of W one per cent larger", Law(_half_the_cut, _grams)),
         subject=SUBJECT,
+        uses=("minimiser-mse",),
     ),
 )

@@ -266,5 +266,6 @@ CLAIMS = (
         ),
         holds=False,
         subject=SUBJECT,
+        uses=("minimiser-mse",),
     ),
 )

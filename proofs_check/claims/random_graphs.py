@@ -170,6 +170,7 @@ CLAIMS = (
         mutant=Mutant("never", Law(lambda K, n, p, q: 0.0, _enumerated)),
         holds=False,
         subject=SUBJECT,
+        uses=("graph-chance",),
     ),
     Claim(
         id="graph-chance-of-ratios",
@@ -185,5 +186,6 @@ CLAIMS = (
         mutant=Mutant("never", Law(_never, _enumerated_ratios)),
         holds=False,
         subject=SUBJECT,
+        uses=("graph-chance",),
     ),
 )

@@ -283,6 +283,7 @@ CLAIMS = (
         tolerance=_POINT,
         mutant=Mutant("half the threshold", Law(_half_the_cut, _singular_values, VARIANCES)),
         subject=SUBJECT,
+        uses=("regression-minimiser",),
     ),
     Claim(
         id="regression-index",

@@ -321,7 +321,10 @@ CLAIMS = (
             "size eps max|eigenvalue| of a dense symmetric eigensolver (P <= 80), "
             "with room for the rounding of automatic differentiation; relative to max|eigenvalue|",
         ),
-        uses=("spectrum-by-representations",),
+        uses=(
+            "spectrum-by-representations",
+            "identity-block-squared-error-bias",
+        ),
     ),
     Claim(
         id="spectrum-rescaled-mse",

@@ -146,6 +146,7 @@ CLAIMS = (
         tolerance=COUNTING,
         mutant=Mutant("without lengths", Law(_flat_of_directions, _flat, error=miscount)),
         subject=SUBJECT,
+        uses=("sphere-value",),
     ),
     Claim(
         id="sphere-bound",
