@@ -31,6 +31,7 @@ SHIFT_INVARIANT = Hypothesis(
 SQUARED = loss_is("the loss is MSE", "mse")
 RESCALED = loss_is("the loss is rescaled MSE", "rescaled-mse")
 SMOOTHED = loss_is("the loss is label smoothing", "ls")
+CROSS_ENTROPY = loss_is("the loss is CE", "ce")
 CROSS_ENTROPIES = loss_is("the loss is CE or label smoothing", "ce", "ls")
 LOGIT_LOSSES = loss_is("the loss is CE, LS or focal", "ce", "ls", "focal")
 SYMMETRIC = loss_is("the loss is CE, LS, focal or MSE", "ce", "ls", "focal", "mse")

@@ -53,14 +53,15 @@ from ufm.models.fixed_classifier import Features, FixedClassifier, fixed_minimis
 from ufm.models.graph import GraphUFM, graph, graph_of
 from ufm.models.graph_chance import equal_counts_probability
 from ufm.models.graph_network import GraphNetwork, graph_network
-from ufm.models.layer_peeled import merging_ratio
+from ufm.models.layer_peeled import LayerPeeled, layer_peeled
+from ufm.models.merging_ratio import merging_ratio
 from ufm.models.multilabel import MultiLabel, multilabel
 from ufm.models.nonnegative import Nonnegative, nonnegative_minimiser, nonnegative_threshold
 from ufm.models.ordinal import Ordinal, ordinal
 from ufm.models.rate_reduction import RateReduction, rate_reduction
 from ufm.models.regression import Regression
 from ufm.models.sample_types import SampleTypes
-from ufm.models.seli import simplex_encoded_labels
+from ufm.models.seli import Margins, seli, simplex_encoded_labels
 from ufm.models.soft_labels import SoftLabels, soft_labels
 from ufm.models.sphere import Sphere
 from ufm.models.symmetric import Symmetric, Symmetry
@@ -105,8 +106,10 @@ __all__ = [
     "HiddenBlock",
     "InputError",
     "LabelSmoothing",
+    "LayerPeeled",
     "Level",
     "Loss",
+    "Margins",
     "Merge",
     "Minimiser",
     "Model",
@@ -152,6 +155,7 @@ __all__ = [
     "graph",
     "graph_network",
     "graph_of",
+    "layer_peeled",
     "ldam",
     "lift",
     "logit_adjusted",
@@ -171,6 +175,7 @@ __all__ = [
     "reduce",
     "registered",
     "rotation_generators",
+    "seli",
     "simplex_encoded_labels",
     "simplex_etf",
     "skew_basis",

@@ -26,11 +26,13 @@ from ufm.models.equilibrium import equilibrium
 from ufm.models.fixed_classifier import FixedClassifier
 from ufm.models.graph import graph
 from ufm.models.graph_network import graph_network
+from ufm.models.layer_peeled import layer_peeled
 from ufm.models.multilabel import multilabel
 from ufm.models.nonnegative import Nonnegative
 from ufm.models.ordinal import ordinal
 from ufm.models.rate_reduction import rate_reduction
 from ufm.models.regression import random_regression
+from ufm.models.seli import seli
 from ufm.models.soft_labels import soft_labels
 from ufm.models.sphere import Sphere
 from ufm.models.tasks import tasks
@@ -245,6 +247,8 @@ CONSTRUCTORS: dict[str, Callable[..., Model[Any]]] = {
     "equilibrium": equilibrium,
     "graph": graph,
     "graph-network": graph_network,
+    "layer-peeled": layer_peeled,
+    "seli": seli,
     "sphere": Sphere,
     "contrastive": contrastive,
     "multilabel": multilabel,

@@ -42,6 +42,8 @@ EXAMPLES = (
     "ufm solve --model deep-relu --depth 4 --widths 2,2,2,3 --start plane --method piecewise",
     "ufm solve --model constrained-rate --counts 3,3 -d 6 --eps 1.05",
     "ufm solve --model contrastive -K 3 -n 3 --radius 1.3",
+    "ufm solve --model layer-peeled --counts 45,45,1,1 -d 5",
+    "ufm solve --model seli --counts 6,6,1,1 --method piecewise",
     "ufm solve --model sphere -K 4 -d 3 -n 2 --scale 1",
     "ufm solve --model multilabel -K 4 -n 2 --pairs 1",
     "ufm solve --model soft-labels --targets 0.9,0.1/0.3,0.7 -n 5",

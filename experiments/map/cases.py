@@ -93,6 +93,8 @@ CASES: tuple[Case, ...] = (
     _named("equilibrium", "K=4 d=4", loss=ufm.CrossEntropy(), num_classes=4, d=4, n=2),
     _named("graph", "K=2 n=6, neighbours 4 and 1", theorem="GU-1"),
     _named("graph-network", "K=2 n=6, two random graphs", theorem="GU-6"),
+    _named("layer-peeled", "n=3,3,1,1 d=4", counts="3,3,1,1", d=4, decays=False),
+    _named("seli", "n=3,1,1 d=3", counts="3,1,1", d=3, decays=False),
     _named("sphere", "K=4 d=3 n=2", decays=False),
     _named("contrastive", "n=3,3,3 d=4", decays=False),
     _named("contrastive", "n=2,3,4 d=3, ReLU", counts="2,3,4", d=3, nonnegative=True, decays=False),

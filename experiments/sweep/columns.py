@@ -44,6 +44,7 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "nc1": "NC1",
         "nc2": "NC2",
         "nc3": "NC3",
+        "margin_excess": "cost of margins above SELI",
         "rate_nc1": "rate of NC1",
         "rate_nc2": "rate of NC2",
         "rate_nc3": "rate of NC3",

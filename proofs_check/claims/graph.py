@@ -6,7 +6,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.integrate import solve_ivp
 from scipy.optimize import minimize
 
 from proofs_check.claim import Claim, Mutant, Tolerance
@@ -23,7 +22,7 @@ SOURCE = "derived here; the model after Kothapalli et al. (2023)"
 ZERO = 1e-9  # share of the largest |eigenvalue|; the others exceed 1e-4 of it
 
 # K, n, d, inside, outside, lambda_W, lambda_H: like and unlike neighbours, kept and dropped.
-_EQUITABLE: tuple[tuple[int, int, int, int, int, float, float], ...] = (
+EQUITABLE: tuple[tuple[int, int, int, int, int, float, float], ...] = (
     (2, 6, 3, 4, 1, 0.01, 0.02),
     (2, 5, 3, 2, 5, 0.03, 0.011),
     (3, 4, 5, 3, 1, 0.02, 0.007),
@@ -40,8 +39,8 @@ TRIANGLES = "0-1,1-2,0-2,3-4,4-5,3-5,0-3,1-3"
 @cache
 def minima(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """Minima by descent on all nodes of graphs whose classes have equal neighbours."""
-    models = [graph(*setting) for setting in _EQUITABLE[: 3 if quick else None]]
-    return tuple(_descended(model, seed) for seed, model in enumerate(models))
+    models = [graph(*setting) for setting in EQUITABLE[: 3 if quick else None]]
+    return tuple(descended(model, seed) for seed, model in enumerate(models))
 
 
 @cache
@@ -52,21 +51,21 @@ def ratios_alike(quick: bool = False) -> tuple[PlainSpecimen, ...]:
         (("2,2", PATH), ("3,3", "0-3,1-3,1-4,2-3,2-5"), ("2,3", "0-4,1-2,1-3,1-4"))
     ):
         model = graph(d=3, lambda_W=0.01, lambda_H=0.02, counts=counts, edges=edges)
-        found.append(_descended(model, seed))
+        found.append(descended(model, seed))
     return tuple(found)
 
 
 @cache
 def uneven(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """The minimum on two triangles that are joined at some of their corners."""
-    return (_descended(graph(counts="3,3", edges=TRIANGLES), 0),)
+    return (descended(graph(counts="3,3", edges=TRIANGLES), 0),)
 
 
 @cache
 def origins(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     """The origin of the same graphs, and where a fraction is next to c."""
     found = []
-    for setting in _EQUITABLE[: 3 if quick else None] + _NEAR:
+    for setting in EQUITABLE[: 3 if quick else None] + _NEAR:
         model = graph(*setting)
         point = Point(
             np.zeros((model.num_classes, model.d)), np.zeros((model.d, len(model.labels)))
@@ -75,7 +74,7 @@ def origins(quick: bool = False) -> tuple[PlainSpecimen, ...]:
     return tuple(found)
 
 
-def _descended(model: GraphUFM, seed: int) -> PlainSpecimen:
+def descended(model: GraphUFM, seed: int) -> PlainSpecimen:
     """L-BFGS on a gradient by hand: no program to compile."""
     Y, means = model.targets, np.asarray(model.means)
     (K, N), d = Y.shape, model.d
@@ -93,43 +92,6 @@ def _descended(model: GraphUFM, seed: int) -> PlainSpecimen:
     options = {"maxiter": 10_000, "maxfun": 20_000, "ftol": 1e-18, "gtol": 1e-12}
     x = minimize(both, start, jac=True, method="L-BFGS-B", options=options).x
     return Specimen(model, Point(x[: K * d].reshape(K, d), x[K * d :].reshape(d, N)), "minimiser")
-
-
-@cache
-def flows(quick: bool = False) -> tuple[PlainSpecimen, ...]:
-    """Random features on equitable graphs, of more dimensions than classes, before they flow."""
-    settings = (_EQUITABLE[0], (4, 4, 6, 3, 1, 0.01, 0.013), (2, 5, 4, 2, 1, 0.008, 0.016))
-    found = []
-    for seed, setting in enumerate(settings[: 2 if quick else None]):
-        model = graph(*setting)
-        rng = np.random.default_rng((53, seed))
-        H = rng.normal(size=(model.d, len(model.labels)))
-        found.append(Specimen(model, Point(np.zeros((model.num_classes, model.d)), H), "random"))
-    return tuple(found)
-
-
-# Multiples of 1 / lambda_H between which the spread is measured: faster modes are gone by then.
-_LATE = (16.0, 18.0)
-
-
-def _fall(specimen: PlainSpecimen) -> float:
-    """Fall of log |H - class means|^2 late in the flow of features under the best classifier."""
-    model, Y, means = specimen.model, specimen.model.targets, np.asarray(specimen.model.means)
-    N, d, decay = Y.shape[1], model.d, float(model.lambda_H)
-    ridge = float(model.lambda_W) * np.eye(d)
-
-    def slope(_: float, x: Array) -> Array:
-        H = x.reshape(d, N)
-        seen = H @ means
-        W = np.linalg.solve(seen @ seen.T / N + ridge, seen @ Y.T / N).T
-        return np.asarray(-(W.T @ (W @ seen - Y) @ means.T / N + decay * H).ravel())
-
-    times = np.array(_LATE) / decay
-    start, options = np.ravel(specimen.point.H), {"rtol": 1e-11, "atol": 1e-15}
-    run = solve_ivp(slope, (0, times[1]), start, "LSODA", t_eval=times, **options)
-    rest = np.eye(N) - _averages(specimen)
-    early, late = (float(np.sum((x.reshape(d, N) @ rest) ** 2)) for x in run.y.T)
-    return float(np.log(early / late))
 
 
 def height(specimen: PlainSpecimen) -> float:
@@ -160,12 +122,13 @@ def spread(specimen: PlainSpecimen) -> float:
 
 def _within(specimen: PlainSpecimen) -> Array:
     """A basis of features that sum to zero in every class (N, N - K)."""
-    return np.asarray(eigh(np.eye(len(specimen.model.labels)) - _averages(specimen))[1])[
+    return np.asarray(eigh(np.eye(len(specimen.model.labels)) - averages(specimen))[1])[
         :, specimen.model.num_classes :
     ]
 
 
-def _averages(specimen: PlainSpecimen) -> Array:
+def averages(specimen: PlainSpecimen) -> Array:
+    """The projector on features that are constant within every class (N, N)."""
     labels = np.asarray(specimen.model.labels)
     alike = (labels[:, None] == labels).astype(float)
     return np.asarray(alike / alike.sum(axis=0))
@@ -231,15 +194,6 @@ def within(N: int, lambda_H: float, w: Array, tau: Array, d: int, K: int) -> Arr
 
 def _within_of_one(N: int, lambda_H: float, w: Array, tau: Array, d: int, K: int) -> Array:
     return within(N, lambda_H, w, np.sqrt(tau), d, K)
-
-
-def fall(lambda_H: float, time: float) -> float:
-    """2 lambda_H times the time."""
-    return 2 * lambda_H * time
-
-
-def _fall_of_lengths(lambda_H: float, time: float) -> float:
-    return lambda_H * time
 
 
 _EXACT = Tolerance(1e-10, "descents to a gradient of 1e-12: values to its square; factor 100")
@@ -321,26 +275,5 @@ CLAIMS = (
             Law(_lowest_of_nodes, _index, GIVEN, lambda x, y: miscount(x[1], y[1])),
         ),
         subject=SUBJECT,
-    ),
-    Claim(
-        id="graph-flow",
-        title="Graphs: classes contract at twice the decay",
-        statement="Features of more dimensions than classes that flow downhill under the best "
-        "classifier contract within classes at twice their decay, slower directions being gone.",
-        latex=r"\tfrac{d}{dt}\log\operatorname{tr}\Sigma_W\to-2\lambda_H",
-        source=f"GU-4; {SOURCE}",
-        region=flows,
-        check=Law(fall, _fall, {"time": lambda s: np.ptp(_LATE) / float(s.model.lambda_H)}),
-        tolerance=Tolerance(1e-4, "faster modes that are left and the integration; seen 2e-5"),
-        mutant=Mutant(
-            "once the decay",
-            Law(
-                _fall_of_lengths,
-                _fall,
-                {"time": lambda s: np.ptp(_LATE) / float(s.model.lambda_H)},
-            ),
-        ),
-        subject=SUBJECT,
-        uses=("graph-collapse",),
     ),
 )

@@ -1,8 +1,7 @@
-"""Bounded energies and margins: where small classes merge, and what a code of margin 1 costs."""
+"""Fixed energies of classifier and features: the simplex, and where small classes merge."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -12,9 +11,13 @@ from scipy.optimize import brentq, minimize
 from scipy.special import logsumexp, softmax
 
 from proofs_check.claim import Claim, Mutant, Tolerance
-from proofs_check.instance import Instance
+from proofs_check.instance import Instance, Specimen
 from proofs_check.law import Law
-from ufm.models.layer_peeled import merging_ratio
+from proofs_check.specimens import PlainSpecimen
+from ufm.losses import CrossEntropy
+from ufm.models.layer_peeled import layer_peeled
+from ufm.models.merging_ratio import merging_ratio
+from ufm.point import Point
 
 Array = NDArray[np.float64]
 SUBJECT = "imbalance"
@@ -47,43 +50,44 @@ class Peeled(Instance):
         return f"{self.kind} K={self.K} k_A={self.majority} {energies}"
 
 
-@dataclass(frozen=True)
-class Counts(Instance):
-    """Class sizes of a code whose margins are 1 or more."""
-
-    counts: tuple[int, ...]
-    kind: str = "margins of 1"
-
-    @property
-    def columns(self) -> dict[str, tuple[int, ...]]:
-        """The sizes."""
-        return {"counts": self.counts}
-
-    @property
-    def floats(self) -> dict[str, float]:
-        """The sizes, by place."""
-        return {str(k): float(n) for k, n in enumerate(self.counts)}
-
-    def varied(self, numbers: Mapping[str, float]) -> Counts:
-        """Other sizes, at least one."""
-        return Counts(tuple(max(1, round(n)) for n in numbers.values()))
-
-    @property
-    def label(self) -> str:
-        """The sizes in words."""
-        return f"{self.kind}, counts {','.join(map(str, self.counts))}"
-
-
 def peeled(quick: bool = False) -> tuple[Peeled, ...]:
     """The settings of Fang et al. and smaller ones."""
     settings = ((10, 5, 1.0, 5.0), (4, 2, 1.0, 5.0), (10, 5, 1.0, 10.0), (10, 3, 1.0, 5.0))
     return tuple(Peeled(*setting) for setting in settings[: 2 if quick else None])
 
 
-def sizes(quick: bool = False) -> tuple[Counts, ...]:
-    """Equal, two sizes, and all different."""
-    chosen = ((6, 6, 1, 1), (3, 3, 3), (9, 4, 2), (12, 5, 3, 1), (7, 1))
-    return tuple(Counts(counts) for counts in chosen[: 3 if quick else None])
+@cache
+def alike(quick: bool = False) -> tuple[PlainSpecimen, ...]:
+    """Minima by descent at fixed energies, classes of one size; K - 1 dimensions and more."""
+    settings = ((3, 2, 4, 1.0, 0.7), (4, 5, 2, 0.6, 5.0), (5, 4, 3, 2.0, 1.1))
+    return tuple(_descended(*setting) for setting in settings[: 2 if quick else None])
+
+
+def _descended(K: int, d: int, n: int, energy_W: float, energy_H: float) -> PlainSpecimen:
+    """L-BFGS on a gradient by hand, free arrays being brought to their energies."""
+    labels, N = np.repeat(np.arange(K), n), K * n
+    Y, cut = np.eye(K)[:, labels], K * d
+
+    def both(x: Array) -> tuple[float, Array]:
+        W, H = x[:cut].reshape(K, d), x[cut:].reshape(d, N)
+        squares = np.sum(W**2), np.sum(H**2)
+        scale = np.sqrt(K * energy_W / squares[0]) * np.sqrt(N * energy_H / squares[1])
+        Z = scale * W @ H
+        slope = (softmax(Z, axis=0) - Y) / N
+        value, along = np.sum(logsumexp(Z, axis=0) - np.sum(Y * Z, axis=0)) / N, np.sum(slope * Z)
+        pulls = scale * slope @ H.T - along * W / squares[0]
+        pulls_H = scale * W.T @ slope - along * H / squares[1]
+        return float(value), np.concatenate([pulls.ravel(), pulls_H.ravel()])
+
+    start = np.random.default_rng((71, K, d)).normal(size=cut + d * N)
+    options = {"maxiter": 5000, "maxfun": 10_000, "ftol": 0, "gtol": 1e-12}
+    x = minimize(both, start, jac=True, method="L-BFGS-B", options=options).x
+    model = layer_peeled(CrossEntropy(), K, d, n, energy_W, energy_H)
+    return Specimen(model, Point(x[:cut].reshape(K, d), x[cut:].reshape(d, N)), "minimiser")
+
+
+def _height(specimen: PlainSpecimen) -> float:
+    return float(specimen.model.objective(specimen.point))
 
 
 def _energy_at_merging(instance: Peeled) -> float:
@@ -122,53 +126,6 @@ def _energy_at_merging(instance: Peeled) -> float:
     return float(np.exp(brentq(used, np.log(2.0), np.log(1e3), xtol=1e-9)))
 
 
-def _least_norm(instance: Counts) -> float:
-    """The least (|W|^2 + sum n_k |h_k|^2) / 2 at margins of 1."""
-    return _programme(instance)[0]
-
-
-def _grams(instance: Counts) -> tuple[Array, Array]:
-    """W W^T and H^T H there, columns of H times the roots of the sizes."""
-    W, H = _programme(instance)[1]
-    return W @ W.T, H.T @ H
-
-
-@cache
-def _programme(instance: Counts) -> tuple[float, Array]:
-    """The least (|W|^2 + sum n_k |h_k|^2) / 2 at margins of 1, by sequential programming (SciPy).
-
-    Columns are sqrt(n_k) h_k.
-    """
-    roots = np.sqrt(np.array(instance.counts, dtype=float))
-    K = len(roots)
-    others = [(j, k) for k in range(K) for j in range(K) if j != k]
-
-    def margins(x: Array) -> Array:
-        W, H = x.reshape(2, K, K)
-        Z = W @ H / roots
-        return np.array([Z[k, k] - Z[j, k] - 1 for j, k in others])
-
-    def slopes(x: Array) -> Array:
-        W, H = x.reshape(2, K, K)
-        found = np.zeros((len(others), 2, K, K))
-        for row, (j, k) in zip(found, others, strict=True):
-            row[0, k], row[0, j] = H[:, k] / roots[k], -H[:, k] / roots[k]
-            row[1, :, k] = (W[k] - W[j]) / roots[k]
-        return found.reshape(len(others), -1)
-
-    rng = np.random.default_rng((67, K))
-    start = np.concatenate([np.eye(K).ravel(), 2 * np.diag(roots).ravel()])
-    run = minimize(
-        lambda x: (x @ x / 2, x),
-        start + 0.1 * rng.normal(size=start.size),
-        jac=True,
-        method="SLSQP",
-        constraints={"type": "ineq", "fun": margins, "jac": slopes},
-        options={"ftol": 1e-15, "maxiter": 1000},
-    )
-    return float(run.fun), run.x.reshape(2, K, K)
-
-
 # ---- formulas
 
 
@@ -181,29 +138,31 @@ def _ratio_of_half(K: int, majority: int, energy_W: float, energy_H: float) -> f
     return merging_ratio(K, majority, energy_W, energy_H / 4)
 
 
-def norm_of_simplex(counts: Array) -> float:
-    """|(I - J/K) diag(n)^(1/2)|_*."""
-    n = np.asarray(counts, dtype=float)
-    centred = np.diag(np.sqrt(n)) - np.sqrt(n) / len(n)
-    return float(np.linalg.svd(centred, compute_uv=False).sum())
+def value_of_simplex(K: int, energy_W: float, energy_H: float) -> float:
+    """Cross entropy at the gap K sqrt(E_W E_H) / (K - 1)."""
+    gap = K * np.sqrt(energy_W * energy_H) / (K - 1)
+    return float(np.log(1 + (K - 1) * np.exp(-gap)))
 
 
-def grams_of_simplex(counts: Array) -> tuple[Array, Array]:
-    """(P D P)^(1/2) and (D^(1/2) P D^(1/2))^(1/2)."""
-    n = np.asarray(counts, dtype=float)
-    left, values, right = np.linalg.svd(np.diag(np.sqrt(n)) - np.sqrt(n) / len(n))
-    return (left * values) @ left.T, (right.T * values) @ right
-
-
-def _grams_of_counts(counts: Array) -> tuple[Array, Array]:
-    return grams_of_simplex(np.asarray(counts, dtype=float) ** 1.01)
-
-
-def _norm_of_counts(counts: Array) -> float:
-    return norm_of_simplex(np.asarray(counts, dtype=float) ** 1.01)
+def _value_of_orthogonal(K: int, energy_W: float, energy_H: float) -> float:
+    return float(np.log(1 + (K - 1) * np.exp(-np.sqrt(energy_W * energy_H))))
 
 
 CLAIMS = (
+    Claim(
+        id="layer-peeled-simplex",
+        title="Layer-peeled model: the minimum of equal classes is a simplex",
+        statement="With classes of one size and d >= K - 1 the minimum at given energies is the "
+        "simplex that uses them up.",
+        latex=r"f^*=\log(1+(K-1)e^{-K\sqrt{E_WE_H}/(K-1)})",
+        source="LPM-1; the model of Fang et al. (2021); the proof derived here",
+        literature="proved",
+        region=alike,
+        check=Law(value_of_simplex, _height),
+        tolerance=Tolerance(1e-9, "descents to a gradient of 1e-8, values of order one"),
+        mutant=Mutant("orthogonal classes", Law(_value_of_orthogonal, _height)),
+        subject=SUBJECT,
+    ),
     Claim(
         id="layer-peeled-ratio",
         title="Layer-peeled model: the ratio from which small classes merge",
@@ -217,33 +176,5 @@ CLAIMS = (
         mutant=Mutant("half the energy", Law(_ratio_of_half, _energy_at_merging)),
         subject=SUBJECT,
         uses=("minority-collapse",),
-    ),
-    Claim(
-        id="margins-of-unequal-classes",
-        title="Margins: the simplex-encoded labels are the cheapest",
-        statement="For every class sizes the logits I - J/K have the least nuclear norm, columns "
-        "weighted by the roots of the sizes, among all with margins of 1 or more.",
-        latex=r"\min_{z_{kk}-z_{jk}\ge1}\lVert ZD^{1/2}\rVert_\ast="
-        r"\lVert(I-\tfrac1KJ)D^{1/2}\rVert_\ast",
-        source="SE-1; after Thrampoulidis et al. (2022); the proof derived here",
-        region=sizes,
-        check=Law(norm_of_simplex, _least_norm),
-        tolerance=Tolerance(1e-8, "a programme to 1e-15 in the value; seen 1e-11"),
-        mutant=Mutant("sizes to the power 1.01", Law(_norm_of_counts, _least_norm)),
-        subject=SUBJECT,
-    ),
-    Claim(
-        id="simplex-encoded-geometry",
-        title="Margins: the geometry of simplex-encoded labels",
-        statement="For every class sizes the cheapest classifier and features with margins of 1 "
-        "have the Gram matrices of the balanced factors of (I - J/K) diag(n)^(1/2).",
-        latex=r"WW^\top=(PDP)^{1/2},\quad D^{1/2}H^\top HD^{1/2}=(D^{1/2}PD^{1/2})^{1/2}",
-        source="SE-1; after Thrampoulidis et al. (2022)",
-        literature="recalled",
-        region=sizes,
-        check=Law(grams_of_simplex, _grams),
-        tolerance=Tolerance(1e-6, "a programme to 1e-15 in the value: points to its root"),
-        mutant=Mutant("sizes to the power 1.01", Law(_grams_of_counts, _grams)),
-        subject=SUBJECT,
     ),
 )

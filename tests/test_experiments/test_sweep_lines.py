@@ -7,6 +7,7 @@ from experiments.sweep.theory.curves import MOST_LINES, curves
 from experiments.sweep.theory.sites import planes
 from tests.sweeps import grid, plain, steps
 from ufm import InputError
+from ufm.plain.laws import vanishing_minority
 
 
 def laws(table, x, y):
@@ -29,7 +30,12 @@ def test_no_line_where_no_law_speaks():
     assert laws(over_c_and_d(("focal", 2.0), counts=(3, 3, 1, 1)), "c", "d") == []
     two_sizes = {"counts": (3, 3, 1, 1)}
     assert laws(over_c_and_d(**two_sizes), "c", "d") == ["minority", "vanishing", "majority"]
-    assert laws(over_c_and_d(**two_sizes, lambda_b=0.1), "c", "d") == ["minority", "majority"]
+    biased = over_c_and_d(**two_sizes, lambda_b=0.1)
+    assert laws(biased, "c", "d") == ["minority", "vanishing", "majority"]
+    (line,) = (curve for curve in curves(biased, "c", "d") if curve.law == "vanishing")
+    # N sigma = x sqrt(n_B) and c = N sigma sqrt(K / N).
+    assert line.x == pytest.approx(vanishing_minority(2, 2, 3.0, 0.1) * np.sqrt(4 / 8), rel=1e-12)
+    assert line.x != pytest.approx(vanishing_minority(2, 2, 3.0) * np.sqrt(4 / 8), rel=1e-2)
     assert laws(over_c_and_d(counts=(3, 1, 1, 1)), "c", "d") == ["minority"]
     # Two groups, groups of one class or of several sizes, and groups of another number of classes.
     six = {"counts": (1,) * 6}

@@ -21,7 +21,7 @@ from experiments.sweep.work import Work
 from landscape.solvers.solve import solve
 from landscape.verdict import verdict
 from tests.helpers import slow
-from ufm import InputError, collapse
+from ufm import UFM, CrossEntropy, InputError, collapse
 from ufm.point import gaussian
 
 pytestmark = pytest.mark.xdist_group("sweep")
@@ -102,6 +102,9 @@ def test_minimise_says_what_the_library_says():
             measured = collapse(whole.H.T, classes, classifier=whole.W)
             assert columns["nc2"][i] == pytest.approx(measured.nc2_geo, abs=1e-6)
             assert columns["nc3"][i] == pytest.approx(measured.nc3_geo, abs=1e-6)
+            assert columns["margin_excess"][i] == pytest.approx(0, abs=1e-8)  # equal classes
+        else:
+            assert np.isnan(columns["margin_excess"][i])
 
 
 @pytest.mark.slow
@@ -110,6 +113,12 @@ def test_there_is_no_theory_where_none_is_proved():
     assert np.isnan(columns["theory"]).tolist() == [True, False]  # d < K - 1
     uneven = compute(job_of(spec_of(counts=[[3, 2, 1]], d=3, c=0.2)))
     assert np.isnan(uneven["theory"]).all()
+    decay = 0.2 / 18**0.5  # c / sqrt(K N)
+    model = UFM(CrossEntropy(), counts=(3, 2, 1), d=3, lambda_W=decay, lambda_H=decay)
+    found = solve(model, key=jax.random.key(0))
+    excess = found.model.measures(found.point)["margin_excess"]
+    assert uneven["margin_excess"][0] == pytest.approx(excess, abs=1e-7)
+    assert excess > 0.1
     squared = compute(job_of(spec_of(loss="mse", counts=[[3, 2, 1]], d=3, c=0.2)))
     assert abs(squared["excess"][0]) < 1e-12  # soft thresholding, any counts
 

@@ -21,8 +21,6 @@ UNCLAIMED = {
     "CE-8": "a table of computed numbers: tests/test_landscape/test_atlas.py",
     "DL-1": "an inequality: its minimisers are tested in tests/test_ufm/test_models_deep_linear.py",
     "MCR-2": "a block structure: tests/test_ufm/test_models_rate_reduction.py",
-    "DQ-4": "a block structure: tests/test_ufm/test_models_equilibrium_blocks.py",
-    "DR-5": "counts at kinks: tests/test_landscape/test_curvature_kinks.py",
     "TY-2": "a block structure: tests/test_ufm/test_models_sample_types.py",
     "TY-3": "a scalar root: the same tests",
     "7.6": "consequences of the tables of 7.1 to 7.5",

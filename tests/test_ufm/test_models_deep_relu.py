@@ -8,8 +8,8 @@ from landscape import Curvature, Globality, dense_hessian, verdict
 from proofs_check.claims.deep_relu import lowered, value_and_slope
 from tests.helpers import slow
 from ufm import MSE, CrossEntropy, as_rows, deep_linear, deep_relu
-from ufm.models.deep_relu import PLANE, low_rank_codes
 from ufm.models.first_order import collapse_price
+from ufm.models.low_rank_codes import PLANE, low_rank_codes
 from ufm.tolerance import generator_rank
 
 

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from landscape import solve
 from proofs_check.claims.codes import bifurcation
 from proofs_check.claims.thresholds import vanishing_point
-from tests.helpers import merged_index
-from ufm import InputError
-from ufm.plain.laws import merged_bifurcation, vanishing_minority
+from tests.helpers import merged_index, slow
+from ufm import UFM, CrossEntropy, InputError
+from ufm.plain.laws import majority_alone, merged_bifurcation, vanishing_minority
 
 
 def test_the_vanishing_point_is_that_of_the_claim():
@@ -20,6 +21,35 @@ def test_the_vanishing_point_is_that_of_the_claim():
     for wrong in ((1, 4, 2.0), (3, 0, 2.0), (3, 4, 1.0), (3, 4, np.nan)):
         with pytest.raises(InputError, match="sort the classes"):
             vanishing_minority(*wrong)
+
+
+@pytest.mark.parametrize("bias", [0.0, 0.03, slow(2.0)])
+def test_with_a_bias_descents_lose_the_minority_there(bias):
+    counts, ratio = (5, 5, 5, 2, 2), 2.5
+    edge = vanishing_minority(3, 2, ratio, bias) * np.sqrt(2) / sum(counts)
+    lengths = []
+    for share in (0.995, 1.005):
+        decays = {"lambda_W": 1.3 * share * edge, "lambda_H": share * edge / 1.3}
+        run = solve(UFM(CrossEntropy(), d=5, counts=counts, lambda_b=bias, **decays))
+        lengths.append(float(np.abs(run.point.W[3:]).max()))
+    assert lengths[0] > 0.02
+    assert lengths[1] < 1e-8
+
+
+def test_a_heavy_bias_is_none_and_a_free_one_counts_classes():
+    plain = vanishing_minority(2, 3, 4.5)
+    assert vanishing_minority(2, 3, 4.5, 1e6) == pytest.approx(plain, rel=1e-5)
+    assert abs(vanishing_minority(2, 3, 4.5, 0.0) / plain - 1) > 0.1
+    # A free bias: every class is predicted as often as it comes, n_A r = n_B q.
+    told = majority_alone(2, 3, 4.5, 0.7, 0.0)
+    z = np.array([1.4 - 0.7 + told.shift, -0.7 + told.shift, 0, 0, 0])
+    large = np.exp(z) / np.exp(z).sum()
+    small = np.exp([told.shift] * 2 + [0] * 3)
+    small = small / small.sum()
+    assert 4.5 * large[2] == pytest.approx(small[0], rel=1e-12)
+    assert told.strength == pytest.approx(np.sqrt(4.5) * (1 - large[0] + large[1]), rel=1e-12)
+    N = 2 * 4.5 + 3
+    assert told.pull == pytest.approx(np.sqrt(5 * N * 4.5) * large[2], rel=1e-12)
 
 
 def test_bifurcations_are_those_of_the_claim_and_of_the_page():

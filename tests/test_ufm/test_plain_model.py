@@ -21,6 +21,7 @@ from ufm import (
     minimiser_spectrum,
     reduce,
 )
+from ufm.collapse.margins import margin_excess
 from ufm.model import value_and_gradient
 
 K, D, N_PER_CLASS = 3, 5, 4
@@ -351,6 +352,12 @@ def test_what_is_read_off_a_point_is_the_same_of_classes_and_of_samples():
     gap = np.mean(own - (Z.sum(axis=0) - own) / 2)
     assert told["logit_gap"] == pytest.approx(gap, abs=1e-12)
     assert told["logit_sum"] == pytest.approx(Z.sum(axis=0).mean(), abs=1e-12)
+    assert told["margin_excess"] == lifted["margin_excess"] is None  # some margins are negative
+    apart = small._replace(W=4 * np.eye(3, 4), H=np.eye(4, 3))
+    told_apart, lifted_apart = merge.model.measures(apart), model.measures(merge.lift(apart))
+    excess = margin_excess(4 * np.eye(3) / np.sqrt([3, 1, 2]), (3, 1, 2))
+    assert told_apart["margin_excess"] == pytest.approx(excess, abs=1e-12)
+    assert lifted_apart["margin_excess"] == pytest.approx(excess, abs=1e-12)
     for name in ("logit_gap", "logit_sum", "cosines", "row_norms"):
         assert lifted[name] == pytest.approx(told[name], abs=1e-12)
 

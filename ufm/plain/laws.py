@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
@@ -57,17 +58,77 @@ def merged_bifurcation(num_groups: int, smoothing: float = 0.0, bias: float | No
     return float(brentq(excess, grid[ups[0]], grid[ups[0] + 1], xtol=1e-15))
 
 
-def vanishing_minority(majority: int, minority: int, ratio: float) -> float:
+class MajorityAlone(NamedTuple):
+    """A point at which only large classes are apart: own logit a (k_A - 1), -a of each other one.
+
+    Attributes:
+        strength: N sigma / sqrt(n_B) at which it is critical in a.
+        pull: the least N sigma / sqrt(n_B) at which small classes stay at zero beside it.
+        shift: bias of a large class less that of a small one.
+    """
+
+    strength: float
+    pull: float
+    shift: float
+
+
+def majority_alone(
+    majority: int, minority: int, ratio: float, a: float, bias: float | None = None
+) -> MajorityAlone:
+    """Where k_A large classes of n_A = R n_B samples are kept by cross entropy, k_B small ones not.
+
+    With p, p' the probabilities of the own and another large class and r of a small one at a large
+    class's sample, and q of a large class at a small one's: x / sqrt(R) = 1 - p + p',
+    x^2 >= K (k_B R r^2 + k_A q^2), and k_B (q - R r) = -(k_A R + k_B) lambda_b beta_A for the
+    biases, k_A beta_A + k_B beta_B = 0. Source: X-4, derived there.
+
+    Args:
+        majority: k_A.
+        minority: k_B.
+        ratio: R.
+        a: >= 0.
+        bias: lambda_b >= 0, None without bias.
+
+    Example:
+        >>> majority_alone(2, 3, 4.5, 0.0, 0.0).shift == math.log(4.5)  # log of the sizes' ratio
+        True
+    """
+    K, R = majority + minority, ratio
+    # Divided by u = e^(a (k_A - 1)), which would overflow.
+    small, other = math.exp(-a * (majority - 1)), math.exp(-a * majority)
+    large = 1 + (majority - 1) * other
+
+    def chances(shift: float) -> tuple[float, float, float]:
+        own = 1 / (large + minority * small * math.exp(-shift))
+        return own, small * math.exp(-shift) * own, 1 / (majority + minority * math.exp(-shift))
+
+    def balance(shift: float) -> float:
+        _, r, q = chances(shift)
+        return minority * (q - R * r + (majority * R + minority) * float(bias or 0.0) * shift / K)
+
+    shift = 0.0
+    if bias is not None:
+        # Between nothing, where large classes are far apart, and the ratio of sizes.
+        low = -1.0 - a * majority
+        shift = float(brentq(balance, low, math.log(R) + 1.0, xtol=1e-15, rtol=1e-15))
+    own, r, q = chances(shift)
+    x = math.sqrt(R) * (1 - own * (1 - other))
+    return MajorityAlone(x, math.sqrt(K * (minority * R * r**2 + majority * q**2)), shift)
+
+
+def vanishing_minority(
+    majority: int, minority: int, ratio: float, bias: float | None = None
+) -> float:
     """N sigma / sqrt(n_B) from which the classifiers of the small classes vanish altogether.
 
-    With k_A large classes of n_A = r n_B samples and k_B small ones, cross entropy without bias:
-    K x^2 = k_A + k_B r t^2, x = sqrt(r) (1 - (u - v)/s), t = K/s, where u = e^(a(k_A - 1)),
-    v = e^(-a), s = u + (k_A - 1) v + k_B. Source: X-4, after Hong & Ling (2024), their xi = 0.
+    Where both numbers of ``majority_alone`` agree; without bias K x^2 = k_A + k_B R t^2, t = K r.
+    Source: X-4; without bias after Hong & Ling (2024), their xi = 0; with one derived here.
 
     Args:
         majority: k_A >= 2 large classes.
         minority: k_B >= 1 small classes.
-        ratio: r = n_A / n_B > 1.
+        ratio: R = n_A / n_B > 1.
+        bias: lambda_b >= 0, None without bias.
 
     Raises:
         InputError: fewer classes, or sizes that are not unequal.
@@ -79,20 +140,14 @@ def vanishing_minority(majority: int, minority: int, ratio: float) -> float:
     if majority < 2 or minority < 1 or not ratio > 1:
         rule = "Need two large classes or more, a small one, and a ratio of sizes > 1"
         raise InputError(rule, (majority, minority, ratio), "sort the classes by size")
-    K = majority + minority
-
-    def place(a: float) -> tuple[float, float]:
-        # Divided by u, which would overflow.
-        small, other = math.exp(-a * (majority - 1)), math.exp(-a * majority)
-        total = 1 + (majority - 1) * other + minority * small
-        return math.sqrt(ratio) * (1 - (1 - other) / total), K * small / total
 
     def excess(a: float) -> float:
-        x, t = place(a)
-        return K * x**2 - majority - minority * ratio * t**2
+        told = majority_alone(majority, minority, ratio, a, bias)
+        return told.strength - told.pull
 
-    # At a = 0 it is k_A (r - 1), for large a about -k_A.
+    # Positive at a = 0, since strength is sqrt(R) there; small classes pull where large are apart.
     high = 1.0
     while excess(high) > 0:
         high *= 2
-    return place(float(brentq(excess, 0.0, high, xtol=1e-14)))[0]
+    a = float(brentq(excess, 0.0, high, xtol=1e-14))
+    return majority_alone(majority, minority, ratio, a, bias).strength

@@ -20,7 +20,6 @@ from ufm.answers import (
     StrictMinimum,
     Structure,
 )
-from ufm.collapse.codes import code_measures
 from ufm.counts import counts_columns
 from ufm.decay import penalty
 from ufm.errors import InputError, require_count, require_decay
@@ -33,6 +32,7 @@ from ufm.plain.certificate import certificate
 from ufm.plain.class_means import ClassMeans
 from ufm.plain.convexity import strict_minimum
 from ufm.plain.escape import outside_row_space
+from ufm.plain.measures import measures
 from ufm.plain.minimisers import global_minimiser
 from ufm.plain.structure import structure
 from ufm.plain.symmetry import class_kinds, ufm_generators
@@ -368,18 +368,8 @@ class UFM(Model[Point]):
         return global_minimiser(self)
 
     def measures(self, point: Point) -> dict[str, Any]:
-        """Logit gap, sum and mean of the classes' logits, and the cosines of classifier rows.
-
-        The gap is the own logit less the mean of the others, averaged over classes; the sum is that
-        of one sample's logits.
-        """
-        Z, labels = np.asarray(self.column_logits(point)), np.asarray(self.labels)
-        own, total = Z[labels, np.arange(Z.shape[1])], Z.sum(axis=0)
-        K = self.num_classes
-        shares = np.bincount(labels, minlength=K)[labels] * K
-        gap = np.sum((own - (total - own) / (K - 1)) / shares)
-        told = {"logit_gap": float(gap), "logit_sum": float(np.sum(total / shares))}
-        return told | code_measures(np.asarray(point.W))
+        """Gaps of logits, what margins cost beyond SELI, and the cosines of classifier rows."""
+        return measures(self, point)
 
     def certificate(self, point: Point) -> Certificate:
         """The duality gap at a point (merged or full columns)."""

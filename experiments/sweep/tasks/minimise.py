@@ -14,6 +14,7 @@ from experiments.sweep.work import Work
 from landscape.solvers.devices import shard
 from landscape.solvers.minimise import Minimised, minimise_many
 from ufm.collapse.geometry import etf_target
+from ufm.collapse.margins import margin_excess
 from ufm.plain.reduce import RANK_TOLERANCE, SMALLEST_LOGIT
 from ufm.plain.symmetric_values import symmetric_values
 
@@ -24,7 +25,7 @@ def minimise(work: Work) -> Columns:
     """Where descent ends: objective, rank, norms, NC2, NC3, and the height above theory.
 
     Columns: result, reason, reduction, objective, gradient_norm, iterations, rank, W_norm, H_norm,
-    nc2, nc3, theory (closed-form global minimum), excess (objective - theory).
+    nc2, nc3, margin_excess, theory (closed-form global minimum), excess (objective - theory).
     """
     return ending(work, descend(work, work.models))
 
@@ -71,9 +72,16 @@ def ending(work: Work, found: Minimised) -> Columns:
         "H_norm": np.linalg.norm(H, axis=(1, 2)),
         "nc2": frame_distance(W @ np.swapaxes(W, 1, 2), rank),
         "nc3": frame_distance(W @ (means - means.mean(axis=2, keepdims=True)), rank),
+        "margin_excess": _margin_excess(W @ means, work.models.counts, rank),
         "theory": theory,
         "excess": found.objective - theory,
     }
+
+
+def _margin_excess(logits: Array, counts: Array, rank: NDArray[np.int64]) -> Array:
+    """What margins cost beyond simplex-encoded labels; NaN where one is not positive, or rank 0."""
+    told = [margin_excess(*pair) for pair in zip(logits, np.asarray(counts), strict=True)]
+    return np.where(rank > 0, told, np.nan)
 
 
 def reduction(work: Work) -> str:

@@ -19,7 +19,7 @@ DESCENT: Mapping[str, Any] = MappingProxyType({"tolerance": 1e-9, "max_iteration
 
 ENDING = ("result", "reason")
 DESCENDED = (*ENDING, "reduction", "objective", "gradient_norm", "iterations", "rank")
-MINIMISE = (*DESCENDED, "W_norm", "H_norm", "nc2", "nc3", "theory", "excess")
+MINIMISE = (*DESCENDED, "W_norm", "H_norm", "nc2", "nc3", "margin_excess", "theory", "excess")
 JUDGED = (*MINIMISE, "index", "nullity", "predicted_nullity", "gap", "lambda_min")
 VERDICT = (*JUDGED, "curvature", "globality")
 CONDITIONS = ("condition", "condition_W", "condition_H", "loss_condition_W", "loss_condition_H")

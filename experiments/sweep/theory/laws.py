@@ -122,12 +122,12 @@ def _majority(site: Site) -> float:
 
 
 def _vanishing(site: Site) -> float:
-    if site.loss != "ce" or site.lambda_b is not None or site.d < site.K - 1:
+    if site.loss != "ce" or site.d < site.K - 1:
         return math.nan
     if len(site.shape) != 2 or site.balanced or site.largest[0] < 2:
         return math.nan
     (minority, _), (majority, ratio) = site.shape
-    x = vanishing_minority(majority, minority, ratio)
+    x = vanishing_minority(majority, minority, ratio, site.lambda_b)
     return math.log(site.c / (x * math.sqrt(site.K / site.relative_N)))
 
 

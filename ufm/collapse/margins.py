@@ -1,0 +1,69 @@
+"""What margins cost with unequal classes: the nuclear norm that a margin of 1 needs, and more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ufm.collapse.geometry import Matrix
+
+
+def weighted_simplex(counts: Sequence[int]) -> tuple[Matrix, Matrix, Matrix]:
+    """The singular value decomposition of P D^(1/2), P = I - J/K, D = diag(n_k), zero left out.
+
+    Returns:
+        Left vectors (K, K-1), values (K-1,) and right vectors as rows (K-1, K).
+
+    Example:
+        >>> weighted_simplex((4, 4))[1].round(12).tolist()
+        [2.0]
+    """
+    roots = np.sqrt(np.array(counts, dtype=float))
+    K = len(roots)
+    left, values, right = np.linalg.svd((np.eye(K) - 1 / K) * roots)
+    return left[:, :-1], values[:-1], right[:-1]
+
+
+def simplex_norm(counts: Sequence[int]) -> float:
+    """|P D^(1/2)|_*: no logits with margins of 1 have less (SE-1 of docs/theory.md).
+
+    Example:
+        >>> round(simplex_norm((6, 6, 1, 1)), 10)
+        5.3203184362
+    """
+    return math.fsum(weighted_simplex(counts)[1])
+
+
+def polar_factor(counts: Sequence[int]) -> Matrix:
+    """The polar factor of P D^(1/2): multipliers of margins, with signs and weights (SE-1).
+
+    Example:
+        >>> polar_factor((3, 3)).round(12).tolist()
+        [[0.5, -0.5], [-0.5, 0.5]]
+    """
+    left, _, right = weighted_simplex(counts)
+    return np.asarray(left @ right)
+
+
+def margin_excess(logits: ArrayLike, counts: Sequence[int]) -> float:
+    """How far logits cost more per margin than simplex-encoded labels: 0 for these (SE-1, SE-3).
+
+    |Z D^(1/2)|_* / (least margin |P D^(1/2)|_*) - 1, NaN unless every margin is positive.
+
+    Args:
+        logits: of the mean feature of every class, a column each (K, K).
+        counts: samples of every class.
+
+    Example:
+        >>> margin_excess(3 * np.eye(2), (4, 4)), margin_excess(np.zeros((2, 2)), (4, 4))
+        (1.0, nan)
+    """
+    Z, K = np.asarray(logits, dtype=float), len(counts)
+    least = float(np.min(np.diag(Z) - Z + np.diag(np.full(K, np.inf))))
+    if not least > 0:
+        return math.nan
+    norm = np.linalg.svd(Z * np.sqrt(np.array(counts, dtype=float)), compute_uv=False).sum()
+    return float(norm / (least * simplex_norm(counts)) - 1)
