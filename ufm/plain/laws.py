@@ -6,7 +6,7 @@ import math
 from functools import lru_cache
 
 import numpy as np
-from scipy.optimize import brentq
+import scipy
 
 from ufm.errors import InputError
 
@@ -54,7 +54,7 @@ def merged_bifurcation(num_groups: int, smoothing: float = 0.0, bias: float | No
     ups = np.flatnonzero(~signs[:-1] & signs[1:])
     if not len(ups):
         return math.nan
-    return float(brentq(excess, grid[ups[0]], grid[ups[0] + 1], xtol=1e-15))
+    return float(scipy.optimize.brentq(excess, grid[ups[0]], grid[ups[0] + 1], xtol=1e-15))
 
 
 def vanishing_minority(majority: int, minority: int, ratio: float) -> float:
@@ -95,4 +95,4 @@ def vanishing_minority(majority: int, minority: int, ratio: float) -> float:
     high = 1.0
     while excess(high) > 0:
         high *= 2
-    return place(float(brentq(excess, 0.0, high, xtol=1e-14)))[0]
+    return place(float(scipy.optimize.brentq(excess, 0.0, high, xtol=1e-14)))[0]
