@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.linalg import helmert
 
 from ufm.errors import InputError, require_count
 
@@ -35,7 +35,7 @@ def simplex_etf(num_classes: int, d: int | None = None) -> Array:
         ((3, 4), -0.333333333333)
     """
     K = require_count(num_classes, "K", 2, "give two classes or more")
-    return _padded(np.ascontiguousarray(helmert(K).T), d, "a simplex ETF")
+    return _padded(np.ascontiguousarray(scipy.linalg.helmert(K).T), d, "a simplex ETF")
 
 
 def orthogonal_frame(num_classes: int, d: int | None = None) -> Array:

@@ -90,6 +90,10 @@ class Model(ABC, Generic[P]):
         """The smaller model that gradient methods from this start never leave, or None."""
         return None
 
+    def random_start(self, key: Any) -> Restriction | None:
+        """A random start in a smaller model that misses no minimum; None: ``random_point``."""
+        return None
+
     # ---- what is known about a point
 
     def structure(self, point: P) -> Structure | None:

@@ -139,6 +139,33 @@ def row_space_of_start(model: Any, point: Point) -> Restriction | None:
     return Restriction(model.with_dimension(size), inner, lift, why)
 
 
+def narrow_start(model: Any, rank: int, key: Any) -> Restriction | None:
+    """A random start in as many dimensions as W has rows, for a model that O(d) leaves alone.
+
+    Rows of W and columns of H span one space at a critical point, of at most that dimension; what a
+    start has beside it decays. None where d is no larger.
+    Source: lambda_W W^T W = lambda_H H H^T where the gradient vanishes (Zhu et al. 2021).
+
+    Args:
+        model: with ``with_dimension`` and ``random_point``.
+        rank: rows of W.
+        key: random key.
+
+    Example:
+        >>> from ufm import UFM, CrossEntropy
+        >>> model = UFM(CrossEntropy(), 2, 9, lambda_W=0.1, lambda_H=0.1)
+        >>> start = narrow_start(model, 2, jax.random.key(0))
+        >>> start.point.W.shape, start.lift(start.point).W.shape
+        ((2, 2), (2, 9))
+    """
+    d = model.d
+    if d <= rank:
+        return None
+    small = model.with_dimension(rank)
+    why = f"random start in {rank} of {d} dimensions"
+    return Restriction(small, small.random_point(key), lambda point: widened(point, d), why)
+
+
 def skew_basis(d: int) -> Array:
     """The skew matrices E_ij - E_ji, i < j, that span the Lie algebra of O(d): (d (d-1)/2, d, d).
 

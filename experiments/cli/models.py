@@ -12,23 +12,39 @@ from experiments.cli.output import deliver, envelope, prepare, require_writable,
 from experiments.models import named_model
 
 EXAMPLES = ("ufm models", "ufm models --model my_model.py:MyModel --json")
+QUESTIONS = {
+    "minimiser": "minimiser",
+    "generators": "symmetry",
+    "structure": "exact spectrum",
+    "certificate": "bound on the minimum",
+    "as_plain": "atlas",
+}
 
 
 def models(
     model: Annotated[
         str | None,
-        typer.Option("--model", metavar="FILE.py:NAME", help="Say the same of one model only."),
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="One model only, by name or FILE.py:NAME, and what it answers at its defaults.",
+        ),
     ] = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """List the models: formula, flags, and what is in closed form."""
+    """List the models: formula, flags, and what each can answer.
+
+    Whether it does depends on the numbers; with --model it is asked at the defaults.
+    """
     prepare()
     require_writable(out, "--out")
     from ufm import MODELS
 
     chosen = list(MODELS.values()) if model is None else [named_model(model)]
     records = [described(declared) for declared in chosen]
+    if model is not None:
+        records[0]["known"] = known(chosen[0])
     deliver(envelope("models", {"model": model}, {"models": records}), as_json=as_json, out=out)
     if as_json:
         return
@@ -39,11 +55,13 @@ def models(
                 flag["flag"], "-" if flag["default"] is None else str(flag["default"]), flag["help"]
             )
         show(f"\n{record['name']}: {record['summary']}", f"  {record['formula']}", made)
-        show(f"Known: {', '.join(record['known']) or 'nothing in closed form'}.")
+        show(f"Answers: {', '.join(record['answers']) or 'nothing in closed form'}.")
+        if "known" in record:
+            show(f"At the defaults: {', '.join(record['known']) or 'nothing in closed form'}.")
 
 
 def described(declared: Any) -> dict[str, Any]:
-    """What can be said of a model: its declaration, and what it answers at its defaults."""
+    """What can be said of a model: its declaration, and the questions that it can answer."""
     loss = declared.loss
     flags = [
         {
@@ -60,8 +78,25 @@ def described(declared: Any) -> dict[str, Any]:
         "summary": declared.summary,
         "formula": declared.formula,
         "flags": flags,
-        "known": known(declared),
+        "answers": answers(declared),
     }
+
+
+def answers(declared: Any) -> list[str]:
+    """The questions to which the class of a model has an answer of its own.
+
+    Nothing is computed, so that a list of all models comes at once.
+    """
+    from ufm.model import Model
+
+    if any(parameter.required for parameter in declared.parameters):
+        return []
+    own = type(declared.build({}))
+    return [
+        told
+        for question, told in QUESTIONS.items()
+        if getattr(own, question) is not getattr(Model, question)
+    ]
 
 
 def own_loss(declared: Any) -> str:
@@ -83,11 +118,12 @@ def known(declared: Any) -> list[str]:
     point = jax.tree.map(np.asarray, model.random_point(jax.random.key(0)))
     best = model.minimiser()
     at = point if best is None else best.point
-    answers = {
-        f"minimiser ({best.evidence if best else ''})": best is not None,
-        "symmetry": model.generators(point) is not None,
-        "exact spectrum": model.structure(at) is not None,
-        "bound on the minimum": model.certificate(at).applies,
-        "atlas": model.as_plain() is not None,
+    answered = {
+        "minimiser": best is not None,
+        "generators": model.generators(point) is not None,
+        "structure": model.structure(at) is not None,
+        "certificate": model.certificate(at).applies,
+        "as_plain": model.as_plain() is not None,
     }
-    return [name for name, answered in answers.items() if answered]
+    told = [QUESTIONS[question] for question, whether in answered.items() if whether]
+    return [f"{name} ({best.evidence})" if best and name == "minimiser" else name for name in told]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
+from experiments.cli.signals import answered
 from experiments.files import cache_folder, write_whole
 
 # Rich takes a quarter of the time of --help, which draws nothing: the first table brings it.
@@ -151,11 +152,14 @@ def patiently(message: str, work: Callable[[], T]) -> T:
     return stepwise(message, lambda say: work())
 
 
-def stepwise(message: str, work: Callable[[Callable[[str], None]], T]) -> T:
+def stepwise(
+    message: str, work: Callable[[Callable[[str], None]], T], stop: threading.Event | None = None
+) -> T:
     """The result of work(say), where say(text) tells how far it is.
 
     A spinner with the last text on a terminal; elsewhere a line now and then, on stderr. The work
-    runs in a thread of its own, because compiled code does not listen to Ctrl-C.
+    runs in a thread of its own, because compiled code does not listen to Ctrl-C. Work that looks at
+    ``stop`` ends by itself after the first one, with the best that it has.
     """
     found: dict[str, Any] = {}
     done = threading.Event()
@@ -185,9 +189,7 @@ def stepwise(message: str, work: Callable[[Callable[[str], None]], T]) -> T:
     with status:
         threading.Thread(target=run, daemon=True).start()
         try:
-            # Not join(): interrupted, it takes the thread for finished (Python 3.11).
-            while not done.wait(0.2):
-                pass
+            _await(done, stop)
         except KeyboardInterrupt:
             ABANDONED.set()
             raise
@@ -195,6 +197,22 @@ def stepwise(message: str, work: Callable[[Callable[[str], None]], T]) -> T:
         raise found["error"]
     result: T = found["value"]
     return result
+
+
+def _await(done: threading.Event, stop: threading.Event | None) -> None:
+    """Wait for work; a first Ctrl-C only asks it to stop, where it can."""
+    try:
+        # Not join(): interrupted, it takes the thread for finished (Python 3.11).
+        while not done.wait(0.2):
+            pass
+    except KeyboardInterrupt:
+        if stop is None or stop.is_set():
+            raise
+        answered()
+        stop.set()
+        told = "ufm: stopping after this iteration; Ctrl-C again leaves at once\n"
+        print(told, end="", file=sys.stderr, flush=True)
+        _await(done, stop)
 
 
 def prepare() -> None:

@@ -15,6 +15,12 @@ from typing import Any
 AGAIN = 0.2
 
 
+def answered() -> None:
+    """Whoever swallows a KeyboardInterrupt on purpose says so: it is not raised again."""
+    if threading.current_thread() is threading.main_thread():
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
 @contextmanager
 def interruptible() -> Iterator[list[int]]:
     """A block that SIGINT and SIGTERM leave by KeyboardInterrupt; yields the list of what came.

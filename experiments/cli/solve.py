@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+import signal
+import threading
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -21,12 +22,14 @@ from experiments.cli.output import (
     deliver,
     envelope,
     number,
-    patiently,
     prepare,
     require_writable,
     show,
+    stepwise,
     table,
 )
+from experiments.cli.starts import explicit_point, height_of, way_down
+from experiments.cost import WATCHED, restarts_for, say_cost, size_of, small_model, warn_of_size
 
 EXAMPLES = (
     "ufm solve -K 10 -d 512 -n 5000 --lambda-w 5e-4 --lambda-h 1e-5",
@@ -50,10 +53,6 @@ EXAMPLES = (
     "ufm solve --model tasks --classes 2,3 -n 2",
     "ufm solve --model ordinal --thresholds=-1,0,2 -n 4",
 )
-# Restarts look for a lower point where nothing else decides; cheap up to this many variables.
-CHEAP_SIZE, RESTARTS = 5000, 3
-# Beyond this many variables a solver is felt to take long.
-LARGE_SIZE = 100_000
 # Saddles that --escape leaves one after the other, each below the one before.
 MOST_ESCAPES = 20
 REDUCTIONS: dict[str, str | bool] = {"auto": "auto", "true": True, "false": False}
@@ -122,8 +121,9 @@ def solve(
             "--start",
             metavar="NAME",
             help="Start at an explicit point: origin, minimiser (where it is known), or one of the "
-            "model's own, such as deep-relu's plane or rate-reduction's ranks 2,1.",
-            show_default="random",
+            "model's own, such as deep-relu's plane or rate-reduction's ranks 2,1; full is random "
+            "in all d dimensions.",
+            show_default="random, in K dimensions where a convex loss needs no more",
         ),
     ] = None,
     seed: Seed = 0,
@@ -137,7 +137,8 @@ def solve(
     """Find a minimum or a critical point of a model, and judge it.
 
     Exit code 3 if the solver did not converge or the verdict is UNDECIDED. A descent that starts at
-    a saddle takes no step: that is said, with the index of the saddle, and --escape leaves it.
+    a saddle takes no step: that is said, with the index of the saddle, and --escape leaves it. Long
+    work says what it will take; Ctrl-C ends a Newton descent at the best point so far.
     """
     prepare()
     require_writable(save, "--save")
@@ -155,6 +156,7 @@ def solve(
     )
     if save is not None:
         save_point_of(save, found, inputs)
+        kept = f"Point saved; judge it again with `ufm verdict {save}`."
     settings = {
         **inputs.as_dict(),
         "method": method.value,
@@ -168,9 +170,12 @@ def solve(
     }
     deliver(envelope("solve", settings, record), as_json=as_json, out=out)
     if not as_json:
-        show(f"Solve: {inputs.headline(found.original)}", _table(record, found, judged))
+        rows = _unjudged(record, found) if judged is None else _table(record, found, judged)
+        show(f"Solve: {inputs.headline(found.original)}", rows)
         if save is not None:
-            show(f"Point saved; judge it again with `ufm verdict {save}`.")
+            show(kept)
+    if judged is None:
+        raise typer.Exit(128 + signal.SIGINT)
     if not found.result or judged.curvature.name == "UNDECIDED":
         raise typer.Exit(3)
 
@@ -198,10 +203,14 @@ def run_solve(
     escape: bool = False,
     start: str | None = None,
 ) -> tuple[dict[str, Any], Any, Any]:
-    """Solve and judge: the record of the command, the Solution and the Verdict."""
+    """Solve and judge: the record of the command, the Solution and the Verdict.
+
+    Without a verdict, None, where Ctrl-C ended the descent.
+    """
     import jax
 
     from experiments.cli.verdict import distance_to_etf, rank_of
+    from landscape.solvers.solve import FULL
     from landscape.solvers.solve import solve as find
     from landscape.verdict import verdict as judge
     from ufm.errors import InputError
@@ -210,21 +219,34 @@ def run_solve(
         rule = "--learning-rate belongs to --method gd or momentum"
         raise InputError(rule, f"--method {method}", "drop --learning-rate")
     model = inputs.build(merged=reduction is not False)
-    _warn_of_size(model, reduction)
+    warn_of_size(model, reduction)
+    seconds = say_cost(model, reduction, method, start)
     key, restart_key = jax.random.split(jax.random.key(seed))
     spent = {"solve": 0.0, "verdict": 0.0}
+    stop = threading.Event()
 
-    def timed(part: str, doing: str, call: Callable[[], Any]) -> Any:
+    def timed(part: str, doing: str, call: Callable[[Callable[[str], None]], Any]) -> Any:
         began = perf_counter()
-        told = patiently(f"{doing} ...", call)
+        told = stepwise(f"{doing} ...", call, stop if part == "solve" else None)
         spent[part] += perf_counter() - began
         return told
+
+    def watched(say: Callable[[str], None]) -> Callable[[int, float, float], bool]:
+        began = perf_counter()
+
+        def watch(used: int, value: float, size: float) -> bool:
+            expected = "" if seconds is None else f" of about {seconds:.0f}"
+            taken = f"{perf_counter() - began:.0f}{expected} s"
+            say(f"iteration {used}, |g| {size:.1e}, objective {value:.9g}, {taken}")
+            return stop.is_set()
+
+        return watch
 
     def solved(point: Any) -> tuple[Any, Any]:
         found = timed(
             "solve",
             f"solving {inputs.headline(model)}",
-            lambda: find(
+            lambda say: find(
                 model,
                 point,
                 key=key,
@@ -232,25 +254,31 @@ def run_solve(
                 tolerance=tolerance,
                 max_iterations=max_iterations,
                 reduction=reduction,
+                watch=watched(say) if size_of(small_model(model, reduction)) > WATCHED else None,
                 **({} if learning_rate is None else {"learning_rate": learning_rate}),
             ),
         )
+        if found.result.name == "INTERRUPTED":
+            return found, None
         restarts = restarts_for(found)
         told = timed(
             "verdict",
             "judging",
-            lambda: judge(found.model, found.point, restarts=restarts, key=restart_key),
+            lambda say: judge(found.model, found.point, restarts=restarts, key=restart_key),
         )
         return found, told
 
-    begun = None if start is None else explicit_point(model, start)
-    found, judged = solved(begun)
-    way = way_down(judged)
+    drawn = start is None or start == FULL
+    begun = None if start is None or drawn else explicit_point(model, start)
+    found, judged = solved(start if drawn else begun)
+    way = None if judged is None else way_down(judged)
     left: list[dict[str, Any]] = []
     while escape and way is not None and len(left) < MOST_ESCAPES:
         left.append({"objective": judged.objective, "index": judged.count.index})
         found, judged = solved(way[0])
-        way = way_down(judged)
+        way = None if judged is None else way_down(judged)
+    if judged is None:
+        return unjudged_record(found, spent), found, None
     rank = rank_of(judged)
     record = {
         "objective": found.objective,
@@ -285,66 +313,26 @@ def run_solve(
     return record, found, judged
 
 
-def explicit_point(model: Any, name: str) -> Any:
-    """The explicit point of a model of this name.
-
-    Raises:
-        InputError: the model has none of this name, or no minimiser is known.
-    """
-    from experiments.nearest import unknown
-    from ufm.errors import InputError
-
-    point = model.explicit(name)
-    if point is None and name == "minimiser":
-        rule = "Need a minimiser that is known in closed form"
-        raise InputError(rule, "none of this model at these numbers", "drop --start, and descend")
-    if point is None:
-        names = ["origin", *model.candidates()]
-        if model.minimiser() is not None:
-            names.append("minimiser")
-        raise unknown(name, names, "explicit point")
-    return point
+def unjudged_record(found: Any, spent: dict[str, float]) -> dict[str, Any]:
+    """What is known of the best point of a descent that was interrupted."""
+    return {
+        "objective": found.objective,
+        "gradient_norm": found.gradient_norm,
+        "result": found.result.name,
+        "iterations": found.iterations,
+        "reduction": found.reduction,
+        "seconds_solve": spent["solve"],
+    }
 
 
-def height_of(model: Any, point: Any) -> float:
-    """The objective at a point of a model, or of its merger."""
-    owner, checked = model.checked(point)
-    return float(owner.objective(checked))
-
-
-def way_down(judged: Any) -> tuple[Any, float] | None:
-    """A point below a strict saddle along its most negative curvature, and its objective."""
-    if judged.escape is None:
-        return None
-    point, value = judged.escape.descend(judged.model, judged.point, judged.objective)
-    return (point, value) if value < judged.objective else None
-
-
-def _warn_of_size(model: Any, reduction: str | bool) -> None:
-    """Say on stderr why a large problem takes long, and what is quicker."""
-    merge = model.merge()
-    if reduction is True or merge is None or (reduction == "auto" and merge.lossless):
-        return
-    variables = size_of(model)
-    if variables > LARGE_SIZE:
-        print(
-            f"ufm: {number(variables)} variables, because the samples of a class do not "
-            "merge; --reduction true looks among collapsed points only, and is quick",
-            file=sys.stderr,
-        )
-
-
-def size_of(model: Any) -> int:
-    """Number of variables of a model."""
-    import jax
-
-    pattern = jax.eval_shape(model.random_point, jax.random.key(0))
-    return sum(leaf.size for leaf in jax.tree.leaves(pattern))
-
-
-def restarts_for(found: Any) -> int:
-    """Random restarts that are worth their time at the size that was solved."""
-    return RESTARTS if size_of(found.model) <= CHEAP_SIZE else 0
+def _unjudged(record: dict[str, Any], found: Any) -> Any:
+    made = table(("", "", ""))
+    made.columns[1].no_wrap = True
+    made.add_row("objective", number(record["objective"], 15), "of the best point so far")
+    made.add_row("gradient norm", number(record["gradient_norm"], 3), found.result.value)
+    made.add_row("result", record["result"], f"{found.method}, {found.iterations:,} iterations")
+    made.add_row("verdict", "none", "a point that is not critical has none")
+    return made
 
 
 def _times(record: dict[str, Any]) -> str:

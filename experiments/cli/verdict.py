@@ -51,6 +51,14 @@ def verdict(
         ),
     ] = 0,
     seed: Seed = 0,
+    eigenvalues: Annotated[
+        bool,
+        typer.Option(
+            "--eigenvalues",
+            help="Where convexity decides: count eigenvalues all the same, for gamma, the smallest "
+            "positive and the largest one.",
+        ),
+    ] = False,
     certify: Annotated[
         Path | None,
         typer.Option(
@@ -78,12 +86,13 @@ def verdict(
 
     point, inputs, model = read_for(file, inputs)
     judged = patiently("judging ...", lambda: _judge(model, point, restarts, seed))
-    record = verdict_record(point, judged)
+    record = verdict_record(point, judged, eigenvalues)
     if certify is not None:
         lower = [] if judged.lower is None else [judged.lower]
         prove = partial(certify_point, model, point, lower, certify)
         record["proof"] = patiently("proving ...", prove)
     settings = {"file": str(file), **inputs.as_dict(), "restarts": restarts, "seed": seed}
+    settings["eigenvalues"] = eigenvalues
     notes = getattr(inputs, "notes", ())
     settings["assumed"] = notes
     deliver(envelope("verdict", settings, record), as_json=as_json, out=out)
@@ -144,16 +153,18 @@ def between(counts: tuple[int, int | None] | None) -> str:
     return number(least) if least == most else f"{number(least)} to {number(most)}"
 
 
-def verdict_record(point: Any, judged: Any) -> dict[str, Any]:
-    """Every number of a verdict."""
-    # Every number is asked for here, eigenvalues included.
-    count, certificate, escape = judged.by_eigenvalues, judged.certificate, judged.escape
+def verdict_record(point: Any, judged: Any, eigenvalues: bool = False) -> dict[str, Any]:
+    """Every number of a verdict; those of eigenvalues that it did not need only if asked for."""
+    from landscape.curvature.convexity import ROUTE
+
+    count = judged.by_eigenvalues if eigenvalues else judged.count
+    certificate, escape = judged.certificate, judged.escape
     return {
         "curvature": judged.curvature.name,
         "curvature_reason": judged.reason,
         "globality": judged.globality.name,
         "globality_reason": judged.globality_reason,
-        "gamma": judged.gamma,
+        "gamma": judged.gamma if eigenvalues or count.route != ROUTE else None,
         "objective": judged.objective,
         "gradient_norm": judged.gradient_norm,
         "index": count.index,
@@ -206,11 +217,17 @@ def measured_rows(record: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _tables(record: dict[str, Any]) -> tuple[Any, Any]:
+    from landscape.curvature.convexity import ROUTE
+
     answer = table(("", "", ""))
     answer.columns[1].no_wrap = True
     answer.add_row("curvature", record["curvature"], record["curvature_reason"])
     answer.add_row("globality", record["globality"], record["globality_reason"])
     tolerance, route = f"{record['tolerance']:.1e}", f"{record['route']} Hessian"
+    strictness, bound = "strictness of the saddle or minimum", ""
+    if record["route"] == ROUTE:
+        route, bound = "convexity, no eigenvalues", "at most "
+        strictness = "not computed: --eigenvalues asks for it"
     numbers = table(("number", "value", "tolerance", "source"), right=("value", "tolerance"))
     symmetry = "rank of the symmetry generators"
     rows = [
@@ -221,9 +238,9 @@ def _tables(record: dict[str, Any]) -> tuple[Any, Any]:
         ("predicted nullity", number(record["predicted_nullity"]), "", symmetry),
         ("lambda_min", number(record["lambda_min"]), tolerance, route),
         ("smallest positive", number(record["smallest_positive"]), tolerance, route),
-        ("largest |eigenvalue|", number(record["largest"]), "", route),
+        ("largest |eigenvalue|", bound + number(record["largest"]), "", route),
         ("zero is below", tolerance, "", record["tolerance_source"]),
-        ("gamma", number(record["gamma"]), "", "strictness of the saddle or minimum"),
+        ("gamma", number(record["gamma"]), "", strictness),
         ("duality gap", number(record["gap"], 3), "", record["certificate"]),
         ("lower bound", number(record["bound"], 15), "", "dual value, below the global minimum"),
         ("|G| / sigma", number(record["spectral_ratio"], 9), "", "1 at a global minimum not zero"),
@@ -233,7 +250,10 @@ def _tables(record: dict[str, Any]) -> tuple[Any, Any]:
         ("lower objective", number(record["lower_objective"], 15), "", "a point that lies lower"),
         *((name, one, "", many) for name, one, many in measured_rows(record)),
     ]
+    always = {"index", "nullity", "predicted nullity", "duality gap"}
+    if bound:
+        always.add("gamma")
     for row in rows:
-        if row[1] != "-" or row[0] in ("index", "nullity", "predicted nullity", "duality gap"):
+        if row[1] != "-" or row[0] in always:
             numbers.add_row(*row)
     return answer, numbers

@@ -13,7 +13,7 @@ from itertools import combinations, product, zip_longest
 from math import comb, isclose
 
 import numpy as np
-from scipy.special import gammaincinv
+import scipy
 
 from ufm.errors import InputError, require_count, require_positive
 
@@ -307,7 +307,7 @@ def missing_mass_bound(hits: Iterable[int]) -> float:
     if sum(counts) == 0:
         return 1.0
     # chi2_{0.95}(2 a) / 2 by the incomplete gamma function: SciPy's statistics load slowly.
-    return min(1.0, float(gammaincinv(counts.count(1) + 1, 0.95)) / sum(counts))
+    return min(1.0, float(scipy.special.gammaincinv(counts.count(1) + 1, 0.95)) / sum(counts))
 
 
 def _alternating(coefficients: Iterable[int]) -> int:

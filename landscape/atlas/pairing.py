@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import maximum_flow
+import scipy
 
 from landscape.atlas.checksum import Stratum
 from ufm.errors import require_count
@@ -152,5 +151,5 @@ def _covered(
         return True
     tails, heads = zip(*edges, strict=True)
     capacities = np.array(list(edges.values()), dtype=np.int32)
-    graph = csr_array((capacities, (tails, heads)), shape=(len(names), len(names)))
-    return int(maximum_flow(graph, 0, 1).flow_value) == wanted
+    graph = scipy.sparse.csr_array((capacities, (tails, heads)), shape=(len(names), len(names)))
+    return int(scipy.sparse.csgraph.maximum_flow(graph, 0, 1).flow_value) == wanted

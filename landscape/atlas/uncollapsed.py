@@ -16,8 +16,8 @@ from math import exp, log
 from time import perf_counter
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from landscape.atlas.explore import atlas
 from landscape.atlas.orbit import BIFURCATION, centred_bias
@@ -330,7 +330,7 @@ def _is_in(orbit: UncollapsedOrbit, model: UFM, new: Found) -> bool:
 def _match(left: Array, right: Array, unit: float) -> bool:
     """Whether the columns of two matrices agree in some order."""
     apart = np.abs(left[:, :, None] - right[:, None, :]).max(axis=0) > unit
-    rows, columns = linear_sum_assignment(apart)
+    rows, columns = scipy.optimize.linear_sum_assignment(apart)
     return not apart[rows, columns].any()
 
 

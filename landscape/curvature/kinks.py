@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
 
 from ufm.model import Model, near_zero
 from ufm.point import flatten, unflatten
@@ -187,10 +187,12 @@ def shortest(
 
     start = np.full(len(kinks), 0.5)
     if len(x) >= len(kinks):
-        free = least_squares(gradient, start, turn, method="lm", **FINEST).x
+        free = scipy.optimize.least_squares(gradient, start, turn, method="lm", **FINEST).x
         if free.min() > -NEAR_NULL and free.max() < 1 + NEAR_NULL:
             return put(slopes, kinks, np.clip(free, 0.0, 1.0))
-    return put(slopes, kinks, least_squares(gradient, start, turn, (0, 1), **FINEST).x)
+    return put(
+        slopes, kinks, scipy.optimize.least_squares(gradient, start, turn, (0, 1), **FINEST).x
+    )
 
 
 def put(slopes: Array, where: NDArray[np.int64], values: Array) -> Array:

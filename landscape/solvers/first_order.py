@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from ufm.model import Model, norm
 from ufm.point import P
+
+if TYPE_CHECKING:
+    import optax
 
 
 def optimiser(method: str, learning_rate: float) -> optax.GradientTransformationExtraArgs:
@@ -20,6 +22,8 @@ def optimiser(method: str, learning_rate: float) -> optax.GradientTransformation
         >>> optimiser("gd", 0.1).init(jnp.zeros(2)) is not None
         True
     """
+    import optax  # a tenth of the time of a small solve, which does without
+
     if method == "lbfgs":
         return optax.lbfgs()
     return optax.with_extra_args_support(
@@ -56,6 +60,8 @@ def descend(
         >>> bool(descend(model, start, 1e-8, 1000, "lbfgs")[2] < 1e-8)
         True
     """
+    import optax
+
     method_ = optimiser(method, learning_rate)
 
     def unfinished(carry: Any) -> Any:

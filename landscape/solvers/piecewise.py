@@ -13,8 +13,8 @@ from typing import Any
 
 import jax
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
 
 from landscape.curvature.kinks import (
     FINEST,
@@ -197,7 +197,7 @@ def _newton(model: Model[Any], point: Any, near: NDArray[np.bool_]) -> Array | N
             shear = told.shear[np.ix_(active, active)]
             return np.block([[told.hessian, told.turn[:, active]], [told.normals[active], shear]])
 
-        found = least_squares(
+        found = scipy.optimize.least_squares(
             system, np.concatenate([start, first]), jacobian, method="lm", **FINEST
         )
         x, inner = found.x[:P], found.x[P:]

@@ -14,6 +14,7 @@ class Result(Enum):
     MAX_ITERATIONS = "the iteration limit was reached before the tolerance"
     STALLED = "no step improves the point any further; the tolerance lies below rounding"
     SADDLE_START = "the start is a saddle, which no descent leaves; escape it (Verdict.escape)"
+    INTERRUPTED = "interrupted before the tolerance; the point is the best so far"
     DIVERGED = "the objective or its gradient stopped being finite"
 
     def __bool__(self) -> bool:

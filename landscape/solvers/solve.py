@@ -13,7 +13,7 @@ from landscape.solvers.critical import find_critical
 from landscape.solvers.first_order import descend
 from landscape.solvers.piecewise import piecewise
 from landscape.solvers.result import Result, Solution
-from landscape.solvers.trust_region import trust_region
+from landscape.solvers.trust_region import Watch, trust_region
 from ufm.answers import Merge
 from ufm.errors import InputError, require_positive
 from ufm.model import Model
@@ -33,6 +33,8 @@ MAX_CRITICAL_SIZE = 2000
 # Beyond this a non-convex loss is solved among collapsed points unless told otherwise.
 MAX_UNMERGED = 2_000_000
 TOLERANCE = 1e-12
+# A random start in all dimensions of the model.
+FULL = "full"
 
 
 def solve(
@@ -45,12 +47,15 @@ def solve(
     max_iterations: int | None = None,
     learning_rate: float = 0.1,
     reduction: str | bool = "auto",
+    watch: Watch | None = None,
 ) -> Solution:
     """A critical point of a model: a minimum by descent, or any index by ``method="critical"``.
 
     Args:
         model: any model.
-        start: a point of the model; by default a random one of the merged model from ``key``.
+        start: a point of the model, or "full": a random one of the merged model from ``key``. By
+            default a random one in as many dimensions as a minimum needs, where that is known;
+            "critical" looks in all of them.
         key: JAX random key for the start, default ``jax.random.key(0)``.
         method: "newton" (trust-region Newton-CG), "lbfgs", "momentum", "gd", "critical"
             (index-blind Levenberg-Marquardt on the gradient), or "piecewise" for models with kinks
@@ -62,6 +67,8 @@ def solve(
             full problem has more than two million variables; True merges always, so that a
             non-convex loss is solved among collapsed points only (its verdict still sees every
             within-class direction); False never.
+        watch: told (iterations, objective, gradient norm) between the iterations of "newton"; where
+            it says True the point so far is returned, as INTERRUPTED.
 
     Returns:
         A Solution whose ``result`` says whether the tolerance was reached. From a start that is
@@ -84,13 +91,27 @@ def solve(
     require_positive(tolerance, "tolerance", "use a value such as 1e-12")
     merge, note = _merge(model, reduction)
     small = model if merge is None else merge.model
-    point = small.random_point(_key(key)) if start is None else _placed(model, merge, start)
-    inner = small.confined(point)
+    narrow = start is None and method != "critical"
+    inner = small.random_start(_key(key)) if narrow else None
+    if inner is None:
+        drawn = start is None or (isinstance(start, str) and start == FULL)
+        point = small.random_point(_key(key)) if drawn else _placed(model, merge, start)
+        inner = small.confined(point)
+    else:
+        point = inner.point
     working, begin = (small, point) if inner is None else (inner.model, inner.point)
     if max_iterations is None:
         max_iterations = MAX_ITERATIONS.get(method, MAX_CRITICAL_ITERATIONS)
+    stopped = False
+
+    def watched(used: int, value: float, size: float) -> bool:
+        nonlocal stopped
+        stopped = watch is not None and watch(used, value, size)
+        return stopped
+
     if method == "newton":
-        found = trust_region(working, begin, tolerance, max_iterations)
+        telling = None if watch is None else watched
+        found = trust_region(working, begin, tolerance, max_iterations, telling)
     elif method == "critical":
         size = sum(leaf.size for leaf in jax.tree.leaves(begin))
         if size > MAX_CRITICAL_SIZE:
@@ -111,6 +132,8 @@ def solve(
     # item() is the fastest way to the host; device_get would cost as much as ten iterations.
     value, size, iterations = value.item(), size.item(), iterations.item()
     result = result_of(size, value, tolerance, iterations, max_iterations)
+    if stopped and result is Result.STALLED:
+        result = Result.INTERRUPTED
     started = None
     if result and not iterations:
         started = count_curvature(small, point, size).index_range[0]

@@ -17,8 +17,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jax.flatten_util import ravel_pytree
-from scipy.optimize import minimize
 
 from landscape.solvers.trust_region import trust_region
 from ufm.model import Model
@@ -89,7 +89,7 @@ def spurious_candidate(
         value, slope = _merit(model, like, x, gamma, values, used)
         return float(value), np.asarray(slope)
 
-    found = minimize(
+    found = scipy.optimize.minimize(
         merit,
         flatten(like),
         jac=True,

@@ -8,6 +8,7 @@ Source: Steihaug 1983; Conn, Gould & Toint 2000, algorithm 6.1.1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -51,9 +52,12 @@ class State(NamedTuple):
     failures: Any
 
 
-@jax.jit
+# Told after every iteration: iterations, objective, gradient norm. True ends the descent.
+Watch = Callable[[int, float, float], bool]
+
+
 def trust_region(
-    model: Model[P], point: P, tolerance: float, max_iterations: int
+    model: Model[P], point: P, tolerance: float, max_iterations: int, watch: Watch | None = None
 ) -> tuple[P, Any, Any, Any]:
     """Minimise a model from a point by trust-region Newton-CG.
 
@@ -62,6 +66,8 @@ def trust_region(
         point: where to start.
         tolerance: stop when the Euclidean gradient norm falls below it.
         max_iterations: outer iterations at most.
+        watch: called after every iteration, each then a call of its own; the point at which it
+            says True is returned.
 
     Returns:
         (point, objective, gradient norm, iterations); the caller judges the norm.
@@ -72,23 +78,86 @@ def trust_region(
         >>> start = model.random_point(jax.random.key(0))
         >>> bool(trust_region(model, start, 1e-12, 100)[2] < 1e-12)
         True
+        >>> int(trust_region(model, start, 1e-12, 100, lambda count, value, norm: count == 3)[3])
+        3
     """
-    flat, unravel = ravel_pytree(point)
-    scale = ravel_pytree(model.scales(point))[0]
-    value_and_gradient = jax.value_and_grad(lambda x: model.objective(unravel(scale * x)))
+    if watch is None:
+        found: tuple[P, Any, Any, Any] = _descended(model, point, tolerance, max_iterations)
+        return found
+    state, going = _begun(model, point), True
+    while going:
+        state, norm, unfinished = _advanced(model, point, state, tolerance, max_iterations)
+        stopped = watch(int(state.iterations), float(state.value), float(norm))
+        going = bool(unfinished) and not stopped
+    found = _ended(model, point, state)
+    return found
 
-    def unscaled_norm(gradient: Any) -> Any:
-        return jnp.linalg.norm(gradient / scale)
 
-    def unfinished(state: State) -> Any:
-        going = (state.iterations < max_iterations) & (state.failures < MAX_FAILURES)
-        norm = unscaled_norm(state.gradient)
-        return state.known | (going & (norm > tolerance) & jnp.isfinite(norm))
+@jax.jit
+def _descended(model: Any, point: Any, tolerance: Any, max_iterations: Any) -> Any:
+    descent = _Descent.of(model, point, tolerance, max_iterations)
+    return descent.told(jax.lax.while_loop(descent.unfinished, descent.outer, descent.start()))
 
-    def outer(state: State) -> State:
+
+@jax.jit
+def _begun(model: Any, point: Any) -> State:
+    return _Descent.of(model, point, 0.0, 0).start()
+
+
+@jax.jit
+def _advanced(
+    model: Any, point: Any, state: State, tolerance: Any, max_iterations: Any
+) -> tuple[State, Any, Any]:
+    descent = _Descent.of(model, point, tolerance, max_iterations)
+    state = descent.outer(state)
+    return state, descent.norm(state.gradient), descent.unfinished(state)
+
+
+@jax.jit
+def _ended(model: Any, point: Any, state: State) -> Any:
+    return _Descent.of(model, point, 0.0, 0).told(state)
+
+
+class _Descent(NamedTuple):
+    """What the pieces of the method are made of while they are compiled."""
+
+    x: Any
+    scale: Any
+    unravel: Any
+    value_and_gradient: Any
+    tolerance: Any
+    max_iterations: Any
+
+    @staticmethod
+    def of(model: Any, point: Any, tolerance: Any, max_iterations: Any) -> _Descent:
+        flat, unravel = ravel_pytree(point)
+        scale = ravel_pytree(model.scales(point))[0]
+        derivatives = jax.value_and_grad(lambda x: model.objective(unravel(scale * x)))
+        return _Descent(flat / scale, scale, unravel, derivatives, tolerance, max_iterations)
+
+    def norm(self, gradient: Any) -> Any:
+        return jnp.linalg.norm(gradient / self.scale)
+
+    def start(self) -> State:
+        x = self.x
+        radius = jnp.clip(jnp.linalg.norm(x), 1.0, LARGEST_START)
+        unknown, none = jnp.full_like(x, jnp.inf), jnp.zeros_like(x)
+        infinite, known, zero = jnp.asarray(jnp.inf), jnp.asarray(True), jnp.asarray(0)
+        return State(x, infinite, unknown, none, infinite, known, radius, zero, zero)
+
+    def told(self, state: State) -> tuple[Any, Any, Any, Any]:
+        point = self.unravel(self.scale * state.x)
+        return point, state.value, self.norm(state.gradient), state.iterations
+
+    def unfinished(self, state: State) -> Any:
+        going = (state.iterations < self.max_iterations) & (state.failures < MAX_FAILURES)
+        norm = self.norm(state.gradient)
+        return state.known | (going & (norm > self.tolerance) & jnp.isfinite(norm))
+
+    def outer(self, state: State) -> State:
         # One linearisation serves value, gradient and products, so that the loss is traced once.
         at, step, predicted = state.x + state.step, state.step, state.predicted
-        (value, gradient), tangents = jax.linearize(value_and_gradient, at)
+        (value, gradient), tangents = jax.linearize(self.value_and_gradient, at)
         ratio = (state.value - value) / predicted
         blind = predicted < ROUNDING * EPSILON * (1 + jnp.abs(state.value))
         lower_norm = jnp.vdot(gradient, gradient) < jnp.vdot(state.gradient, state.gradient)
@@ -108,20 +177,12 @@ def trust_region(
         failures = jnp.where(state.known, state.failures, jnp.where(accept, 0, state.failures + 1))
         iterations = state.iterations + ~state.known
         # A rejected candidate's products are not those of the iterate.
-        going = accept & (unscaled_norm(gradient) > tolerance)
+        going = accept & (self.norm(gradient) > self.tolerance)
         step, residual = _truncated_cg(
-            lambda v: tangents(v)[1], gradient, radius, FLOOR * tolerance, going
+            lambda v: tangents(v)[1], gradient, radius, FLOOR * self.tolerance, going
         )
         predicted = -0.5 * jnp.vdot(step, gradient + residual)
         return State(x, value, gradient, step, predicted, ~accept, radius, iterations, failures)
-
-    x = flat / scale
-    radius = jnp.clip(jnp.linalg.norm(x), 1.0, LARGEST_START)
-    unknown, none = jnp.full_like(x, jnp.inf), jnp.zeros_like(x)
-    start = State(x, jnp.inf, unknown, none, jnp.inf, True, radius, 0, 0)
-    state = jax.lax.while_loop(unfinished, outer, start)
-    norm = unscaled_norm(state.gradient)
-    return unravel(scale * state.x), state.value, norm, state.iterations
 
 
 def _truncated_cg(

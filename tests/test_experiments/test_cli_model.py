@@ -1,5 +1,6 @@
 """``--model``: registered and foreign models through the commands, with flags of their own."""
 
+import importlib
 import json
 import re
 
@@ -94,14 +95,25 @@ def test_models_lists_every_registered_model(ufm):
     ran = ufm("models --json")
     told = {entry["name"]: entry for entry in json.loads(ran.out)["models"]}
     assert set(told) == set(MODELS)
-    assert "atlas" in told["plain"]["known"]
-    assert "atlas" not in told["regression"]["known"]
+    assert "atlas" in told["plain"]["answers"]
+    assert "atlas" not in told["regression"]["answers"]
     assert [flag["flag"] for flag in told["regression"]["flags"]][:3] == ["-n", "-M", "-d"]
     assert all(entry["formula"].startswith("f") for entry in told.values())
     for entry in told.values():
         assert all(flag["help"] for flag in entry["flags"]), entry["name"]
     shown = ufm(f"models --model {FOREIGN}:Spheres")
     assert "inverse temperature" in shown.out
+
+
+def test_a_list_of_models_asks_them_nothing_and_one_model_is_asked(ufm, monkeypatch):
+    """Deep linear networks have a minimiser at some numbers, none of them the defaults."""
+    entry = json.loads(ufm("models --model deep-linear --json").out)["models"][0]
+    assert {"minimiser", "symmetry"} < set(entry["answers"])
+    assert entry["known"] == ["symmetry"]
+    asked = importlib.import_module("experiments.cli.models")
+    monkeypatch.setattr(asked, "known", lambda declared: 1 / 0)
+    told = {entry["name"]: entry for entry in json.loads(ufm("models --json").out)["models"]}
+    assert told["deep-linear"] == {key: entry[key] for key in entry if key != "known"}
 
 
 def test_help_lists_the_flags_of_the_named_model(ufm):

@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM end a command wherever they meet it."""
 
 import gc
+import os
 import signal
 import threading
 import time
@@ -8,6 +9,8 @@ from contextlib import suppress
 
 import pytest
 
+from experiments.cli import output
+from experiments.cli.output import stepwise
 from experiments.cli.signals import AGAIN, interruptible
 
 BOTH = [signal.SIGINT, signal.SIGTERM]
@@ -114,3 +117,36 @@ def test_another_thread_changes_nothing():
     thread.start()
     thread.join()
     assert seen == [signal.SIG_DFL]
+
+
+@pytest.mark.parametrize("number", BOTH)
+def test_work_that_can_stop_is_asked_first(number):
+    stop = threading.Event()
+
+    def work(say):
+        linger(AGAIN)  # until somebody waits
+        os.kill(os.getpid(), number)
+        assert stop.wait(10)
+        linger(3 * AGAIN)  # what was answered is not raised again
+        return "the best so far"
+
+    with interruptible() as came:
+        assert stepwise("working", work, stop) == "the best so far"
+    assert came == [number]
+
+
+def test_a_second_signal_does_not_wait_for_it(monkeypatch):
+    monkeypatch.setattr(output, "ABANDONED", threading.Event())
+    stop, over = threading.Event(), threading.Event()
+
+    def work(say):
+        linger(AGAIN)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.wait(10)
+        os.kill(os.getpid(), signal.SIGINT)
+        over.wait(10)
+
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        stepwise("working", work, stop)
+    assert output.ABANDONED.is_set()
+    over.set()

@@ -1,78 +1,27 @@
 """Verdicts by convexity against the eigenvalue route, thresholds included."""
 
-from collections import Counter
 from dataclasses import replace
 from importlib import import_module
 
-import jax
-import numpy as np
 import pytest
 
 import landscape.curvature.convexity as convexity_module
+from experiments.benchmarks.agreement import Among, compared
 from landscape.curvature.convexity import ROUTE, count_by_convexity
-from landscape.curvature.count import count_curvature
 from landscape.solvers.solve import solve
-from landscape.verdict import Curvature, judge_curvature, verdict
-from ufm import MSE, UFM, CrossEntropy, LabelSmoothing, RescaledMSE
-from ufm.losses import BCE
-
-LOSSES = (CrossEntropy(), LabelSmoothing(0.1), MSE(), RescaledMSE(3.0, 2.0), BCE())
-
-
-def at_share(loss, counts, d, lambda_b, share, ratio):
-    """A model at a share of the c at which its origin becomes the minimum."""
-    unit = UFM(loss, counts=counts, d=d, lambda_W=1.0, lambda_H=1.0, lambda_b=lambda_b)
-    edge = unit.certificate(unit.origin()).spectral_ratio  # |G(0)|_2 at the best bias
-    sizes = {"lambda_W": share * edge * ratio, "lambda_H": share * edge / ratio}
-    return UFM(loss, counts=counts, d=d, lambda_b=lambda_b, **sizes)
-
-
-def random_case(rng, losses, biases, shapes):
-    """Any counts, ratio of decays and share of the threshold; every shape is compiled once."""
-    K, d = shapes[rng.integers(len(shapes))]
-    counts = (3,) * K if rng.random() < 0.3 else tuple(int(x) for x in rng.integers(1, 6, K))
-    close = 10 ** rng.uniform(-12, -3)
-    share = rng.choice([10 ** rng.uniform(-4, -0.0005), 1 - close, 1 + close, 1.5])
-    loss, lambda_b = losses[rng.integers(len(losses))], biases[rng.integers(len(biases))]
-    return at_share(loss, counts, d, lambda_b, share, 2 ** rng.uniform(-2, 2))
-
-
-def compared(cases, seed, *among):
-    """How often convexity decided, and how often it and the eigenvalues told different things."""
-    rng, tally = np.random.default_rng(seed), Counter()
-    for i in range(cases):
-        model = random_case(rng, *among)
-        found = solve(model, key=jax.random.key(i))
-        size = found.gradient_norm
-        one = count_by_convexity(found.model, found.point, size, larger_than=-1)
-        other = count_curvature(found.model, found.point, size)
-        tally["undecided by both"] += one is None and other.index is None
-        tally["by eigenvalues only"] += one is None and other.index is not None
-        if one is None:
-            continue
-        # Fewer zeros than the orbit has are no answer: rounding moved them, and more so where the
-        # point is small. A verdict of the eigenvalues is one of these.
-        told = judge_curvature(other, size, found.point)[0]
-        agree = told in (Curvature.MORSE_BOTT_MINIMUM, Curvature.UNDECIDED)
-        agree &= other.index_range[0] == 0
-        if told is Curvature.MORSE_BOTT_MINIMUM:
-            agree &= other.nullity == one.nullity
-            positive = other.smallest_positive
-            agree &= model.strict_minimum(found.point).margin <= positive * (1 + 1e-6)
-        tally["agree" if agree else "disagree"] += 1
-        tally["by convexity only"] += told is Curvature.UNDECIDED
-    return tally
+from landscape.verdict import Curvature, verdict
+from ufm import MSE, UFM, CrossEntropy
 
 
 def test_convexity_and_eigenvalues_agree_in_random_cases():
-    told = compared(36, 5, LOSSES[:3:2], (None, 0.0), ((3, 4),))
+    told = compared(36, 5, Among((CrossEntropy(), MSE()), (None, 0.0), ((3, 4),)))
     assert told["disagree"] == 0
     assert told["agree"] >= 14
 
 
 @pytest.mark.slow
 def test_convexity_and_eigenvalues_agree_in_thousands_of_cases():
-    told = compared(3000, 6, LOSSES, (None, 0.0, 0.05), ((3, 2), (3, 5), (4, 3), (4, 6)))
+    told = compared(3000, 6)
     print(dict(told))
     assert told["disagree"] == 0
     assert told["agree"] >= 1200

@@ -175,12 +175,13 @@ def test_a_convex_loss_is_merged_and_false_keeps_the_samples():
     auto, forced, full = (solve(model, reduction=choice) for choice in ("auto", True, False))
     assert auto.model.merged
     assert auto.point.H.shape == (D, K)
-    assert auto.reduction == forced.reduction == "samples merged, convexity yes (proved)"
+    assert auto.reduction == forced.reduction
+    assert auto.reduction.startswith("samples merged, convexity yes (proved)")
     assert full.model is model
     assert full.original is model
     assert full.point.H.shape == (D, K * N)
     assert full.full_point is full.point
-    assert full.reduction == "none"
+    assert full.reduction.startswith("none; random start in 3 of 5")
     assert abs(full.objective - auto.objective) < VALUE
     spread = np.ptp(np.asarray(full.point.H).reshape(D, K, N), axis=2)
     assert spread.max() < 1e-9  # collapse was found, not put in
@@ -250,6 +251,49 @@ def test_features_beyond_the_span_of_the_start_cost_nothing():
     # Two Newton runs agree to the tolerance over the curvature.
     assert np.abs(back.W @ turn - high.point.W).max() < 1e-9
     assert true_gradient_norm("ce", high.full_point) < 1e-12
+
+
+def test_a_random_start_of_a_convex_loss_has_k_dimensions_and_full_has_all():
+    model = model_of("ce")
+    narrow, full = (solve(model, start, max_iterations=1) for start in (None, "full"))
+    assert "random start in 3 of 5 dimensions" in narrow.reduction
+    assert "random start" not in full.reduction
+    assert np.all(narrow.point.W[:, K:] == 0)
+    assert np.all(narrow.point.H[K:] == 0)
+    assert np.linalg.matrix_rank(np.vstack([full.point.W, full.point.H.T])) == D
+    drawn = model.merge().model.random_point(jax.random.key(0))
+    again = solve(model, drawn, max_iterations=1)
+    assert np.array_equal(full.point.W, again.point.W)
+    ends = [solve(model, start).objective for start in (None, "full")]
+    assert abs(ends[0] - ends[1]) < VALUE
+
+
+def test_where_more_dimensions_may_help_a_random_start_has_them():
+    """Focal loss is not convex: a minimum in K dimensions may fall along one more."""
+    assert "random start" not in solve(model_of("focal"), max_iterations=1).reduction
+    assert "random start" not in solve(model_of("ce"), method="critical").reduction
+    assert "random start" not in solve(model_of("ce", d=K), max_iterations=1).reduction
+
+
+def test_a_descent_that_is_watched_is_the_same_and_ends_where_it_is_told_to():
+    model, heard = model_of("ce"), []
+
+    def watch(used, value, size):
+        heard.append((used, value, size))
+        return used == 4
+
+    alone, watched = solve(model), solve(model, watch=lambda *told: False)
+    assert watched.iterations == alone.iterations
+    assert abs(watched.objective - alone.objective) < VALUE
+    stopped = solve(model, watch=watch)
+    assert stopped.result is Result.INTERRUPTED
+    assert not stopped.result
+    assert (stopped.iterations, stopped.objective, stopped.gradient_norm) == heard[-1]
+    assert heard[-1][0] == 4
+    assert heard[0][1] > heard[-1][1] > alone.objective
+    assert true_gradient_norm("ce", stopped.full_point) == pytest.approx(heard[-1][2], rel=1e-9)
+    # A watch that says stop where the end is reached anyway interrupts nothing.
+    assert solve(model, watch=lambda *told: told[2] < 1e-12).result is Result.CONVERGED
 
 
 def test_a_random_start_in_many_dimensions_reaches_the_closed_form():

@@ -95,3 +95,12 @@ def test_nothing_is_computed_for_small_hessians_that_are_cheaper_to_diagonalise(
     point = model.minimiser().point
     assert model.strict_minimum(point, larger_than=2 * 3 * 2 - 1) is not None
     assert model.strict_minimum(point, larger_than=2 * 3 * 2) is None
+
+
+def test_many_classes_are_dear_at_any_rank():
+    """At the origin the range block is empty, but there are K^3 entries of logit Hessians."""
+    model = UFM(CrossEntropy(), 25, 4, lambda_W=0.05, lambda_H=0.05)  # c = 1.25
+    told = model.strict_minimum(model.origin(), larger_than=2 * 25 * 4 - 1)
+    assert told is None  # 25^1.5 = 125
+    assert model.strict_minimum(model.origin(), larger_than=124).rank == 0
+    assert model.strict_minimum(model.origin(), larger_than=125) is None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
+import scipy
 
 from ufm.collapse.inputs import Measured, require_finite
 
@@ -69,7 +69,7 @@ def class_means(data: Measured) -> Means:
         squares += np.bincount(labels, np.einsum("ij,ij->i", block, block), num_classes)
         block -= anchors[labels]
         pointers = np.arange(labels.size + 1)
-        membership = csr_array(
+        membership = scipy.sparse.csr_array(
             (np.ones(labels.size), labels, pointers), shape=(labels.size, num_classes)
         )
         sums += membership.T @ block

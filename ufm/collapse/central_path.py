@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
+import scipy
 
 from ufm.collapse.inputs import read, require_finite
 from ufm.eigen import eigh
@@ -209,7 +209,11 @@ def follow(
         high = 2 * w0
         while float(law(high, num_classes, n)) < goal:
             high *= 2
-        return float(brentq(lambda w: float(law(w, num_classes, n)) - goal, w0, high, xtol=1e-14))
+        return float(
+            scipy.optimize.brentq(
+                lambda w: float(law(w, num_classes, n)) - goal, w0, high, xtol=1e-14
+            )
+        )
 
     return np.array([[place(w, after) if after > 0 else w for w in start] for after in t])
 

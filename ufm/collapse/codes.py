@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.optimize import nnls
+import scipy
 
 from ufm.collapse.geometry import Matrix, cosines
 from ufm.tolerance import RANK
@@ -32,7 +32,7 @@ def one_vs_rest_distances(W: Matrix) -> Matrix:
     for k, row in enumerate(rows):
         V = (np.delete(rows, k, axis=0) - row).T
         system = np.concatenate([V, np.ones((1, V.shape[1]))])
-        shares = nnls(system, np.eye(len(system))[-1])[0]
+        shares = scipy.optimize.nnls(system, np.eye(len(system))[-1])[0]
         found.append(float(np.linalg.norm(V @ shares) / shares.sum()))
     return np.array(found)
 

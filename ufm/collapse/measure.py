@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.distance import pdist, squareform
+import scipy
 
 from ufm.collapse.accumulate import Means, Scatter, class_means, second_pass
 from ufm.collapse.geometry import (
@@ -218,8 +218,10 @@ def record_of(
 
     pair_variances = (scatter.variances[:, None] + scatter.variances[None, :]) / 2
     upper = np.triu_indices(num_classes, k=1)
-    pairs = guarded_ratio(pair_variances[upper], pdist(C, "sqeuclidean"), floor)
-    cdnv = np.asarray(squareform(pairs, checks=False), dtype=np.float64)
+    pairs = guarded_ratio(
+        pair_variances[upper], scipy.spatial.distance.pdist(C, "sqeuclidean"), floor
+    )
+    cdnv = np.asarray(scipy.spatial.distance.squareform(pairs, checks=False), dtype=np.float64)
     cdnv.setflags(write=False)
 
     etf = etf_target(num_classes)

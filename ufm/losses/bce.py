@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import expit, xlogy
+import scipy
 
 from ufm.losses.dual import Array
 from ufm.losses.loss import Fact, Loss, Properties
@@ -49,7 +49,7 @@ class BCE(Loss):
 
     def curvature_bounds(self, Z: Any, labels: Any) -> tuple[float, float]:
         """The logit Hessian is diagonal: q (1 - q), q the sigmoid of each logit."""
-        curvature = expit(np.asarray(Z)) * expit(-np.asarray(Z))
+        curvature = scipy.special.expit(np.asarray(Z)) * scipy.special.expit(-np.asarray(Z))
         return float(curvature.min()), float(curvature.max())
 
     @property
@@ -77,7 +77,9 @@ class CubeDual:
     def conjugate(self, V: Array) -> Array:
         """Minus the sum of the binary entropies of v_k + e_k, columnwise."""
         q = np.clip(V + np.eye(len(V)), 0.0, 1.0)  # rounding only; see recentre
-        return np.asarray(np.sum(xlogy(q, q) + xlogy(1 - q, 1 - q), axis=0))
+        return np.asarray(
+            np.sum(scipy.special.xlogy(q, q) + scipy.special.xlogy(1 - q, 1 - q), axis=0)
+        )
 
     def recentre(self, V: Array, proportions: Array) -> Array:
         """Subtract the mean, then mix with the proportions until every entry is a probability."""

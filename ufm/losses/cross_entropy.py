@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import softmax
+import scipy
 
 from ufm.errors import InputError
 from ufm.losses.dual import SimplexDual
@@ -35,7 +35,7 @@ def softmax_bounds(Z: Any) -> tuple[float, float]:
         >>> softmax_bounds(np.zeros((4, 1)))
         (0.25, 0.375)
     """
-    p = softmax(np.asarray(Z), axis=0)
+    p = scipy.special.softmax(np.asarray(Z), axis=0)
     return float(p.min()), float((2 * p * (1 - p)).max())
 
 

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import scipy
 from numpy.linalg import LinAlgError, eigvalsh
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 
 Array = NDArray[np.float64]
+# Of so few eigenvalues one takes no less time than all, and SciPy need not be there.
+FEW = 50
 
 
 class Dual(Protocol):
@@ -49,8 +51,12 @@ def spectral_norm(Y: Array) -> float:
     unit = Y / scale  # squares neither overflow nor underflow
     gram = unit @ unit.T if Y.shape[0] <= Y.shape[1] else unit.T @ unit
     last = len(gram) - 1
+    if last < FEW:
+        return scale * float(np.sqrt(max(eigvalsh(gram)[-1], 0.0)))
     try:
-        top = eigh(gram, eigvals_only=True, subset_by_index=(last, last), check_finite=False)
+        top = scipy.linalg.eigh(
+            gram, eigvals_only=True, subset_by_index=(last, last), check_finite=False
+        )
     except LinAlgError:  # LAPACK's syevr gives up on some highly degenerate matrices
         top = eigvalsh(gram)[-1:]
     return scale * float(np.sqrt(top[0]))

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from scipy.optimize import brentq
+import scipy
 
 from ufm.errors import InputError
 from ufm.losses.loss import Fact, Loss, Properties
@@ -48,7 +48,7 @@ def focal_convexity_threshold(gamma: float) -> float:
     if criterion(lowest) >= 0:
         return 0.0  # u* ~ exp(-2 - 1/gamma) has left the range of float64
     # In log u, because u* falls like exp(-1/gamma): an absolute tolerance in u would be too coarse.
-    return math.exp(brentq(criterion, lowest, -math.log1p(gamma), xtol=1e-14))
+    return math.exp(scipy.optimize.brentq(criterion, lowest, -math.log1p(gamma), xtol=1e-14))
 
 
 @pytree_record()

@@ -8,8 +8,8 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from ufm.answers import Certificate, Minimiser
 from ufm.counts import parsed_counts, parsed_ranks
@@ -175,7 +175,9 @@ def full_rank_from(rank: int, share: float) -> float:
         return 0.0
     # phi is steepest at x = 1: at M = r - 1 an even spread over r is worse, far above it is better.
     ends = (rank - 1.0, 1e3 * rank)
-    found = brentq(lambda M: worth(rank, M) - worth(rank - 1, M), *ends, xtol=1e-14, rtol=1e-14)
+    found = scipy.optimize.brentq(
+        lambda M: worth(rank, M) - worth(rank - 1, M), *ends, xtol=1e-14, rtol=1e-14
+    )
     return float(found)
 
 

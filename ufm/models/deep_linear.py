@@ -10,8 +10,8 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 from ufm.answers import Certificate, Merge, Minimiser, Structure
 from ufm.counts import class_counts, counts_columns, parsed_counts
@@ -279,7 +279,9 @@ class DeepLinear(Model[Network]):
         i = int(np.clip(np.argmin([height(x) for x in steps]), 1, len(steps) - 2))
         options = {"xatol": 1e-9}
         ends = (steps[i - 1], steps[i + 1])
-        best = minimize_scalar(height, bounds=ends, method="bounded", options=options)
+        best = scipy.optimize.minimize_scalar(
+            height, bounds=ends, method="bounded", options=options
+        )
         point, merge = self.aligned_point(math.exp(best.x) * spread), self.merge()
         return point if merge is None else merge.lift(point)
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from ufm.answers import Certificate, Code, Merge, Minimiser, Structure
 from ufm.counts import class_counts, counts_columns
@@ -241,7 +241,7 @@ class Equilibrium(Model[Layer]):
 
         a = 0.0
         if slope(ends[0]) < 0 < slope(ends[1]):
-            a = float(brentq(slope, *ends, xtol=1e-15, rtol=1e-15))
+            a = float(scipy.optimize.brentq(slope, *ends, xtol=1e-15, rtol=1e-15))
         value = height(a)
         if value >= self.escape_value or a * root * sigma >= float(self.lambda_V) * (1 - 1e-9):
             return None

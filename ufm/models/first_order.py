@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scipy.optimize import brentq
+import scipy
 
 
 def shrunk_output(price: float, factors: int) -> float:
@@ -25,7 +25,9 @@ def shrunk_output(price: float, factors: int) -> float:
         return (y - 1) + price / factors * y ** (2 / factors - 1)
 
     # Below the threshold the best output is above its value there.
-    return float(brentq(slope, (factors - 2) / (factors - 1), 1.0, xtol=1e-15, rtol=1e-15))
+    return float(
+        scipy.optimize.brentq(slope, (factors - 2) / (factors - 1), 1.0, xtol=1e-15, rtol=1e-15)
+    )
 
 
 def collapse_price(factors: int) -> float:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from ufm.answers import Certificate, Code, Minimiser
 from ufm.decay import penalty
@@ -243,4 +243,4 @@ def _root(slope: Callable[[float], float], start: float) -> float:
         if abs(step) > FARTHEST:
             return math.nan
     low, high = sorted((start, start + step))
-    return float(brentq(slope, low, high, xtol=ROUNDING, rtol=ROUNDING))
+    return float(scipy.optimize.brentq(slope, low, high, xtol=ROUNDING, rtol=ROUNDING))

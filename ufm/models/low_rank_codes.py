@@ -6,8 +6,8 @@ import math
 from itertools import combinations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 Array = NDArray[np.float64]
 # The middle feature (t, t) of three classes in a plane at which the product of norms is least.
@@ -106,6 +106,6 @@ def cycle_scales(depth: int, lambda_W: float, lambda_H: float) -> Array:
     # The criterion's own network, near which the minimum is; descents from elsewhere find zero.
     start = np.array([0.5, 1.1, 0.4, 1.3, 0.75, 0.9, 1.2])
     options = {"maxiter": 5000, "maxfun": 50_000, "ftol": 0, "gtol": 1e-9}
-    rough = minimize(height, start, method="L-BFGS-B", options=options).x
+    rough = scipy.optimize.minimize(height, start, method="L-BFGS-B", options=options).x
     fine = {"xatol": 1e-9, "fatol": 1e-15, "maxiter": 20_000, "maxfev": 20_000}
-    return np.asarray(minimize(height, rough, method="Nelder-Mead", options=fine).x)
+    return np.asarray(scipy.optimize.minimize(height, rough, method="Nelder-Mead", options=fine).x)

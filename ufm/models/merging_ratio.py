@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy.optimize import brentq
+import scipy
 
 from ufm.errors import InputError, require_count, require_positive
 
@@ -55,7 +55,7 @@ def merging_ratio(
             f"Need a ratio below e^{FARTHEST:g}, at K sqrt(E_W E_H) = {excess(FARTHEST) + room:.4g}"
         )
         raise InputError(rule, f"{room:.4g}", "give less energy")
-    return math.exp(brentq(excess, NEAREST, FARTHEST, xtol=1e-14, rtol=1e-14))
+    return math.exp(scipy.optimize.brentq(excess, NEAREST, FARTHEST, xtol=1e-14, rtol=1e-14))
 
 
 def nuclear_norm_where_merged(num_classes: int, majority: int, price: float) -> float:
@@ -83,7 +83,7 @@ def nuclear_norm_where_merged(num_classes: int, majority: int, price: float) -> 
         _, w, f = logits(angle)
         return w * math.sqrt(large) * math.cos(angle) + f * math.sqrt(small) * math.sin(angle)
 
-    angle = brentq(turned, 1e-12, math.pi / 2 - 1e-12, xtol=1e-15, rtol=1e-14)
+    angle = scipy.optimize.brentq(turned, 1e-12, math.pi / 2 - 1e-12, xtol=1e-15, rtol=1e-14)
     a, w, f = logits(angle)
     length = math.hypot(math.sqrt(large) * w, math.sqrt(small) * f)
     return (large - 1) * a + math.sqrt(small * K / large) * length

@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from ufm.counts import class_counts, counts_columns
 from ufm.errors import InputError
@@ -60,7 +60,7 @@ class Ordinal(SampleTypes):
         b = np.concatenate([[-np.inf], np.asarray(self.thresholds), [np.inf]])
 
         def slope(q: int, z: float) -> float:
-            return float(expit(z - b[q + 1]) - expit(b[q] - z))
+            return float(scipy.special.expit(z - b[q + 1]) - scipy.special.expit(b[q] - z))
 
         z = proportional(slope, self.counts_tuple, self.num_samples * self.sigma)
         return z[None, :], "one root per class (OR-1)"

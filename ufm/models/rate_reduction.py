@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from ufm.answers import Minimiser, Structure
 from ufm.counts import parsed_counts, parsed_ranks
@@ -324,7 +324,7 @@ def paying_share(share: float) -> float:
         found = roots(share, 1.0, part * last)
         return direction_gain(share, found[1] if found else 0.0, 1.0, part * last)
 
-    return float(brentq(gain, 0.1, 1 - 1e-9, xtol=1e-15, rtol=1e-14))
+    return float(scipy.optimize.brentq(gain, 0.1, 1 - 1e-9, xtol=1e-15, rtol=1e-14))
 
 
 def rate_reduction(

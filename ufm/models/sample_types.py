@@ -15,8 +15,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from ufm.answers import Certificate, Merge, Minimiser, Restriction, Structure
 from ufm.decay import balanced_factors, penalty
@@ -319,7 +319,7 @@ def proportional(
         high += 2.0
         if high > FARTHEST:  # level is the root of sum_g w_g slope_g(0)^2 to rounding
             return np.zeros(len(weights))
-    return roots(math.exp(brentq(excess, low, high, xtol=ROUNDING, rtol=ROUNDING)))
+    return roots(math.exp(scipy.optimize.brentq(excess, low, high, xtol=ROUNDING, rtol=ROUNDING)))
 
 
 def _root(function: Callable[[float], float]) -> float:
@@ -330,4 +330,6 @@ def _root(function: Callable[[float], float]) -> float:
     far = -math.copysign(1.0, start)
     while function(far) * start > 0:
         far *= 2
-    return float(brentq(function, min(0.0, far), max(0.0, far), xtol=ROUNDING, rtol=ROUNDING))
+    return float(
+        scipy.optimize.brentq(function, min(0.0, far), max(0.0, far), xtol=ROUNDING, rtol=ROUNDING)
+    )

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from ufm.counts import parsed_counts
 from ufm.errors import InputError, require_count
@@ -38,7 +38,7 @@ class SoftLabels(Targets):
         first = np.asarray(self.targets)[:, 0]
 
         def slope(t: int, gap: float) -> float:
-            return float(expit(gap) - first[t])
+            return float(scipy.special.expit(gap) - first[t])
 
         level = self.num_samples * self.sigma / math.sqrt(2)
         gaps = proportional(slope, self.counts_tuple, level)

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import entr, xlogy
 
 from ufm.models.sample_types import SampleTypes
 from ufm.records import pytree_record
@@ -39,4 +39,4 @@ class Targets(SampleTypes):
         """sum_k y_k log(m / y_k), m the sum of a row: probabilities y / m."""
         targets = np.asarray(self.targets)
         mass = targets.sum(axis=1)
-        return np.asarray(entr(targets).sum(axis=1) + xlogy(mass, mass))
+        return np.asarray(scipy.special.entr(targets).sum(axis=1) + scipy.special.xlogy(mass, mass))

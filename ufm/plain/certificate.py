@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from ufm.answers import Certificate
 from ufm.losses.columns import column_gradients, column_hessians
@@ -101,7 +101,7 @@ def _best_bias(model: UFM, Z: Array, b: Array | None) -> Array:
 
     if np.linalg.norm(problem(b)[1]) <= 1e-13:
         return b
-    found = minimize(problem, b, jac=True, method="BFGS", options={"gtol": 1e-10}).x
+    found = scipy.optimize.minimize(problem, b, jac=True, method="BFGS", options={"gtol": 1e-10}).x
     for _ in range(4):  # Newton to rounding; least squares ignores the shift direction
         hessian = decay * np.eye(len(b))
         for some in np.array_split(labels, -(-len(labels) // AT_ONCE)):

@@ -39,7 +39,8 @@ def strict_minimum(model: UFM, point: Point, larger_than: int = -1) -> StrictMin
     Args:
         model: a UFM, merged or not.
         point: merged or full columns.
-        larger_than: None also where the range block (A-2) is of an order up to this.
+        larger_than: None also where the eigenvalues are cheap: a range block (A-2) of up to this
+            order, and no more logit Hessian entries, K^3, than such a block has.
 
     Example:
         >>> from ufm import UFM, CrossEntropy
@@ -51,7 +52,8 @@ def strict_minimum(model: UFM, point: Point, larger_than: int = -1) -> StrictMin
         True
     """
     bias = 0 if model.lambda_b is None else model.num_classes
-    largest = 2 * model.num_classes * min(model.d, model.num_classes) + bias
+    entries = model.num_classes**1.5
+    largest = max(2 * model.num_classes * min(model.d, model.num_classes) + bias, entries)
     if largest <= larger_than or not is_collapsed(model, point):
         return None
     merged, averaged = model.as_merged(point)
@@ -68,7 +70,7 @@ def strict_minimum(model: UFM, point: Point, larger_than: int = -1) -> StrictMin
     U, values, Vt = np.linalg.svd(-G)
     rank = int(np.sum(values > (1 - OWN) * sigma))
     order = 2 * K * rank + bias
-    if values[0] > (1 + OWN) * sigma or rank > d or order <= larger_than:
+    if values[0] > (1 + OWN) * sigma or rank > d or max(order, entries) <= larger_than:
         return None
     # The critical point that has these directions exactly, and how far this one is from it.
     U, V = U[:, :rank], Vt[:rank].T

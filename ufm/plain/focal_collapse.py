@@ -11,8 +11,8 @@ from collections.abc import Callable
 from math import inf, log, sqrt
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 from ufm.losses.focal import Focal, focal_convexity_threshold
 from ufm.plain.model import UFM
@@ -106,4 +106,4 @@ def _least(of: Callable[[Array], Array], low: float, high: float) -> float:
     grid = np.linspace(low, high, 2001)
     best = int(np.clip(np.argmin(of(grid)), 1, len(grid) - 2))
     bracket = (grid[best - 1], grid[best + 1])
-    return float(minimize_scalar(of, bounds=bracket, method="bounded").fun)
+    return float(scipy.optimize.minimize_scalar(of, bounds=bracket, method="bounded").fun)

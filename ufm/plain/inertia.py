@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.linalg import lapack
 
 from ufm.errors import InputError
 from ufm.plain.blocks import GroupData, classifier_block, feature_blocks
@@ -34,8 +34,8 @@ def count_negative(matrix: Array) -> int:
         return 0
     _require_finite(matrix)
     # Column-major upper = row-major lower: LAPACK works on the transpose without a copy.
-    work = int(lapack.dsytrf_lwork(len(matrix), lower=0)[0])
-    factor, pivots, info = lapack.dsytrf(matrix.T, lower=0, lwork=work)
+    work = int(scipy.linalg.lapack.dsytrf_lwork(len(matrix), lower=0)[0])
+    factor, pivots, info = scipy.linalg.lapack.dsytrf(matrix.T, lower=0, lwork=work)
     if info < 0:
         raise InputError("Need a symmetric matrix", f"LAPACK info {info}", "check the point")
     in_pairs = int(np.sum(pivots < 0))
@@ -52,7 +52,7 @@ def is_positive_definite(matrix: Array) -> bool:
     """
     if not np.all(np.isfinite(matrix)):
         return False  # LAPACK does not notice NaN
-    return len(matrix) == 0 or int(lapack.dpotrf(matrix.T, lower=0, clean=0)[1]) == 0
+    return len(matrix) == 0 or int(scipy.linalg.lapack.dpotrf(matrix.T, lower=0, clean=0)[1]) == 0
 
 
 def _require_finite(matrix: Array) -> None:

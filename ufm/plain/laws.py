@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
+import scipy
 
 from ufm.errors import InputError
 
@@ -55,7 +55,7 @@ def merged_bifurcation(num_groups: int, smoothing: float = 0.0, bias: float | No
     ups = np.flatnonzero(~signs[:-1] & signs[1:])
     if not len(ups):
         return math.nan
-    return float(brentq(excess, grid[ups[0]], grid[ups[0] + 1], xtol=1e-15))
+    return float(scipy.optimize.brentq(excess, grid[ups[0]], grid[ups[0] + 1], xtol=1e-15))
 
 
 class MajorityAlone(NamedTuple):
@@ -110,7 +110,9 @@ def majority_alone(
     if bias is not None:
         # Between nothing, where large classes are far apart, and the ratio of sizes.
         low = -1.0 - a * majority
-        shift = float(brentq(balance, low, math.log(R) + 1.0, xtol=1e-15, rtol=1e-15))
+        shift = float(
+            scipy.optimize.brentq(balance, low, math.log(R) + 1.0, xtol=1e-15, rtol=1e-15)
+        )
     own, r, q = chances(shift)
     x = math.sqrt(R) * (1 - own * (1 - other))
     return MajorityAlone(x, math.sqrt(K * (minority * R * r**2 + majority * q**2)), shift)
@@ -149,5 +151,5 @@ def vanishing_minority(
     high = 1.0
     while excess(high) > 0:
         high *= 2
-    a = float(brentq(excess, 0.0, high, xtol=1e-14))
+    a = float(scipy.optimize.brentq(excess, 0.0, high, xtol=1e-14))
     return majority_alone(majority, minority, ratio, a, bias).strength

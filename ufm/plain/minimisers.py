@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import brentq, minimize_scalar
 
 from ufm.answers import Code, Minimiser
 from ufm.decay import balanced_factors, penalty
@@ -82,7 +82,9 @@ def thresholds(model: UFM) -> Thresholds:
         values = np.asarray(slopes(loss, sign * a, np.full_like(a, beta), K)[0])
         best = int(np.argmin((values - curve.value) / a))
         bracket = (grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)])
-        found = minimize_scalar(chord, bounds=bracket, method="bounded", options={"xatol": 1e-12})
+        found = scipy.optimize.minimize_scalar(
+            chord, bounds=bracket, method="bounded", options={"xatol": 1e-12}
+        )
         collapse = max(collapse, -float(found.fun))
     return Thresholds(origin, collapse)
 
@@ -118,7 +120,7 @@ def _root_of_increasing(slope: Callable[[float], float]) -> float:
         if step > 1e8:
             return float("nan")
     low, high = sorted((0.0, direction * step))
-    return float(brentq(slope, low, high, xtol=1e-16, rtol=4 * np.finfo(float).eps))
+    return float(scipy.optimize.brentq(slope, low, high, xtol=1e-16, rtol=4 * np.finfo(float).eps))
 
 
 def symmetric_code(model: UFM) -> Code | None:
@@ -196,7 +198,9 @@ def _global_gap(model: UFM) -> float:
         pairs = zip(own, other, strict=True)
         on_grid = sign * np.array([_gap_slope(loss, p, q, K) for p, q in pairs]) + price
         for i in np.flatnonzero((on_grid[:-1] < 0) & (on_grid[1:] >= 0)):
-            candidates.append(sign * float(brentq(slope, sizes[i], sizes[i + 1], xtol=1e-16)))
+            candidates.append(
+                sign * float(scipy.optimize.brentq(slope, sizes[i], sizes[i + 1], xtol=1e-16))
+            )
     return min(candidates, key=lambda x: logit_curve(loss, x, 0.0, K).value + price * abs(x))
 
 

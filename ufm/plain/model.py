@@ -36,7 +36,7 @@ from ufm.plain.measures import measures
 from ufm.plain.minimisers import global_minimiser
 from ufm.plain.structure import structure
 from ufm.plain.symmetry import class_kinds, ufm_generators
-from ufm.point import Point, gaussian, row_space_of_start
+from ufm.point import Point, gaussian, narrow_start, row_space_of_start
 from ufm.records import pytree_record
 
 
@@ -333,6 +333,12 @@ class UFM(Model[Point]):
     def confined(self, point: Point) -> Restriction | None:
         """The row space of [W; H^T] at a start: every gradient method stays in it (O(d))."""
         return row_space_of_start(self, point)
+
+    def random_start(self, key: Any) -> Restriction | None:
+        """A random point in K dimensions where the loss is convex: then no minimum needs more."""
+        if not self.loss.properties(self.num_classes).convex:
+            return None
+        return narrow_start(self, self.num_classes, key)
 
     def structure(self, point: Point) -> Structure | None:
         """The exact spectrum at collapsed points, from small blocks."""

@@ -26,8 +26,8 @@ PROOF = 1e-8
 # norm 1e-12 is known to 1e-9 where the least curvature is 1e-3.
 SHAPE_TOLERANCE = 1e-6
 STARTS = 3
-# A numerical minimiser takes seconds up to this many sizes of classes; from random starts of the
-# full problem, up to this many classes.
+# Where a point constant on sizes is not proved, random starts of the full problem take seconds up
+# to this many classes. (With 1,000 different sizes the first search alone takes minutes.)
 MOST_CLASSES = 300
 
 
@@ -104,9 +104,6 @@ def predict_free(model: UFM) -> Prediction | NoTheory:
         return _of_point(model, found.point, found.value, threshold, evidence)
     if not properties.convex:
         return NoTheory(f"{model.loss.name} has no known minimiser, and no bound to prove one")
-    if len(np.unique(model.kinds)) > MOST_CLASSES:
-        rule = f"no closed form, and more than {MOST_CLASSES} sizes of classes"
-        return NoTheory(f"{rule}: see `ufm solve`")
     point, value, bound = minimum_by_size(model)
     if _proves(bound):
         return _of_point(model, point, value, threshold, _solved(bound))
