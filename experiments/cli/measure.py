@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from experiments.cli.measure_curves import measure_curves
 from experiments.cli.options import (
     DecayFlags,
     Json,
@@ -28,7 +29,8 @@ from experiments.cli.output import (
 
 EXAMPLES = (
     "ufm measure features.npz",
-    "ufm measure features.npz --lambda-w 5e-4 --loss ls",
+    "ufm measure features.safetensors --lambda-w 5e-4 --loss ls",
+    "ufm measure checkpoints/ --lambda-w 5e-4 --figure curves.pdf",
     "ufm measure features.npz --lambda-w 5e-4 --optimizer adamw --all",
 )
 # Papers behind the keys of ufm.collapse.CONVENTIONS.
@@ -54,12 +56,14 @@ REST = (
 
 @expand_flags
 def measure(
-    file: Annotated[
-        Path,
+    files: Annotated[
+        list[Path],
         typer.Argument(
-            metavar="FILE.npz",
-            help="features (N, d) and labels (N,); optional classifier (K, d) and bias (K,). "
-            "The same as H (d, N), W and b, with labels or counts, will do.",
+            metavar="FILE...",
+            help="features (N, d) and labels (N,); optional classifier (K, d), bias (K,) and "
+            "logits. The same as H (d, N), W and b, with labels or counts, will do. .npz, "
+            ".safetensors, .pt, .h5, or the .npy files of all parts. Several, or a folder of "
+            "checkpoints, give curves.",
         ),
     ],
     loss: LossFlags,
@@ -79,6 +83,12 @@ def measure(
     transposed: Annotated[
         bool, typer.Option("--transposed", help="The features are (d, N), as H in the theory.")
     ] = False,
+    figure: Annotated[
+        Path | None,
+        typer.Option(
+            "--figure", metavar="FILE", help="Curves of several files (.pdf, .png or .svg)."
+        ),
+    ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Show every number under every published convention.")
     ] = False,
@@ -94,9 +104,8 @@ def measure(
     """
     prepare()
     require_writable(out, "--out")
-    from experiments.cli.points import read_features
+    from experiments.network_files import grouped
     from experiments.networks.theory import Terms
-    from experiments.networks.theory import measure as measured
     from ufm.collapse.record import CONVENTIONS
 
     choice = loss.choice()
@@ -104,30 +113,31 @@ def measure(
     _require_decay(decay, lambda_w, fixed_classifier)
     decays = (lambda_w, lambda_h, decay.lambda_b)
     terms = Terms(choice.build(), *decays, optimizer, fixed_classifier)
-    arrays = read_features(file, transposed)
-    W, b = arrays.get("classifier"), arrays.get("bias")
-    if W is None and (lambda_w is not None or fixed_classifier):
-        from ufm.errors import InputError
-
-        rule = "Need a classifier to use lambda_W, or to hold it fixed"
-        raise InputError(rule, f"{file} without one", "save W (K, d) as classifier")
-    made = patiently(
-        "measuring ...", lambda: measured(arrays["features"], arrays["labels"], W, b, terms)
-    )
-    if made.appraisal is None and loss.loss is not None:
-        raise _needs_decay()
-    inputs: dict[str, Any] = {"file": str(file), "transposed": transposed, "loss": choice.spec}
-    inputs.update(choice.parameters)
+    networks = grouped(files)
+    inputs: dict[str, Any] = {
+        "file": ", ".join(map(str, files)),
+        "transposed": transposed,
+        **choice.record(),
+    }
     inputs.update({"lambda_W": lambda_w, "lambda_H": lambda_h, "lambda_b": decay.lambda_b})
     inputs.update({"optimizer": optimizer, "fixed_classifier": fixed_classifier})
+    if len(networks) > 1 or figure is not None:
+        measure_curves(networks, terms, transposed, inputs, figure, as_json=as_json, out=out)
+        return
+    file = inputs["file"]
+    made, notes = patiently("measuring ...", lambda: measured_file(networks[0], terms, transposed))
+    if made.appraisal is None and loss.loss is not None:
+        raise _needs_decay()
     conventions = {source: made.record.convention(source) for source in CONVENTIONS}
-    document = {**made.as_dict(), "conventions": conventions}
+    document = {**made.as_dict(), "conventions": conventions, "notes": notes}
     deliver(envelope("measure", inputs, document), as_json=as_json, out=out)
     if as_json:
         return
     record = made.record
     sizes = f"N={record.num_samples:,} samples, d={record.num_features}, K={record.num_classes}"
     show(f"Measured {file}: {sizes}", _sentence(made.headline))
+    for note in notes:
+        show(f"Read: {note}.")
     if every:
         show(_convention_table(conventions), _rest_table(document["metrics"]))
     if made.census is None:
@@ -136,6 +146,34 @@ def measure(
         _show_theory(document["theory"])
     elif made.census is not None:
         show("Theory joins in with --lambda-w, the weight decay of the classifier.")
+
+
+def measured_file(
+    paths: Sequence[Path], terms: Any, transposed: bool
+) -> tuple[Any, tuple[str, ...]]:
+    """The measurement of one network's files, and what was done to its arrays.
+
+    Raises:
+        InputError: files that cannot be read, or arrays that do not fit.
+    """
+    import numpy as np
+
+    from experiments.network_files import read_network
+    from experiments.networks.theory import measure as measured
+    from experiments.networks.theory import measure_batches
+    from ufm.errors import InputError
+
+    arrays = read_network(paths, transposed)
+    if arrays.classifier is None and (terms.lambda_W is not None or terms.fixed_classifier):
+        rule = "Need a classifier to use lambda_W, or to hold it fixed"
+        names = ", ".join(str(path) for path in paths)
+        raise InputError(rule, f"{names} without one", "save W (K, d) as classifier")
+    head = arrays.classifier, arrays.bias, terms
+    if isinstance(arrays.features, np.ndarray):
+        return measured(arrays.features, arrays.labels, *head), arrays.notes
+    made = measure_batches(arrays.batches(), *head, counts=np.bincount(arrays.labels))
+    note = "in one pass: what compares samples with the final class means is left out"
+    return made, (*arrays.notes, note)
 
 
 def _sentence(text: str) -> str:

@@ -203,3 +203,51 @@ def test_a_point_that_solve_saved_is_measured(ufm, tmp_path):
     np.savez(saved, **{**bad, "counts": np.array([4, 2])})
     ran = ufm("measure", saved)
     assert (ran.code, "one merged column per class" in ran.err) == (2, True)
+
+
+@pytest.fixture(scope="module")
+def collapsed(tmp_path_factory):
+    """Five checkpoints on the way to the minimum of a model, and the terms of its training."""
+    model = UFM(CrossEntropy(), 3, 5, 4, lambda_W=0.03, lambda_H=0.007)
+    best = lift(model, model.minimiser().point)
+    noise = np.random.default_rng(0).normal(size=best.H.shape)
+    folder = tmp_path_factory.mktemp("checkpoints")
+    for epoch, size in ((2, 0.3), (10, 0.01), (1, 3.0), (5, 0.1), (20, 0.0)):
+        arrays = {"classifier": best.W, "labels": np.repeat(np.arange(3), 4)}
+        np.savez(folder / f"epoch{epoch}.npz", features=(best.H + size * noise).T, **arrays)
+    return folder
+
+
+def test_a_folder_of_checkpoints_gives_curves_with_the_line_of_theory(ufm, collapsed, tmp_path):
+    figure = tmp_path / "curves.svg"
+    ran = ufm("measure --lambda-w 0.03 --json --figure", figure, collapsed)
+    rows = ran.json["curve"]
+    assert [row["name"] for row in rows] == [f"epoch{n}" for n in (1, 2, 5, 10, 20)]
+    nc1 = [row["NC1"] for row in rows]
+    assert nc1 == sorted(nc1, reverse=True)
+    assert rows[0]["distance"] == "not at a minimum"
+    assert rows[-1]["objective"] == pytest.approx(rows[-1]["theory"]["objective"], abs=1e-12)
+    assert rows[-1]["theory"]["logit gap"] == pytest.approx(rows[-1]["logit gap"], abs=1e-12)
+    drawn = figure.read_text()
+    assert "<svg" in drawn
+    table = ufm("measure --lambda-w 0.03", *sorted(collapsed.iterdir())[:2])
+    assert "Measured 2 files" in table.out
+    for words, says in (("--figure a.gif", "a kind that we draw"), ("--figure no/a.svg", "folder")):
+        bad = ufm(f"measure --lambda-w 0.03 {words}", collapsed)
+        assert (bad.code, says in bad.err) == (2, True)
+
+
+def test_large_features_are_measured_in_one_pass(ufm, collapsed, monkeypatch):
+    from experiments import network_files
+
+    whole = ufm("measure --lambda-w 0.03 --json", collapsed / "epoch10.npz").json
+    monkeypatch.setattr(network_files, "LARGE", 8)
+    monkeypatch.setattr(network_files, "BLOCK_ENTRIES", 5 * 5)  # twelve samples as 5, 5 and 2
+    once = ufm("measure --lambda-w 0.03 --json", collapsed / "epoch10.npz").json
+    assert "in one pass" in once["notes"][0]
+    assert once["metrics"]["nc4_phd"] is None
+    for name in ("nc1_phd", "nc2_rwu", "nc3_phd", "lambda_H_hat"):
+        assert once["metrics"][name] == pytest.approx(whole["metrics"][name], rel=1e-10)
+    for one, other in zip(once["theory"]["rows"], whole["theory"]["rows"], strict=True):
+        for name in ("theory", "measured", "ratio"):
+            assert one[name] == pytest.approx(other[name], rel=1e-10)
