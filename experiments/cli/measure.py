@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from experiments.cli.measure_curves import measure_curves
 from experiments.cli.options import (
     DecayFlags,
     Json,
     LossFlags,
-    ModelInputs,
     Out,
     expand_flags,
 )
@@ -30,7 +29,9 @@ from experiments.cli.output import (
 
 EXAMPLES = (
     "ufm measure features.npz",
-    "ufm measure features.npz --lambda-w 5e-4 --loss ls --json",
+    "ufm measure features.safetensors --lambda-w 5e-4 --loss ls",
+    "ufm measure checkpoints/ --lambda-w 5e-4 --figure curves.pdf",
+    "ufm measure features.npz --lambda-w 5e-4 --optimizer adamw --all",
 )
 # Papers behind the keys of ufm.collapse.CONVENTIONS.
 PAPERS = {
@@ -55,173 +56,142 @@ REST = (
 
 @expand_flags
 def measure(
-    file: Annotated[
-        Path,
+    files: Annotated[
+        list[Path],
         typer.Argument(
-            metavar="FILE.npz",
-            help="features (N, d) and labels (N,); optional classifier (K, d) and bias (K,). "
-            "The same as H (d, N), W and b, with labels or counts, will do.",
+            metavar="FILE...",
+            help="features (N, d) and labels (N,); optional classifier (K, d), bias (K,) and "
+            "logits. The same as H (d, N), W and b, with labels or counts, will do. .npz, "
+            ".safetensors, .pt, .h5, or the .npy files of all parts. Several, or a folder of "
+            "checkpoints, give curves.",
         ),
     ],
     loss: LossFlags,
     decay: DecayFlags,
+    optimizer: Annotated[
+        str,
+        typer.Option(
+            "--optimizer",
+            metavar="NAME",
+            help="sgd or adam: decay is part of the gradient; adamw: decoupled, no theory.",
+        ),
+    ] = "sgd",
+    fixed_classifier: Annotated[
+        bool,
+        typer.Option("--fixed-classifier", help="The classifier was not trained; give --lambda-h."),
+    ] = False,
     transposed: Annotated[
         bool, typer.Option("--transposed", help="The features are (d, N), as H in the theory.")
+    ] = False,
+    figure: Annotated[
+        Path | None,
+        typer.Option(
+            "--figure", metavar="FILE", help="Curves of several files (.pdf, .png or .svg)."
+        ),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Show every number under every published convention.")
     ] = False,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Measure NC1 to NC4 of features under every published convention.
+    """Measure how collapsed features are, and how far from what theory says of their training.
 
-    With --lambda-w (and a classifier) the theory joins in: lambda_H is estimated from
-    balancedness, lambda_W |W|^2 = lambda_H |H|^2, unless --lambda-h gives it, and the logit gap,
-    norms and loss of the global minimiser stand beside those measured.
+    With --lambda-w (and a classifier) the theory joins in: that of free features, of features
+    after a ReLU (none is negative), of normalised ones (all of one norm) or of a fixed classifier,
+    whichever is found. lambda_H is estimated from balancedness, lambda_W |W|^2 = lambda_H |H|^2,
+    unless --lambda-h gives it. Ratios to theory are shown only where the network is at a minimum.
     """
     prepare()
     require_writable(out, "--out")
-    from experiments.cli.points import read_features
-    from ufm.collapse import collapse
+    from experiments.network_files import grouped
+    from experiments.networks.theory import Terms
     from ufm.collapse.record import CONVENTIONS
 
     choice = loss.choice()
     lambda_w, lambda_h = decay.given()
-    _require_lambda_w(loss, decay, lambda_w)
-    arrays = read_features(file, transposed)
-    record = patiently(
-        "measuring ...",
-        lambda: collapse(
-            arrays["features"],
-            arrays["labels"],
-            classifier=arrays.get("classifier"),
-            bias=arrays.get("bias"),
-            lambda_W=lambda_w,
-        ),
-    )
-    metrics = record.as_dict()
-    del metrics["cdnv"]  # (K, K): its mean and maximum say what a page can hold
-    conventions = {source: record.convention(source) for source in CONVENTIONS}
-    theory = None
-    inputs: dict[str, Any] = {"file": str(file), "transposed": transposed, "loss": choice.spec}
-    inputs.update(choice.parameters)
-    if lambda_w is not None:
-        decays = (lambda_w, lambda_h, decay.lambda_b)
-        theory = patiently(
-            "computing the theory ...",
-            lambda: compare(arrays, record, choice, decays),
-        )
+    _require_decay(decay, lambda_w, fixed_classifier)
+    decays = (lambda_w, lambda_h, decay.lambda_b)
+    terms = Terms(choice.build(), *decays, optimizer, fixed_classifier)
+    networks = grouped(files)
+    inputs: dict[str, Any] = {
+        "file": ", ".join(map(str, files)),
+        "transposed": transposed,
+        **choice.record(),
+    }
     inputs.update({"lambda_W": lambda_w, "lambda_H": lambda_h, "lambda_b": decay.lambda_b})
-    document = {"metrics": metrics, "conventions": conventions, "theory": theory}
+    inputs.update({"optimizer": optimizer, "fixed_classifier": fixed_classifier})
+    if len(networks) > 1 or figure is not None:
+        measure_curves(networks, terms, transposed, inputs, figure, as_json=as_json, out=out)
+        return
+    file = inputs["file"]
+    made, notes = patiently("measuring ...", lambda: measured_file(networks[0], terms, transposed))
+    if made.appraisal is None and loss.loss is not None:
+        raise _needs_decay()
+    conventions = {source: made.record.convention(source) for source in CONVENTIONS}
+    document = {**made.as_dict(), "conventions": conventions, "notes": notes}
     deliver(envelope("measure", inputs, document), as_json=as_json, out=out)
     if as_json:
         return
+    record = made.record
     sizes = f"N={record.num_samples:,} samples, d={record.num_features}, K={record.num_classes}"
-    show(f"Measured {file}: {sizes}", _convention_table(conventions), _rest_table(metrics))
-    if "classifier" not in arrays:
+    show(f"Measured {file}: {sizes}", _sentence(made.headline))
+    for note in notes:
+        show(f"Read: {note}.")
+    if every:
+        show(_convention_table(conventions), _rest_table(document["metrics"]))
+    if made.census is None:
         show("Without a `classifier` in the file, what needs W is left out.")
-    if theory is not None:
-        _show_theory(theory)
+    if document["theory"] is not None:
+        _show_theory(document["theory"])
+    elif made.census is not None:
+        show("Theory joins in with --lambda-w, the weight decay of the classifier.")
 
 
-def _require_lambda_w(loss: LossFlags, decay: DecayFlags, lambda_w: float | None) -> None:
-    """Flags of the theory mean nothing without lambda_W; say so instead of ignoring them."""
-    if lambda_w is not None:
-        return
-    from ufm.errors import InputError
-
-    if decay.lambda_h is not None or decay.lambda_b is not None or loss.loss is not None:
-        rule = "The comparison with theory needs --lambda-w"
-        raise InputError(rule, "no --lambda-w", "add it: the weight decay of the classifier")
-
-
-def compare(
-    arrays: Mapping[str, Any],
-    record: Any,
-    choice: Any,
-    decays: tuple[float, float | None, float | None],
-) -> dict[str, Any]:
-    """Theory beside measurement: the global minimiser at these lambdas and counts.
+def measured_file(
+    paths: Sequence[Path], terms: Any, transposed: bool
+) -> tuple[Any, tuple[str, ...]]:
+    """The measurement of one network's files, and what was done to its arrays.
 
     Raises:
-        InputError: a missing classifier, or features that are zero.
+        InputError: files that cannot be read, or arrays that do not fit.
     """
     import numpy as np
 
-    from experiments.networks.theory import (
-        NoTheory,
-        compare,
-        measured,
-        predict_free,
-        predict_nonnegative,
-    )
+    from experiments.network_files import read_network
+    from experiments.networks.theory import measure as measured
+    from experiments.networks.theory import measure_batches
     from ufm.errors import InputError
 
-    lambda_w, lambda_h, lambda_b = decays
-    features, bias = arrays["features"], arrays.get("bias")
-    notes = []
-    if lambda_h is None:
-        lambda_h = record.lambda_H_hat
-        notes.append("lambda_H from balancedness, lambda_W |W|^2 / |H|^2")
-        if not (np.isfinite(lambda_h) and lambda_h > 0):
-            rule = "Need non-zero W and features to estimate lambda_H"
-            raise InputError(rule, lambda_h, "add --lambda-h")
-    if bias is not None and lambda_b is None:
-        lambda_b = 0.0
-        notes.append("bias taken as unregularised (--lambda-b)")
-    nonnegative = bool(np.min(features) >= 0)
-    if nonnegative:
-        notes.append("features are non-negative, as after a ReLU: theory of such features")
-    counts = tuple(int(count) for count in np.bincount(arrays["labels"]))
-    n = counts[0] if len(set(counts)) == 1 else None
-    sizes = (len(counts), n, None if n else counts)
-    inputs = ModelInputs(choice, record.num_features, lambda_w, lambda_h, lambda_b, *sizes)
-    model = inputs.build()
-    prediction = (predict_nonnegative if nonnegative else predict_free)(model)
-    found = measured(model.loss, features, arrays["classifier"], bias, arrays["labels"])
-    if isinstance(prediction, NoTheory):
-        rows = _rows(found, found.objective(lambda_w, lambda_h, lambda_b), lambda_b)
-        source = prediction.reason
-    else:
-        beside = compare(found, prediction)
-        rows = _rows(beside, beside.objective, lambda_b)
-        source = prediction.evidence
-    return {
-        "lambda_W": lambda_w,
-        "lambda_H": lambda_h,
-        "lambda_H_balanced": record.lambda_H_hat,
-        "lambda_b": lambda_b,
-        "c": model.c,
-        "source": source,
-        "notes": notes,
-        "model": inputs.headline(model),
-        "rows": rows,
-    }
+    arrays = read_network(paths, transposed)
+    if arrays.classifier is None and (terms.lambda_W is not None or terms.fixed_classifier):
+        rule = "Need a classifier to use lambda_W, or to hold it fixed"
+        names = ", ".join(str(path) for path in paths)
+        raise InputError(rule, f"{names} without one", "save W (K, d) as classifier")
+    head = arrays.classifier, arrays.bias, terms
+    if isinstance(arrays.features, np.ndarray):
+        return measured(arrays.features, arrays.labels, *head), arrays.notes
+    made = measure_batches(arrays.batches(), *head, counts=np.bincount(arrays.labels))
+    note = "in one pass: what compares samples with the final class means is left out"
+    return made, (*arrays.notes, note)
 
 
-def _rows(found: Any, objective: Any, lambda_b: float | None) -> list[dict[str, Any]]:
-    """Numbers measured, or pairs of those and the theory's; norms where squares are known."""
-    from experiments.networks.theory import Quantity
-
-    values = {
-        "logit gap": found.gap,
-        "|W|": found.W_squared,
-        "|H|": found.H_squared,
-        "mean loss": found.loss,
-        "objective": objective,
-    }
-    if lambda_b is not None:
-        values["|b|"] = found.b_squared
-    rows = []
-    for name, value in values.items():
-        pair = value if isinstance(value, Quantity) else Quantity(value, math.nan)
-        if name in ("|W|", "|H|", "|b|"):
-            pair = pair.root
-        row = {"theory": pair.predicted, "measured": pair.measured, "ratio": pair.ratio}
-        rows.append({"quantity": name, **{key: _known(number) for key, number in row.items()}})
-    return rows
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _needs_decay() -> Exception:
+    from ufm.errors import InputError
+
+    rule = "The comparison with theory needs --lambda-w"
+    return InputError(rule, "no --lambda-w", "add it: the weight decay of the classifier")
+
+
+def _require_decay(decay: DecayFlags, lambda_w: float | None, fixed_classifier: bool) -> None:
+    """Flags of the theory mean nothing without lambda_W; say so instead of ignoring them."""
+    given = decay.lambda_h is not None or decay.lambda_b is not None
+    if given and lambda_w is None and not fixed_classifier:
+        raise _needs_decay()
 
 
 def _convention_table(conventions: Mapping[str, Mapping[str, float | None]]) -> Any:
@@ -249,15 +219,43 @@ def _rest_table(metrics: Mapping[str, Any]) -> Any:
 
 
 def _show_theory(theory: Mapping[str, Any]) -> None:
-    columns = ("quantity", "theory", "measured", "measured/theory")
+    show(f"Theory at {theory['model']}")
+    compared = theory["refusal"] is None
+    if theory["diagnosis"] is not None:
+        show(_diagnosis_table(theory["diagnosis"]))
+    columns: tuple[str, ...] = ("quantity", "theory", "measured", "measured/theory")
+    if not compared:
+        columns = (columns[0], columns[2])
     made = table(columns, right=columns[1:])
     for row in theory["rows"]:
-        made.add_row(
-            row["quantity"], number(row["theory"]), number(row["measured"]), number(row["ratio"], 4)
-        )
+        cells = (number(row["theory"]), number(row["measured"]), number(row["ratio"], 4))
+        made.add_row(row["quantity"], *(cells if compared else cells[1:2]))
     given, balanced = theory["lambda_H"], theory["lambda_H_balanced"]
-    if given != balanced:
+    if compared and balanced is not None and given != balanced:
         made.add_row("lambda_H", number(given), number(balanced), number(balanced / given, 4))
-    show(f"Theory at {theory['model']}", made, f"Theory: {theory['source']}.")
+    show(made)
+    if compared:
+        show(f"Theory: {theory['source']}.")
     for note in theory["notes"]:
         show(f"Assumed: {note}.")
+
+
+def _diagnosis_table(diagnosis: Mapping[str, float | None]) -> Any:
+    """What a minimum has at 0, and how much is let pass."""
+    from experiments.networks.theory.diagnosis import LIMIT, MOST_ERRORS, MOST_SCATTER
+
+    made = table(("at a minimum 0", "here", "let pass"), right=("here", "let pass"))
+    rows = {
+        "error": "share of wrong training samples",
+        "gradient_W": "gradient in W, over its parts",
+        "gradient_H": "gradient in class means, over its parts",
+        "gradient_b": "gradient in b, over its parts",
+        "balance": "lambda_W |W|^2 / (lambda_H |H|^2) - 1",
+        "scatter": "scatter within classes, over between",
+    }
+    for name, label in rows.items():
+        if diagnosis[name] is not None:
+            limit = {"error": MOST_ERRORS, "scatter": MOST_SCATTER}.get(name, LIMIT)
+            made.add_row(label, number(diagnosis[name], 2), number(limit))
+    made.add_row("|gradient|", number(diagnosis["gradient_norm"], 2), "")
+    return made

@@ -1,8 +1,8 @@
-"""Points in and out of .npz files, with the settings of their model."""
+"""Points in and out of files, with the settings of their model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,70 +12,6 @@ from experiments.cli.options import DECAY, DecayFlags, LossFlags, ModelInputs, S
 from experiments.losses import PARAMETERS, LossChoice
 
 POINT_SCHEMA = 1
-# What practice and theory call the same array.
-NAMES = {"features": "H", "classifier": "W", "bias": "b"}
-OTHER_NAMES = {**NAMES, **{theory: practice for practice, theory in NAMES.items()}}
-
-
-def read_named(path: Path, needed: Sequence[str], optional: Sequence[str]) -> dict[str, Any]:
-    """The named arrays of an .npz file, under the names of practice or of theory.
-
-    The same network is features (N, d), classifier and bias, or H (d, N), W and b. Where the file
-    lacks one name, the other is taken.
-
-    Raises:
-        InputError: as ``read_arrays``.
-    """
-    from experiments.arrays import read_arrays
-
-    wanted = (*needed, *optional)
-    there = read_arrays(path, (), {*wanted, *(OTHER_NAMES.get(name, name) for name in wanted)})
-    arrays = {}
-    for name in wanted:
-        other = OTHER_NAMES.get(name, name)
-        if name in there:
-            arrays[name] = there[name]
-        elif other in there:
-            arrays[name] = there[other].T if {name, other} == {"H", "features"} else there[other]
-        elif name in needed:
-            read_arrays(path, (name,))  # says what is missing
-    return arrays
-
-
-def read_features(path: Path, transposed: bool = False) -> dict[str, Any]:
-    """features (N, d), labels (N,), and where they are there classifier (K, d) and bias (K,).
-
-    A point as ``ufm solve --save`` writes it has counts instead of labels, and may have one column
-    sqrt(n_k) times the class mean for every class.
-
-    Args:
-        path: the .npz file.
-        transposed: whether features are stored as (d, N).
-
-    Raises:
-        InputError: as ``read_named``.
-    """
-    import numpy as np
-
-    from ufm.errors import InputError
-
-    optional = ("classifier", "bias", "labels", "counts", "merged")
-    arrays = read_named(path, ("features",), optional)
-    if transposed:
-        arrays["features"] = arrays["features"].T
-    counts, merged = arrays.pop("counts", None), arrays.pop("merged", None)
-    if "labels" in arrays:
-        return arrays
-    if counts is None:
-        return read_named(path, ("features", "labels"), optional)  # says that it is missing
-    counts = _integer_counts(counts)
-    if merged is not None and merged.ndim == 0 and bool(merged):
-        if len(arrays["features"]) != len(counts):
-            got = f"{len(arrays['features'])} columns and {len(counts)} counts"
-            raise InputError(f"Need one merged column per class in {path}", got, "save it again")
-        means = arrays["features"] / np.sqrt(np.array(counts))[:, None]
-        arrays["features"] = np.repeat(means, counts, axis=0)
-    return {**arrays, "labels": np.repeat(np.arange(len(counts)), counts)}
 
 
 def save_point(path: Path, found: Any, inputs: ModelInputs) -> None:
@@ -134,6 +70,7 @@ def read_point(
     """
     import numpy as np
 
+    from experiments.network_files import read_named
     from ufm.errors import InputError
     from ufm.point import Point
 
@@ -231,6 +168,7 @@ def _counts_and_columns(
     """Samples per class, and H with its columns class by class."""
     import numpy as np
 
+    from experiments.network_files import integer_counts
     from ufm.collapse.inputs import count_classes, read_labels
     from ufm.errors import InputError
 
@@ -247,7 +185,7 @@ def _counts_and_columns(
     if asked is not None:
         return asked, H
     if "counts" in arrays:
-        return _integer_counts(arrays["counts"]), H
+        return integer_counts(arrays["counts"]), H
     if H.shape[1] != classes:
         raise InputError(
             f"Need labels, counts or -n for H with {H.shape[1]} columns and K={classes} classes",
@@ -256,12 +194,3 @@ def _counts_and_columns(
         )
     notes.append("one sample per class (assumed; -n, --counts)")
     return (1,) * classes, H
-
-
-def _integer_counts(saved: Any) -> tuple[int, ...]:
-    from ufm.errors import InputError
-
-    if saved.dtype.kind not in "iu" or saved.ndim != 1 or saved.min(initial=1) < 1:
-        got = f"{saved.dtype} of shape {saved.shape}"
-        raise InputError("Need positive integer 'counts', one per class", got, "fix them")
-    return tuple(int(count) for count in saved)

@@ -69,7 +69,8 @@ def folder(tmp_path, monkeypatch):
     np.savez("features.npz", features=features, labels=labels)
     np.savez("nan_features.npz", features=features * np.nan, labels=labels)
     np.savez("float_labels.npz", features=features, labels=labels / 2)
-    np.savez("gap.npz", features=features, labels=labels * 2)
+    np.savez("gap.npz", features=features, labels=labels * 2, classifier=np.ones((5, 5)))
+    Path("bad.safetensors").write_bytes(b"\xff" * 20)
     np.savez("classifier.npz", features=features, labels=labels, classifier=np.ones((3, 4)))
     Path("exits.py").write_text("import sys\nsys.exit()")
     Path("closes.py").write_text("raise GeneratorExit")
@@ -139,7 +140,11 @@ BAD = [
     ("verdict absent.npz", "existing .npz file. Got absent.npz"),
     ("verdict .", "the folder"),
     ("verdict text.npz", "an .npz file. Got text.npz"),
-    ("verdict array.npy", "an .npz file. Got array.npy"),
+    ("verdict array.npy", "named 'W' in array.npy. Got array"),
+    ("measure array.npy", "named 'features' in array.npy"),
+    ("measure bad.safetensors", "undamaged .safetensors file .* Got bad.safetensors: a header of"),
+    ("measure absent.h5", "existing file of arrays. Got absent.h5"),
+    ("measure features.npz array.npy", "npy files of one network"),
     ("verdict pickled.npz", "never pickled objects"),
     ("verdict damaged.npz", "undamaged"),
     ("verdict no_W.npz", "named 'W' in no_W.npz. Got H"),

@@ -13,8 +13,8 @@ from experiments.networks.runs import matching_model, network_against_theory, pr
 from experiments.networks.theory import (
     NoTheory,
     compare,
-    comparison,
     measured,
+    meter,
     predict_free,
     predict_nonnegative,
 )
@@ -124,7 +124,7 @@ def test_what_has_no_closed_form_is_solved_and_proved():
     ("model", "nonnegative", "reason"),
     [
         slow(UFM(CrossEntropy(), 4, 2, **DECAYS), False, "duality gap"),
-        (UFM(CrossEntropy(), counts=(3, 2, 1), d=D, **DECAYS), True, "unequal counts"),
+        (UFM(MSE(), counts=(3, 2, 1), d=D, **DECAYS), True, "unequal counts"),
         (UFM(CrossEntropy(), 4, 3, **DECAYS), True, "d < K"),
         (UFM(Focal(2.0), counts=(3, 2, 1), d=D, **DECAYS), False, "no bound"),
     ],
@@ -211,7 +211,7 @@ def test_other_samples_than_the_models_are_refused():
 def test_blocks_of_samples_give_what_all_at_once_give(monkeypatch):
     point = UFM(CrossEntropy(), K, D, N, **DECAYS).random_point(jax.random.key(0)).to_numpy()
     whole = measured(CrossEntropy(), *arrays(point))
-    monkeypatch.setattr(comparison, "BLOCK", 5)  # 12 samples: 5, 5 and 2
+    monkeypatch.setattr(meter, "BLOCK_ENTRIES", 5 * D)  # 12 samples: 5, 5 and 2
     parts = measured(CrossEntropy(), *arrays(point))
     numbers = [dataclasses.astuple(found)[:-1] for found in (parts, whole)]
     assert numbers[0] == pytest.approx(numbers[1], rel=1e-13)

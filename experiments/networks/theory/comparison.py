@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-import numpy as np
 import numpy.typing as npt
 
-from experiments.networks.measures.sizes import logit_gaps, squared_norm
+from experiments.networks.theory.meter import Census, census
 from experiments.networks.theory.prediction import Prediction
-from ufm.collapse.inputs import read_labels
 from ufm.decay import penalty
 from ufm.errors import InputError
 from ufm.losses import Loss
-from ufm.losses.columns import column_losses
-
-# Samples at a time: float64 copies of large float32 features stay small.
-BLOCK = 65_536
 
 
 @dataclass(frozen=True)
@@ -62,6 +56,11 @@ class Measured:
     gap_spread: float
     counts: tuple[int, ...]
 
+    @staticmethod
+    def of(seen: Census) -> Measured:
+        """The numbers that a comparison needs."""
+        return Measured(**{item.name: getattr(seen, item.name) for item in fields(Measured)})
+
     def objective(self, lambda_W: float, lambda_H: float, lambda_b: float | None) -> float:
         """The loss with the decays of a model."""
         decays = penalty(lambda_W, self.W_squared) + penalty(lambda_H, self.H_squared)
@@ -77,48 +76,19 @@ def measured(
 ) -> Measured:
     """The numbers of arrays, in float64.
 
-    Args:
-        loss: of (logits, label).
-        features: (N, d), of all training samples, in any order.
-        W: (K, d).
-        b: (K,) or None.
-        labels: (N,), integers in 0..K-1.
+    Args: as ``census``.
 
     Raises:
         InputError: arrays of other shapes.
 
     Example:
+        >>> import numpy as np
         >>> from ufm import MSE
         >>> found = measured(MSE(), np.eye(2), np.eye(2), None, [0, 1])
         >>> found.loss, found.gap, found.counts
         (0.0, 1.0, (1, 1))
     """
-    H, W = np.asarray(features), np.asarray(W, np.float64)
-    if H.ndim != 2 or W.ndim != 2 or H.shape[1] != W.shape[1]:
-        got = f"shapes {H.shape} and {W.shape}"
-        raise InputError("Need features (N, d) and W (K, d) of one d", got, "transpose one")
-    y = read_labels(labels, len(H))
-    bias = np.zeros(len(W)) if b is None else np.asarray(b, np.float64)
-    if bias.shape != (len(W),) or y.max() >= len(W):
-        got = f"{len(W)} rows, a bias of shape {bias.shape} and labels up to {y.max()}"
-        raise InputError("Need a row of W and an entry of b for every class", got, "match them")
-    total = 0.0
-    gaps = []
-    for start in range(0, len(H), BLOCK):
-        own = y[start : start + BLOCK]
-        Z = H[start : start + BLOCK].astype(np.float64) @ W.T + bias
-        gaps.append(logit_gaps(Z, own))
-        total += float(np.sum(np.asarray(column_losses(loss, Z.T, own))))
-    gap = np.concatenate(gaps)
-    return Measured(
-        loss=total / len(H),
-        W_squared=squared_norm(W),
-        H_squared=squared_norm(H),
-        b_squared=squared_norm(bias),
-        gap=float(gap.mean()),
-        gap_spread=float(gap.std()),
-        counts=tuple(np.bincount(y, minlength=len(W)).tolist()),
-    )
+    return Measured.of(census(loss, features, W, b, labels))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
@@ -14,6 +14,7 @@ from ufm.answers import Certificate
 from ufm.decay import penalty
 from ufm.models.fixed_classifier import FixedClassifier, fixed_minimiser
 from ufm.models.nonnegative import nonnegative_minimiser, nonnegative_threshold
+from ufm.models.sphere import Sphere
 from ufm.plain.minimisers import thresholds
 from ufm.plain.model import UFM
 from ufm.point import Point
@@ -61,6 +62,7 @@ class Prediction:
         c: sqrt(K N lambda_W lambda_H) of the model; None for a fixed classifier.
         decays: lambda_W, lambda_H and lambda_b of the model.
         counts: its samples per class.
+        error: the share of training samples that it classifies wrongly.
     """
 
     objective: float
@@ -74,6 +76,7 @@ class Prediction:
     c: float | None
     decays: tuple[float, float, float | None]
     counts: tuple[int, ...]
+    error: float = 0.0
 
     @property
     def loss(self) -> float:
@@ -141,45 +144,85 @@ def predict_nonnegative(model: UFM) -> Prediction | NoTheory:
         >>> predict_nonnegative(UFM(CrossEntropy(), 3, 4, lambda_W=0.1, lambda_H=0.1)).frame
         'orthogonal frame'
     """
-    if not model.balanced:
-        return NoTheory("no closed form is known for non-negative features of unequal counts")
     if model.d < model.num_classes:
         return NoTheory("no closed form is known for non-negative features with d < K")
     found = nonnegative_minimiser(model)
+    if found is None and not model.balanced:
+        bias = "no bias, " if model.lambda_b is not None else ""
+        need = f"{bias}a convex loss that no common shift of the logits changes (R-4)"
+        return NoTheory(f"non-negative features of unequal counts have a closed form for {need}")
     if found is None:
         return NoTheory(f"{model.loss.name} has no known minimiser with non-negative features")
     evidence = f"closed form ({found.evidence}): {found.source}"
     return _of_point(model, found.point, found.value, nonnegative_threshold(model), evidence)
 
 
-def predict_fixed(model: FixedClassifier, *, nonnegative: bool = False) -> Prediction | NoTheory:
-    """The global minimum under a classifier fixed at a simplex ETF, rows of norm 1.
+def predict_fixed(
+    model: FixedClassifier, *, nonnegative: bool = False, row: float = 1.0
+) -> Prediction | NoTheory:
+    """The global minimum under a classifier fixed at a simplex ETF.
+
+    Rows of another norm r are those of norm 1 with features r h and their decay lambda_H / r^2.
 
     Args:
-        model: the model.
+        model: the model, of rows of norm 1.
         nonnegative: whether features are >= 0.
+        row: the norm of the rows.
 
     Example:
         >>> from ufm import MSE
         >>> round(predict_fixed(FixedClassifier(MSE(), 3, 4, lambda_H=0.125)).gap, 12)
         0.5
     """
-    found = fixed_minimiser(model, nonnegative=nonnegative)
+    unit = replace(model, lambda_H=model.lambda_H / row**2)
+    found = fixed_minimiser(unit, nonnegative=nonnegative)
     if found is None:
         return NoTheory(f"{model.loss.name} has no known minimiser under a fixed classifier")
     K = model.num_classes
     frame = "origin" if found.a == 0 else "orthogonal frame" if nonnegative else "simplex ETF"
     return Prediction(
         objective=found.value,
-        W_squared=float(K),
-        H_squared=found.H_squared,
+        W_squared=K * row**2,
+        H_squared=found.H_squared / row**2,
         b_squared=K * found.beta**2,
         gap=found.a,
         frame=frame,
         threshold=None,
-        evidence=f"closed form (E-1), {model.loss.properties(K).convex.evidence}",
+        evidence=f"closed form ({model.loss.properties(K).convex.evidence}): fixed ETF (E-1)",
         c=None,
         decays=(model.lambda_W, model.lambda_H, model.lambda_b),
+        counts=model.counts_tuple,
+    )
+
+
+def predict_sphere(model: Sphere, W_squared: float, H_squared: float) -> Prediction | NoTheory:
+    """The global minimum of normalised classifiers and features, without any decay.
+
+    Args:
+        model: the model; its scale is |w_k| |h_i|.
+        W_squared: |W|^2, which is held.
+        H_squared: the same of H.
+
+    Example:
+        >>> from ufm import CrossEntropy
+        >>> round(predict_sphere(Sphere(CrossEntropy(), 4, 3, 2), 4.0, 8.0).objective, 10)
+        0.5826576531
+    """
+    found = model.minimiser()
+    if found is None:
+        reason = "d < K - 1" if model.d < model.num_classes - 1 else f"the loss {model.loss.name}"
+        return NoTheory(f"no minimiser on spheres is known for {reason} at this scale (SP-1)")
+    return Prediction(
+        objective=found.value,
+        W_squared=W_squared,
+        H_squared=H_squared,
+        b_squared=0.0,
+        gap=model.gap,
+        frame="simplex ETF",
+        threshold=None,
+        evidence=f"closed form ({found.evidence}): {found.source}",
+        c=None,
+        decays=(0.0, 0.0, None),
         counts=model.counts_tuple,
     )
 
@@ -193,6 +236,7 @@ def _of_point(
     Z = np.asarray(merged.column_logits(point))
     own = np.diag(Z)
     gaps = own - (Z.sum(axis=0) - own) / (model.num_classes - 1)
+    wrong = np.argmax(Z, axis=0) != np.arange(model.num_classes)
     lambda_b = None if model.lambda_b is None else float(model.lambda_b)
     return Prediction(
         objective=float(value),
@@ -206,6 +250,7 @@ def _of_point(
         c=model.c,
         decays=(float(model.lambda_W), float(model.lambda_H), lambda_b),
         counts=model.counts_tuple,
+        error=float(counts @ wrong / counts.sum()),
     )
 
 
