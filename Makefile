@@ -12,7 +12,7 @@ unexport PYTHONHOME PYTHONPATH
 # Byte code is written at the first use, or every process would compile some 2,500 files again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help verify test test-all lint bench clean environment environment-dev
+.PHONY: help verify test test-all lint docs bench clean environment environment-dev environment-docs
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(firstword $(MAKEFILE_LIST)) \
@@ -26,19 +26,22 @@ verify: environment ## check every claim and write report/index.html
 test: lint ## lint, types, and the tests without the slow ones
 	$(PYTEST) tests ufm proofs_check -m 'not slow'
 
-test-all: lint ## the same with the slow tests, and every example in a docstring
-	$(PYTEST) tests ufm landscape proofs_check experiments
+test-all: lint environment-docs ## the same with the slow tests, the site, and every example in a docstring
+	$(PYTEST) tests ufm landscape proofs_check experiments docs/site
 
 lint: environment-dev ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: environment-docs ## build the site of the documentation: site/index.html
+	$(BIN)/python -m docs.site site
+
 bench: environment ## run the benchmarks
 	$(BIN)/ufm bench
 
 clean: ## remove .venv, caches, the report and build products
-	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist report
+	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist report site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 environment:
@@ -46,3 +49,6 @@ environment:
 
 environment-dev:
 	@sh .ci/environment --dev
+
+environment-docs:
+	@sh .ci/environment --docs

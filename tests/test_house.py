@@ -196,6 +196,18 @@ def test_what_the_tests_need_is_added_once(house: Path, pretender: str) -> None:
     assert installs(house) == 2
 
 
+def test_what_the_documentation_needs_holds_what_the_tests_need(
+    house: Path, pretender: str
+) -> None:
+    environment(house, "--dev", tools=True)
+    added = environment(house, "--docs", tools=True)
+    assert "Adding what the documentation needs" in added.stderr
+    assert ".[dev,docs]" in (house / "pip-calls").read_text().splitlines()[-1]
+    for arguments in ((), ("--dev",), ("--docs",)):
+        assert environment(house, *arguments, tools=True).stderr == ""
+    assert installs(house) == 2
+
+
 def test_an_interrupted_addition_is_redone(house: Path, pretender: str) -> None:
     environment(house, tools=True)
     assert environment(house, "--dev", tools=True, PIP_STATUS="3").returncode == 1
@@ -317,7 +329,8 @@ def test_the_constraints_are_plain_pins_of_every_requirement() -> None:
     assert None not in matches, lines[matches.index(None)]
     pinned = {match[1] for match in matches if match}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["dev"], *extras["docs"]]
     assert {bare_name(requirement) for requirement in wanted} <= pinned
 
 

@@ -401,7 +401,7 @@ CLAIMS = (
             "alone, so two critical points with the same Z differ by a rotation of the feature "
             "space."
         ),
-        latex=r"WW^\top=\sqrt{\lambda_H/\lambda_W}\,(ZZ^\top)^{1/2},\quad"
+        latex=r"WW^\top=\sqrt{\lambda_H/\lambda_W}\,(ZZ^\top)^{1/2},\quad "
         r"H^\top H=\sqrt{\lambda_W/\lambda_H}\,(Z^\top Z)^{1/2}",
         source="A-3; derived here",
         region=critical_points,
