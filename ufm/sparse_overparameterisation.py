@@ -22,6 +22,7 @@ RESIDUAL = 1e-13
 CENTRES, SHRINK, INSIDE, GAP = 200, 0.1, 0.95, 1e-13
 # Equations give the sparse limit to rounding, so its conditions hold to some thousand roundings.
 CONDITION = 1e-10
+WEIGHTS = (1.0, 1e3, 1e-3, 1e6, 1e-6)
 
 
 class FlowLimit(NamedTuple):
@@ -144,8 +145,21 @@ def sparse_limit(J: ArrayLike, y: ArrayLike, penalty: float) -> FlowLimit:
     matrix, target = _checked(J, y)
     most = require_positive(penalty, "penalty", "use 0.5")
     nu, noise = _interior(matrix, target, most)
-    # Strictly complementary: of slack and multiplier one vanishes, the other does not.
-    free = most - np.abs(nu) > np.abs(noise)
+    size = max(1.0, float(np.abs(target).max()))
+    slack, signal = 1 - np.abs(nu) / most, np.abs(noise) / size
+    # Strictly complementary: of slack and multiplier one vanishes, the other does not. At a
+    # penalty where one of them is about to change both are small, and either choice will do.
+    tried = [_polished(matrix, target, most, nu, slack > weight * signal) for weight in WEIGHTS]
+    off, best = min(tried, key=lambda pair: pair[0])
+    if off > CONDITION:
+        raise ArithmeticError(f"the sparse problem is not solved, by {off:.1e}: move the penalty")
+    return best
+
+
+def _polished(
+    matrix: Array, target: Array, most: float, nu: Array, free: NDArray[np.bool_]
+) -> tuple[float, FlowLimit]:
+    """What solves the equations, all but the free multipliers bound, and how far off it is."""
     dual = np.where(free, nu, most * np.sign(nu))
     own = matrix[free]
     # The least change: where rows depend on each other, multipliers are not unique.
@@ -159,10 +173,8 @@ def sparse_limit(J: ArrayLike, y: ArrayLike, penalty: float) -> FlowLimit:
         float(np.abs(dual).max()) / most - 1,
         float(np.max(-(noise * dual)[~free], initial=0)) / (size * most),
     )
-    if off > CONDITION:
-        raise ArithmeticError(f"the sparse problem is degenerate here, by {off:.1e}: move penalty")
     noise[free] = 0.0
-    return FlowLimit(theta, noise, dual)
+    return off, FlowLimit(theta, noise, dual)
 
 
 def _interior(matrix: Array, target: Array, most: float) -> tuple[Array, Array]:

@@ -25,6 +25,7 @@ from experiments.cli import (
     solve,
     spectrum,
     sweep,
+    track,
     train,
     verdict,
     verify,
@@ -89,6 +90,7 @@ def commands(model: str | None = None) -> typer.Typer:
         lines = examples(module.EXAMPLES, module.__name__.rpartition(".")[2], model)
         app.command(epilog="\n\n".join(f"Example: {line}" for line in lines))(core)
     app.add_typer(sweep.app, name="sweep")
+    app.add_typer(track.app, name="track")
     return app
 
 

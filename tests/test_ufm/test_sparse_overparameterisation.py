@@ -68,6 +68,12 @@ def test_the_sparse_limit_is_that_of_cvxpy(penalty):
     assert np.abs(found.dual).max() <= penalty * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("beside", [0.0, 1e-12, -1e-12, 1e-9, -1e-7])
+def test_the_sparse_limit_where_a_target_is_about_to_turn_clean(beside):
+    found = sparse_limit(ONES, [-1, 1, 1, 1, 1], (1 + beside) / 3)
+    assert found.theta[0] == pytest.approx(min(1, 1 + beside), abs=1e-9)
+
+
 def test_small_starts_tend_to_the_sparse_limit_as_one_over_their_logarithm():
     J, theta, noise = corrupted()
     y = J @ theta + noise
