@@ -43,6 +43,7 @@ FLOORS = {
     "training": GROUND | {"training"},
     "runs": GROUND | {"theory", "training", "runs"},
     "comparison": GROUND | {"theory", "training", "runs", "comparison"},
+    "tracks": GROUND | {"theory", "training", "runs", "tracks"},
 }
 
 LONGEST_FILE = 450

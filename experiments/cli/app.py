@@ -26,6 +26,7 @@ from experiments.cli import (
     solve,
     spectrum,
     sweep,
+    track,
     train,
     verdict,
     verify,
@@ -91,6 +92,7 @@ def commands(model: str | None = None, asked: str = "") -> typer.Typer:
         app.command(epilog="\n\n".join(f"Example: {line}" for line in lines))(core)
     app.add_typer(sweep.app, name="sweep")
     app.add_typer(enclose.app(asked == "enclose"), name="enclose")
+    app.add_typer(track.app, name="track")
     return app
 
 

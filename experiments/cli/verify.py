@@ -66,7 +66,8 @@ def verify(
         typer.Option(
             "--networks",
             metavar="DIR",
-            help="Only what the networks in a folder of `ufm compare` show (tier E).",
+            help="Only what the networks in a folder of `ufm compare` or `ufm track` show "
+            "(tier E).",
         ),
     ] = None,
     loss: Annotated[
@@ -280,7 +281,12 @@ def _model_claims(spec: str, others: dict[str, Any]) -> tuple[tuple[Any, ...], t
 
 
 def _network_claims(folder: Path) -> tuple[Any, ...]:
-    """The empirical claims about the runs of a comparison."""
+    """The empirical claims about the runs of a comparison, or the cells of a track."""
+    from experiments.networks.tracks.track import TRACK, read_track
+
+    if (folder / TRACK).exists():
+        track, _, results = read_track(folder)
+        return tuple(track.claims(results))
     from experiments.networks.comparison import read_comparison
     from experiments.networks.comparison.claims import network_claims
 

@@ -54,6 +54,14 @@ class DataOptions:
     noise: Annotated[
         float, _data("--noise", metavar="SHARE", help="Share of train labels that are wrong.")
     ] = 0.0
+    noise_kind: Annotated[
+        str,
+        _data(
+            "--noise-kind",
+            metavar="KIND",
+            help="Of wrong labels: symmetric, any other class; asymmetric, the next class.",
+        ),
+    ] = "symmetric"
     random_labels: Annotated[bool, _data("--random-labels", help="Permute the train labels.")] = (
         False
     )

@@ -24,6 +24,7 @@ DATASET = SimpleNamespace(num_classes=K, train=SimpleNamespace(num_samples=N))
 # What each flag changes, all at once; the record keeps its field names.
 FLAGS = (
     "--data idx:there --per-class 7 --imbalance 3 --unbalanced --noise 0.25 --data-seed 5 "
+    "--noise-kind asymmetric "
     "--network convnet --depth 3 --features relu -d 11 --no-bias --fixed-etf "
     "--precision bfloat16 --epochs 9 --batch-size 0 --lr 0.3 --schedule step --momentum 0.5 "
     "--nesterov --max-gradient-norm 0 --flip --crop 2 --lambda-w 0.125 --lambda-h 0.25"
@@ -34,6 +35,7 @@ DATA = {
     "imbalance": 3.0,
     "balanced": False,
     "noise": 0.25,
+    "noise_kind": "asymmetric",
     "random_labels": False,
     "seed": 5,
 }

@@ -329,7 +329,7 @@ def test_the_claim_about_accuracy_and_the_sentence_never_disagree(performed):
     ("changes", "says"),
     [
         ({}, "digits, 60 train images of 10 classes, balanced"),
-        ({"noise": 0.4, "seed": 3}, "40 % of the train labels wrong (seed 3)"),
+        ({"noise": 0.4, "seed": 3}, "40 % of the train labels wrong (symmetric, seed 3)"),
         ({"random_labels": True}, "train labels permuted (seed 0)"),
         ({"imbalance": 3.0}, "exponential imbalance 3"),
     ],

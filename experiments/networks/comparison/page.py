@@ -210,7 +210,8 @@ def _data(run: Run) -> str:
     if data.imbalance is not None:
         parts.append(f"exponential imbalance {data.imbalance:g}")
     if data.noise:
-        parts.append(f"{100 * data.noise:g} % of the train labels wrong (seed {data.seed})")
+        wrong = f"{100 * data.noise:g} % of the train labels wrong"
+        parts.append(f"{wrong} ({data.noise_kind}, seed {data.seed})")
     if data.random_labels:
         parts.append(f"train labels permuted (seed {data.seed})")
     return ", ".join(parts)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from experiments.files import fingerprint
 from experiments.networks.data import Dataset, load
 from experiments.networks.data.changes import (
+    Relabelled,
+    asymmetric_noise,
     balanced,
     long_tail,
     random_labels,
@@ -21,6 +23,11 @@ from experiments.networks.data.changes import (
 from experiments.networks.options import DataOptions
 from experiments.networks.training import TrainSettings
 from ufm.errors import InputError, require_count
+
+NOISES: Mapping[str, Callable[[Dataset, float, int], Relabelled]] = {
+    "symmetric": symmetric_noise,
+    "asymmetric": asymmetric_noise,
+}
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,7 @@ class DataRequest(DataOptions):
         imbalance: exponentially falling class sizes, the largest over the smallest; None for none.
         balanced: cut classes to equal counts, which most of the theory needs; not with imbalance.
         noise: share of the train labels that are replaced by wrong ones.
+        noise_kind: symmetric (any other class, as likely) or asymmetric (class k + 1 mod K).
         random_labels: permute the train labels.
         seed: of noise and random labels.
 
@@ -53,6 +61,9 @@ class DataRequest(DataOptions):
             raise InputError(rule, ratio, "use 10, or leave it out")
         if not 0 <= self.noise <= 1:
             raise InputError("Need a noise rate in [0, 1]", self.noise, "use 0.2, or 0 for none")
+        if self.noise_kind not in NOISES:
+            remedy = f"use {' or '.join(NOISES)}"
+            raise InputError("Need a kind of noise of the lab", repr(self.noise_kind), remedy)
         if self.noise and self.random_labels:
             rule = "Give label noise or random labels, not both"
             raise InputError(rule, f"noise={self.noise:g}", "drop one of them")
@@ -72,7 +83,7 @@ class DataRequest(DataOptions):
         elif self.balanced and len(set(made.counts.tolist())) > 1:
             made = balanced(made)
         if self.noise:
-            made = symmetric_noise(made, self.noise, self.seed).dataset
+            made = NOISES[self.noise_kind](made, self.noise, self.seed).dataset
         if self.random_labels:
             made = random_labels(made, self.seed).dataset
         return standardise(made)

@@ -1,0 +1,68 @@
+"""The options of every track, each written once: type, default, and what --help says.
+
+Nothing here needs JAX, because help must come at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from experiments.networks.options import DATA_PANEL, TRAINING_PANEL
+
+_data = partial(typer.Option, rich_help_panel=DATA_PANEL)
+_training = partial(typer.Option, rich_help_panel=TRAINING_PANEL)
+
+SEEDS = 3
+
+
+@dataclass(frozen=True)
+class TrackOptions:
+    """What every track has: seeds 0, 1, ... of everything random."""
+
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, metavar="INT", help="Seeds 0, 1, ... of every cell.")
+    ] = SEEDS
+
+
+@dataclass(frozen=True)
+class LabelNoiseOptions(TrackOptions):
+    """Networks under wrong labels."""
+
+    source: Annotated[
+        str,
+        _data(
+            "--data",
+            metavar="NAME[:DIR]",
+            help="digits, mnist5k, fashion-mnist (of the system's package, or in DIR), ...",
+        ),
+    ] = "digits"
+    per_class: Annotated[
+        int | None, _data("--per-class", metavar="INT", help="Train samples kept of every class.")
+    ] = None
+    kinds: Annotated[
+        str,
+        _data("--kinds", metavar="LIST", help="Of noise, with commas: symmetric, asymmetric."),
+    ] = "symmetric,asymmetric"
+    rates: Annotated[
+        str, _data("--rates", metavar="LIST", help="Shares of wrong labels, with commas.")
+    ] = "0.2,0.4,0.6"
+    epochs: Annotated[int, _training("--epochs", metavar="INT", help="Epochs.")] = 100
+    batch_size: Annotated[
+        int, _training("--batch-size", metavar="INT", help="Samples per step; 0 for all at once.")
+    ] = 64
+    learning_rate: Annotated[
+        float, _training("--lr", metavar="RATE", help="First learning rate.")
+    ] = 0.05
+    weight_decay: Annotated[
+        float, _training("--weight-decay", metavar="VALUE", help="Of every weight.")
+    ] = 5e-4
+    rate_u: Annotated[
+        float, _training("--rate-u", metavar="RATE", help="Learning rate of u, per batch.")
+    ] = 10.0
+    rate_v: Annotated[
+        float, _training("--rate-v", metavar="RATE", help="Learning rate of v, per batch.")
+    ] = 100.0

@@ -1,0 +1,214 @@
+"""Tracks: cells that are kept, resumed and made anew when damaged; means, claims and options."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from experiments.networks.runs import DataRequest
+from experiments.networks.tracks import track as tracks
+from experiments.networks.tracks.label_noise import LabelNoise, _found
+from experiments.networks.tracks.options import LabelNoiseOptions
+from experiments.networks.tracks.track import (
+    Cell,
+    Column,
+    Result,
+    execute,
+    lines,
+    read_track,
+    shown,
+)
+from proofs_check.run import check_claim
+from ufm import InputError
+
+pytestmark = pytest.mark.xdist_group("networks")
+
+TINY = {"per_class": 12, "kinds": "symmetric", "rates": "0.3", "epochs": 3, "batch_size": 20}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """One seed of both methods, in a folder."""
+    folder = tmp_path_factory.mktemp("track") / "sop"
+    options = LabelNoiseOptions(seeds=1, **TINY)
+    return folder, options, execute("sop", options, folder)
+
+
+def numbers(results):
+    return [(r.cell, dict(r.numbers), dict(r.series)) for r in results]
+
+
+def test_a_second_run_reads_what_is_there(made, monkeypatch):
+    folder, options, results = made
+
+    def never(*_):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(LabelNoise, "measure", never)
+    assert numbers(execute("sop", options, folder)) == numbers(results)
+    track, found, read = read_track(folder)
+    assert (track.name, found) == ("sop", options)
+    assert numbers(read) == numbers(results)
+    assert read[0].rivals["sop"] == dict(read[1].numbers)
+
+
+def test_a_damaged_cell_is_measured_again_with_the_same_numbers(made):
+    folder, options, results = made
+    place = folder / results[0].cell.folder / "result.json"
+    place.write_text(place.read_text().replace("test_accuracy", "test_accuracx", 1))
+    assert numbers(execute("sop", options, folder)) == numbers(results)
+    assert (place.parent / "damaged" / "result.json").exists()
+
+
+def test_a_kill_in_training_changes_nothing(made, tmp_path, monkeypatch):
+    _, options, results = made
+    whole = tracks.write_record
+
+    def killed(path, record):
+        if path.name == "result.json":
+            raise KeyboardInterrupt
+        whole(path, record)
+
+    monkeypatch.setattr(tracks, "write_record", killed)
+    with pytest.raises(KeyboardInterrupt):
+        execute("sop", options, tmp_path / "sop")
+    monkeypatch.setattr(tracks, "write_record", whole)
+    assert numbers(execute("sop", options, tmp_path / "sop")) == numbers(results)
+
+
+def test_another_folder_is_refused_and_more_seeds_are_not(made):
+    folder, _, results = made
+    other = LabelNoiseOptions(seeds=1, **{**TINY, "epochs": 2})
+    with pytest.raises(InputError, match="another epochs"):
+        execute("sop", other, folder)
+    more = execute("sop", LabelNoiseOptions(seeds=2, **TINY), folder)
+    assert [r.cell.seed for r in more] == [0, 1, 0, 1]
+    assert numbers(more[:1]) == numbers(results[:1])
+    with pytest.raises(InputError, match="ufm track --help"):
+        read_track(folder / "nowhere")
+    with pytest.raises(InputError, match="write 'sop'"):
+        execute("sopp", other, folder)
+
+
+@pytest.mark.parametrize("change", [{"rate_u": 1.0}, {"rate_v": 1e4}, {"kinds": "asymmetric"}])
+def test_options_change_numbers(made, change, tmp_path):
+    _, _, results = made
+    options = LabelNoiseOptions(seeds=1, **{**TINY, **change})
+    cell = next(c for c in LabelNoise().cells(options) if c.method == "sop")
+    found, _ = LabelNoise().measure(options, cell, tmp_path)
+    assert found != dict(results[1].numbers)
+
+
+def test_both_kinds_of_noise_have_their_rate():
+    clean = DataRequest("digits", 10).load().train.labels
+    for kind in ("symmetric", "asymmetric"):
+        noisy = DataRequest("digits", 10, noise=0.3, noise_kind=kind).load().train.labels
+        wrong = noisy != clean
+        assert wrong.sum() == 30
+        steps = set((noisy - clean)[wrong] % 10)
+        assert (steps == {1}) == (kind == "asymmetric")
+    with pytest.raises(InputError, match="symmetric or asymmetric"):
+        DataRequest(noise=0.1, noise_kind="both")
+
+
+def test_what_is_said_of_wrong_labels():
+    """Four labels, the last of which is wrong and found so."""
+    dataset = DataRequest("digits", 1).load()
+    labels = dataset.train.labels
+    true = labels.copy()
+    true[-1] = (labels[-1] + 3) % 10
+    u, v = np.zeros((10, 1)), np.zeros((10, 10))
+    u[-1], v[-1, true[-1]] = 0.9, 0.8
+    found = _found("sop", (u, v), np.zeros((10, 10)), dataset, true)
+    assert found == {
+        "given_right": 0.9,
+        "corrected": 1.0,
+        "noise_auroc": 1.0,
+        "noise_found": 1.0,
+        "noise_false": 0.0,
+    }
+    assert _found("sop", (u, -0.1 * v), np.zeros((10, 10)), dataset, true)["corrected"] == 0.9
+    logits = 5 * np.eye(10)[labels]
+    assert _found("ce", (), logits, dataset, true)["corrected"] == 0.9
+
+
+def result(method, seed, **values):
+    return Result(Cell("symmetric 40 %", method, seed), values)
+
+
+def test_claims_have_teeth():
+    good = {"test_accuracy": 0.9, "right": 0.9, "corrected": 0.9, "given_right": 0.6}
+    rivals = {"ce": {"test_accuracy": 0.7}}
+    ahead = Result(Cell("symmetric 40 %", "sop", 0), good, {}, rivals)
+    for claim in LabelNoise().claims([ahead]):
+        outcome = check_claim(claim)
+        assert (outcome.status.name, outcome.mutant_rejected) == ("VERIFIED", True)
+    behind = Result(ahead.cell, {**good, "test_accuracy": 0.6, "corrected": 0.5}, {}, rivals)
+    for claim in LabelNoise().claims([behind]):
+        outcome = check_claim(claim)
+        assert outcome.counterexample == "symmetric 40 %, sop, seed 0"
+    # Where most labels of a class are wrong nobody can know: such cells are outside.
+    lost = Result(Cell("asymmetric 60 %", "sop", 0), behind.numbers, {}, rivals)
+    assert check_claim(LabelNoise().claims([lost])[0]).status.name == "NOT_APPLICABLE"
+
+
+def test_means_leave_out_what_is_no_number():
+    made = [result("ce", seed, x=value) for seed, value in enumerate((1.0, math.nan, 3.0))]
+    line = lines(made, [Column("x", "x")])[0]
+    assert (line.num, line.values["x"]) == (3, (2.0, math.sqrt(2)))
+    assert shown(Column("x", "x"), 2.0, 0.25) == "2 ± 0.2"
+
+
+def test_exact_statements_agree():
+    for text, said, seen in LabelNoise().exact(LabelNoiseOptions()):
+        assert seen == pytest.approx(said, abs=1e-6), text
+
+
+@pytest.mark.slow
+def test_a_track_from_the_command_line_to_a_page(ufm, tmp_path):
+    words = "track sop --per-class 6 --kinds symmetric --rates 0.3 --epochs 2 --batch-size 20"
+    ran = ufm(f"{words} --seeds 1 --workers 1 --json --out", tmp_path / "sop")
+    assert ran.code == 0, ran.err
+    assert [cell["method"] for cell in ran.json["cells"]] == ["ce", "sop"]
+    assert len(ran.json["exact"]) == 2
+    page = (tmp_path / "sop" / "index.html").read_text()
+    assert "SOP-3" in page
+    assert (tmp_path / "sop" / "figures" / "linear.svg").exists()
+    again = ufm(f"{words} --seeds 1 --workers 1 --out", tmp_path / "sop")
+    assert "symmetric 30 %" in again.out
+    verified = ufm("verify --json --networks", tmp_path / "sop", "--out", tmp_path / "report")
+    assert {claim["id"] for claim in verified.json["claims"]} == {
+        "sop-is-ahead",
+        "sop-corrects-labels",
+    }
+    about = json.loads((tmp_path / "sop" / "track.json").read_text())
+    assert about["provenance"]["Command"].startswith("ufm")
+
+
+def test_help_lists_the_tracks(ufm):
+    ran = ufm("track --help")
+    assert ran.code == 0
+    assert all(f"{name} " in ran.out for name in tracks.TRACKS)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("sop --rates x", "Need --rates"),
+        ("sop --rates 0.2,0.2", "Need --rates"),
+        ("sop --rates nan", "Need --rates"),
+        ("sop --kinds half", "Need --kinds"),
+        ("sop --lr nan", "learning_rate"),
+        ("sop --rate-u -1", "rate_u"),
+        ("sop --epochs 0", "epochs"),
+        ("sop --data digitz", "write 'digits'"),
+        ("sop --seeds 0", "seeds"),
+        ("soup", "soup"),
+    ],
+)
+def test_bad_input_is_one_line(ufm, tmp_path, words, says):
+    ran = ufm(f"track {words}", *(("--out", tmp_path / "x") if "soup" not in words else ()))
+    assert ran.code == 2
+    assert says in ran.err
+    assert len(ran.err.strip().splitlines()) == 1
