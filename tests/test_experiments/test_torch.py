@@ -146,8 +146,8 @@ def test_every_format_of_one_network_gives_the_same_numbers(ufm, trained, loader
     assert set(stored_arrays(tmp_path / "b.pt")) == {
         "features",
         "y",
-        "model.0.weight",
-        "model.0.bias",
+        "model.6.weight",
+        "model.6.bias",
     }
     assert ufm(words, tmp_path / "b.pt").json["theory"] == found[0]["theory"]
 
