@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from experiments.cli.measure_curves import measure_curves
+from experiments.cli.measured_file import measured_file
 from experiments.cli.options import (
     DecayFlags,
     Json,
@@ -146,34 +147,6 @@ def measure(
         _show_theory(document["theory"])
     elif made.census is not None:
         show("Theory joins in with --lambda-w, the weight decay of the classifier.")
-
-
-def measured_file(
-    paths: Sequence[Path], terms: Any, transposed: bool
-) -> tuple[Any, tuple[str, ...]]:
-    """The measurement of one network's files, and what was done to its arrays.
-
-    Raises:
-        InputError: files that cannot be read, or arrays that do not fit.
-    """
-    import numpy as np
-
-    from experiments.network_files import read_network
-    from experiments.networks.theory import measure as measured
-    from experiments.networks.theory import measure_batches
-    from ufm.errors import InputError
-
-    arrays = read_network(paths, transposed)
-    if arrays.classifier is None and (terms.lambda_W is not None or terms.fixed_classifier):
-        rule = "Need a classifier to use lambda_W, or to hold it fixed"
-        names = ", ".join(str(path) for path in paths)
-        raise InputError(rule, f"{names} without one", "save W (K, d) as classifier")
-    head = arrays.classifier, arrays.bias, terms
-    if isinstance(arrays.features, np.ndarray):
-        return measured(arrays.features, arrays.labels, *head), arrays.notes
-    made = measure_batches(arrays.batches(), *head, counts=np.bincount(arrays.labels))
-    note = "in one pass: what compares samples with the final class means is left out"
-    return made, (*arrays.notes, note)
 
 
 def _sentence(text: str) -> str:

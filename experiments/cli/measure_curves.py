@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.cli.measured_file import measured_file
 from experiments.cli.output import (
     deliver,
     envelope,
@@ -82,7 +83,6 @@ def require_figure(figure: Path | None) -> None:
 
 def curve_row(paths: Sequence[Path], terms: Any, transposed: bool) -> dict[str, Any]:
     """The numbers of one checkpoint, with what theory says where it applies."""
-    from experiments.cli.measure import measured_file
     from experiments.networks.theory.measurement import curve_values
 
     made, _ = measured_file(paths, terms, transposed)

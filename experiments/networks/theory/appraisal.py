@@ -227,6 +227,8 @@ def _theory(
         raise InputError(rule, "no decay of W", "give the weight decay of the classifier")
     if lambda_W == 0:
         return NoTheory("without weight decay the objective has no minimiser")
+    if terms.lambda_H == 0:
+        return NoTheory("no decay holds the features: the infimum is not attained")
     if lambda_H == 0:
         return NoTheory("W is zero, which leaves lambda_H without an estimate")
     model = UFM(
