@@ -110,6 +110,45 @@ def test_equal_ratios_do_not_suffice_on_a_path_of_four_nodes():
     assert shares(model, np.asarray(judged.point.H)) > 1e-3
 
 
+def two_degrees():
+    """Two classes of 12: eight nodes of degree 3 and four of degree 6, two thirds at home."""
+    edges = []
+    for first, other in ((0, 12), (12, 0)):
+        for i in range(8):
+            hubs = first + 8 + i % 4, first + 8 + (i + 1) % 4, other + 8 + i % 4
+            edges += [f"{first + i}-{hub}" for hub in hubs]
+    return graph(counts="12,12", edges=",".join(edges), d=3, lambda_W=0.01, lambda_H=0.02)
+
+
+def test_what_collapse_costs_on_a_graph_of_equal_ratios():
+    """CVXPY on all nodes, free and constant on classes."""
+    cvxpy = pytest.importorskip("cvxpy")
+    model = two_degrees()
+    degrees = np.sum(np.asarray(model.means) > 0, axis=0)
+    assert sorted(set(degrees.tolist())) == [3, 6]
+    forward, backward = model.collapse_conditions()
+    assert forward < 1e-14 < 0.05 < backward
+    values = []
+    for X in (cvxpy.Variable((2, 24)), cvxpy.Variable((2, 2)) @ model.targets):
+        fit = cvxpy.sum_squares(X @ model.means - model.targets) / 48
+        cost = fit + model.sigma * cvxpy.normNuc(X)
+        values.append(cvxpy.Problem(cvxpy.Minimize(cost)).solve(solver=cvxpy.CLARABEL))
+    run = solve(model, key=jax.random.key(0))
+    told = model.measures(run.point)
+    assert run.objective == pytest.approx(0.1635596791, abs=1e-10)
+    assert told["collapsed_minimum"] == pytest.approx(0.1719591794, abs=1e-10)
+    assert [run.objective, told["collapsed_minimum"]] == pytest.approx(values, abs=1e-7)
+    assert told["share_within"] == pytest.approx(0.034681888, abs=1e-9)
+    assert told["share_within_of_means"] == pytest.approx(0.0118631975, abs=1e-9)
+    assert model.minimiser() is None
+    narrow = model.with_dimension(1).measures(Point(run.point.W[:, :1], run.point.H[:1]))
+    assert narrow["collapsed_minimum"] > told["collapsed_minimum"] + 0.01
+    assert (
+        some_graph().measures(some_graph().random_point(jax.random.key(0)))["collapsed_minimum"]
+        is None
+    )
+
+
 def test_the_certificate_is_the_convex_problem_of_logits():
     """CVXPY, which knows nothing of factors."""
     cvxpy = pytest.importorskip("cvxpy")

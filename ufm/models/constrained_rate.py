@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,11 +12,12 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from ufm.answers import Certificate, Minimiser
+from ufm.answers import Certificate, Minimiser, Structure
 from ufm.counts import parsed_counts, parsed_ranks
 from ufm.errors import InputError, require_count, require_decay, require_positive
 from ufm.model import Model
 from ufm.models.rate_reduction import RateReduction, Representation
+from ufm.models.unused_dimensions import unused_dimensions
 from ufm.records import pytree_record
 
 Array = NDArray[np.float64]
@@ -77,6 +79,14 @@ class ConstrainedRate(Model[Representation]):
             rule = f"Need features of class {int(np.argmin(squares))} that are not all zero"
             raise InputError(rule, 0.0, "move one of them: zero cannot be normalised")
         return model, told
+
+    def with_dimension(self, d: int) -> ConstrainedRate:
+        """The same rate, energies and classes with feature dimension ``d``."""
+        return ConstrainedRate(replace(self.free, d=d))
+
+    def structure(self, point: Representation) -> Structure | None:
+        """The Hessian at any point from the dimensions that it uses (A-8); None where d is few."""
+        return unused_dimensions(self, point, Representation(0))
 
     # ---- what is known
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -11,11 +12,12 @@ import numpy as np
 from jax.scipy.special import logsumexp
 from numpy.typing import NDArray
 
-from ufm.answers import Certificate, Minimiser
+from ufm.answers import Certificate, Minimiser, Structure
 from ufm.counts import class_counts, counts_columns
 from ufm.errors import InputError, require_count, require_positive
 from ufm.frames import simplex_etf
 from ufm.model import Model
+from ufm.models.unused_dimensions import unused_dimensions
 from ufm.point import gaussian, skew_basis
 from ufm.records import pytree_record
 
@@ -90,6 +92,14 @@ class Contrastive(Model[Features]):
             remedy = "zero has no direction: move the column of H"
             raise InputError("Need features that are not zero", least, remedy)
         return model, told
+
+    def with_dimension(self, d: int) -> Contrastive:
+        """The same model with feature dimension ``d``."""
+        return replace(self, d=d)
+
+    def structure(self, point: Features) -> Structure | None:
+        """The Hessian at any point from the dimensions that it uses (A-8); None after a ReLU."""
+        return None if self.nonnegative else unused_dimensions(self, point, Features(0))
 
     # ---- what is known
 

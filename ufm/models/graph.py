@@ -15,6 +15,7 @@ from ufm.decay import balanced_factors, penalty
 from ufm.eigen import eigh
 from ufm.errors import InputError, require_count, require_decay
 from ufm.model import Model
+from ufm.models.circulant_blocks import circulant_blocks
 from ufm.point import (
     Point,
     as_rows,
@@ -121,11 +122,15 @@ class GraphUFM(Model[Point]):
         members = self.targets
         return np.asarray(members @ np.asarray(self.means) @ members.T) / np.sum(members, axis=1)
 
-    def _equitable(self) -> bool:
-        """Whether both halves hold and S is symmetric: equal classes and equal degrees do."""
+    def _equal_fractions(self) -> bool:
+        """Whether forward holds, classes are equal and S is symmetric."""
         S, rounding = self.fractions(), 1e-12
         alike = len(set(self.counts_tuple)) == 1 and bool(np.abs(S - S.T).max() < rounding)
-        return alike and max(self.collapse_conditions()) < rounding
+        return alike and self.collapse_conditions()[0] < rounding
+
+    def _equitable(self) -> bool:
+        """Whether backward holds too: equal classes and equal degrees do."""
+        return self._equal_fractions() and self.collapse_conditions()[1] < 1e-12
 
     # ---- what is known
 
@@ -136,13 +141,17 @@ class GraphUFM(Model[Point]):
         """
         if not self._equitable():
             return None
-        size, c = np.sort(np.abs(eigh(self.fractions())[0]))[::-1], self._c
-        paying = int(np.sum(size > c))
+        s, value = self._collapsed()
+        paying = int(np.sum(np.abs(eigh(self.fractions())[0]) > self._c))
         evidence = "proved" if self.d >= paying else "derived"
-        s = size[: min(paying, self.d)]
-        value = 0.5 - float(np.sum((1 - c / s) ** 2)) / (2 * self.num_classes)
         point = self._thresholded(np.arange(len(s)))
         return Minimiser(point, value, len(s), None, "equitable graph (GU-2)", evidence)
+
+    def _collapsed(self) -> tuple[Array, float]:
+        """The sizes |s_j| that pay, d of them at most, and the least objective at collapse."""
+        size, c = np.sort(np.abs(eigh(self.fractions())[0]))[::-1], self._c
+        s = size[size > c][: self.d]
+        return s, 0.5 - float(np.sum((1 - c / s) ** 2)) / (2 * self.num_classes)
 
     @property
     def _c(self) -> float:
@@ -183,7 +192,8 @@ class GraphUFM(Model[Point]):
     def measures(self, point: Point) -> dict[str, Any]:
         """Both halves of the condition for collapse, and the spread within classes (GU-1).
 
-        Shares of |H|^2 and of |H A'|^2 that are within classes, and the former per node.
+        Shares of |H|^2 and of |H A'|^2 that are within classes, and the former per node; where
+        classes of one size have equal fractions, the least objective of collapsed features (GU-2).
         """
         H, means = np.asarray(point.H), np.asarray(self.means)
         rest = np.eye(len(means)) - self.class_means()
@@ -200,6 +210,7 @@ class GraphUFM(Model[Point]):
             "share_within_of_means": shares[1],
             "trace_within": within[0] / len(means),
             "class_means_objective": float(self.objective(averaged)),
+            "collapsed_minimum": self._collapsed()[1] if self._equal_fractions() else None,
         }
 
     def certificate(self, point: Point) -> Certificate:
@@ -276,35 +287,6 @@ def _core_hessian(
     top = np.concatenate([WW + decays[0] * np.eye(K * r), WH], axis=1)
     bottom = np.concatenate([WH.T, HH + decays[1] * np.eye(r * m)], axis=1)
     return np.concatenate([top, bottom])
-
-
-def circulant_blocks(num_classes: int, n: int, inside: int, outside: int) -> Array:
-    """Adjacency of K classes of n nodes, each with given neighbours in its own and every other.
-
-    Raises:
-        InputError: degrees that such a graph cannot have.
-
-    Example:
-        >>> circulant_blocks(2, 3, 2, 1).sum(axis=0).tolist()
-        [3.0, 3.0, 3.0, 3.0, 3.0, 3.0]
-    """
-    remedy = "choose degrees that fit, or more nodes"
-    if not 0 <= inside < n or (inside % 2 and n % 2):
-        rule = f"Need 0 <= inside < n = {n}, and an even one where n is odd"
-        raise InputError(rule, inside, remedy)
-    if not 0 <= outside <= n:
-        raise InputError(f"Need 0 <= outside <= n = {n}", outside, remedy)
-    steps = [*range(1, inside // 2 + 1)]
-    steps = sorted({x for s in steps for x in (s, n - s)} | ({n // 2} if inside % 2 else set()))
-    shift = np.eye(n)
-    own = sum((np.roll(shift, s, axis=1) for s in steps), np.zeros((n, n)))
-    other = sum((np.roll(shift, s, axis=1) for s in range(outside)), np.zeros((n, n)))
-    blocks = [[own] * num_classes for _ in range(num_classes)]
-    for i in range(num_classes):
-        for j in range(num_classes):
-            if i != j:
-                blocks[i][j] = other if i < j else other.T
-    return np.asarray(np.block(blocks))
 
 
 def graph_of(adjacency: Any, counts: Any, d: int, lambda_W: float, lambda_H: float) -> GraphUFM:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ufm.answers import Certificate, Code, Minimiser
+from ufm.answers import Certificate, Code, Minimiser, Structure
 from ufm.collapse.codes import code_measures
 from ufm.counts import class_counts, counts_columns
 from ufm.decay import balanced_factors
@@ -22,6 +23,7 @@ from ufm.losses.loss import Loss
 from ufm.losses.user import fixed_loss
 from ufm.model import Model
 from ufm.models.merging_ratio import merging_ratio
+from ufm.models.unused_dimensions import AXES, unused_dimensions
 from ufm.point import Point, gaussian, rotation_generators
 from ufm.records import pytree_record
 
@@ -104,6 +106,14 @@ class LayerPeeled(Model[Point]):
             remedy = "zero has no energy to be scaled: move W and H"
             raise InputError("Need W and H that are not zero", least, remedy)
         return model, told
+
+    def with_dimension(self, d: int) -> LayerPeeled:
+        """The same model with feature dimension ``d``."""
+        return replace(self, d=d)
+
+    def structure(self, point: Point) -> Structure | None:
+        """The Hessian at any point from the dimensions that it uses (A-8); None where d is few."""
+        return unused_dimensions(self, point, AXES)
 
     # ---- what is known
 

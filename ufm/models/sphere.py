@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ufm.answers import Certificate, Code, Minimiser
+from ufm.answers import Certificate, Code, Minimiser, Structure
 from ufm.collapse.codes import code_measures, one_vs_rest_distances
 from ufm.errors import InputError, require_count, require_positive
 from ufm.frames import simplex_etf
@@ -17,6 +18,7 @@ from ufm.losses.logit_curve import logit_curve
 from ufm.losses.loss import Loss
 from ufm.losses.user import fixed_loss
 from ufm.model import Model
+from ufm.models.unused_dimensions import AXES, unused_dimensions
 from ufm.point import Point, gaussian, rotation_generators
 from ufm.records import pytree_record
 
@@ -103,6 +105,14 @@ class Sphere(Model[Point]):
             remedy = "zero has no direction: move the row of W or the column of H"
             raise InputError("Need vectors that are not zero", float(least), remedy)
         return model, told
+
+    def with_dimension(self, d: int) -> Sphere:
+        """The same model with feature dimension ``d``."""
+        return replace(self, d=d)
+
+    def structure(self, point: Point) -> Structure | None:
+        """The Hessian at any point from the dimensions that it uses (A-8); None where d is few."""
+        return unused_dimensions(self, point, AXES)
 
     # ---- what is known
 
