@@ -9,21 +9,25 @@ from typing import Any
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
-from sklearn.neural_network import MLPClassifier
 
 from experiments.networks.runs import DataRequest
+from experiments.networks.tracks.growing import (
+    LEARNERS,
+    draw_growth,
+    growing_layers,
+    growing_mlp,
+    rows,
+)
 from experiments.networks.tracks.options import ReduNetOptions
 from experiments.networks.tracks.track import Cell, Column, Result, Track
 from experiments.report.figures import Picture, picture
-from landscape.plots.style import BLUE, FAINT, GREEN, INK, ORANGE, PURPLE
+from landscape.plots.style import BLUE, GREEN, INK, ORANGE, PURPLE
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from ufm.errors import InputError, require_count, require_positive
 from ufm.models.constrained_rate import constrained_rate
 from ufm.redunet import (
-    Layer,
     build,
     build_from_covariances,
-    class_scales,
     covariances,
     nearest_subspace,
     rate_reduction,
@@ -41,11 +45,8 @@ MIXTURES: dict[str, Array] = {
 SPREAD, EACH, MIXTURE_EPS, MIXTURE_DEPTH = 0.1, 100, np.sqrt(0.1), 200
 IMAGES, SHIFTED, GROWING = "images", "images, shifted", "class by class"
 METHODS = {IMAGES: ("input", "redunet"), SHIFTED: ("input", "redunet", "lifted")}
-LEARNERS = ("redunet", "mlp")
 # Of the lifted network, whose layers are one block per frequency.
 LIFTED_DEPTH, LIFTED_DIMENSION, LIFTED_EACH, FILTER = 8, 3, 50, 3
-# Classes come in twos.
-TOGETHER = 2
 SAME, POINTS = 1e-12, 0.01
 
 
@@ -96,7 +97,7 @@ class ReduNet(Track):
             return _mixture(MIXTURES[cell.case], options, cell.seed)
         data = _pictures(options, cell.seed)
         if cell.case == GROWING:
-            grow = _growing_layers if cell.method == "redunet" else _growing_mlp
+            grow = growing_layers if cell.method == "redunet" else growing_mlp
             return grow(options, *data, cell.seed)
         return _on_images(options, cell, *data)
 
@@ -194,6 +195,7 @@ class ReduNet(Track):
         )
 
     def pictures(self, options: Any, results: Sequence[Result]) -> Sequence[Picture]:
+        growing = [result for result in results if result.cell.case == GROWING]
         return (
             picture(
                 "rates",
@@ -222,7 +224,9 @@ class ReduNet(Track):
                     (
                         "forgetting",
                         "accuracy on the first classes",
-                        partial(_draw_growth, results=results),
+                        partial(
+                            draw_growth, results=[r for r in results if r.cell.case == GROWING]
+                        ),
                     )
                 ],
             ),
@@ -303,10 +307,6 @@ def _pictures(options: Any, seed: int) -> tuple[Array, Array, Array, Array]:
     )
 
 
-def _rows(images: Array) -> Array:
-    return np.asarray(images.reshape(len(images), -1).T[None])
-
-
 def _lifted(images: Array, channels: int) -> Array:
     """Fourier coefficients of the images seen by random circular filters, (B, channels, m)."""
     rng = np.random.default_rng(channels)
@@ -338,7 +338,7 @@ def _on_images(
         images, labels = images[few], labels[few]
         Z, told = _lifted(images, options.channels), _lifted(new, options.channels)
     else:
-        Z, told = _rows(images), _rows(new)
+        Z, told = rows(images), rows(new)
     if cell.method == "input":
         S = covariances(unit_columns(Z), labels, K)
         found = nearest_subspace(S, unit_columns(told), dimension)
@@ -355,77 +355,6 @@ def _on_images(
     return {**numbers, "accuracy": float(np.mean(found == truth))}, curve
 
 
-def _growing_layers(
-    options: Any, images: Array, labels: Array, new: Array, truth: Array, seed: int
-) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
-    """Classes in twos; of the old ones nothing is kept but the covariances in the network."""
-    K = int(labels.max()) + 1
-    Z, told = _rows(images), _rows(new)
-    counts = np.bincount(labels)
-    Z = Z * class_scales(covariances(Z, labels, K), counts)[labels]
-    given: dict[str, Any] = {"eps": options.precision, "eta": options.step, "depth": options.depth}
-    # What a network has of the classes it was built from: C_j of its first layer.
-    stored = np.empty((0, 1, Z.shape[1], Z.shape[1]))
-    first: list[float] = []
-    layers: list[Layer] = []
-    S = stored
-    for seen in range(TOGETHER, K + 1, TOGETHER):
-        fresh = np.arange(seen - TOGETHER, seen)
-        mine = np.isin(labels, fresh)
-        own = covariances(Z[:, :, mine], labels[mine] - fresh[0], TOGETHER)
-        if layers:
-            room = counts[: seen - TOGETHER, None, None, None] * options.precision**2 / Z.shape[1]
-            stored = np.linalg.inv(layers[0].compress) - room * np.eye(Z.shape[1])
-        layers, S = build_from_covariances(
-            np.concatenate([stored, own]), counts[:seen].tolist(), classes_normal=True, **given
-        )
-        ask = truth < TOGETHER
-        way: dict[str, Any] = {"eta": options.step, "normalisation": "class"}
-        there = transformed(layers, told[:, :, ask], sharpness=options.sharpness, **way)
-        first.append(float(np.mean(nearest_subspace(S, there, options.dimension) == truth[ask])))
-    joint, _, _ = build(Z, labels, normalisation="class", **given)
-    other, _, _ = build(Z, labels, normalisation="sample", **given)
-    every = transformed(layers, told, sharpness=options.sharpness, **way)
-    accuracy = float(np.mean(nearest_subspace(S, every, options.dimension) == truth))
-    return {
-        "accuracy": accuracy,
-        "first": first[-1],
-        "forgotten": first[0] - first[-1],
-        "joint_difference": max(_off(a, b) for a, b in zip(layers, joint, strict=True)),
-        "sample_difference": max(_off(a, b) for a, b in zip(layers, other, strict=True)),
-    }, {"first": first}
-
-
-def _off(one: Any, two: Any) -> float:
-    """Largest difference of the operators of two layers, relative to the largest entry."""
-    pairs = ((one.expand, two.expand), (one.compress, two.compress))
-    return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs)
-
-
-def _growing_mlp(
-    options: Any, images: Array, labels: Array, new: Array, truth: Array, seed: int
-) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
-    """An MLP trained by SGD on two classes after the other."""
-    K = int(labels.max()) + 1
-    X, told = _rows(images)[0].T, _rows(new)[0].T
-    batch = min(32, TOGETHER * int(np.bincount(labels).min()))
-    made = MLPClassifier(
-        (128,), solver="sgd", learning_rate_init=0.05, momentum=0.9, batch_size=batch,
-        random_state=seed,
-    )  # fmt: skip
-    first, ask = [], truth < TOGETHER
-    for seen in range(TOGETHER, K + 1, TOGETHER):
-        mine = (labels >= seen - TOGETHER) & (labels < seen)
-        for _ in range(options.passes):
-            made.partial_fit(X[mine], labels[mine], classes=np.arange(K))
-        first.append(float(np.mean(made.predict(told[ask]) == truth[ask])))
-    return {
-        "accuracy": float(np.mean(made.predict(told) == truth)),
-        "first": first[-1],
-        "forgotten": first[0] - first[-1],
-    }, {"first": first}
-
-
 def _draw_rates(ax: Any, results: Sequence[Result], mixtures: bool) -> Any:
     colours = iter((BLUE, ORANGE, GREEN, PURPLE))
     for result in results:
@@ -439,27 +368,4 @@ def _draw_rates(ax: Any, results: Sequence[Result], mixtures: bool) -> Any:
     ax.set_ylabel("rate reduction over the best")
     ax.set_ylim(0, 1.05)
     ax.legend(loc="lower right")
-    return ax
-
-
-def _draw_growth(ax: Any, results: Sequence[Result]) -> Any:
-    names = {"redunet": "grown layers", "mlp": "MLP by SGD"}
-    for method, colour, marker in zip(LEARNERS, (BLUE, ORANGE), "os", strict=True):
-        curves = [
-            r.series["first"]
-            for r in results
-            if (r.cell.case, r.cell.method) == (GROWING, method) and "first" in r.series
-        ]
-        if not curves:
-            continue
-        seen = 100 * np.array(curves)
-        at, mean = TOGETHER * np.arange(1, seen.shape[1] + 1), seen.mean(axis=0)
-        bars = (mean - seen.min(axis=0), seen.max(axis=0) - mean)
-        ax.errorbar(
-            at, mean, yerr=bars, capsize=3, color=colour, marker=marker, label=names[method]
-        )
-    ax.axhline(0, color=FAINT, linewidth=0.8)
-    ax.set_xlabel("classes seen")
-    ax.set_ylabel("accuracy on the first two (%)")
-    ax.legend(loc="center right")
     return ax
