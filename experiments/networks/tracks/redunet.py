@@ -224,9 +224,7 @@ class ReduNet(Track):
                     (
                         "forgetting",
                         "accuracy on the first classes",
-                        partial(
-                            draw_growth, results=[r for r in results if r.cell.case == GROWING]
-                        ),
+                        partial(draw_growth, results=growing),
                     )
                 ],
             ),
