@@ -15,11 +15,20 @@ from experiments.cli.network_flags import Folder, network_command
 from experiments.cli.network_output import provenance_of, warn
 from experiments.cli.options import Json
 from experiments.cli.output import deliver, envelope, number, show, stepwise, table
-from experiments.networks.tracks.options import LabelNoiseOptions, TrackOptions
+from experiments.networks.tracks.options import (
+    LabelNoiseOptions,
+    ReduNetOptions,
+    TrackOptions,
+)
 
 FOLDER = Path("tracks")
 # Options and what --help says, here because the tracks themselves bring JAX.
 COMMANDS: dict[str, tuple[type[TrackOptions], str, str]] = {
+    "redunet": (
+        ReduNetOptions,
+        "Build layers of rate reduction forward, all at once and class by class.",
+        "ufm track redunet --depth 40 --eps 0.3",
+    ),
     "sop": (
         LabelNoiseOptions,
         "Train with sparse over-parameterisation of label noise, against cross entropy.",
@@ -65,7 +74,7 @@ for _name in COMMANDS:
 def _run(name: str, options: TrackOptions, workers: int, folder: Path, as_json: bool) -> None:
     from experiments.cli.verify_output import claim_record
     from experiments.networks.tracks.page import write_track_page
-    from experiments.networks.tracks.track import execute, lines, named_track
+    from experiments.networks.tracks.track import STOPPED, execute, lines, named_track
     from experiments.networks.tracks.track import shown as number_shown
     from proofs_check.run import check_claim
 
@@ -118,7 +127,7 @@ def _run(name: str, options: TrackOptions, workers: int, folder: Path, as_json: 
                 outcome.claim.id, str(outcome.instances), verdict, outcome.counterexample or ""
             )
         show(made, beside, told, f"Page: {page}")
-    stopped = [r.label for r in results if not set(track.columns[0].key.split()) <= set(r.numbers)]
+    stopped = [r.label for r in results if STOPPED in r.numbers]
     for label in stopped:
         warn(f"{label}: stopped, because a number was no longer finite; lower --lr")
     if stopped:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from experiments.networks.runs import DataRequest
 from experiments.networks.tracks import track as tracks
 from experiments.networks.tracks.label_noise import LabelNoise, _found
-from experiments.networks.tracks.options import LabelNoiseOptions
+from experiments.networks.tracks.options import LabelNoiseOptions, ReduNetOptions
+from experiments.networks.tracks.redunet import ReduNet, _pictures
 from experiments.networks.tracks.track import (
     Cell,
     Column,
@@ -165,6 +167,57 @@ def test_exact_statements_agree():
         assert seen == pytest.approx(said, abs=1e-6), text
 
 
+@pytest.fixture(scope="module")
+def layered(tmp_path_factory):
+    """ReduNet on few images."""
+    folder = tmp_path_factory.mktemp("track") / "redunet"
+    options = ReduNetOptions(seeds=1, per_class=12, depth=4, channels=2, passes=2)
+    return options, execute("redunet", options, folder)
+
+
+def test_layers_reach_optima_and_grow_without_forgetting(layered):
+    options, results = layered
+    numbers = {(r.cell.case, r.cell.method): r.numbers for r in results}
+    assert numbers["circle, orthogonal", "redunet"]["share"] == pytest.approx(1, abs=1e-3)
+    assert numbers["circle, 60 degrees", "redunet"]["share"] < 0.999
+    grown = numbers["class by class", "redunet"]
+    assert grown["joint_difference"] < 1e-12 < 1e-3 < grown["sample_difference"]
+    assert grown["forgotten"] < numbers["class by class", "mlp"]["forgotten"]
+    for claim in ReduNet().claims(results):
+        outcome = check_claim(claim)
+        assert (outcome.status.name, outcome.mutant_rejected) == ("VERIFIED", True), claim.id
+    for text, said, seen in ReduNet().exact(options):
+        assert seen == pytest.approx(said, abs=1e-12), text
+    for picture in ReduNet().pictures(options, results):
+        assert picture.files
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "case", "method"),
+    [
+        ({"depth": 5}, "images", "redunet"),
+        ({"step": 0.4}, "circle, orthogonal", "redunet"),
+        ({"precision": 0.5}, "images", "redunet"),
+        ({"sharpness": 1e-3}, "images", "redunet"),
+        ({"dimension": 1}, "images", "input"),
+        ({"channels": 3}, "images, shifted", "lifted"),
+        ({"passes": 1}, "class by class", "mlp"),
+        ({"per_class": 11}, "images", "input"),
+    ],
+)
+def test_options_of_layers_change_numbers(layered, tmp_path, change, case, method):
+    options, results = layered
+    before = next(r for r in results if (r.cell.case, r.cell.method) == (case, method))
+    found = ReduNet().measure(replace(options, **change), before.cell, tmp_path)[0]
+    assert found != pytest.approx(dict(before.numbers), abs=1e-12)
+
+
+def test_images_are_kept_by_seed(layered):
+    options, _ = layered
+    assert [len(_pictures(options, seed)[1]) for seed in (0, 1)] == [120, 110]
+
+
 @pytest.mark.slow
 def test_a_track_from_the_command_line_to_a_page(ufm, tmp_path):
     words = "track sop --per-class 6 --kinds symmetric --rates 0.3 --epochs 2 --batch-size 20"
@@ -204,6 +257,9 @@ def test_help_lists_the_tracks(ufm):
         ("sop --epochs 0", "epochs"),
         ("sop --data digitz", "write 'digits'"),
         ("sop --seeds 0", "seeds"),
+        ("redunet --depth 0", "depth"),
+        ("redunet --eps nan", "precision > 0"),
+        ("redunet --data cifar-10:nowhere", "cifar-10"),
         ("soup", "soup"),
     ],
 )

@@ -1,5 +1,7 @@
 """Rate reduction at fixed energies: objective, bound, ranks and symmetry by brute force."""
 
+import itertools
+
 import jax
 import numpy as np
 import pytest
@@ -106,3 +108,20 @@ def test_ranks_tie_where_theory_says():
         assert brentq(gained, r, 4 * r) == pytest.approx(expected, abs=1e-9)
         model = constrained_rate("12,12", 24, (24 * 0.5**0.5 / (1.001 * expected)) ** 0.5)
         assert model.best_rank(0)[0] == r
+
+
+def test_the_best_orthogonal_classes_that_fit():
+    """Against every choice of ranks; the minimiser's where it has one."""
+    model = constrained_rate("4,2,3", 6, 0.6)
+    values = {
+        ranks: -float(model.objective(model.orthogonal_point(ranks)))
+        for ranks in itertools.product(range(1, 5), range(1, 3), range(1, 4))
+        if sum(ranks) <= 6
+    }
+    ranks, value = model.best_fit()
+    assert value == pytest.approx(max(values.values()), abs=1e-12)
+    assert values[ranks] == pytest.approx(value, abs=1e-12)
+    roomy = constrained_rate("3,3", 6, 1.05)
+    assert roomy.best_fit() == ((2, 2), pytest.approx(-roomy.minimiser().value, abs=1e-12))
+    with pytest.raises(InputError, match="d >= K = 3"):
+        constrained_rate("2,2,2", 2, 0.6).best_fit()

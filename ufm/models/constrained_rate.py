@@ -107,6 +107,32 @@ class ConstrainedRate(Model[Representation]):
         """-sum_k max_r r phi_k(m_k / r): nothing is below (MCR-5)."""
         return -math.fsum(self.best_rank(k)[1] for k in range(len(self.sizes)))
 
+    def best_fit(self) -> tuple[tuple[int, ...], float]:
+        """The ranks r_k >= 1 with sum at most d of the largest sum r_k phi_k(m_k / r_k), and it.
+
+        Of orthogonal classes the best; the minimum where ``minimiser`` has one, else nobody knows.
+
+        Raises:
+            InputError: fewer dimensions than classes.
+        """
+        K = len(self.sizes)
+        if self.d < K:
+            raise InputError(f"Need d >= K = {K} for orthogonal classes", self.d, "raise d")
+        best: dict[int, tuple[float, tuple[int, ...]]] = {0: (0.0, ())}
+        for k, m in enumerate(self.sizes):
+            rates = [r * self.direction_rate(k, m / r) for r in range(1, min(m, self.d) + 1)]
+            longer: dict[int, tuple[float, tuple[int, ...]]] = {}
+            for used, (value, ranks) in best.items():
+                for r, rate in enumerate(rates, 1):
+                    total = used + r
+                    if total > self.d - (K - k - 1):
+                        break
+                    if total not in longer or longer[total][0] < value + rate:
+                        longer[total] = value + rate, (*ranks, r)
+            best = longer
+        value, ranks = max(best.values())
+        return ranks, value
+
     def minimiser(self) -> Minimiser | None:
         """Orthogonal classes, each at its best rank, where they fit into d; else None."""
         ranks = [self.best_rank(k)[0] for k in range(len(self.sizes))]

@@ -18,7 +18,15 @@ from experiments.networks.data import Dataset
 from experiments.networks.runs import DataRequest
 from experiments.networks.runs.request import NOISES
 from experiments.networks.tracks.options import LabelNoiseOptions
-from experiments.networks.tracks.track import CHECKPOINT, Cell, Column, Result, Track, numbers_of
+from experiments.networks.tracks.track import (
+    CHECKPOINT,
+    STOPPED,
+    Cell,
+    Column,
+    Result,
+    Track,
+    numbers_of,
+)
 from experiments.networks.training import TrainSettings, WeightDecay, look, train
 from experiments.report.figures import Picture, picture
 from landscape.plots.style import BLUE, FAINT, GREEN, INK, ORANGE, RED
@@ -127,7 +135,7 @@ class LabelNoise(Track):
         )
         curve = [r.measures["test_accuracy"] for r in done.records if r.measures]
         if len(done.records) < options.epochs or not curve:
-            return {"epochs": len(done.records)}, {"test_accuracy": curve}
+            return {STOPPED: len(done.records)}, {"test_accuracy": curve}
         logits = look(done.state.network, dataset.train).logits
         numbers = {
             "epochs": len(done.records),

@@ -66,3 +66,34 @@ class LabelNoiseOptions(TrackOptions):
     rate_v: Annotated[
         float, _training("--rate-v", metavar="RATE", help="Learning rate of v, per batch.")
     ] = 100.0
+
+
+@dataclass(frozen=True)
+class ReduNetOptions(TrackOptions):
+    """Layers built forward from covariances."""
+
+    source: Annotated[
+        str, _data("--data", metavar="NAME[:DIR]", help="Grey images, e.g. digits or mnist5k.")
+    ] = "digits"
+    per_class: Annotated[
+        int | None, _data("--per-class", metavar="INT", help="Train samples kept of every class.")
+    ] = None
+    depth: Annotated[int, _training("--depth", metavar="INT", help="Layers.")] = 20
+    step: Annotated[float, _training("--step", metavar="VALUE", help="Step of a layer.")] = 0.5
+    precision: Annotated[
+        float,
+        _training("--eps", metavar="VALUE", help="Precision of the code; public code squares it."),
+    ] = 0.7
+    sharpness: Annotated[
+        float, _training("--sharpness", metavar="VALUE", help="Of estimated memberships.")
+    ] = 200.0
+    dimension: Annotated[
+        int, _training("--dimension", metavar="INT", help="Of the subspace of a class.")
+    ] = 5
+    channels: Annotated[
+        int, _training("--channels", metavar="INT", help="Random filters that shifts are seen by.")
+    ] = 8
+    passes: Annotated[
+        int,
+        _training("--passes", metavar="INT", help="Epochs of the MLP on every two classes."),
+    ] = 20

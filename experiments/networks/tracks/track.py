@@ -29,8 +29,11 @@ from ufm.errors import InputError, require_count
 TRACK, RESULT = "track.json", "result.json"
 # Where a cell that trains keeps its state; of no use once it is measured.
 CHECKPOINT = "checkpoint"
+# The number of a cell whose training met numbers that are not finite: epochs until then.
+STOPPED = "stopped_after"
 # Name on the command line -> where the track is.
 TRACKS = {
+    "redunet": "redunet:ReduNet",
     "sop": "label_noise:LabelNoise",
 }
 _UNSAFE = re.compile(r"[^\w.=-]+")
