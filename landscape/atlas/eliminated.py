@@ -26,9 +26,9 @@ from ufm.plain.model import UFM
 from ufm.point import Point
 
 Array = NDArray[np.float64]
-# Searches that go in step. The loss is compiled for the columns of so many; for fewer the rest is
-# idle, which costs less than a second compilation.
-TOGETHER = 128
+# Searches that go in step. The loss is compiled for the columns of so many, and of FEW: two thirds
+# of the calls are for the last ones of a batch, and the rest of their columns would be idle.
+TOGETHER, FEW = 128, 16
 # Steps of the search of one feature, from anywhere and from where a tangent leads.
 FIRST, INNER = 12, 5
 SMALLEST_DAMPING, LARGEST_DAMPING = 1e-30, 1e12
@@ -169,7 +169,8 @@ class Eliminated:
         Z = F @ np.swapaxes(W, 1, 2)
         if b is not None:
             Z = Z + b[:, None, :]
-        columns, labels = np.zeros((K, TOGETHER * K)), np.tile(np.arange(K), TOGETHER)
+        together = FEW if B <= FEW else TOGETHER
+        columns, labels = np.zeros((K, together * K)), np.tile(np.arange(K), together)
         columns[:, : B * K] = Z.reshape(-1, K).T
         L, G, S = map(np.asarray, _derivatives(self.model.loss, columns, labels))
         shape, end = (B, K, K), B * K

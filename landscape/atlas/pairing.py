@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import scipy
@@ -63,6 +64,12 @@ def unpaired(strata: Sequence[tuple[float, Stratum]], d: int) -> Unpaired | None
         0
     """
     require_count(d, "d", 1, "use one dimension or more")
+    return _unpaired(tuple(strata), d)
+
+
+# Kept: the same list is asked before its last round and after it.
+@lru_cache(maxsize=64)
+def _unpaired(strata: tuple[tuple[float, Stratum], ...], d: int) -> Unpaired | None:
     inside = sorted(((f, s) for f, s in strata if s.rank <= d), key=lambda pair: pair[0])
     top = max((s.index + (d - s.rank) * s.overshoot for _, s in inside), default=0) + 2
     cells = [(f, _cells(s, d, top + 1)) for f, s in inside]

@@ -5,6 +5,7 @@ import jax
 import numpy as np
 import pytest
 
+from landscape.solvers import by_size as by_size_module
 from landscape.solvers.by_size import minimum_by_size
 from landscape.solvers.solve import solve
 from ufm import UFM, CrossEntropy, Focal
@@ -30,6 +31,14 @@ def test_the_convex_problem_has_the_same_minimum():
     problem = cp.Problem(cp.Minimize(loss + model.sigma * cp.normNuc(Z)))
     problem.solve(solver=cp.SCS, eps=1e-9, max_iters=100_000)
     assert minimum_by_size(model)[1] == pytest.approx(problem.value, abs=1e-6)
+
+
+def test_the_certificate_says_whether_a_descent_goes_on(monkeypatch):
+    model = UFM(CrossEntropy(), counts=(5, 2, 3, 1), d=4, **DECAYS)
+    monkeypatch.setattr(by_size_module, "TOLERANCE", 1e-5)  # of the first descent
+    assert minimum_by_size(model)[2].gap < 1e-10
+    monkeypatch.setattr(by_size_module, "SMALL_GAP", 1.0)
+    assert minimum_by_size(model)[2].gap > 1e-8
 
 
 def test_without_room_for_the_rank_the_gap_says_so():
