@@ -29,6 +29,7 @@ from experiments.cli import (
     verdict,
     verify,
 )
+from experiments.cli.html_page import WORDS
 from experiments.cli.model import asked_model, command_of
 from experiments.cli.options import DecayFlags, LossFlags, SizeFlags, resolve
 from experiments.cli.output import ABANDONED
@@ -165,6 +166,7 @@ def _performed(words: list[str]) -> Any:
 
         print(f"ufm-lab {__version__}")
         return GOOD
+    WORDS.set(tuple(words))
     app = commands(asked_model(words) if words[:1] and words[0] in NAMES else None)
     program: Any = typer.main.get_command(app)
     # A list of commands needs no panels, and what draws them takes a third of the time of --help.

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from experiments.cli.html_page import Html, point_pictures, require_page, write_page_of
 from experiments.cli.options import (
     MOST_STEPS,
     Json,
@@ -129,6 +130,7 @@ def solve(
         Path | None,
         typer.Option("--save", metavar="POINT.npz", help="Save the point for `ufm verdict`."),
     ] = None,
+    html: Html = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -140,6 +142,7 @@ def solve(
     prepare()
     require_writable(save, "--save")
     require_writable(out, "--out")
+    require_page(html)
     record, found, judged = run_solve(
         inputs,
         seed=seed,
@@ -165,8 +168,14 @@ def solve(
         "seed": seed,
     }
     deliver(envelope("solve", settings, record), as_json=as_json, out=out)
+    parts = f"Solve: {inputs.headline(found.original)}", _table(record, found, judged)
+    if html is not None:
+        said = f"{record['curvature']}, {record['globality']}: objective {found.objective:.10g}."
+        facts = {"Model": parts[0], "Seed": str(seed), "Precision": "float64"}
+        pictures = point_pictures(found.model, found.point)
+        write_page_of(html, "Where descent ends", said, parts, facts, pictures)
     if not as_json:
-        show(f"Solve: {inputs.headline(found.original)}", _table(record, found, judged))
+        show(*parts)
         if save is not None:
             show(f"Point saved; judge it again with `ufm verdict {save}`.")
     if not found.result or judged.curvature.name == "UNDECIDED":
