@@ -17,6 +17,7 @@ from experiments.cli.options import (
     Json,
     Out,
     Seed,
+    crowded,
 )
 from experiments.cli.output import (
     deliver,
@@ -328,7 +329,11 @@ def way_down(judged: Any) -> tuple[Any, float] | None:
 
 
 def _warn_of_size(model: Any, reduction: str | bool) -> None:
-    """Say on stderr why a large problem takes long, and what is quicker."""
+    """Say on stderr that classes have no room, why a large problem takes long, what is quicker."""
+    simple = model.as_plain()
+    line = None if simple is None else crowded(simple.d, simple.num_classes, _room(simple))
+    if line is not None:
+        print(f"ufm: {line}", file=sys.stderr)
     merge = model.merge()
     if reduction is True or merge is None or (reduction == "auto" and merge.lossless):
         return
@@ -339,6 +344,10 @@ def _warn_of_size(model: Any, reduction: str | bool) -> None:
             "merge; --reduction true looks among collapsed points only, and is quick",
             file=sys.stderr,
         )
+
+
+def _room(model: Any) -> str:
+    return f"-d {model.num_classes - 1}"
 
 
 def size_of(model: Any) -> int:
