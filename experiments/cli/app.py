@@ -6,8 +6,10 @@ import os
 import signal
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.metadata import version as package_version
 from itertools import pairwise
 from typing import Annotated, Any
 
@@ -31,6 +33,7 @@ from experiments.cli import (
     verdict,
     verify,
 )
+from experiments.cli.html_page import WORDS
 from experiments.cli.model import asked_model, command_of
 from experiments.cli.options import DecayFlags, LossFlags, SizeFlags, resolve
 from experiments.cli.output import ABANDONED
@@ -50,6 +53,38 @@ CODES = (
 # typer carries its own click from some version on; both have these classes.
 _UsageError: Any = typer.BadParameter.__bases__[0]
 _ClickException: Any = _UsageError.__bases__[0]
+
+
+# What a shell sets to ask for completions (click).
+COMPLETION = "_UFM_COMPLETE"
+FIRST = """Three things to try:
+
+  ufm solve -K 4                          where descent ends, and that it is the global minimum
+  ufm atlas -K 3 --html landscape.html    every critical point of a small landscape, as a page
+  ufm measure FILE --lambda-w 5e-4        how collapsed your network is, and how far from theory
+
+All commands: ufm --help. Completion by the tab key: ufm --install-completion."""
+
+
+def versions() -> str:
+    """The version of the lab, of JAX, and the devices that JAX sees, one a line.
+
+    Example:
+        >>> versions().split()[0]
+        'ufm-lab'
+    """
+    from ufm.version import __version__
+
+    lines = [f"ufm-lab {__version__}"]
+    try:
+        import jax
+
+        lines.append(f"jax {jax.__version__}, jaxlib {package_version('jaxlib')}")
+        kinds = Counter(f"{device.platform} ({device.device_kind})" for device in jax.devices())
+        lines += [f"{number} x {kind}" for kind, number in kinds.items()]
+    except Exception as error:  # a driver that does not answer must not hide the version
+        lines.append(f"jax does not start: {(str(error).splitlines() or [''])[0]}")
+    return "\n".join(lines)
 
 
 def ufm(
@@ -76,7 +111,6 @@ def commands(model: str | None = None, asked: str = "") -> typer.Typer:
     app = typer.Typer(
         name="ufm",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -157,6 +191,8 @@ def _run(words: list[str]) -> int:
     except Exception as error:
         return _failed(error)
     except BaseException as error:
+        if isinstance(error, SystemExit) and COMPLETION in os.environ:
+            return error.code if isinstance(error.code, int) else GOOD
         if isinstance(error.__context__, BrokenPipeError):  # how click leaves then
             return _reader_left()
         return _ended_by_user_code(error)
@@ -165,10 +201,12 @@ def _run(words: list[str]) -> int:
 
 def _performed(words: list[str]) -> Any:
     if words[:1] == ["--version"]:
-        from ufm.version import __version__
-
-        print(f"ufm-lab {__version__}")
+        print(versions())
         return GOOD
+    if not words and COMPLETION not in os.environ:
+        print(FIRST)
+        return GOOD
+    WORDS.set(tuple(words))
     asked = words[0] if words else ""
     app = commands(asked_model(words) if asked in NAMES else None, asked)
     program: Any = typer.main.get_command(app)

@@ -8,12 +8,14 @@ from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
 
 from experiments.cli.atlas_record import atlas_notes, atlas_record, atlas_table
 from experiments.cli.certify import FOLDER, certify_orbits, require_rigour, said
+from experiments.cli.html_page import Html, require_page, write_page_of
 from experiments.cli.options import (
     COLUMN,
     DecayFlags,
@@ -131,6 +133,7 @@ def atlas(
             help="Prove it for every lambda_W up to this one, lambda_H in proportion.",
         ),
     ] = None,
+    html: Html = None,
     as_json: Json = False,
 ) -> None:
     """Search every critical point modulo symmetry, in all dimensions.
@@ -168,6 +171,7 @@ def atlas(
         require_folder(figures, "--figures")
         require_writable(figures / "ladder.svg", "--figures")
     require_graph(graph)
+    require_page(html)
 
     def work(say: Callable[[str], None]) -> tuple[Any, list[Any]]:
         def keep(found: Any) -> None:
@@ -211,11 +215,17 @@ def atlas(
     if prove:
         document["completeness"] = completeness
     deliver(document, as_json=as_json, out=None if out is None else out / "atlas.json")
+    notes = [*atlas_notes(found, agreements), *(said(proofs) if certify else [])]
+    notes += completeness_notes(completeness) if prove else []
+    notes += collapse_notes(model)
+    parts = f"Atlas: {inputs.headline(model)}", atlas_table(found, inputs.d, proofs), *notes
+    if html is not None:
+        told = f"{len(found.orbits)} orbits of critical points: {found.status.name}."
+        facts = {"Model": inputs.headline(model), "Seed": str(seed), "Precision": "float64"}
+        pictures = stepwise("Figures", lambda say: atlas_pictures(found, inputs.d, seed, say))
+        write_page_of(html, "A landscape", told, parts, facts, pictures)
     if not as_json:
-        notes = [*atlas_notes(found, agreements), *(said(proofs) if certify else [])]
-        notes += completeness_notes(completeness) if prove else []
-        show(f"Atlas: {inputs.headline(model)}", atlas_table(found, inputs.d, proofs), *notes)
-        show(*collapse_notes(model))
+        show(*parts)
     if graph is not None:
         stepwise("Following flows", partial(write_graph, found, inputs.d, graph, seed))
     if figures is not None:
@@ -232,6 +242,21 @@ def atlas(
     undecided |= prove and 1 not in completeness["ranks_proved"]
     if undecided or (found.status.name == "OPEN" and not found.unsearched):
         raise typer.Exit(3)
+
+
+def atlas_pictures(found: Any, d: int, seed: int, say: Callable[[str], None]) -> list[Any]:
+    """Every diagram that suits the atlas, for a page."""
+    from experiments.cli.atlas_figures import write_figures
+    from experiments.report.own import drawn
+
+    with TemporaryDirectory() as folder:
+        names, _ = write_figures(found, d, Path(folder), width=COLUMN, seed=seed, say=say)
+        return [
+            drawn(name, name.replace("-", " ").capitalize(), "", name, svg.read_bytes())
+            for name in names
+            for svg in [Path(folder, f"{name}.svg")]
+            if svg.exists()
+        ]
 
 
 def require_proof(inputs: Any, until: float | None) -> None:

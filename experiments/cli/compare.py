@@ -19,7 +19,7 @@ from experiments.cli.network_flags import (
     make_settings,
     network_command,
 )
-from experiments.cli.network_output import Counter, provenance_of, warn
+from experiments.cli.network_output import Counter, provenance_of, warn, warn_of_narrow
 from experiments.cli.options import Json
 from experiments.cli.output import deliver, envelope, show, stepwise, table
 from experiments.networks.options import (
@@ -126,6 +126,7 @@ def compare(
         COMPARISONS / (data.source.partition(":")[0] + "-theory" * theory) if out is None else out
     )
     if not as_json:
+        warn_of_narrow([cell.request.settings for cell in cells], dataset.num_classes)
         show(f"Comparing {len(specs)} objectives in {len(cells)} runs, to {folder}")
     count = Counter()
 

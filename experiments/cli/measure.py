@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from experiments.cli.html_page import Html, require_page, write_page_of
 from experiments.cli.measure_curves import measure_curves
 from experiments.cli.measured_file import measured_file
 from experiments.cli.options import (
@@ -90,6 +91,7 @@ def measure(
             "--figure", metavar="FILE", help="Curves of several files (.pdf, .png or .svg)."
         ),
     ] = None,
+    html: Html = None,
     every: Annotated[
         bool, typer.Option("--all", help="Show every number under every published convention.")
     ] = False,
@@ -105,6 +107,7 @@ def measure(
     """
     prepare()
     require_writable(out, "--out")
+    require_page(html)
     from experiments.network_files import grouped
     from experiments.networks.theory import Terms
     from ufm.collapse.record import CONVENTIONS
@@ -123,7 +126,7 @@ def measure(
     inputs.update({"lambda_W": lambda_w, "lambda_H": lambda_h, "lambda_b": decay.lambda_b})
     inputs.update({"optimizer": optimizer, "fixed_classifier": fixed_classifier})
     if len(networks) > 1 or figure is not None:
-        measure_curves(networks, terms, transposed, inputs, figure, as_json=as_json, out=out)
+        measure_curves(networks, terms, transposed, inputs, figure, html, as_json=as_json, out=out)
         return
     file = inputs["file"]
     made, notes = patiently("measuring ...", lambda: measured_file(networks[0], terms, transposed))
@@ -132,25 +135,26 @@ def measure(
     conventions = {source: made.record.convention(source) for source in CONVENTIONS}
     document = {**made.as_dict(), "conventions": conventions, "notes": notes}
     deliver(envelope("measure", inputs, document), as_json=as_json, out=out)
-    if as_json:
-        return
     record = made.record
     sizes = f"N={record.num_samples:,} samples, d={record.num_features}, K={record.num_classes}"
-    show(f"Measured {file}: {sizes}", _sentence(made.headline))
-    for note in notes:
-        show(f"Read: {note}.")
+    parts: list[Any] = [f"Read: {note}." for note in notes]
     if every:
-        show(_convention_table(conventions), _rest_table(document["metrics"]))
+        parts += [_convention_table(conventions), _rest_table(document["metrics"])]
     if made.census is None:
-        show("Without a `classifier` in the file, what needs W is left out.")
+        parts.append("Without a `classifier` in the file, what needs W is left out.")
     if document["theory"] is not None:
-        _show_theory(document["theory"])
+        parts += theory_parts(document["theory"])
     elif made.census is not None:
-        show("Theory joins in with --lambda-w, the weight decay of the classifier.")
+        parts.append("Theory joins in with --lambda-w, the weight decay of the classifier.")
+    if html is not None:
+        from experiments.networks.theory.measurement import page_facts
+        from experiments.report.own import cosines_picture
 
-
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
+        pictures = cosines_picture(made.rows_of_classes())
+        facts = {"Data": f"{file}: {sizes}", **page_facts(made)}
+        write_page_of(html, "Neural collapse of a network", made.sentence, parts, facts, pictures)
+    if not as_json:
+        show(f"Measured {file}: {sizes}", made.sentence, *parts)
 
 
 def _needs_decay() -> Exception:
@@ -191,11 +195,12 @@ def _rest_table(metrics: Mapping[str, Any]) -> Any:
     return made
 
 
-def _show_theory(theory: Mapping[str, Any]) -> None:
-    show(f"Theory at {theory['model']}")
+def theory_parts(theory: Mapping[str, Any]) -> list[Any]:
+    """The theory as lines and tables: the diagnosis, then what is compared, then its sources."""
+    parts: list[Any] = [f"Theory at {theory['model']}"]
     compared = theory["refusal"] is None
     if theory["diagnosis"] is not None:
-        show(_diagnosis_table(theory["diagnosis"]))
+        parts.append(_diagnosis_table(theory["diagnosis"]))
     columns: tuple[str, ...] = ("quantity", "theory", "measured", "measured/theory")
     if not compared:
         columns = (columns[0], columns[2])
@@ -206,11 +211,10 @@ def _show_theory(theory: Mapping[str, Any]) -> None:
     given, balanced = theory["lambda_H"], theory["lambda_H_balanced"]
     if compared and balanced is not None and given != balanced:
         made.add_row("lambda_H", number(given), number(balanced), number(balanced / given, 4))
-    show(made)
+    parts.append(made)
     if compared:
-        show(f"Theory: {theory['source']}.")
-    for note in theory["notes"]:
-        show(f"Assumed: {note}.")
+        parts.append(f"Theory: {theory['source']}.")
+    return [*parts, *(f"Assumed: {note}." for note in theory["notes"])]
 
 
 def _diagnosis_table(diagnosis: Mapping[str, float | None]) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.cli.html_page import write_page_of
 from experiments.cli.measured_file import measured_file
 from experiments.cli.output import (
     deliver,
@@ -30,6 +31,7 @@ def measure_curves(
     transposed: bool,
     inputs: Mapping[str, Any],
     figure: Path | None,
+    html: Path | None = None,
     *,
     as_json: bool,
     out: Path | None,
@@ -54,13 +56,24 @@ def measure_curves(
         from experiments.figures import save_figure
 
         save_figure(curves_figure(rows), figure)
-    if as_json:
-        return
     shown = [name for name in COLUMNS if any(row.get(name) is not None for row in rows)]
     made = table(("file", *shown, "to theory"), right=shown)
     for row in rows:
         made.add_row(row["name"], *(number(row.get(name), 3) for name in shown), row["distance"])
-    show(f"Measured {len(rows)} files", made)
+    title = f"Measured {len(rows)} files"
+    if html is not None:
+        from experiments.figures import encoded
+        from experiments.report.own import drawn
+
+        caption = "NC1 to NC3 are 0 at a minimum; dashed is theory at the decays of each file."
+        svg = encoded(curves_figure(rows), "svg")
+        pictures = [drawn("curves", "Curves", caption, "collapse and theory by file", svg)]
+        facts = {"Data": ", ".join(str(path) for paths in networks for path in paths)}
+        last = f"{rows[-1]['name']}: NC1 {number(rows[-1]['NC1'], 2)}, {rows[-1]['distance']}."
+        write_page_of(html, "Neural collapse over training", last, [title, made], facts, pictures)
+    if as_json:
+        return
+    show(title, made)
     if figure is not None:
         show(f"Curves: {figure}")
 

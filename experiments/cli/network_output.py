@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
+from experiments.cli.options import crowded
 from experiments.cli.output import number, table
 
 
@@ -96,3 +97,11 @@ def provenance_of(words: Sequence[str]) -> dict[str, str]:
 def warn(message: str) -> None:
     """A line on stderr that is no error."""
     print(f"ufm: {message}", file=sys.stderr, flush=True)
+
+
+def warn_of_narrow(settings: Iterable[Any], classes: int) -> None:
+    """Say before the work which networks have no room for a simplex, and the flag that gives it."""
+    for d in sorted({one.dimension for one in settings}):
+        line = crowded(d, classes, f"-d {classes - 1} or a larger --width")
+        if line is not None:
+            warn(f"the features of a network have {line}")

@@ -56,7 +56,7 @@ class SizeFlags:
             "-d",
             metavar="INT",
             help="Feature dimension.",
-            show_default=f"{DIMENSION}, or K if that is more",
+            show_default=f"{DIMENSION}, or K if that is more; an atlas is of every d and shows K",
             rich_help_panel=MODEL_PANEL,
         ),
     ] = None
@@ -305,6 +305,21 @@ class ModelInputs:
 def _shortened(counts: tuple[int, ...]) -> str:
     shown = ",".join(str(count) for count in counts[:8])
     return shown if len(counts) <= 8 else f"{shown},... ({len(counts)} classes)"
+
+
+def crowded(d: int, classes: int, flag: str) -> str | None:
+    """A line where a simplex of so many classes does not fit into d dimensions; None where it does.
+
+    Example:
+        >>> crowded(8, 10, "-d 9")
+        'd = 8 is less than K - 1 = 9: no simplex ETF of 10 classes fits; -d 9 makes room'
+        >>> crowded(9, 10, "-d 9") is None
+        True
+    """
+    if d >= classes - 1:
+        return None
+    rule = f"d = {d} is less than K - 1 = {classes - 1}"
+    return f"{rule}: no simplex ETF of {classes} classes fits; {flag} makes room"
 
 
 def resolve(size: SizeFlags, loss: LossFlags, decay: DecayFlags) -> ModelInputs:

@@ -12,11 +12,13 @@ from typing import Annotated, Any
 
 import typer
 
+from experiments.cli.html_page import Html, point_pictures, require_page, write_page_of
 from experiments.cli.options import (
     MOST_STEPS,
     Json,
     Out,
     Seed,
+    crowded,
 )
 from experiments.cli.output import (
     deliver,
@@ -131,6 +133,7 @@ def solve(
         Path | None,
         typer.Option("--save", metavar="POINT.npz", help="Save the point for `ufm verdict`."),
     ] = None,
+    html: Html = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -143,6 +146,7 @@ def solve(
     prepare()
     require_writable(save, "--save")
     require_writable(out, "--out")
+    require_page(html)
     record, found, judged = run_solve(
         inputs,
         seed=seed,
@@ -169,9 +173,15 @@ def solve(
         "seed": seed,
     }
     deliver(envelope("solve", settings, record), as_json=as_json, out=out)
+    rows = _unjudged(record, found) if judged is None else _table(record, found, judged)
+    parts = f"Solve: {inputs.headline(found.original)}", rows
+    if html is not None and judged is not None:
+        said = f"{record['curvature']}, {record['globality']}: objective {found.objective:.10g}."
+        facts = {"Model": parts[0], "Seed": str(seed), "Precision": "float64"}
+        pictures = point_pictures(found.model, found.point)
+        write_page_of(html, "Where descent ends", said, parts, facts, pictures)
     if not as_json:
-        rows = _unjudged(record, found) if judged is None else _table(record, found, judged)
-        show(f"Solve: {inputs.headline(found.original)}", rows)
+        show(*parts)
         if save is not None:
             show(kept)
     if judged is None:
@@ -219,6 +229,7 @@ def run_solve(
         rule = "--learning-rate belongs to --method gd or momentum"
         raise InputError(rule, f"--method {method}", "drop --learning-rate")
     model = inputs.build(merged=reduction is not False)
+    _warn_of_room(model)
     warn_of_size(model, reduction)
     seconds = say_cost(model, reduction, method, start)
     key, restart_key = jax.random.split(jax.random.key(seed))
@@ -311,6 +322,15 @@ def run_solve(
         "seconds_verdict": spent["verdict"],
     }
     return record, found, judged
+
+
+def _warn_of_room(model: Any) -> None:
+    """Say on stderr that classes have no room for a simplex, and what makes it."""
+    simple = model.as_plain()
+    room = None if simple is None else f"-d {simple.num_classes - 1}"
+    line = None if room is None else crowded(simple.d, simple.num_classes, room)
+    if line is not None:
+        print(f"ufm: {line}", file=sys.stderr)
 
 
 def unjudged_record(found: Any, spent: dict[str, float]) -> dict[str, Any]:

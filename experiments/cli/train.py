@@ -24,6 +24,7 @@ from experiments.cli.network_output import (
     theory_rows,
     theory_table,
     warn,
+    warn_of_narrow,
 )
 from experiments.cli.options import Json, Seed
 from experiments.cli.output import deliver, envelope, show, stepwise
@@ -105,6 +106,7 @@ def train(
     cell = Plan(request, settings, (spec,), (width,), (seed,), measure_every).cells[0]
     others = other_sets(dataset, tuple(other or ()))
     folder = RUNS / cell.folder if out is None else out
+    warn_of_narrow([cell.request.settings], dataset.num_classes)
     if not as_json:
         show(f"Training on {dataset.title}: {cell.loss.label}, to {folder}")
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from experiments.cli.certify import certify_point, nearness_words, require_rigour
+from experiments.cli.html_page import Html, point_pictures, require_page, write_page_of
 from experiments.cli.options import (
     Json,
     Out,
@@ -67,6 +68,7 @@ def verdict(
             help="Prove existence, index and nullity, and write the certificate here.",
         ),
     ] = None,
+    html: Html = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -80,6 +82,7 @@ def verdict(
     prepare()
     require_writable(out, "--out")
     require_writable(certify, "--certify")
+    require_page(html)
     if certify is not None:
         require_rigour()
     from experiments.cli.points import read_for
@@ -96,12 +99,17 @@ def verdict(
     notes = getattr(inputs, "notes", ())
     settings["assumed"] = notes
     deliver(envelope("verdict", settings, record), as_json=as_json, out=out)
+    parts: list[Any] = [f"Verdict on {file}: {inputs.headline(model)}"]
+    if notes:
+        parts.append(f"Not in the file: {'; '.join(notes)}.")
+    parts += [*_tables(record), *_proof_line(record)]
+    if html is not None:
+        said = f"{record['curvature']}, {record['globality']}: objective {judged.objective:.10g}."
+        facts = {"Data": str(file), "Precision": "float64"}
+        pictures = point_pictures(judged.model, judged.point)
+        write_page_of(html, "Verdict on a point", said, parts, facts, pictures)
     if not as_json:
-        show(f"Verdict on {file}: {inputs.headline(model)}")
-        if notes:
-            show(f"Not in the file: {'; '.join(notes)}.")
-        show(*_tables(record))
-        show(*_proof_line(record))
+        show(*parts)
     if judged.curvature.name == "UNDECIDED" or not record.get("proof", {"proved": True})["proved"]:
         raise typer.Exit(3)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from experiments.networks.theory import Measurement, Terms, measure_batches
@@ -29,6 +30,25 @@ class Watched:
     def headline(self) -> str:
         """How collapsed, and how far from the minimum, in one sentence."""
         return self.measurement.headline
+
+    def write_page(self, path: str | Path) -> Path:
+        """Write one self-contained page, and return its place.
+
+        Raises:
+            OSError: the folder does not exist or cannot be written to.
+        """
+        from experiments.cli.measure import theory_parts
+        from experiments.networks.theory.measurement import page_facts
+        from experiments.report.own import OwnPage, cosines_picture, part_of, write_own
+
+        made, place = self.measurement, Path(path)
+        shown = theory_parts(made.theory) if made.theory is not None else []
+        parts = [*(f"Read: {note}." for note in self.notes), *(part_of(part) for part in shown)]
+        facts = {**self.facts, **page_facts(made)}
+        pictures = cosines_picture(made.rows_of_classes())
+        title = "Neural collapse of a network"
+        write_own(OwnPage(title, made.sentence, "", parts, facts, pictures), place)
+        return place
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain numbers and words."""

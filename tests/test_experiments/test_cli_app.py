@@ -110,3 +110,48 @@ def test_exit_codes_are_listed(ufm):
     help_text = " ".join(ufm("--help").out.split())
     for code in ("0 fine", "1 a claim", "2 usage", "3 undecided", "70 a fault", "130 Ctrl-C"):
         assert code in help_text
+
+
+def test_without_words_three_things_to_try_are_shown(ufm):
+    ran = ufm("")
+    assert (ran.code, ran.err) == (0, "")
+    tried = [line.split()[1] for line in ran.out.splitlines() if line.startswith("  ufm ")]
+    assert tried == ["solve", "atlas", "measure"]
+
+
+def test_the_version_comes_with_jax_and_its_devices(ufm):
+    import jax
+
+    out = ufm("--version").out.splitlines()
+    assert out[0].startswith("ufm-lab ")
+    assert out[1].startswith(f"jax {jax.__version__}, jaxlib ")
+    assert f"x {jax.devices()[0].platform}" in out[2]
+
+
+def test_a_shell_completes_commands_and_flags():
+    for line, found in (("ufm so", "solve"), ("ufm measure --fixed", "--fixed-classifier")):
+        asked = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "_UFM_COMPLETE": "complete_bash", **asked}
+        command = [sys.executable, "-m", "experiments"]
+        ran = subprocess.run(
+            command, env=env, cwd=ROOT, text=True, capture_output=True, check=False
+        )
+        assert (ran.returncode, ran.stdout.split(), ran.stderr) == (0, [found], "")
+
+
+def test_classes_without_room_are_told_before_the_work_with_the_flag(ufm):
+    assert (
+        "less than K - 1 = 4: no simplex ETF of 5 classes fits; -d 4" in ufm("solve -K 5 -d 2").err
+    )
+    assert "no simplex" not in ufm("solve -K 5 -d 4").err
+    assert "an atlas is of every d and shows K" in " ".join(
+        ufm("atlas --help").out.replace("│", " ").split()
+    )
+    from types import SimpleNamespace
+
+    from experiments.cli.network_output import warn_of_narrow
+
+    warn_of_narrow([SimpleNamespace(dimension=8), SimpleNamespace(dimension=9)], 10)
+    told = ufm("--version").err
+    assert told.count("d = 8 is less than K - 1 = 9") == 1
+    assert "-d 9 or a larger --width" in told

@@ -1,6 +1,8 @@
 """A user's ConvNet, watched: decays, hooks, formats, callbacks; skipped without PyTorch."""
 
+import re
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -275,3 +277,24 @@ def test_a_framework_that_is_missing_is_named(monkeypatch):
     ):
         with pytest.raises(InputError, match=says):
             make()
+
+
+def test_the_tutorial_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "tutorials" / "measure.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(block, names)
+    said = capsys.readouterr().out
+    assert len(blocks) == 7
+    assert re.search(r"collapsed: NC1 .*% above the proved minimum", said)
+    for note in re.findall(r"^    (loss: .*|lambda_.*)$", page, flags=re.MULTILINE):
+        assert note in said
+    assert "at a minimum, so that ratios say something" in said
+    assert "not at a minimum" in said
+    assert "AdamW's decay is decoupled" in said
+    own = (tmp_path / "network.html").read_text()
+    for part in ("features in float32", "weight_decay=0.01 of SGD", "Provenance", "proved minimum"):
+        assert part in own
+    assert {"network.npz", "network.pt"} <= {path.name for path in tmp_path.iterdir()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from experiments.networks.comparison.table import Row, contrasts, statement, sum
 from experiments.networks.comparison.table import rows as table_rows
 from experiments.networks.comparison.three_ways import deviations, figure_rows
 from experiments.networks.runs import Run
-from experiments.networks.training import Outcome
+from experiments.networks.training import FeatureDecay, Outcome, WeightDecay
 from experiments.report.figures import Picture, picture
 from experiments.report.provenance import provenance
-from experiments.report.view import cards
+from experiments.report.view import NO_INSTANCE, OUTSIDE, Card, Verdict, cards
 from experiments.report.write import environment, save
 from proofs_check.run import check_claim
 
@@ -28,6 +29,8 @@ PRECISIONS = {
     "float32": "trained in float32",
     "bfloat16": "features in bfloat16, parameters, classifier and loss in float32",
 }
+# What a theorem would fail at is a fact about runs.
+OTHERWISE = Verdict("outside", "◌", "Not in all of these runs")
 # Numbers of the table, in the order of the page; those that nobody has are left out.
 TABLE = (
     "train_accuracy",
@@ -122,7 +125,7 @@ def render(runs: Mapping[Cell, Run], failures: Sequence[Failure], shown: Sequenc
     found = summaries(table, TABLE)
     columns = [name for name in TABLE if any(s.name == name and s.num for s in found)]
     differences = contrasts(table, "test_accuracy")
-    claims = cards([check_claim(claim) for claim in network_claims(runs)])
+    claims = empirical(cards([check_claim(claim) for claim in network_claims(runs)]))
     one = next(iter(runs.values()))
     return (
         environment()
@@ -135,7 +138,7 @@ def render(runs: Mapping[Cell, Run], failures: Sequence[Failure], shown: Sequenc
             groups=_groups(table, found, columns),
             statement=statement(differences, "test accuracy"),
             contrasts=differences,
-            rows=[(row, _cells(row, columns)) for row in table],
+            rows=[(row, end_of(row), _cells(row, columns)) for row in table],
             claims=claims,
             pictures=shown,
             settings=described(one),
@@ -143,6 +146,49 @@ def render(runs: Mapping[Cell, Run], failures: Sequence[Failure], shown: Sequenc
             stopped=[row for row in table if row.outcome is Outcome.NOT_FINITE],
         )
     )
+
+
+def empirical(found: Sequence[Card]) -> list[Card]:
+    """Cards of claims about runs: a run that does otherwise refutes nothing, and is no failure.
+
+    A claim whose hypotheses no run meets is not applicable, whatever a theorem would be then.
+    """
+    words = {"failed": OTHERWISE, "refuted": OTHERWISE}
+    return [
+        replace(
+            card,
+            verdict=OUTSIDE
+            if card.verdict is NO_INSTANCE
+            else words.get(card.verdict.key, card.verdict),
+        )
+        for card in found
+    ]
+
+
+def end_of(row: Row) -> str:
+    """How a run ended: one that had errors on the train split to the last did not fit.
+
+    Example:
+        >>> from experiments.networks.training import FeatureDecay, Outcome, WeightDecay
+        >>> end_of(Row("ce", 1.0, 0, Outcome.COMPLETED, {"train_accuracy": 0.93}))
+        'all epochs done, did not fit'
+    """
+    fitted = row.numbers.get("train_accuracy", math.nan)
+    unfit = row.outcome is Outcome.COMPLETED and fitted < 1
+    return row.outcome.value + (", did not fit" if unfit else "")
+
+
+def decay_in_words(decay: FeatureDecay | WeightDecay) -> str:
+    """The decays of a run, every digit as it was given.
+
+    Example:
+        >>> decay_in_words(FeatureDecay(5e-4, 1.5e-7))
+        'lambda_W = 0.0005, lambda_H = 1.5e-07, lambda_b = 0.0; no other weight decays'
+    """
+    if decay.lambda_H is None:
+        return f"weight_decay = {decay.lambda_W!r} on everything that is trained"
+    names = ("lambda_W", "lambda_H", "lambda_b")
+    return f"{', '.join(f'{n} = {getattr(decay, n)!r}' for n in names)}; no other weight decays"
 
 
 def shown_number(name: str, value: float | None, spread: float = float("nan")) -> str:
@@ -194,7 +240,7 @@ def described(run: Run, chosen: Sequence[str] = ()) -> dict[str, str]:
         "Training": f"{s.epochs} epochs, batches of {s.batch_size or 'all samples'}, "
         f"learning rate {s.learning_rate:g} ({s.schedule}), momentum {s.momentum:g}",
         "Precision": PRECISIONS[s.precision] + "; what is measured on it is float64",
-        "Decay": str(s.decay),
+        "Decay": decay_in_words(s.decay),
     }
     return {name: text for name, text in every.items() if not chosen or name in chosen}
 

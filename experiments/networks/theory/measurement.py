@@ -59,6 +59,21 @@ class Measurement:
         return headline(self.record.nc1_rwu, self.nc2, self.record.nc1_ratio, self.appraisal)
 
     @property
+    def sentence(self) -> str:
+        """The headline with a capital and a stop."""
+        return f"{self.headline[0].upper()}{self.headline[1:]}."
+
+    def rows_of_classes(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Class means without their mean and rows of W without theirs, (K, d) each."""
+        if self.census is None:
+            return {}
+        means, W = self.census.means, self.census.W
+        return {
+            "class means, centred": means - means.mean(axis=0),
+            "rows of W, centred": W - W.mean(axis=0),
+        }
+
+    @property
     def model(self) -> str:
         """The model that the network is compared with, in one line."""
         record, made = self.record, self.appraisal
@@ -213,6 +228,28 @@ def _measurement(record: Collapse, seen: Census, terms: Terms) -> Measurement:
     asked = told or confinement(seen, terms)[0] == SPHERE
     made = appraise(seen, terms) if asked else None
     return Measurement(record, seen, made, terms.loss.name)
+
+
+def page_facts(made: Measurement) -> dict[str, str]:
+    """What a page says of the data: counts, precision, and the loss.
+
+    Example:
+        >>> page_facts(measure([[1.0], [-1.0]], [0, 1], [[1.0], [-1.0]]))["Counts"]
+        '1 of every class'
+    """
+    facts = {"Loss": made.loss}
+    if made.census is not None:
+        counts, eps = made.census.counts, made.census.eps
+        equal = min(counts) == max(counts)
+        facts["Counts"] = (
+            f"{counts[0]:,} of every class"
+            if equal
+            else f"{min(counts):,} to {max(counts):,} of a class"
+        )
+        kinds = {-52: "float64", -23: "float32", -10: "float16", -7: "bfloat16"}
+        stored = kinds.get(round(math.log2(eps)), f"a type of spacing {eps:.1g} at 1")
+        facts["Stored as"] = f"{stored}; what is measured is computed in float64"
+    return facts
 
 
 def curve_values(made: Measurement) -> Mapping[str, float]:
