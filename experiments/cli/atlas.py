@@ -44,6 +44,7 @@ EXAMPLES = (
     "ufm atlas --counts 3,2,2,1 --loss ls --out my_atlas",
     "ufm atlas -K 6 --budget 300 --engine all --json",
     "ufm atlas -K 4 -d 3 --figures my_figures --graph flows.graphml",
+    "ufm atlas -K 4 -d 3 --lambda 0.02 --animation descent.gif",
     "ufm atlas -K 100 --engine symmetric --max-groups 3",
     "ufm atlas -K 4 --lambda 0.02 --out my_atlas --certify",
     "ufm atlas -K 3 --lambda 0.02 --prove --prove-to 0.0201 --out proved",
@@ -101,6 +102,14 @@ def atlas(
         typer.Option("--figures", metavar="DIR", help="Draw every diagram here: PDF, SVG, PNG."),
     ] = None,
     width: Width = COLUMN,
+    animation: Annotated[
+        Path | None,
+        typer.Option(
+            "--animation",
+            metavar="FILE.gif",
+            help="A film of a descent from the origin past the saddles; up to d = 3.",
+        ),
+    ] = None,
     graph: Annotated[
         Path | None,
         typer.Option(
@@ -172,6 +181,7 @@ def atlas(
         require_writable(figures / "ladder.svg", "--figures")
     require_graph(graph)
     require_page(html)
+    require_film(animation, inputs.d)
 
     def work(say: Callable[[str], None]) -> tuple[Any, list[Any]]:
         def keep(found: Any) -> None:
@@ -238,6 +248,12 @@ def atlas(
         names += [] if covers is None else draw_covers(covers, figures, width)
         if not as_json:
             show(f"{len(names)} figures in {figures}: {', '.join(names)}.", *left_out)
+    if animation is not None:
+        from experiments.cli.atlas_pictures import write_film
+
+        stepwise("Filming", lambda say: write_film(found, inputs.d, animation))
+        if not as_json:
+            show(f"Film: {animation}.")
     undecided = not all(proof["proved"] for proof in proofs)
     undecided |= prove and 1 not in completeness["ranks_proved"]
     if undecided or (found.status.name == "OPEN" and not found.unsearched):
@@ -286,6 +302,21 @@ def require_graph(path: Path | None) -> None:
         rule = f"--graph writes {' or '.join(GRAPH_KINDS)}"
         raise InputError(rule, path.name, "choose one of these endings")
     require_writable(path, "--graph")
+
+
+def require_film(path: Path | None, d: int) -> None:
+    """Refuse a film before any work is done for it.
+
+    Raises:
+        InputError: no folder for it, another ending than .gif, or more than three dimensions.
+    """
+    from ufm.errors import InputError
+
+    if path is not None and path.suffix != ".gif":
+        raise InputError("--animation writes .gif", path.name, "choose this ending")
+    if path is not None and d > 3:
+        raise InputError("--animation shows up to three dimensions", f"d = {d}", "add -d 3")
+    require_writable(path, "--animation")
 
 
 def write_graph(found: Any, d: int, path: Path, seed: int, say: Callable[[str], None]) -> None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from matplotlib.axes import Axes
-
+from experiments.cli.atlas_pictures import Diagram, beside_the_minimum, of_the_landscape
 from experiments.figures import blank_figure, save_figure
 from landscape.atlas import Atlas
 from landscape.branches import branches
@@ -39,18 +36,10 @@ MAX_FOLLOWED = 40
 MAX_SHOWN = 80
 # Geometry is drawn for the lowest orbits of each rank that can be drawn.
 GEOMETRIES = 2
+# Inches of a label in a column of them, and of what stands above and below the axes.
+LABEL, AROUND = 0.08, 1.35
 # The interval of c in the bifurcation diagram, in units of the atlas's own c and of the collapse.
 BELOW, ABOVE = 0.3, 1.1
-
-
-@dataclass(frozen=True)
-class Diagram:
-    """One figure: its file name, height over width, how it is drawn, and on which kind of axes."""
-
-    name: str
-    aspect: float
-    draw: Callable[[Axes], Any]
-    projection: str | None = None
 
 
 def write_figures(
@@ -70,7 +59,7 @@ def write_figures(
         Names of the diagrams, and lines about those that were left out.
     """
     names, notes = [], []
-    for item in _diagrams(found, d, seed, say):
+    for item in _diagrams(found, d, seed, width, say):
         if isinstance(item, str):
             notes.append(item)
             continue
@@ -84,25 +73,39 @@ def write_figures(
     return names, notes
 
 
+def tall(labels: int, width: float) -> float:
+    """Height over width of a diagram with so many labels in a column beside it.
+
+    Example:
+        >>> tall(4, 3.4), round(tall(40, 3.4), 2)
+        (0.9, 1.34)
+    """
+    return max(0.9, (AROUND + LABEL * labels) / width)
+
+
 def _diagrams(
-    found: Atlas, d: int, seed: int, say: Callable[[str], None]
+    found: Atlas, d: int, seed: int, width: float, say: Callable[[str], None]
 ) -> Iterator[Diagram | str]:
     """Every diagram that suits the atlas, and why others do not."""
     K, orbits = found.model.num_classes, found.orbits
     fitting = [orbit for orbit in orbits if orbit.rank <= d]
     title = f"{loss_label(found.model.loss.name)}, K = {K}"
     in_d = f"{title}, d = {d}"
-    yield Diagram("ladder", 0.8, lambda ax: draw_ladder(ladder_points(found, d), ax, in_d))
+    rungs = ladder_points(found, d)
+    yield Diagram("ladder", tall(len(rungs), width), lambda ax: draw_ladder(rungs, ax, in_d))
     if len(fitting) <= MAX_SHOWN:
         rows = 0.25 + 0.055 * len(fitting)
         yield Diagram("strips", rows, lambda ax: draw_strips(strips(found, d), ax, in_d))
         # Heading, colour key and one row of images need half the width.
-        sheet = max(0.5, 0.15 + 0.029 * len(orbits))
+        sheet = max(0.7, 0.2 + 0.05 * len(orbits))
         yield Diagram("gram", sheet, lambda ax: draw_gram_sheet(orbits, ax, title))
     else:
         yield f"strips and Gram matrices are drawn up to {MAX_SHOWN} orbits, not {len(orbits)}"
     if found.history:
-        yield Diagram("coverage", 0.75, lambda ax: draw_coverage(found.history, ax, title))
+        hits = [orbit.hits for orbit in orbits]
+        yield Diagram(
+            "coverage", 0.75, lambda ax: draw_coverage(found.history, ax, title, hits=hits)
+        )
     for rank in (1, 2, 3):
         drawable = [orbit for orbit in orbits if orbit.rank == rank][:GEOMETRIES]
         for i, orbit in enumerate(drawable, start=1):
@@ -117,11 +120,13 @@ def _diagrams(
         cut = orbit_slice(saddle, d)
         yield Diagram("slice-line", 0.75, lambda ax: draw_slice_line(cut, ax))
         yield Diagram("slice-plane", 0.85, lambda ax: draw_slice_plane(cut, ax))
-    yield from _followed(found, d, seed, say, title)
+        yield from beside_the_minimum(fitting, saddle, d, in_d)
+    yield from of_the_landscape(found, d, in_d)
+    yield from _followed(found, d, seed, width, say, title)
 
 
 def _followed(
-    found: Atlas, d: int, seed: int, say: Callable[[str], None], title: str
+    found: Atlas, d: int, seed: int, width: float, say: Callable[[str], None], title: str
 ) -> Iterator[Diagram | str]:
     """Diagrams that need flows or branches."""
     K = found.model.num_classes
@@ -153,4 +158,5 @@ def _followed(
     say("branches along c")
     edges = BELOW * found.model.c, max(ABOVE, ABOVE * found.model.c)
     diagram = branches(found, *edges, progress=lambda b: say(f"{len(b.branches)} branches"))
-    yield Diagram("bifurcation", 0.85, lambda ax: draw_bifurcation(diagram, ax, title))
+    high = tall(len(found.orbits), width)
+    yield Diagram("bifurcation", high, lambda ax: draw_bifurcation(diagram, ax, title))

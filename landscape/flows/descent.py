@@ -102,6 +102,19 @@ class _Restricted:
         return -self.derivatives(y)[2]
 
 
+def flow_of(model: Model[Any], start: Any) -> _Restricted:
+    """The flow of a model in coordinates of the whole space that begin at a start.
+
+    Example:
+        >>> from ufm import CrossEntropy
+        >>> model = UFM(CrossEntropy(), 2, 1, lambda_W=0.1, lambda_H=0.1).merge().model
+        >>> flow_of(model, model.origin()).velocity(0.0, np.zeros(4)).tolist()
+        [-0.0, -0.0, -0.0, -0.0]
+    """
+    x = flatten(start)
+    return _Restricted(model, start, x, np.eye(len(x)))
+
+
 def displaced(base: Point, move: Point, step: float) -> Point:
     """A point, padded with zeros to the feature dimension of a move, and moved by a step of it.
 

@@ -18,6 +18,7 @@ from landscape.branches.curve import Station, hermite
 from landscape.branches.diagram import BranchDiagram, orbit_of
 from landscape.branches.events import Kind
 from landscape.plots.ladder import short_label
+from landscape.plots.placement import within_bounds
 from landscape.plots.style import FAINT, INK, RANK_COLOURS, spread
 from ufm.decay import penalty
 
@@ -46,9 +47,10 @@ def draw_bifurcation(diagram: BranchDiagram, ax: Axes, title: str = "") -> Axes:
     """Branches in c: the share of the descent from the origin to the lowest branch.
 
     Height: (f_origin - f) / (f_origin - f_lowest) at the same c, 0 for the origin and 1 for the
-    global minimum if it was followed. Colour: rank of W H. Solid lines are minima in every feature
-    dimension (range index and overshoot 0), dashed lines saddles in some. Labels name the orbits
-    at the smallest c; they are as large as the height of the axes allows.
+    global minimum if it was followed. Colour: rank of W H. Thick lines are minima in every feature
+    dimension (range index and overshoot 0), thin lines saddles in some: dashes of branches that
+    lie on each other would add up to a solid line. Labels name the orbits at the smallest c; they
+    are as large as the height of the axes allows.
 
     Args:
         diagram: from ``branches`` or ``grow``.
@@ -205,7 +207,7 @@ def _label(diagram: BranchDiagram, ax: Axes, share: Share) -> None:
     size = float(np.clip(room, SMALLEST_TYPE, LARGEST_TYPE))
     low, high = ax.get_ylim()
     gap = LINE_HEIGHT * size / points * (high - low)
-    places = _within(spread(heights, gap), gap, low, high)
+    places = within_bounds(spread(heights, gap), gap, low, high)
     figure, edge = ax.figure.canvas.figure, ax.get_yaxis_transform()
     margin = offset_copy(edge, figure, x=-LEADER, units="points")
     line = {"arrowstyle": "-", "lw": 0.7, "shrinkA": 1.5, "shrinkB": 0}
@@ -225,20 +227,10 @@ def _label(diagram: BranchDiagram, ax: Axes, share: Share) -> None:
         )
 
 
-def _within(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Places a gap apart, pushed off the upper and then the lower bound."""
-    order, result = np.argsort(places, kind="stable"), list(places)
-    for i, bound in zip(order[::-1], high - gap * np.arange(len(places)), strict=True):
-        result[i] = min(result[i], float(bound))
-    for i, bound in zip(order, low + gap * np.arange(len(places)), strict=True):
-        result[i] = max(result[i], float(bound))
-    return result
-
-
 def _legend(diagram: BranchDiagram, ax: Axes) -> None:
     """Ranks, kinds of events, and what the line styles mean; below the axes."""
     entries = [
-        Line2D([], [], color=_colour(rank), lw=2.0, label=f"rank {rank}")
+        Line2D([], [], color=_colour(rank), lw=1.6, label=f"rank {rank}")
         for rank in sorted({branch.rank for branch in diagram.branches})
     ]
     for solid, name in ((True, "minimum for all d"), (False, "saddle for some d")):
@@ -260,8 +252,8 @@ def _legend(diagram: BranchDiagram, ax: Axes) -> None:
 
 def _line(solid: bool) -> dict[str, Any]:
     if solid:
-        return {"ls": "-", "lw": 2.0, "zorder": 3}
-    return {"ls": (0, (3.2, 1.4)), "lw": 1.1, "zorder": 2}
+        return {"ls": "-", "lw": 2.8, "zorder": 3}
+    return {"ls": "-", "lw": 0.8, "zorder": 2}
 
 
 def _marker(kind: Kind) -> dict[str, Any]:

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+from scipy.special import gammaln
 
 from landscape.atlas import Round
 from landscape.plots.style import BLUE, FAINT, ORANGE, RED, darker
 from ufm.errors import InputError
 
+Array = NDArray[np.float64]
 # Share of the height that the checksums take, and the gap above them.
 STRIP, GAP = 0.26, 0.08
 # Width of a digit in units of the type size, and the space for two half triangles in points.
@@ -19,18 +22,49 @@ DIGIT, TRIANGLES = 0.64, 6.5
 MARGIN = 16.0
 
 
-def draw_coverage(data: Sequence[Round], ax: Axes, title: str = "") -> Axes:
+def accumulation(hits: Sequence[int]) -> Array:
+    """Orbits that so many of the searches found on average, had they come in a random order.
+
+    S(m) = sum_i (1 - C(n - h_i, m) / C(n, m)),  n = sum_i h_i
+
+    Source: rarefaction after Hurlbert (1971).
+
+    Args:
+        hits: how often each orbit was found; zeros do not count.
+
+    Returns:
+        S(0), ..., S(n).
+
+    Example:
+        >>> accumulation([2, 1]).round(6).tolist()
+        [0.0, 1.0, 1.666667, 2.0]
+    """
+    often = np.array([h for h in hits if h], dtype=np.float64)
+    n = int(often.sum())
+    m = np.arange(n + 1)
+    # C(n - h, m) / C(n, m) in logarithms; 0 where m > n - h.
+    rest = n - often[:, None]
+    logs = gammaln(rest + 1) - gammaln(np.maximum(rest - m, 0) + 1)
+    logs -= gammaln(n + 1) - gammaln(n - m + 1)
+    return np.asarray(np.sum(1 - np.where(m > rest, 0.0, np.exp(logs)), axis=0))
+
+
+def draw_coverage(
+    data: Sequence[Round], ax: Axes, title: str = "", *, hits: Sequence[int] = ()
+) -> Axes:
     """Orbits found and Good-Turing's unseen mass against searches; below, the checksum of each d.
 
-    Above: steps (left axis) and dashes (right axis), known at the end of each round. Below, one row
-    for each d = 1..K and a mark at each round: a small dot where the Euler sum of AT-4 is 1, a
-    triangle up or down where it is more or less. The numbers are written where there is room at
-    the size that the axes have now.
+    Above: dots (left axis) and dashes (right axis), known at the end of each round, and the curve
+    of orbits against searches that ``accumulation`` makes of the hits, steps without them. Below,
+    one row for each d = 1..K and a mark at each round: a small dot where the Euler sum of AT-4 is
+    1, a triangle up or down where it is more or less. The numbers are written where there is room
+    at the size that the axes have now.
 
     Args:
         data: the history of an atlas.
         ax: where to draw.
         title: heading.
+        hits: how often each orbit was found.
 
     Raises:
         InputError: no round.
@@ -46,7 +80,11 @@ def draw_coverage(data: Sequence[Round], ax: Axes, title: str = "") -> Axes:
         raise InputError("Need at least one round", 0, "search first")
     searches = np.array([0, *(r.searches for r in data)], dtype=np.float64)
     orbits = np.array([0, *(r.orbits for r in data)], dtype=np.float64)
-    ax.step(searches, orbits, where="post", color=BLUE)
+    if sum(hits):
+        curve = accumulation(hits)
+        ax.plot(np.linspace(0, searches[-1], len(curve)), curve, color=BLUE)
+    else:
+        ax.step(searches, orbits, where="post", color=BLUE)
     ax.plot(searches[1:], orbits[1:], "o", color=BLUE, ms=3.5)
     ax.annotate(
         f"{data[-1].orbits}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -9,11 +10,12 @@ from typing import cast
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
+from matplotlib.legend import Legend
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from landscape.atlas import Atlas
-from landscape.plots.placement import Spot, place_labels
+from landscape.plots.placement import Spot, list_labels, place_labels
 from landscape.plots.style import FAINT, INK, RANK_COLOURS, RANK_MARKERS
 from ufm.errors import InputError
 
@@ -22,6 +24,8 @@ Array = NDArray[np.float64]
 FEW = 12
 # Share of the index range left free on either side, for labels.
 MARGIN = 0.09
+# From the axes down to what the words in the labels mean, in points.
+BELOW = 30.0
 # A continuum is drawn as large as this many matrices Z.
 CONTINUUM = 1000
 
@@ -89,6 +93,25 @@ def short_label(label: str) -> str:
     return label.split(" (")[0].removeprefix("merged ").removeprefix("symmetry of ")
 
 
+def explained(labels: Sequence[str]) -> list[str]:
+    """What the words in short labels mean, a line for each kind of word that occurs.
+
+    Example:
+        >>> explained(["simplex ETF", "order 6", "2|1|1"])
+        ['2|1|1: sizes of merged classes', 'order n: n relabellings leave Z as it is']
+    """
+    met = " ".join(labels)
+    lines = []
+    merged = next((label for label in labels if re.fullmatch(r"\d+(\|\d+)+", label)), None)
+    if merged is not None:
+        lines.append(f"{merged}: sizes of merged classes")
+    if "mirror" in met:
+        lines.append("mirror: the first group opposite to the last")
+    if "order " in met:
+        lines.append("order n: n relabellings leave Z as it is")
+    return lines
+
+
 def marker_area(count: int | None) -> float:
     """Area of a marker in square points: 22 + 16 log(number of Z); a continuum like 1,000 of them.
 
@@ -102,9 +125,11 @@ def marker_area(count: int | None) -> float:
 def draw_ladder(data: Sequence[LadderPoint], ax: Axes, title: str = "") -> Axes:
     """Objective against index; colour and marker tell the rank, the area the size of the orbit.
 
-    Labels (symmetry, orbit size) are laid out for the size that the axes have now. Where not all
-    fit, the lowest, the highest and the most symmetric rungs come first, and a note says how many
-    of the rungs are labelled.
+    Labels (symmetry, orbit size) are laid out for the size that the axes have now: beside the
+    markers where all find room, else in a column on the right, in the order of the objective, each
+    with a line to its marker. Where the axes are too low for that, the lowest, the highest and the
+    most symmetric rungs come first, and a note says how many of the rungs are labelled. Below
+    stands what the words in the labels mean.
 
     Args:
         data: the orbits.
@@ -135,7 +160,21 @@ def draw_ladder(data: Sequence[LadderPoint], ax: Axes, title: str = "") -> Axes:
     ax.set_xlim(-MARGIN * widest, (1 + MARGIN) * widest)
     ax.set_ylim(min(heights) - MARGIN * span, max(heights) + MARGIN * span)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    notes = explained([point.label for point in data])
     ax.set_xlabel("index (negative Hessian eigenvalues)")
+    if notes:
+        note = ax.annotate(
+            "\n".join(notes),
+            (0.5, 0),
+            (0, -BELOW),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            ha="center",
+            va="top",
+            fontsize=6.5,
+            linespacing=1.3,
+        )
+        note.set_gid("notes")
     ax.set_ylabel("objective")
     ax.set_title(title)
     # Rungs climb from the lower left to the upper right.
@@ -161,7 +200,7 @@ def _times(count: int | None) -> str:
 
 
 def _label(data: Sequence[LadderPoint], ax: Axes) -> None:
-    """Labels by importance; if some find no room, again with a note that says how many did."""
+    """Labels beside the markers, or in a column; where neither has room for all, by importance."""
     heights = [point.objective for point in data]
     ends = (min(heights), max(heights))
     # Few matrices Z: many symmetries.
@@ -177,9 +216,13 @@ def _label(data: Sequence[LadderPoint], ax: Axes) -> None:
     ]
     fontsize = 8.0 if len(data) <= FEW else 6.5
     placed = place_labels(spots, ax, fontsize)
-    if len(placed) < len(spots):
-        for label in placed:
-            label.remove()
+    if len(placed) == len(spots):
+        return
+    for label in placed:
+        label.remove()
+    if list_labels(spots, ax):
+        cast(Legend, ax.get_legend()).set_loc("upper left")  # clear of the lines to the column
+    else:
         note = ax.text(0.01, 0.99, "", transform=ax.transAxes, va="top", color=FAINT, fontsize=6.5)
         note.set_text(f"{len(spots)} of {len(spots)} labelled")
         placed = place_labels(spots, ax, fontsize, [note])

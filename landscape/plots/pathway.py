@@ -7,7 +7,6 @@ from itertools import pairwise, product
 
 import networkx
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
@@ -21,8 +20,8 @@ from scipy.optimize import isotonic_regression
 
 from landscape.atlas.orbit import Orbit
 from landscape.flows.connections import Connections
-from landscape.plots.gram import canonical_order
-from landscape.plots.ladder import marker_area, short_label
+from landscape.plots.gram import COLOURS, canonical_order
+from landscape.plots.ladder import explained, marker_area, short_label
 from landscape.plots.style import FAINT, INK, RANK_COLOURS, RANK_MARKERS, RED
 
 Array = NDArray[np.float64]
@@ -40,6 +39,9 @@ FILLED, STRETCH = 0.96, 2.0
 # How far the control points of a curve reach across the distance of two layers: arrows are close to
 # vertical where they pass a layer, and run sideways between layers.
 UPRIGHT = 0.7
+# What the arrows and the thumbnails mean, below the diagram.
+READING = "red: fastest way down; faint: implied by others"
+SIGNS = "images: Z, blue positive, orange negative"
 # Sweeps down and up of the barycentre heuristic; orders settle after a few.
 SWEEPS = 24
 
@@ -59,14 +61,16 @@ def draw_pathway(
         connections: what to draw.
         ax: where.
         title: heading.
-        thumbnails: draw Z beside every node, red for positive and blue for negative entries, on one
-            scale; for few orbits.
+        thumbnails: draw Z beside every node in the colours of ``draw_gram``, on one scale; for few
+            orbits.
     """
     graph = connections.graph()
     orbits = {i: connections.atlas.orbits[i] for i in graph}
     indices = sorted({graph.nodes[i]["index"] for i in graph})
     rows: dict[Stop, int] = {i: indices.index(graph.nodes[i]["index"]) for i in graph}
-    legend = _dressed(ax, indices, sorted({orbit.rank for orbit in orbits.values()}), title)
+    names = [short_label(orbit.label) for orbit in orbits.values()]
+    notes = [READING, *explained(names), *([SIGNS] if thumbnails else [])]
+    legend = _dressed(ax, indices, sorted({orbit.rank for orbit in orbits.values()}), title, notes)
     figure = ax.figure.canvas.figure
     figure.draw_without_rendering()
     frame, point = ax.get_window_extent(), figure.dpi / 72
@@ -134,15 +138,17 @@ def draw_pathway(
     return ax
 
 
-def _dressed(ax: Axes, indices: Sequence[int], ranks: Sequence[int], title: str) -> Legend:
-    """Axes with a layer for every index that occurs, and the legend."""
+def _dressed(
+    ax: Axes, indices: Sequence[int], ranks: Sequence[int], title: str, notes: Sequence[str]
+) -> Legend:
+    """Axes with a layer for every index that occurs, the legend, and how to read the names."""
     ax.set_xlim(0, 1)
     ax.set_ylim(-0.6, len(indices) - 0.4)
     ax.yaxis.set_major_locator(FixedLocator(range(len(indices))))
     ax.set_yticklabels([str(index) for index in indices])
     ax.xaxis.set_major_locator(NullLocator())
     ax.set_ylabel("index (negative Hessian eigenvalues)")
-    ax.set_xlabel("red: fastest way down; faint: implied by others", fontsize=7)
+    ax.set_xlabel("\n".join(notes), fontsize=6.5)
     ax.set_title(title)
     handles = [
         Line2D(
@@ -272,11 +278,11 @@ def _curve(stops: Sequence[tuple[float, float]], trimmed: Sequence[float]) -> Pa
 def _thumbnail(
     orbit: Orbit, largest: float, side: float, place: tuple[float, float], offset: float
 ) -> AnnotationBbox:
-    """Z on a scale from -largest (blue) to largest (red), classes in ``canonical_order``."""
+    """Z on a scale from -largest to largest, classes in ``canonical_order``."""
     order = canonical_order(orbit)
     shares = (orbit.Z[np.ix_(order, order)] / max(largest, 1e-300) + 1) / 2
     zoom = side / len(shares)
-    image = OffsetImage(colormaps["RdBu_r"](shares), zoom=zoom, interpolation="nearest")
+    image = OffsetImage(COLOURS(shares), zoom=zoom, interpolation="nearest")
     return AnnotationBbox(
         image,
         place,

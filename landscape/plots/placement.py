@@ -11,9 +11,10 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch
 from matplotlib.text import Annotation, Text
+from matplotlib.transforms import offset_copy
 from numpy.typing import ArrayLike, NDArray
 
-from landscape.plots.style import FAINT
+from landscape.plots.style import FAINT, spread
 
 Array = NDArray[np.float64]
 # Directions and distances (points) at which room for a label is looked for, nearest first. Beyond
@@ -29,6 +30,8 @@ PADDING = 0.8
 # What it costs, in points of distance, if a line crosses a marker that touches its own, or a label
 # lies about as near to a marker of another.
 UNCLEAR = 6.0
+# In a column: type sizes, distance of lines in units of them, and distance from the axes in points.
+TYPE, LINE_HEIGHT, COLUMN = (4.0, 6.5), 1.25, 6.0
 # Markers nearer than this (points) are one.
 COINCIDENT = 1e-6
 
@@ -121,6 +124,70 @@ def place_labels(
         lines = np.concatenate([lines, place.line])
         placed.append(label)
     return placed
+
+
+def list_labels(spots: Sequence[Spot], ax: Axes) -> list[Annotation]:
+    """Write all labels in a column on the right of the axes, each with a line to its marker.
+
+    They stand in the order of their markers' heights, as near to them as the type allows, which is
+    as large as the height of the axes allows. The axes must have their final height.
+
+    Args:
+        spots: markers with their labels.
+        ax: where to draw.
+
+    Returns:
+        The labels, lowest first; none where the axes are too low for all of them.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> ax = Figure().subplots()
+        >>> labels = list_labels([Spot(0.5, 0.6, 3, "one"), Spot(0.5, 0.5, 3, "two")], ax)
+        >>> [label.get_text() for label in labels]
+        ['two', 'one']
+    """
+    figure = ax.figure.canvas.figure
+    figure.draw_without_rendering()
+    points = 72 / figure.dpi * ax.get_window_extent().height
+    if len(spots) * LINE_HEIGHT * TYPE[0] > points:
+        return []
+    order = sorted(spots, key=lambda spot: (spot.y, -spot.x))
+    fontsize = float(np.clip(points / LINE_HEIGHT / len(order), *TYPE))
+    low, high = ax.get_ylim()
+    gap = LINE_HEIGHT * fontsize / points * (high - low)
+    heights = within_bounds(spread([spot.y for spot in order], gap), gap, low, high)
+    edge = offset_copy(ax.get_yaxis_transform(), figure, x=COLUMN, units="points")
+    labels = []
+    for spot, height in zip(order, heights, strict=True):
+        line = {"arrowstyle": "-", "color": FAINT, "lw": 0.3, "shrinkA": 1, "shrinkB": spot.radius}
+        label = ax.annotate(
+            spot.text,
+            (spot.x, spot.y),
+            (1, height),
+            textcoords=edge,
+            fontsize=fontsize,
+            ha="left",
+            va="center",
+            annotation_clip=False,
+            arrowprops={**line, "relpos": (0, 0.5), "zorder": 1.5},
+        )
+        labels.append(label)
+    return labels
+
+
+def within_bounds(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Places a gap apart, pushed off the upper and then the lower bound.
+
+    Example:
+        >>> within_bounds([0.0, 0.9, 1.9], 1.0, 0.0, 2.0)
+        [0.0, 1.0, 2.0]
+    """
+    order, result = np.argsort(places, kind="stable"), list(places)
+    for i, bound in zip(order[::-1], high - gap * np.arange(len(places)), strict=True):
+        result[i] = min(result[i], float(bound))
+    for i, bound in zip(order, low + gap * np.arange(len(places)), strict=True):
+        result[i] = max(result[i], float(bound))
+    return result
 
 
 class _Place(NamedTuple):

@@ -109,8 +109,7 @@ def slice_record(
     far = reach if reach is not None else (3.0 if at_origin else 1.3 * length)
     times = np.linspace(-far, far, cells)
     zeros = np.zeros_like(times)
-    across, up = np.meshgrid(times, times)
-    plane = _heights(model, point, first, second, across.ravel(), up.ravel())
+    plane = plane_heights(model, point, first, second, times, times)
     on_axis = abs(float(inner)) < 1e-6 * max(length, 1e-9)
     return SliceRecord(
         title,
@@ -120,10 +119,36 @@ def slice_record(
         np.asarray(_heights(model, point, first, second, zeros, times)),
         found.curvature,
         curvature,
-        np.asarray(plane).reshape(cells, cells),
+        plane,
         "random" if at_origin else "scaling W and H",
         -length if on_axis and not at_origin else None,
     )
+
+
+def plane_heights(
+    model: Model[Any], point: Any, first: Any, second: Any, x: Array, y: Array
+) -> Array:
+    """The objective at point + x first + y second, rows along y.
+
+    Args:
+        model: any model.
+        point: where both coordinates are zero.
+        first: direction of the columns.
+        second: direction of the rows.
+        x: coordinates of the columns.
+        y: coordinates of the rows.
+
+    Example:
+        >>> from ufm import UFM, CrossEntropy
+        >>> model = UFM(CrossEntropy(), 2, 1, lambda_W=0.1, lambda_H=0.1)
+        >>> zero, one = model.origin(), model.minimiser().point
+        >>> heights = plane_heights(model, zero, one, one, np.zeros(2), np.zeros(3))
+        >>> heights.shape, round(float(heights[0, 0]), 6)
+        ((3, 2), 0.693147)
+    """
+    across, up = np.meshgrid(x, y)
+    heights = _heights(model, point, first, second, across.ravel(), up.ravel())
+    return np.asarray(heights).reshape(len(y), len(x))
 
 
 def at_dimension(orbit: Orbit, d: int) -> tuple[UFM, Point]:

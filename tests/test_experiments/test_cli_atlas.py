@@ -79,6 +79,9 @@ def test_above_the_threshold_there_is_the_origin(ufm):
         ("-K 3 --graph flows.dot", ".json or .graphml"),
         ("-K 3 --graph nowhere/flows.json", "existing folder for --graph"),
         ("-K 3 --figures /proc/none", "folder for --figures"),
+        ("-K 3 --animation film.mp4", ".gif"),
+        ("-K 5 --animation film.gif", "up to three dimensions"),
+        ("-K 3 --animation nowhere/film.gif", "existing folder for --animation"),
         ("-K 3 --budget -1", "budget"),
     ],
 )
@@ -131,7 +134,8 @@ def test_figures_are_written_in_three_kinds(ufm, tmp_path):
     assert ran.code == 0
     names = {"ladder", "strips", "gram", "coverage", "pathway", "disconnectivity", "bifurcation"}
     names |= {"slice-line", "slice-plane", "geometry-rank-1-1", "geometry-rank-1-2"}
-    names |= {"geometry-rank-2-1"}
+    names |= {"geometry-rank-2-1", "plane", "surface", "cosines-minimum", "cosines-saddle"}
+    names |= {"arrangements", "staircase"}
     assert all(name in ran.out for name in names)
     files = {path.name: path.read_bytes() for path in (tmp_path / "all").iterdir()}
     assert set(files) == {f"{name}.{kind}" for name in names for kind in ("pdf", "svg", "png")}
@@ -139,6 +143,8 @@ def test_figures_are_written_in_three_kinds(ufm, tmp_path):
     assert all(files[name].startswith(begins[name.split(".")[1]]) for name in files)
     wide = ufm(f"atlas -K 3 -d 2 --figures {tmp_path / 'wide'} --width 7")
     assert "d < K - 1" in wide.out  # why there is no disconnectivity graph
+    assert (tmp_path / "wide" / "along-decay.svg").exists()
+    assert "no spectrum along c" in ran.out  # why there is none for d = 1
     sizes = [
         int.from_bytes((tmp_path / folder / "ladder.png").read_bytes()[16:20], "big")
         for folder in ("all", "wide")
@@ -147,6 +153,15 @@ def test_figures_are_written_in_three_kinds(ufm, tmp_path):
     told = ufm(f"atlas -K 4 --loss mse --figures {tmp_path / 'mse'}").out
     assert "isolated orbits" in told
     assert (tmp_path / "mse" / "ladder.svg").exists()
+
+
+@pytest.mark.slow
+def test_a_film_is_written(ufm, tmp_path):
+    film = tmp_path / "film.gif"
+    ran = ufm(f"atlas -K 3 -d 2 --animation {film}")
+    assert ran.code == 0
+    assert "Film: " in ran.out
+    assert film.read_bytes().startswith(b"GIF89a")
 
 
 def test_the_graph_of_flows(ufm, tmp_path):

@@ -13,9 +13,15 @@ from experiments.networks.comparison.likeness import Likeness
 from experiments.networks.comparison.table import Summary, matrix
 from landscape.plots.style import INK
 
+# The colours of a heat map span at least so many spreads between seeds, and those of similarities
+# (0 to 1) at least so much: what chance alone moves stays pale beside a difference.
+SPREADS, ALIKE = 8.0, 0.5
+
 
 def heat_map(table: Sequence[Summary], name: str, ax: Any, *, percent: bool = False) -> Any:
     """Mean of one number over the seeds, objectives down and widths across, spread below it.
+
+    Colours span the means, and at least eight times the usual spread between seeds.
 
     Source: after Zhou et al. 2022b, whose figure has test accuracy over widths and epochs.
 
@@ -36,7 +42,8 @@ def heat_map(table: Sequence[Summary], name: str, ax: Any, *, percent: bool = Fa
          for j, width in enumerate(widths)]
         for i, loss in enumerate(losses)
     ]  # fmt: skip
-    _coloured(values, texts, ax)
+    noise = [each for each in spread.values() if np.isfinite(each)]
+    _coloured(values, texts, ax, SPREADS * float(np.median(noise)) if noise else 0.0)
     ax.set_xticks(range(len(widths)), [f"{width:g}" for width in widths])
     ax.set_yticks(range(len(losses)), losses)
     ax.set_xlabel("width of the network")
@@ -54,7 +61,7 @@ def likeness_map(found: Likeness, name: str, ax: Any) -> Any:
     """
     values = getattr(found, name)
     size = range(len(found.losses))
-    _coloured(values, [[_text(values[i, j], np.nan) for j in size] for i in size], ax)
+    _coloured(values, [[_text(values[i, j], np.nan) for j in size] for i in size], ax, ALIKE)
     ax.set_xticks(size, found.losses, rotation=30, ha="right", rotation_mode="anchor")
     ax.set_yticks(size, found.losses)
     ax.set_title(f"{label_of(name)}, width {found.width:g}")
@@ -64,7 +71,8 @@ def likeness_map(found: Likeness, name: str, ax: Any) -> Any:
 def layer_map(values: Any, names: Sequence[str], ax: Any) -> Any:
     """CKA between the layers of one network, (L, L)."""
     size = range(len(names))
-    _coloured(np.asarray(values), [[_text(values[i][j], np.nan) for j in size] for i in size], ax)
+    texts = [[_text(values[i][j], np.nan) for j in size] for i in size]
+    _coloured(np.asarray(values), texts, ax, ALIKE)
     ax.set_xticks(size, names, rotation=30, ha="right", rotation_mode="anchor")
     ax.set_yticks(size, names)
     return ax
@@ -77,12 +85,14 @@ def _text(value: float, spread: float) -> str:
     return shown if not np.isfinite(spread) else f"{shown}\n± {spread:.1g}"
 
 
-def _coloured(values: np.ndarray, texts: Sequence[Sequence[str]], ax: Any) -> None:
+def _coloured(values: np.ndarray, texts: Sequence[Sequence[str]], ax: Any, least: float) -> None:
+    """An image whose colours span the values, and at least so much."""
     finite = values[np.isfinite(values)]
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
     # A difference of rounding size must not look like one of substance.
-    pad = max(0.5 * (high - low), 1e-3 * max(abs(low), abs(high), 1e-9))
-    norm = Normalize(low - 0.2 * pad, high + pad)
+    least = max(least, 1e-3 * max(abs(low), abs(high), 1e-9))
+    span, middle = max(1.6 * (high - low), least), (low + high) / 2
+    norm = Normalize(middle - span / 2, middle + span / 2)
     ax.imshow(np.ma.masked_invalid(values), cmap="YlGnBu", norm=norm, aspect="auto")
     for (i, j), value in np.ndenumerate(values):
         dark = np.isfinite(value) and norm(value) > 0.6

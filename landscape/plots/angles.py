@@ -1,0 +1,84 @@
+"""Cosines between the classes: of the classifiers, and of the centred class means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike, NDArray
+
+from landscape.plots.gram import COLOURS
+from landscape.plots.style import FAINT
+from ufm.point import Point
+
+Array = NDArray[np.float64]
+# Numbers are written up to this many classes, in a type that leaves room beside the cells' edges.
+MOST_WRITTEN = 10
+# Rows shorter than this share of the longest have no direction.
+SHORT = 1e-9
+
+
+def cosines(vectors: ArrayLike) -> Array:
+    """Cosines between rows; NaN where a row is zero.
+
+    Args:
+        vectors: (K, d).
+
+    Returns:
+        (K, K).
+
+    Example:
+        >>> cosines([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]]).round(3).tolist()
+        [[1.0, 0.707, nan], [0.707, 1.0, nan], [nan, nan, nan]]
+    """
+    rows = np.asarray(vectors, dtype=np.float64)
+    lengths = np.linalg.norm(rows, axis=1)
+    lengths = np.where(lengths > SHORT * max(float(lengths.max()), 1e-300), lengths, np.nan)
+    return np.asarray((rows @ rows.T) / np.outer(lengths, lengths))
+
+
+def draw_cosines(point: Point, ax: Axes, title: str = "") -> Axes:
+    """Two images: cosines of the rows of W, and of the class means about their centre.
+
+    Blue is positive, orange negative. Both show -1/(K-1) off the diagonal at a simplex ETF, and are
+    equal where NC3 holds.
+
+    Args:
+        point: with merged columns, W (K, d), H (d, K); equal class sizes for the means.
+        ax: where to draw; it keeps no axis of its own.
+        title: heading.
+    """
+    ax.set_axis_off()
+    ax.set_title(title)
+    means = np.asarray(point.H).T
+    centred = means - means.mean(axis=0)
+    for left, name, rows in ((0.0, "classifiers $w_k$", point.W), (0.54, "class means", centred)):
+        cell = ax.inset_axes((left, 0.0, 0.46, 0.88))
+        _draw(cosines(rows), cell)
+        cell.set_title(name, fontsize=8, weight="normal", loc="center", pad=3)
+    return ax
+
+
+def _written(value: float) -> str:
+    if np.isnan(value):
+        return "–"
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−").replace("0.", ".")
+
+
+def _draw(values: Array, ax: Any) -> None:
+    K = len(values)
+    ax.imshow(np.ma.masked_invalid(values), cmap=COLOURS, vmin=-1, vmax=1)
+    if K <= MOST_WRITTEN:
+        for (i, j), value in np.ndenumerate(values):
+            ax.text(
+                j, i, _written(float(value)), ha="center", va="center", fontsize=min(7.5, 34 / K)
+            )
+    names = [f"{k + 1}" for k in range(K)] if K <= MOST_WRITTEN else []
+    ticks = range(len(names))
+    ax.set_xticks(ticks, names, fontsize=7)
+    ax.set_yticks(ticks, names, fontsize=7)
+    ax.tick_params(length=0)
+    ax.grid(False)
+    for spine in ax.spines.values():
+        spine.set(visible=True, edgecolor=FAINT, linewidth=0.5)
