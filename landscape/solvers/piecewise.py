@@ -2,8 +2,9 @@
 
 BFGS with a weak Wolfe search goes down on kinks as on smooth ground and comes to rest near the
 surface where pieces meet; Newton's method on grad_x L(x, s) = 0, u(x) = 0 (see
-``landscape.curvature.kinks``) then finds the point itself and the slopes that prove it critical. A
-direction of negative curvature along the surface is followed down.
+``landscape.curvature.kinks``) then finds the point itself and the slopes that prove it critical, or
+a descent along the surface goes on where that is far (``along_kinks``). A direction of negative
+curvature along the surface is followed down.
 Source: Lewis & Overton (2013) for BFGS; the system derived here (docs/theory.md, DR-5).
 """
 
@@ -27,6 +28,7 @@ from landscape.curvature.kinks import (
     sides_of,
     surface_at,
 )
+from landscape.solvers.along_kinks import descend_along, meeting, onto
 from ufm.errors import InputError
 from ufm.model import Model, near_zero
 from ufm.point import flatten, unflatten
@@ -39,7 +41,9 @@ MAX_SEARCH = 60
 # BFGS may come to rest a good way from the surface: kinks within these shares of the largest u are
 # tried as the ones that meet there.
 NEAR = (1e-6, 1e-4, 1e-3, 1e-2, 3e-2, 0.1)
-# Gradients that BFGS may spend before Newton's method is tried: near a surface it slows down.
+# Gradients that BFGS may spend before Newton's method is tried: near a surface it slows down. Where
+# Newton's method finds nothing BFGS goes on with what it has learnt, twice as long: it takes some
+# ten thousand gradients to tell the kinks of a surface of thirty from those beside it.
 ROUND = 2000
 # Dense inverse Hessians; the second derivatives of all kinks are larger still.
 MAX_SIZE = 2000
@@ -80,25 +84,35 @@ def piecewise(
         return float(height), flatten(slope)
 
     best, surface = x, _required(surface_at(model, point))
+    allowed, inverse = ROUND, None
     while True:
         if surface.residual <= tolerance:
             lower = below_along(model, as_point(best), surface)
             if lower is None:
                 break
-            x = flatten(lower[0])
+            x, allowed, inverse = flatten(lower[0]), ROUND, None
         elif used >= max_iterations:
             break
-        x, height, spent = bfgs(value, x, tolerance, min(ROUND, max_iterations - used))
+        most = min(allowed, max_iterations - used)
+        x, height, spent, inverse = bfgs(value, x, tolerance, most, inverse)
         used += spent
         ended = _met(model, as_point(x), height)
-        if ended is None:
-            best, surface = x, _required(surface_at(model, as_point(x)))
-            y = _shortest(model, as_point(x), value)
-            if y is None:
-                break
-            x = y
-        else:
+        if ended is not None:
             best, surface = ended, _required(surface_at(model, as_point(ended)))
+            continue
+        best, surface = x, _required(surface_at(model, as_point(x)))
+        lower_end = _along(model, as_point(x), height, tolerance) if spent >= ROUND else None
+        if lower_end is not None:
+            best, surface = lower_end, _required(surface_at(model, as_point(lower_end)))
+            x, allowed, inverse = lower_end, ROUND, None
+            continue
+        if spent >= most:
+            allowed *= 2
+            continue
+        y = _shortest(model, as_point(x), value)
+        if y is None:
+            break
+        x, inverse = y, None
     ended = as_point(best)
     return ended, np.asarray(model.objective(ended)), np.asarray(surface.residual), np.asarray(used)
 
@@ -109,8 +123,12 @@ def _required(surface: Surface | None) -> Surface:
     return surface
 
 
-def bfgs(value: Any, x: Array, tolerance: float, most: int) -> tuple[Array, float, int]:
-    """BFGS with the weak Wolfe search of Lewis & Overton: (x, value, gradients spent).
+def bfgs(
+    value: Any, x: Array, tolerance: float, most: int, inverse: Array | None = None
+) -> tuple[Array, float, int, Array]:
+    """BFGS with the weak Wolfe search of Lewis & Overton: (x, value, gradients spent, inverse).
+
+    The inverse Hessian that it returns is what it takes to go on from there.
 
     Example:
         >>> f = lambda x: (abs(x[0]) + x[1] ** 2, np.array([np.sign(x[0]), 2 * x[1]]))
@@ -118,8 +136,8 @@ def bfgs(value: Any, x: Array, tolerance: float, most: int) -> tuple[Array, floa
         True
     """
     height, slope = value(x)
-    inverse, spent = np.eye(len(x)), 1
-    fresh = True
+    fresh, spent = inverse is None, 1
+    inverse = np.eye(len(x)) if inverse is None else inverse
     while spent < most and np.linalg.norm(slope) > tolerance:
         step = -inverse @ slope
         falls = float(slope @ step)
@@ -149,7 +167,7 @@ def bfgs(value: Any, x: Array, tolerance: float, most: int) -> tuple[Array, floa
         image = inverse @ bent
         inverse = inverse + (1 + bent @ image / along) / along * np.outer(moved, moved)
         inverse = inverse - (np.outer(image, moved) + np.outer(moved, image)) / along
-    return x, float(height), spent
+    return x, float(height), spent, inverse
 
 
 def _met(model: Model[Any], point: Any, height: float) -> Array | None:
@@ -165,6 +183,17 @@ def _met(model: Model[Any], point: Any, height: float) -> Array | None:
         if end is not None and float(model.objective(unflatten(end, point))) <= height + CLIMB:
             return end
     return None
+
+
+def _along(model: Model[Any], point: Any, height: float, tolerance: float) -> Array | None:
+    """A lower point along the surface of the kinks that meet beside a point, or None."""
+    sides = _sides(model, point)
+    near = meeting(sides)
+    if near is None:
+        return None
+    beside = jax.tree.map(np.asarray, unflatten(onto(model, point, near, sides), point))
+    x, _ = descend_along(model, beside, tolerance)
+    return x if float(model.objective(unflatten(x, point))) < height - CLIMB * abs(height) else None
 
 
 def _sides(model: Model[Any], point: Any) -> Array:

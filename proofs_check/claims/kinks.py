@@ -145,6 +145,5 @@ CLAIMS = (
         tolerance=Tolerance(1e-6, "second differences of step 1e-2 and 5e-3, extrapolated"),
         mutant=Mutant("no slopes at the kinks", Law(_along_without_slopes, _seen, GIVEN)),
         subject=SUBJECT,
-        uses=("price-of-missing-margins",),
     ),
 )

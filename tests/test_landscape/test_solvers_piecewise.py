@@ -17,9 +17,23 @@ def test_bfgs_finds_the_kink_of_a_norm():
         size = np.linalg.norm(x)
         return size + x[0] ** 2, x / size + 2 * np.array([x[0], 0, 0])
 
-    _, value, spent = bfgs(f, np.array([1.0, -2.0, 0.5]), 1e-12, 500)
+    _, value, spent, _ = bfgs(f, np.array([1.0, -2.0, 0.5]), 1e-12, 500)
     assert value < 1e-10
     assert spent <= 500 + MAX_SEARCH
+
+
+def test_bfgs_goes_on_with_what_it_has_learnt():
+    bent = np.diag([1.0, 30.0, 900.0])
+
+    def f(x):
+        return x @ bent @ x / 2 + np.abs(x[0]), bent @ x + np.array([np.sign(x[0]), 0, 0])
+
+    start = np.array([1.0, -2.0, 0.5])
+    whole = bfgs(f, start, 1e-12, 40)
+    x, _, spent, inverse = bfgs(f, start, 1e-12, 20)
+    again = bfgs(f, x, 1e-12, 41 - spent, inverse)
+    np.testing.assert_allclose(again[0], whole[0], atol=1e-14)
+    assert abs(bfgs(f, x, 1e-12, 41 - spent)[1] - whole[1]) > 1e-12 * abs(whole[1])
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
