@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 # Features of a class that agree to this, relative to 1 + the largest, are one feature.
 COLLAPSED = 1e-6
-# A range block beyond this order has no spectrum here: its factor takes 3 GiB, and there are copies.
+# A range block beyond this order has no spectrum here: its factor takes 3 GiB, and has copies.
 MAX_FACTORISED = 40_000
 
 
