@@ -21,9 +21,9 @@ SMALL, LARGE = (10, 16, 10), (100, 128, 10)
 GROUPINGS = ((50, 50), (2,) * 50, (2,) + (1,) * 98)
 # Decays at which c is near 0.1; at the defaults of the command these minima are the origin.
 DESCENTS = (
-    "-K 300 -d 512 -n 50 --lambda 4.7e-5 --tolerance 1e-10",
-    "-K 500 -d 512 -n 50 --lambda 2.8e-5 --tolerance 1e-10",
-    "-K 1000 -d 2048 -n 1281 --lambda 2.8e-6 --tolerance 1e-10",
+    "-K 300 -d 512 -n 50 --lambda 4.7e-5",
+    "-K 500 -d 512 -n 50 --lambda 2.8e-5",
+    "-K 1000 -d 2048 -n 1281 --lambda 2.8e-6",
 )
 
 ROWS: dict[str, Callable[[Settings], list[Record]]] = {

@@ -42,6 +42,8 @@ SMALLEST_LOGIT = 1e-7
 SMALLEST_BATCH = 16
 # Range blocks up to this size are diagonalised as they are (milliseconds).
 SMALL_DENSE = 150
+# Entries of the logit Hessians of all groups that are held at once (4 GB).
+MAX_LOGIT_ENTRIES = 500_000_000
 # Largest dense range block that is diagonalised (8 * 12000^2 bytes = 1.2 GB).
 MAX_DENSE = 12_000
 
@@ -208,6 +210,12 @@ def reduced(model: UFM, point: Point, *, merge_classes: bool = True) -> Reduced:
     if point.b is not None:
         Z = Z + point.b[:, None]
     first = np.array([group[0] for group in groups])
+    if len(first) * K**2 > MAX_LOGIT_ENTRIES:
+        size = 8 * len(first) * K**2 / 2**30
+        rule = f"Logit Hessians hold at most {MAX_LOGIT_ENTRIES:,} numbers"
+        raise InputError(
+            rule, f"{len(first)} different classes of {K}, {size:.1f} GiB", "polish the point"
+        )
     S = _logit_hessians(model.loss, Z, first)
     gradients = np.asarray(column_gradients(model.loss, Z, np.arange(K))[1])
     G = gradients * np.sqrt(counts) / counts.sum()

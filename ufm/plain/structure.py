@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 # Features of a class that agree to this, relative to 1 + the largest, are one feature.
 COLLAPSED = 1e-6
+# A range block beyond this order has no spectrum here: its factor takes 3 GiB, and has copies.
+MAX_FACTORISED = 40_000
 
 
 def is_collapsed(model: UFM, point: Any) -> bool:
@@ -38,7 +40,10 @@ def is_collapsed(model: UFM, point: Any) -> bool:
 
 
 def structure(model: UFM, point: Any) -> Structure | None:
-    """The spectrum of the full Hessian from small blocks; None where features differ in a class.
+    """The spectrum of the full Hessian from small blocks, or None.
+
+    None where features differ in a class, and where a range block that symmetry does not shrink is
+    of an order beyond 40,000.
 
     Raises:
         InputError: a loss with kinks, whose Hessian says nothing of what is nearby.
@@ -51,7 +56,11 @@ def structure(model: UFM, point: Any) -> Structure | None:
         (12, 0)
     """
     model.require_smooth()
-    return from_blocks(reduced(model, point)) if is_collapsed(model, point) else None
+    if not is_collapsed(model, point):
+        return None
+    parts = reduced(model, point)
+    too_large = parts.data.size > MAX_FACTORISED and not parts.types_shrink
+    return None if too_large else from_blocks(parts)
 
 
 def from_blocks(parts: Reduced) -> Structure:
