@@ -19,6 +19,7 @@ from experiments.cli import (
     check,
     compare,
     falsify,
+    help,
     map,
     measure,
     models,
@@ -81,7 +82,7 @@ def commands(model: str | None = None) -> typer.Typer:
     app.callback(epilog=CODES)(ufm)
     for module in (
         solve, verdict, spectrum, measure, atlas, verify, falsify, check, train, compare, models,
-        map, bench,
+        map, bench, help,
     ):  # fmt: skip
         core = getattr(module, module.__name__.rpartition(".")[2])
         if module in ON_MODELS:

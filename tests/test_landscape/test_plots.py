@@ -45,9 +45,11 @@ from landscape.plots.ladder import marker_area
 from landscape.plots.placement import Spot, place_labels
 from landscape.plots.slice import at_dimension, orbit_slice
 from landscape.plots.style import RANK_COLOURS
+from landscape.solvers.solve import solve
 from tests.drawing import boxes, overlapping, panel, within
 from tests.helpers import slow
-from ufm import MSE, UFM, CrossEntropy, Focal, InputError, LabelSmoothing
+from ufm import MSE, UFM, CrossEntropy, Focal, InputError, LabelSmoothing, Point
+from ufm.frames import merged_code
 from ufm.spectrum import Level
 
 
@@ -310,6 +312,11 @@ def test_a_loss_has_its_colour(name: str) -> None:
     assert LOSS_COLOURS["focal"].lower() not in colours
     assert len(set(LOSS_COLOURS.values())) == len(LOSS_COLOURS)
     assert loss_colour("my loss") not in LOSS_COLOURS.values()
+
+
+def saddle(model: UFM) -> Point:
+    code = 2 * merged_code((2, 2), model.d)
+    return solve(model, Point(code, code.T), method="critical").point
 
 
 def test_a_spectrum_record_agrees_with_the_dense_hessian_and_shows_when_it_does_not() -> None:

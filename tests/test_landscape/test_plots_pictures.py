@@ -240,8 +240,3 @@ def test_spread_keeps_order_and_distance_and_moves_nothing_that_has_room() -> No
 
 
 # ---- the records
-
-
-def saddle(model: UFM) -> Point:
-    code = 2 * merged_code((2, 2), model.d)
-    return solve(model, Point(code, code.T), method="critical").point
