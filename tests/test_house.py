@@ -281,6 +281,15 @@ def test_the_version_is_the_same_everywhere() -> None:
 
     citation = (ROOT / "CITATION.cff").read_text()
     assert f"\nversion: {__version__}\n" in citation
+    year = re.search(r"^date-released: (\d{4})-\d\d-\d\d$", citation, re.MULTILINE)
+    (entry,) = re.findall(r"```bibtex\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert year is not None
+    for field in (
+        f"version = {{{__version__}}}",
+        f"year    = {{{year[1]}}}",
+        "{{The ufm-lab authors}}",
+    ):
+        assert field in entry, field
 
 
 def test_a_checkout_needs_no_installed_metadata(tmp_path: Path) -> None:

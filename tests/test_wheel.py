@@ -1,6 +1,7 @@
 """What a user installs is what is tested here: the wheel, away from the checkout."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+from experiments.cli.help import PAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("ufm", "landscape", "proofs_check", "experiments")
@@ -61,10 +64,37 @@ def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(installed: 
         for path in files
         if path.is_file() and "__pycache__" not in path.parts and path.name != ".DS_Store"
     }
-    # The theory comes along for the report.
-    assert held == wanted | {"experiments/report/theory.md"}
+    # The theory comes along for the report, and pages for `ufm help`.
+    pages = {f"experiments/cli/pages/{name}.md" for name in PAGES}
+    assert held == wanted | {"experiments/report/theory.md"} | pages
     assert {f"{package}/py.typed" for package in PACKAGES} <= held
     assert any(name.endswith("/licenses/LICENSE") for name in names)
+
+
+def test_the_long_description_leads_nowhere_that_is_not_there(installed: Installed) -> None:
+    with zipfile.ZipFile(installed.wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        told = archive.read(name).decode()
+    assert "Description-Content-Type: text/markdown" in told
+    assert "License-Expression: Apache-2.0" in told
+    text = told.partition("\n\n")[2]
+    assert "# ufm-lab" in text
+    assert "theory" in text
+    links = re.findall(r"\]\(([^)]*)\)", text)
+    assert [link for link in links if not link.startswith(("http", "#"))] == []
+
+
+@pytest.mark.slow
+def test_the_source_distribution_builds_the_same_wheel(
+    installed: Installed, tmp_path: Path
+) -> None:
+    build = (sys.executable, "-m", "build", "--no-isolation", "--outdir", str(tmp_path))
+    run(*build, str(ROOT), cwd=tmp_path)  # the source distribution, and the wheel from it
+    (source,) = tmp_path.glob("*.tar.gz")
+    (wheel,) = tmp_path.glob("*.whl")
+    assert source.name.startswith("ufm_lab-")
+    with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(installed.wheel) as other:
+        assert set(one.namelist()) == set(other.namelist())
 
 
 def test_the_installed_packages_work_without_the_checkout(
@@ -83,3 +113,4 @@ print(__version__ == importlib.metadata.version("ufm-lab"))
     assert printed == [*(str(installed.target / name) for name in PACKAGES), "True"]
     for command in ([sys.executable, "-m", "experiments"], [str(installed.target / "bin" / "ufm")]):
         assert "verify" in run(*command, "--help", cwd=tmp_path, **away)
+        assert "do not decide" in run(*command, "help", "undecided", cwd=tmp_path, **away)

@@ -22,6 +22,7 @@ from experiments.cli import (
     compare,
     enclose,
     falsify,
+    help,
     map,
     measure,
     models,
@@ -117,7 +118,7 @@ def commands(model: str | None = None, asked: str = "") -> typer.Typer:
     app.callback(epilog=CODES)(ufm)
     for module in (
         solve, verdict, spectrum, measure, atlas, verify, falsify, check, train, compare, models,
-        map, bench,
+        map, bench, help,
     ):  # fmt: skip
         core = getattr(module, module.__name__.rpartition(".")[2])
         if module in ON_MODELS:
