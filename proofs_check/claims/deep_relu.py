@@ -19,6 +19,7 @@ from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen
 from ufm.models.deep_linear import Network
 from ufm.models.deep_relu import DeepReLU, deep_relu
+from ufm.models.low_rank_codes import PLANE
 
 Array = NDArray[np.float64]
 SUBJECT = "deep ReLU networks"
@@ -85,6 +86,18 @@ def explicit_networks(quick: bool = False) -> tuple[PlainSpecimen, ...]:
         model = deep_relu(None, K, K + 1, 1, depth, lambda_W, lambda_H)
         name = "plane" if K == 3 else "edges"
         found.append(Specimen(model, model.candidates()[name], "low rank", note=name))
+    return tuple(found)
+
+
+@redrawn_by(_explicit_again)
+@cache
+def planes(quick: bool = False) -> tuple[PlainSpecimen, ...]:
+    """Three classes in a plane, at three depths and more."""
+    found = []
+    for depth, ratio in ((3, 1.3), (4, 0.7), (5, 1.0), (6, 2.1))[: 3 if quick else None]:
+        lambda_W, lambda_H = decays(3, 1, depth, ratio, 0.5)
+        model = deep_relu(None, 3, 4, 1, depth, lambda_W, lambda_H)
+        found.append(Specimen(model, model.candidates()["plane"], "low rank", note="plane"))
     return tuple(found)
 
 
@@ -260,6 +273,24 @@ def scaled_value(norms: Array, lambda_W: float, lambda_H: float) -> float:
     return float((1 - y) ** 2 / 2 + price * y ** (2 / L) / 2)
 
 
+def share_of_plane(depth: int) -> float:
+    """Product of the squared norms of three classes in a plane over that of collapse, 3^(M + 1)."""
+    t = PLANE
+    features = (1 + np.sqrt(1 + 2 * t**2)) ** 2
+    decoder = (2 * np.sqrt(2) * np.sqrt(1 + 1 / (4 * t**2)) + np.sqrt(2) / (2 * t)) ** 2
+    return float(features * 2 ** (depth - 3) * decoder / 3 ** (depth + 1))
+
+
+def _share_of_unbalanced_plane(depth: int) -> float:
+    """With the features and the first layer as they are drawn."""
+    t = PLANE
+    return share_of_plane(depth) * (2 * (2 + 2 * t**2)) / (1 + np.sqrt(1 + 2 * t**2)) ** 2
+
+
+def _share(specimen: PlainSpecimen) -> float:
+    return float(np.prod(_norms(specimen)) / 3 ** len(_norms(specimen)))
+
+
 def _scaled_value_of_sum(norms: Array, lambda_W: float, lambda_H: float) -> float:
     mean = np.full(len(norms), np.sum(norms) / len(norms))
     return scaled_value(mean, lambda_W, lambda_H)
@@ -329,6 +360,21 @@ CLAIMS = (
         uses=("deep-linear-value",),
     ),
     Claim(
+        id="deep-relu-plane",
+        title="Deep ReLU: the norms of three classes in a plane",
+        statement="The squared norms of the layers multiply to a number that falls by 2/3 with "
+        "every layer, below that of collapse from four weight matrices on.",
+        latex=r"\prod_l\|P_l\|^2=(1+\sqrt{1+2t^2})^22^{M-3}\Big(2\sqrt2\sqrt{1+\tfrac1{4t^2}}"
+        r"+\tfrac{\sqrt2}{2t}\Big)^2",
+        source="DR-3; derived here",
+        region=planes,
+        check=Law(share_of_plane, _share),
+        tolerance=Tolerance(1e-11, "sums and roots of float64 terms of order one"),
+        mutant=Mutant("units as they are drawn", Law(_share_of_unbalanced_plane, _share)),
+        subject=SUBJECT,
+        uses=("deep-relu-scales",),
+    ),
+    Claim(
         id="deep-relu-low-rank",
         title="Deep ReLU: networks of low rank lie below collapse",
         statement="Three classes in a plane from four weight matrices on, four as edges of a "
@@ -343,6 +389,7 @@ CLAIMS = (
             "at every depth", lambda s: max(0.0, -s.once(_gain)), region=explicit_networks
         ),
         subject=SUBJECT,
+        uses=("deep-relu-plane",),
     ),
     Claim(
         id="deep-relu-cycle",
