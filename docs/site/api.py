@@ -14,6 +14,9 @@ PACKAGES = (
     "ufm", "ufm.losses", "ufm.collapse", "landscape", "landscape.atlas", "landscape.branches",
     "landscape.flows", "landscape.plots", "proofs_check", "proofs_check.rigorous", "experiments",
 )  # fmt: skip
+ENUMS = ("Enum", "StrEnum")
+# What stands around the text of a value in the source.
+QUOTED = "\"'() \n"
 SECTIONS = {
     "parameters": "Args",
     "returns": "Returns",
@@ -60,11 +63,16 @@ def _private(module: Any) -> bool:
 
 def _member(found: Any, name: str) -> Iterator[str]:
     yield from (f"## `{name}`", "")
-    if found.is_function or found.is_class:
+    enumeration = found.is_class and any(str(base) in ENUMS for base in found.bases)
+    if found.is_function or (found.is_class and not enumeration):
         signature = _signature(found, name)
         yield from ("```python", signature, "```", "")
     yield from _docstring(found)
-    if found.is_class:
+    if enumeration:
+        for value in found.attributes.values():
+            yield f"- `{value.name}`: {plain(str(value.value).strip(QUOTED))}"
+        yield ""
+    elif found.is_class:
         for method in found.functions.values():
             if not _private(method) and method.docstring:
                 yield from (f"**`{name}.{method.name}`**", "")
@@ -112,6 +120,8 @@ def _docstring(found: Any) -> Iterator[str]:
             for item in section.value:
                 name = getattr(item, "name", "") or ""
                 name = name or (str(item.annotation) if kind == "raises" else "")
+                if name.endswith(","):  # several names with one description
+                    name = f"{name} {item.annotation}"
                 head = f"`{name}`: " if name else ""
                 yield f"- {head}{plain(item.description)}"
             yield ""
