@@ -92,13 +92,13 @@ class SelfExpression(Track):
     )
     options = SelfExpressionOptions
     columns = (
-        Column("objective", "objective per point", "objective"),
+        Column("objective", "objective per point"),
         Column("excess", "over the exact minimum", "excess", per_cent=True),
-        Column("preserving", "weight on the own subspace", "own subspace", per_cent=True),
+        Column("preserving", "weight on the own subspace", "own", per_cent=True),
         Column("accuracy", "clustering accuracy", "clusters", per_cent=True),
-        Column("new_excess", "new points: over the minimum", "new: excess", per_cent=True),
+        Column("new_excess", "new points: over the minimum", per_cent=True),
         Column("new_preserving", "new points: own subspace", per_cent=True),
-        Column("new_accuracy", "new points: class of most weight", "new: class", per_cent=True),
+        Column("new_accuracy", "new points: class of most weight", "new points", per_cent=True),
         Column("form_error", "from the form of EN-1"),
     )
 
