@@ -18,6 +18,7 @@ from experiments.cli.output import deliver, envelope, number, show, stepwise, ta
 from experiments.networks.tracks.options import (
     LabelNoiseOptions,
     ReduNetOptions,
+    SelfExpressionOptions,
     TrackOptions,
 )
 
@@ -28,6 +29,11 @@ COMMANDS: dict[str, tuple[type[TrackOptions], str, str]] = {
         ReduNetOptions,
         "Build layers of rate reduction forward, all at once and class by class.",
         "ufm track redunet --depth 40 --eps 0.3",
+    ),
+    "senet": (
+        SelfExpressionOptions,
+        "Train queries and keys that express points by others, against the elastic net.",
+        "ufm track senet --gamma 200 --steps 3000",
     ),
     "sop": (
         LabelNoiseOptions,

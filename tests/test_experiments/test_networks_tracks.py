@@ -10,8 +10,13 @@ import pytest
 from experiments.networks.runs import DataRequest
 from experiments.networks.tracks import track as tracks
 from experiments.networks.tracks.label_noise import LabelNoise, _found
-from experiments.networks.tracks.options import LabelNoiseOptions, ReduNetOptions
+from experiments.networks.tracks.options import (
+    LabelNoiseOptions,
+    ReduNetOptions,
+    SelfExpressionOptions,
+)
 from experiments.networks.tracks.redunet import ReduNet, _pictures
+from experiments.networks.tracks.self_expression import SelfExpression, _clustering_accuracy
 from experiments.networks.tracks.track import (
     Cell,
     Column,
@@ -218,6 +223,80 @@ def test_images_are_kept_by_seed(layered):
     assert [len(_pictures(options, seed)[1]) for seed in (0, 1)] == [120, 110]
 
 
+@pytest.fixture(scope="module")
+def expressed(tmp_path_factory):
+    """Queries and keys on few points."""
+    folder = tmp_path_factory.mktemp("track") / "senet"
+    options = SelfExpressionOptions(seeds=1, per_class=8, steps=150, width=32)
+    return options, execute("senet", options, folder)
+
+
+@pytest.mark.slow
+def test_queries_and_keys_come_nearer_to_the_elastic_net(expressed):
+    options, results = expressed
+    numbers = {(r.cell.case, r.cell.method): r.numbers for r in results}
+    for case in ("subspaces", "images"):
+        solved, trained = numbers[case, "elastic net"], numbers[case, "senet"]
+        assert (solved["excess"], solved["new_excess"]) == (0, 0)
+        assert solved["form_error"] < 1e-9 < 1e-3 < solved["altered_form"]
+        assert trained["excess"] > 0
+        assert trained["objective"] < trained["nothing"]
+        assert trained["new_excess"] > 0
+    assert numbers["subspaces", "elastic net"]["preserving"] > 0.7
+    learned = next(r for r in results if r.cell.method == "senet").series["objective"]
+    assert learned[-1] < 0.5 * learned[0]
+    for text, said, seen in SelfExpression().exact(options):
+        assert seen == pytest.approx(said, abs=1e-12), text
+    assert SelfExpression().pictures(options, results)[0].files
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"per_class": 7},
+        {"gamma": 10.0},
+        {"share": 0.8},
+        {"steps": 100},
+        {"learning_rate": 1e-3},
+        {"width": 16},
+    ],
+)
+def test_options_of_queries_change_numbers(expressed, tmp_path, change):
+    options, results = expressed
+    before = next(r for r in results if r.cell.method == "senet")
+    found = SelfExpression().measure(replace(options, **change), before.cell, tmp_path)[0]
+    assert found != pytest.approx(dict(before.numbers), abs=1e-9)
+
+
+def test_claims_on_queries_have_teeth():
+    solved = {"form_error": 1e-12, "altered_form": 1e-2, "accuracy": 0.98, "objective": 1.0}
+    learned = {"objective": 1.5, "excess": 0.5, "nothing": 10.0, "accuracy": 0.97}
+    rivals = {"elastic net": solved}
+
+    def judged(numbers):
+        results = [
+            Result(Cell("subspaces", "elastic net", 0), solved),
+            Result(Cell("subspaces", "senet", 0), numbers, {}, rivals),
+        ]
+        return [check_claim(claim) for claim in SelfExpression().claims(results)]
+
+    good = judged(learned)
+    assert all(o.status.name == "VERIFIED" and o.mutant_rejected for o in good)
+    for change, place in (({"objective": 7.0, "excess": 6.0}, 1), ({"accuracy": 0.9}, 2)):
+        assert judged({**learned, **change})[place].status.name == "COUNTEREXAMPLE"
+    assert judged({**learned, "objective": 0.9, "excess": -0.1})[1].status.name == "COUNTEREXAMPLE"
+
+
+def test_clusters_are_named_so_that_most_labels_agree():
+    labels = np.repeat([0, 1, 2], 4)
+    C = (labels[:, None] == labels).astype(float)
+    assert _clustering_accuracy(C, labels[::-1].copy(), 0) == 1
+    wrong = labels.copy()
+    wrong[0] = 2
+    assert _clustering_accuracy(C, wrong, 0) == pytest.approx(11 / 12)
+
+
 @pytest.mark.slow
 def test_a_track_from_the_command_line_to_a_page(ufm, tmp_path):
     words = "track sop --per-class 6 --kinds symmetric --rates 0.3 --epochs 2 --batch-size 20"
@@ -257,6 +336,9 @@ def test_help_lists_the_tracks(ufm):
         ("sop --epochs 0", "epochs"),
         ("sop --data digitz", "write 'digits'"),
         ("sop --seeds 0", "seeds"),
+        ("senet --lambda 1", "--lambda in"),
+        ("senet --gamma nan", "gamma > 0"),
+        ("senet --per-class 1000", "samples of class"),
         ("redunet --depth 0", "depth"),
         ("redunet --eps nan", "precision > 0"),
         ("redunet --data cifar-10:nowhere", "cifar-10"),

@@ -59,7 +59,7 @@ def test_a_theorem_that_code_cites_is_defined():
     text = "".join(path.read_text() for root in roots for path in root.rglob("*.py"))
     named = set(
         re.findall(
-            r"\b(?:A|AT|CE|LS|FL|GL|MSE|MCR|DL|DQ|DR|GU|TY|ML|SL|TA|OR|SP|CP|SOP|RN|X|R|S|E)-\d+\b",
+            r"\b(?:A|AT|CE|LS|FL|GL|MSE|MCR|DL|DQ|DR|GU|TY|ML|SL|TA|OR|SP|CP|SOP|RN|EN|X|R|S|E)-\d+\b",
             text,
         )
     )

@@ -97,3 +97,30 @@ class ReduNetOptions(TrackOptions):
         int,
         _training("--passes", metavar="INT", help="Epochs of the MLP on every two classes."),
     ] = 20
+
+
+@dataclass(frozen=True)
+class SelfExpressionOptions(TrackOptions):
+    """Networks that express every point by the others."""
+
+    source: Annotated[
+        str, _data("--data", metavar="NAME[:DIR]", help="Images, e.g. digits or mnist5k.")
+    ] = "digits"
+    per_class: Annotated[
+        int, _data("--per-class", metavar="INT", help="Points of every subspace or class.")
+    ] = 20
+    gamma: Annotated[
+        float, _training("--gamma", metavar="VALUE", help="Weight of the residual.")
+    ] = 20.0
+    share: Annotated[
+        float, _training("--lambda", metavar="VALUE", help="Of the penalty, in (0, 1).")
+    ] = 0.9
+    steps: Annotated[
+        int, _training("--steps", metavar="INT", help="Steps of Adam, all points at once.")
+    ] = 800
+    learning_rate: Annotated[
+        float, _training("--lr", metavar="RATE", help="First learning rate.")
+    ] = 3e-3
+    width: Annotated[
+        int, _training("--width", metavar="INT", help="Of the hidden layers of query and key.")
+    ] = 128

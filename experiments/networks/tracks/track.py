@@ -34,6 +34,7 @@ STOPPED = "stopped_after"
 # Name on the command line -> where the track is.
 TRACKS = {
     "redunet": "redunet:ReduNet",
+    "senet": "self_expression:SelfExpression",
     "sop": "label_noise:LabelNoise",
 }
 _UNSAFE = re.compile(r"[^\w.=-]+")
