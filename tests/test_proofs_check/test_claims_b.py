@@ -94,6 +94,7 @@ REFUTED = {
     "focal-only-minimum",
     "graph-chance-of-ratios",
     "graph-chance-of-rows",
+    "graph-power-iteration-converged",
     "graph-ratios",
     "mse-simplex-without-bias",
     "noise-window-without-end",
