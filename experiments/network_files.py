@@ -241,6 +241,10 @@ def read_network(paths: Sequence[Path], transposed: bool = False) -> NetworkArra
     else:
         read = {name: stored[name].whole() for name in small}
     arrays = {name: read[place] for name, place in names.items() if place in read}
+    for name in AXES:
+        if name in arrays and arrays[name].ndim == 0:
+            got = f"a single {arrays[name].dtype}"
+            raise InputError(f"Need {name!r} with {AXES[name]} axes", got, "save the whole array")
     features: Any = held if large else arrays["features"]
     if len(features.shape) > 2 and _squeezed(features.shape, 2) is not None:
         notes.append(f"features {features.shape} taken as {features.shape[:2]}")

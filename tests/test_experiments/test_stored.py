@@ -307,3 +307,10 @@ def test_verdict_reads_the_same_files(tmp_path):
     found = read_named(tmp_path / "a.npz", ("W", "H"), ("b",))
     assert found["W"].shape == (3, D)
     assert found["H"].shape == (D, 3)
+
+
+@pytest.mark.parametrize("name", ["features", "labels", "classifier", "bias"])
+def test_a_single_number_is_no_array(name, tmp_path):
+    (path,) = write("npz", tmp_path, {**NETWORK, name: np.float64(1.5)})
+    with pytest.raises(InputError, match="axes"):
+        read_network((path,))
