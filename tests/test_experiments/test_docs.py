@@ -70,7 +70,13 @@ def folder(space: dict[str, Any], ufm: Any) -> None:
 BEFORE = {"conventions.md": features, "sweeps.md": seeds, "networks.md": folder}
 # A second; the others train, sweep or search.
 FAST = ("conventions.md",)
-WITH_CODE = [page for page in PAGES if blocks(page.read_text(encoding="utf-8"))]
+# Its commands need nothing of each other, and take two minutes together.
+FINDINGS = blocks((ROOT / "docs/findings.md").read_text(encoding="utf-8"))
+WITH_CODE = [
+    page
+    for page in PAGES
+    if page.name != "findings.md" and blocks(page.read_text(encoding="utf-8"))
+]
 
 
 @pytest.fixture
@@ -113,6 +119,12 @@ def test_every_block_of_a_page_runs(page, ufm, somewhere):
         BEFORE[page.name](space, ufm)
     for block in blocks(page.read_text(encoding="utf-8")):
         run(block, space, ufm)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", FINDINGS, ids=lambda block: block.text.splitlines()[0][4:40])
+def test_a_finding_is_found(block, ufm, somewhere):
+    run(block, {}, ufm)
 
 
 def test_a_block_that_fails_is_seen(ufm, somewhere):
