@@ -82,9 +82,9 @@ def test_a_problem_without_minimiser_is_called_so(ufm):
 
 BAD = [
     ("deep-relu --depth 4 --start plain", "write 'plane'"),
-    ("sphere --start plane", "use one of origin, minimiser"),
+    ("sphere --start plane", "use one of full, origin, minimiser"),
     ("sphere -K 5 -d 2 --start minimiser", "known in closed form"),
-    ("deep-relu -K 3 --widths 2,2 --start collapse", "use one of origin"),
+    ("deep-relu -K 3 --widths 2,2 --start collapse", "use one of full, origin"),
     ("graph-network -p 1.5", "0 <= p <= 1"),
     ("ordinal --thresholds=a,b", "thresholds as numbers"),
     ("fixed-classifier -K 5 -d 2", "d >= 4"),
