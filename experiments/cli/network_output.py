@@ -100,8 +100,11 @@ def warn(message: str) -> None:
 
 
 def warn_of_narrow(settings: Iterable[Any], classes: int) -> None:
-    """Say before the work which networks have no room for a simplex, and the flag that gives it."""
-    for d in sorted({one.dimension for one in settings}):
+    """Say before the work which networks have no room for a simplex, and the flag that gives it.
+
+    A classifier fixed at a simplex is refused there, in words of its own.
+    """
+    for d in sorted({one.dimension for one in settings if not one.fixed_etf}):
         line = crowded(d, classes, f"-d {classes - 1} or a larger --width")
         if line is not None:
             warn(f"the features of a network have {line}")

@@ -236,10 +236,12 @@ def run_solve(
     key, restart_key = jax.random.split(jax.random.key(seed))
     spent = {"solve": 0.0, "verdict": 0.0}
     stop = threading.Event()
+    # Where nothing looks at the flag between iterations, Ctrl-C leaves at once.
+    watching = method == "newton" and size_of(small_model(model, reduction)) > WATCHED
 
     def timed(part: str, doing: str, call: Callable[[Callable[[str], None]], Any]) -> Any:
         began = perf_counter()
-        told = stepwise(f"{doing} ...", call, stop if part == "solve" else None)
+        told = stepwise(f"{doing} ...", call, stop if watching and part == "solve" else None)
         spent[part] += perf_counter() - began
         return told
 
@@ -266,7 +268,7 @@ def run_solve(
                 tolerance=tolerance,
                 max_iterations=max_iterations,
                 reduction=reduction,
-                watch=watched(say) if size_of(small_model(model, reduction)) > WATCHED else None,
+                watch=watched(say) if watching else None,
                 **({} if learning_rate is None else {"learning_rate": learning_rate}),
             ),
         )

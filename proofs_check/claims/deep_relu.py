@@ -372,7 +372,6 @@ CLAIMS = (
         tolerance=Tolerance(1e-11, "sums and roots of float64 terms of order one"),
         mutant=Mutant("units as they are drawn", Law(_share_of_unbalanced_plane, _share)),
         subject=SUBJECT,
-        uses=("deep-relu-scales",),
     ),
     Claim(
         id="deep-relu-low-rank",

@@ -161,7 +161,8 @@ def refused(command: str) -> str | None:
     words = shlex.split(command)[1:]
     known = words[:1] and words[0] in NAMES
     try:
-        program: Any = typer.main.get_command(commands(asked_model(words) if known else None))
+        asked = commands(asked_model(words) if known else None, words[0])
+        program: Any = typer.main.get_command(asked)
         context = program.make_context("ufm", list(words))
         while hasattr(program, "resolve_command"):
             rest = [*context._protected_args, *context.args]

@@ -27,7 +27,7 @@ from ufm.errors import InputError
 
 # From the best to the worst: of several runs in one cell the worst is shown.
 ORDERS: tuple[tuple[str, ...], ...] = (
-    ("CONVERGED", "SADDLE_START", "STALLED", "MAX_ITERATIONS", "DIVERGED", "FAILED"),
+    ("CONVERGED", "SADDLE_START", "STALLED", "MAX_ITERATIONS", "INTERRUPTED", "DIVERGED", "FAILED"),
     ("MORSE_BOTT_MINIMUM", "DEGENERATE", "STRICT_SADDLE", "UNDECIDED", "NOT_CRITICAL"),
     ("GLOBAL", "UNKNOWN", "NOT_GLOBAL"),
 )
