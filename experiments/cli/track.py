@@ -15,7 +15,11 @@ from experiments.cli.network_flags import Folder, network_command
 from experiments.cli.network_output import provenance_of, warn
 from experiments.cli.options import Json
 from experiments.cli.output import deliver, envelope, number, show, stepwise, table
-from experiments.networks.tracks.options import LabelNoiseOptions, TrackOptions
+from experiments.networks.tracks.options import (
+    GraphOptions,
+    LabelNoiseOptions,
+    TrackOptions,
+)
 
 FOLDER = Path("tracks")
 # Options and what --help says, here because the tracks themselves bring JAX.
@@ -24,6 +28,11 @@ COMMANDS: dict[str, tuple[type[TrackOptions], str, str]] = {
         LabelNoiseOptions,
         "Train with sparse over-parameterisation of label noise, against cross entropy.",
         "ufm track sop --kinds symmetric --rates 0.4",
+    ),
+    "gnn": (
+        GraphOptions,
+        "Train graph networks on random graphs, beside free features and spectral methods.",
+        "ufm track gnn --cases 2:12.5:0.85 --layers 32",
     ),
 }
 

@@ -66,3 +66,47 @@ class LabelNoiseOptions(TrackOptions):
     rate_v: Annotated[
         float, _training("--rate-v", metavar="RATE", help="Learning rate of v, per batch.")
     ] = 100.0
+
+
+@dataclass(frozen=True)
+class GraphOptions(TrackOptions):
+    """Graph networks, free features and spectral methods on random graphs."""
+
+    cases: Annotated[
+        str,
+        _data(
+            "--cases",
+            metavar="LIST",
+            help="K:INSIDE:OUTSIDE with commas: classes, and mean numbers of neighbours in the own "
+            "and in each other class.",
+        ),
+    ] = "2:12.5:0.85,4:25:1.7"
+    nodes: Annotated[
+        int, _data("--nodes", metavar="INT", help="Nodes of a graph; 1000 in the paper.")
+    ] = 400
+    graphs: Annotated[
+        int, _data("--graphs", metavar="INT", help="Train graphs; 1000 in the paper.")
+    ] = 200
+    tests: Annotated[
+        int, _data("--test-graphs", metavar="INT", help="Test graphs; 100 in the paper.")
+    ] = 20
+    free: Annotated[
+        int, _data("--free-graphs", metavar="INT", help="Of free features; 10 in the paper.")
+    ] = 3
+    layers: Annotated[
+        int, _training("--layers", metavar="INT", help="Hidden layers; 32 in the paper.")
+    ] = 16
+    width: Annotated[
+        int | None, _training("--width", metavar="INT", help="Of layers and free features; 4 K.")
+    ] = None
+    epochs: Annotated[int, _training("--epochs", metavar="INT", help="Epochs.")] = 8
+    learning_rate: Annotated[float, _training("--lr", metavar="RATE", help="Learning rate.")] = (
+        0.004
+    )
+    weight_decay: Annotated[
+        float, _training("--weight-decay", metavar="VALUE", help="Of every weight.")
+    ] = 5e-4
+    decay: Annotated[
+        float,
+        _training("--lambda", metavar="VALUE", help="Weight decays of the model of free features."),
+    ] = 5e-3

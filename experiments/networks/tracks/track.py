@@ -32,6 +32,7 @@ CHECKPOINT = "checkpoint"
 # Name on the command line -> where the track is.
 TRACKS = {
     "sop": "label_noise:LabelNoise",
+    "gnn": "graphs:Graphs",
 }
 _UNSAFE = re.compile(r"[^\w.=-]+")
 Say = Callable[[str], None]
