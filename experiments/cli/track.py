@@ -16,6 +16,7 @@ from experiments.cli.network_output import provenance_of, warn
 from experiments.cli.options import Json
 from experiments.cli.output import deliver, envelope, number, show, stepwise, table
 from experiments.networks.tracks.options import (
+    EquilibriumOptions,
     GraphOptions,
     LabelNoiseOptions,
     TrackOptions,
@@ -33,6 +34,11 @@ COMMANDS: dict[str, tuple[type[TrackOptions], str, str]] = {
         GraphOptions,
         "Train graph networks on random graphs, beside free features and spectral methods.",
         "ufm track gnn --cases 2:12.5:0.85 --layers 32",
+    ),
+    "deq": (
+        EquilibriumOptions,
+        "Train equilibrium layers, balanced and not, beside the minimum of the linear model.",
+        "ufm track deq --ratios 1,10 --loss ce",
     ),
 }
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from experiments.networks.tracks import stepping
-from experiments.networks.tracks.graphs import METHODS, Graphs
+from experiments.networks.tracks.graph_cells import METHODS
+from experiments.networks.tracks.graphs import Graphs
 from experiments.networks.tracks.message_passing import (
     TEST,
     TRAIN,

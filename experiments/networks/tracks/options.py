@@ -110,3 +110,60 @@ class GraphOptions(TrackOptions):
         float,
         _training("--lambda", metavar="VALUE", help="Weight decays of the model of free features."),
     ] = 5e-3
+
+
+@dataclass(frozen=True)
+class EquilibriumOptions(TrackOptions):
+    """Equilibrium layers, balanced and not."""
+
+    source: Annotated[
+        str,
+        _data(
+            "--data",
+            metavar="NAME[:DIR]",
+            help="digits, mnist5k, fashion-mnist (of the system's package, or in DIR), ...",
+        ),
+    ] = "digits"
+    per_class: Annotated[
+        int, _data("--per-class", metavar="INT", help="Train samples of a majority class.")
+    ] = 100
+    ratios: Annotated[
+        str,
+        _data(
+            "--ratios",
+            metavar="LIST",
+            help="Majority over minority, half the classes each, with commas; 1 for balanced.",
+        ),
+    ] = "1,4,10"
+    loss: Annotated[str, _training("--loss", metavar="NAME", help="mse, or ce: cross entropy.")] = (
+        "mse"
+    )
+    c: Annotated[
+        float,
+        _training(
+            "--c",
+            metavar="VALUE",
+            help="N sigma / sqrt(n_1), n_1 the largest class: majority classes vanish at 1 (mse).",
+        ),
+    ] = 0.35
+    layer_decay: Annotated[
+        float,
+        _training(
+            "--layer-decay",
+            metavar="VALUE",
+            help="N lambda_V / n_1, above c; a small one is a strong layer.",
+        ),
+    ] = 0.7
+    bound: Annotated[
+        float,
+        _training("--bound", metavar="VALUE", help="Largest singular value of V, below 1."),
+    ] = 0.95
+    d: Annotated[int, _training("-d", metavar="INT", help="Feature dimension.")] = 16
+    hidden: Annotated[int, _training("--hidden", metavar="INT", help="Units of the MLP.")] = 256
+    epochs: Annotated[int, _training("--epochs", metavar="INT", help="Epochs.")] = 150
+    batch_size: Annotated[
+        int, _training("--batch-size", metavar="INT", help="Samples per step; 0 for all at once.")
+    ] = 50
+    learning_rate: Annotated[
+        float, _training("--lr", metavar="RATE", help="First learning rate of Adam.")
+    ] = 4e-3
