@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 
 from experiments.networks.tracks import equilibrium_cells, stepping
 from experiments.networks.tracks.equilibria import Equilibria
 from experiments.networks.tracks.equilibrium_cells import (
     Decays,
+    _eigenvalue,
     adam,
     make_step,
     model_for,
@@ -158,6 +159,7 @@ def test_every_method_says_what_it_should(measured):
         assert 0 <= numbers["minority_accuracy"] <= 1
         assert ("infimum" in numbers) == (method != "explicit")
     assert measured["relu"][0]["size"] < 1
+    assert measured["relu"][0]["cut"] == 0
 
 
 @pytest.mark.parametrize(
@@ -255,7 +257,9 @@ def test_free_inputs_of_a_relu_end_at_the_minimum_of_the_linear_model():
 
 def result(method, rivals=(), series=(), **numbers):
     cell = Cell("10 to 1", method, 0)
-    return Result(cell, {"own": 0.8, **numbers}, dict(series), dict(rivals))
+    return Result(
+        cell, {"own": 0.8, "cut": 0.0, "squared": 1.0, **numbers}, dict(series), dict(rivals)
+    )
 
 
 def test_claims_have_teeth():
@@ -277,6 +281,26 @@ def test_claims_have_teeth():
     ]
     for claim in Equilibria().claims(bad):
         assert check_claim(claim).status.name == "COUNTEREXAMPLE", claim.id
+
+
+def test_a_layer_that_was_cut_is_outside():
+    series = {"eigenvalues": [0.95, 0.0], "predicted": [1.0, 0.0]}
+    claim = Equilibria().claims([result("linear", series=series, cut=1.0)])[0]
+    assert check_claim(claim).status.name == "NOT_APPLICABLE"
+    assert check_claim(Equilibria().claims([result("linear", series=series)])[0]).counterexample
+    other = Equilibria().claims([result("explicit", series=series, squared=0.0)])[0]
+    assert check_claim(other).status.name == "NOT_APPLICABLE"
+
+
+def test_two_steps_have_the_layer_of_least_decay_by_going_through_layers():
+    for gain in (0.3, 1.7):
+
+        def cost(v, gain=gain):
+            return v**2 / 2 + gain / (1 + v)
+
+        best = minimize_scalar(cost, bounds=(0, 3), method="bounded", options={"xatol": 1e-10}).x
+        assert _eigenvalue(gain, True) == pytest.approx(best, abs=1e-6)
+    assert (_eigenvalue(0.3, False), _eigenvalue(1.7, False)) == (0.3, 1.0)
 
 
 def test_exact_statements_agree():

@@ -113,6 +113,14 @@ class Equilibria(Track):
             "the minimum of the model is known, and of the method",
             lambda r: "infimum" in r.numbers,
         )
+        whole = Hypothesis(
+            "no singular value of V was cut: the penalty did not level off",
+            lambda r: r.numbers["cut"] == 0,
+        )
+        harmless = Hypothesis(
+            "linear features, or squared error, whose minimum a ReLU does not change",
+            lambda r: r.cell.method == "linear" or r.numbers["squared"] == 1,
+        )
         rival = Hypothesis(
             "the explicit layer was trained on the same samples",
             lambda r: "objective" in r.rivals.get("explicit", {}),
@@ -149,6 +157,7 @@ class Equilibria(Track):
                 "logits' class means; of two explicit steps v (1 + v)^2 is.",
                 (*linear, *steps),
                 source="DQ-1",
+                hypotheses=(whole, harmless),
                 tolerance=Tolerance(2.25e-4, "the square of 0.015, of eigenvalues of 0.2 and 0.4"),
                 check=lambda r: off(r) ** 2,
                 mutant=Mutant("half as large", lambda r: off(r, 0.5) ** 2),
@@ -182,7 +191,7 @@ class Equilibria(Track):
                 "explicit steps.",
                 tuple(r for r in layers if r.cell.method == "relu"),
                 source="DQ-1: 1 - v <= 1 / (1 + v)",
-                hypotheses=(rival,),
+                hypotheses=(harmless, rival),
                 tolerance=Tolerance(1e-6, "the square of a thousandth of the objective"),
                 check=lambda r: max(0.0, behind(r)) ** 2,
                 mutant=Mutant("not below", lambda r: max(0.0, -behind(r)) ** 2),

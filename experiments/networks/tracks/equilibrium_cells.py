@@ -38,6 +38,8 @@ METHODS = ("relu", "linear", "explicit")
 LOSSES = {"mse": MSE, "ce": CrossEntropy}
 # Epochs between looks at the test split, and between checkpoints.
 EVERY = 10
+# Of a singular value at the bound: rounding of float32, and far from where training leaves others.
+CUT = 1e-3
 BALANCED = "balanced"
 
 
@@ -86,6 +88,8 @@ def trained(
     if not finished(records, options.epochs):
         return {"epochs": len(records)}, series
     numbers, found = _told(state[0], dataset, model, options.loss)
+    numbers["squared"] = float(options.loss == "mse")
+    numbers["cut"] = float(numbers["size"] > options.bound - CUT)
     return numbers, {**series, **found}
 
 
@@ -205,8 +209,8 @@ def _eigenvalue(gain: float, explicit: bool) -> float:
         (0.5, 0.0)
     """
     if not explicit:
-        return gain
-    return float(brentq(lambda v: v * (1 + v) ** 2 - gain, 0, 1))
+        return min(gain, 1.0)
+    return float(brentq(lambda v: v * (1 + v) ** 2 - gain, 0, 1 + gain))
 
 
 def _told(
@@ -222,7 +226,7 @@ def _told(
     K, N = dataset.num_classes, len(labels)
     means = np.stack([logits[labels == k].mean(axis=0) for k in range(K)], axis=1)
     z = np.linalg.svd(means * np.sqrt(counts), compute_uv=False)
-    gains = np.minimum(model.sigma * z / float(model.lambda_V), 1)
+    gains = model.sigma * z / float(model.lambda_V)
     predicted = np.pad([_eigenvalue(gain, explicit) for gain in gains], (0, len(V) - K))
     values = np.sort(np.linalg.eigvals(V).real)[::-1]
     if loss == "mse":
