@@ -16,6 +16,8 @@ from experiments.cli.network_output import provenance_of, warn
 from experiments.cli.options import Json
 from experiments.cli.output import deliver, envelope, number, show, stepwise, table
 from experiments.networks.tracks.options import (
+    EquilibriumOptions,
+    GraphOptions,
     LabelNoiseOptions,
     ReduNetOptions,
     SelfExpressionOptions,
@@ -39,6 +41,16 @@ COMMANDS: dict[str, tuple[type[TrackOptions], str, str]] = {
         LabelNoiseOptions,
         "Train with sparse over-parameterisation of label noise, against cross entropy.",
         "ufm track sop --kinds symmetric --rates 0.4",
+    ),
+    "gnn": (
+        GraphOptions,
+        "Train graph networks on random graphs, beside free features and spectral methods.",
+        "ufm track gnn --cases 2:12.5:0.85 --layers 32",
+    ),
+    "deq": (
+        EquilibriumOptions,
+        "Train equilibrium layers, balanced and not, beside the minimum of the linear model.",
+        "ufm track deq --ratios 1,10 --loss ce",
     ),
 }
 

@@ -124,3 +124,104 @@ class SelfExpressionOptions(TrackOptions):
     width: Annotated[
         int, _training("--width", metavar="INT", help="Of the hidden layers of query and key.")
     ] = 128
+
+
+@dataclass(frozen=True)
+class GraphOptions(TrackOptions):
+    """Graph networks, free features and spectral methods on random graphs."""
+
+    cases: Annotated[
+        str,
+        _data(
+            "--cases",
+            metavar="LIST",
+            help="K:INSIDE:OUTSIDE with commas: classes, and mean numbers of neighbours in the own "
+            "and in each other class.",
+        ),
+    ] = "2:12.5:0.85,4:25:1.7"
+    nodes: Annotated[
+        int, _data("--nodes", metavar="INT", help="Nodes of a graph; 1000 in the paper.")
+    ] = 400
+    graphs: Annotated[
+        int, _data("--graphs", metavar="INT", help="Train graphs; 1000 in the paper.")
+    ] = 200
+    tests: Annotated[
+        int, _data("--test-graphs", metavar="INT", help="Test graphs; 100 in the paper.")
+    ] = 20
+    free: Annotated[
+        int, _data("--free-graphs", metavar="INT", help="Of free features; 10 in the paper.")
+    ] = 3
+    layers: Annotated[
+        int, _training("--layers", metavar="INT", help="Hidden layers; 32 in the paper.")
+    ] = 16
+    width: Annotated[
+        int | None, _training("--width", metavar="INT", help="Of layers and free features; 4 K.")
+    ] = None
+    epochs: Annotated[int, _training("--epochs", metavar="INT", help="Epochs.")] = 8
+    learning_rate: Annotated[float, _training("--lr", metavar="RATE", help="Learning rate.")] = (
+        0.004
+    )
+    weight_decay: Annotated[
+        float, _training("--weight-decay", metavar="VALUE", help="Of every weight.")
+    ] = 5e-4
+    decay: Annotated[
+        float,
+        _training("--lambda", metavar="VALUE", help="Weight decays of the model of free features."),
+    ] = 5e-3
+
+
+@dataclass(frozen=True)
+class EquilibriumOptions(TrackOptions):
+    """Equilibrium layers, balanced and not."""
+
+    source: Annotated[
+        str,
+        _data(
+            "--data",
+            metavar="NAME[:DIR]",
+            help="digits, mnist5k, fashion-mnist (of the system's package, or in DIR), ...",
+        ),
+    ] = "digits"
+    per_class: Annotated[
+        int, _data("--per-class", metavar="INT", help="Train samples of a majority class.")
+    ] = 100
+    ratios: Annotated[
+        str,
+        _data(
+            "--ratios",
+            metavar="LIST",
+            help="Majority over minority, half the classes each, with commas; 1 for balanced.",
+        ),
+    ] = "1,4,10"
+    loss: Annotated[str, _training("--loss", metavar="NAME", help="mse, or ce: cross entropy.")] = (
+        "mse"
+    )
+    c: Annotated[
+        float,
+        _training(
+            "--c",
+            metavar="VALUE",
+            help="N sigma / sqrt(n_1), n_1 the largest class: majority classes vanish at 1 (mse).",
+        ),
+    ] = 0.35
+    layer_decay: Annotated[
+        float,
+        _training(
+            "--layer-decay",
+            metavar="VALUE",
+            help="N lambda_V / n_1, above c; a small one is a strong layer.",
+        ),
+    ] = 0.7
+    bound: Annotated[
+        float,
+        _training("--bound", metavar="VALUE", help="Largest singular value of V, below 1."),
+    ] = 0.95
+    d: Annotated[int, _training("-d", metavar="INT", help="Feature dimension.")] = 16
+    hidden: Annotated[int, _training("--hidden", metavar="INT", help="Units of the MLP.")] = 256
+    epochs: Annotated[int, _training("--epochs", metavar="INT", help="Epochs.")] = 150
+    batch_size: Annotated[
+        int, _training("--batch-size", metavar="INT", help="Samples per step; 0 for all at once.")
+    ] = 50
+    learning_rate: Annotated[
+        float, _training("--lr", metavar="RATE", help="First learning rate of Adam.")
+    ] = 4e-3

@@ -36,6 +36,8 @@ TRACKS = {
     "redunet": "redunet:ReduNet",
     "senet": "self_expression:SelfExpression",
     "sop": "label_noise:LabelNoise",
+    "gnn": "graphs:Graphs",
+    "deq": "equilibria:Equilibria",
 }
 _UNSAFE = re.compile(r"[^\w.=-]+")
 Say = Callable[[str], None]
@@ -330,7 +332,9 @@ def lines(results: Sequence[Result], columns: Sequence[Column]) -> list[Line]:
             seen = np.array([r.numbers.get(column.key, math.nan) for r in mine])
             seen = seen[np.isfinite(seen)]
             mean = float(seen.mean()) if seen.size else math.nan
-            values[column.key] = mean, float(seen.std(ddof=1)) if seen.size > 1 else math.nan
+            spread = float(seen.std(ddof=1)) if seen.size > 1 else math.nan
+            # Equal numbers have a mean that rounding moves.
+            values[column.key] = mean, 0.0 if seen.size > 1 and np.ptp(seen) == 0 else spread
         made.append(Line(case, method, len(mine), values))
     return made
 
