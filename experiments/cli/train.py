@@ -47,6 +47,8 @@ SHOWN = (
     ("parameters_saved", "share saved by the fixed classifier"),
     ("train_accuracy", "train accuracy"),
     ("test_accuracy", "test accuracy"),
+    ("nc0", "NC0 (sum of classifier rows)"),
+    ("nc0_law", "NC0 by its exact law"),
     ("nc1_geo", "NC1 (GEO)"),
     ("cdnv_mean", "NC1 (mean CDNV)"),
     ("nc2_rwu", "NC2 (means)"),

@@ -106,7 +106,7 @@ class AugmentationOptions:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """The objective, the classifier, and stochastic gradient descent."""
+    """The objective, the classifier, and how it is descended."""
 
     objective: str = "ce"
     parameters: Mapping[str, float] = field(default_factory=dict)
@@ -128,13 +128,32 @@ class TrainingOptions:
         int,
         _training("--batch-size", metavar="INT", help="Samples per step; 0 for all at once."),
     ] = 128
+    optimizer: Annotated[
+        str, _training("--optimizer", metavar="NAME", help="sgd, adam, adamw or signsgd.")
+    ] = "sgd"
+    decoupled: Annotated[
+        bool,
+        _training(
+            "--decoupled/--coupled",
+            help="Weights shrink by the decay beside the step instead of it being part of the "
+            "gradient; adamw is adam with it. The decay of features stays in the gradient.",
+        ),
+    ] = False
     learning_rate: Annotated[
-        float, _training("--lr", metavar="RATE", help="First learning rate.")
-    ] = 0.1
+        float | None,
+        _training(
+            "--lr",
+            metavar="RATE",
+            help="First learning rate.",
+            show_default="0.1 of sgd, 0.001 of the others",
+        ),
+    ] = None
     schedule: Annotated[
         str, _training("--schedule", metavar="NAME", help="cosine, step or constant.")
     ] = "cosine"
-    momentum: Annotated[float, _training("--momentum", metavar="VALUE", help="In [0, 1).")] = 0.9
+    momentum: Annotated[
+        float, _training("--momentum", metavar="VALUE", help="In [0, 1); beta1 of Adam.")
+    ] = 0.9
     nesterov: Annotated[bool, _training("--nesterov", help="Look ahead along the momentum.")] = (
         False
     )

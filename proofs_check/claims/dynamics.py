@@ -15,6 +15,7 @@ from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.instance import Instance
 from proofs_check.law import Law
 from proofs_check.specimens import where
+from ufm.row_sums import nc0
 
 Array = NDArray[np.float64]
 SUBJECT = "optimisers and flows"
@@ -85,24 +86,19 @@ def starts(quick: bool = False) -> tuple[Start, ...]:
     return tuple(Start(*s) for s in ((4, 0.02, 30.0), (2, 0.05, 20.0), (8, 0.01, 60.0)))
 
 
-def _sum_of_rows(W: Array) -> float:
-    """|W^T 1|^2 / K."""
-    return float(np.sum(W.sum(axis=0) ** 2) / len(W))
-
-
 def _shrinkage(run: Run) -> float:
     """|W^T 1|^2 after all steps over that at the start; features drift as they like."""
     rng = np.random.default_rng((73, run.K))
     K, d = run.K, run.K + 2
     W, H = rng.normal(size=(K, d)), rng.normal(size=(d, 2 * K))
     labels, velocity = np.repeat(np.arange(K), 2), np.zeros((K, d))
-    begun = _sum_of_rows(W)
+    begun = nc0(W)
     for _ in range(run.steps):
         error = softmax(W @ H, axis=0) - np.eye(K)[:, labels]
         velocity = run.momentum * velocity + error @ H.T / len(labels)
         W = (1 - run.eta * run.decay) * W - run.eta * velocity
         H = H + 0.05 * rng.normal(size=H.shape)
-    return _sum_of_rows(W) / begun
+    return nc0(W) / begun
 
 
 def _limit_of_signs(run: Run) -> float:
@@ -115,7 +111,7 @@ def _limit_of_signs(run: Run) -> float:
         np.fill_diagonal(error, np.diag(error) - error.sum(axis=0))
         slope = error @ H.T
         W = (1 - run.eta * run.decay) * W - run.eta * np.sign(slope)
-    return _sum_of_rows(W)
+    return nc0(W)
 
 
 def _first_values(start: Start) -> Array:

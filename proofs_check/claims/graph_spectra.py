@@ -12,7 +12,7 @@ from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.claims.graph import SUBJECT
 from proofs_check.instance import Instance
 from proofs_check.law import Law
-from ufm.models.graph import circulant_blocks
+from ufm.models.circulant_blocks import circulant_blocks
 from ufm.models.graph_network import block_model
 from ufm.models.graph_spectra import (
     bethe_hessian,

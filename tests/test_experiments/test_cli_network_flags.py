@@ -27,7 +27,8 @@ FLAGS = (
     "--noise-kind asymmetric "
     "--network convnet --depth 3 --features relu -d 11 --no-bias --fixed-etf "
     "--precision bfloat16 --epochs 9 --batch-size 0 --lr 0.3 --schedule step --momentum 0.5 "
-    "--nesterov --max-gradient-norm 0 --flip --crop 2 --lambda-w 0.125 --lambda-h 0.25"
+    "--optimizer signsgd --decoupled --nesterov --max-gradient-norm 0 --flip --crop 2 "
+    "--lambda-w 0.125 --lambda-h 0.25"
 )
 DATA = {
     "source": "idx:there",
@@ -48,6 +49,8 @@ SETTINGS = {
     "fixed_etf": True,
     "epochs": 9,
     "batch_size": 0,
+    "optimizer": "signsgd",
+    "decoupled": True,
     "learning_rate": 0.3,
     "schedule": "step",
     "momentum": 0.5,

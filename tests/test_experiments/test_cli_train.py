@@ -90,6 +90,8 @@ def test_one_network_from_images_to_a_page(ufm, place):
         ("--fixed-etf -d 5 --batch-size 20", "d >= K - 1"),
         ("--precision float16", "precision"),
         ("--lr 0", "learning_rate"),
+        ("--optimizer adan", "sgd, adam, adamw, signsgd"),
+        ("--optimizer adam --nesterov", "nesterov is of sgd"),
         ("--other digits", "other than the one trained on"),
         ("--width -1", "width"),
     ],

@@ -407,6 +407,25 @@ def test_the_page_has_every_run(performed, tmp_path):
     assert "http" not in page.replace("http://www.w3.org", "")
 
 
+def test_an_exact_law_stands_on_its_line_as_dots(performed):
+    _, _, runs = performed
+    run = with_curve(next(iter(runs.values())), {"all": 1.1})
+    plain = {"nc0": 0.5}
+    for law, ends in (({"nc0_law": 0.1}, "log"), ({"nc0_law": 0.4}, "linear"), ({}, "linear")):
+        records = tuple(
+            dataclasses.replace(record, measures={**plain, **(law if record.epoch < 6 else {})})
+            for record in run.records
+        )
+        member = dataclasses.replace(run, records=records)
+        ax = curves({"ce": [member], "ls": [member]}, "nc0", panel())
+        dots = [line for line in ax.lines if line.get_marker() == "o"]
+        assert [line.get_ydata()[0] for line in dots] == 2 * list(law.values())
+        assert all(len(line.get_xdata()) == 5 for line in dots)
+        wanted = ["ce", "ls", *(["exact law"] if law else [])]
+        assert ax.get_legend_handles_labels()[1] == wanted
+        assert ax.get_yscale() == ends
+
+
 def test_a_curve_has_a_band_from_least_to_most(performed):
     _, _, runs = performed
     members = [run for cell, run in runs.items() if cell.loss.label == "ce" and cell.width == 1 / 4]

@@ -27,6 +27,7 @@ from experiments.networks.training.curvature import (
     largest_and_trace,
 )
 from experiments.networks.training.evaluate import Seen
+from experiments.networks.training.row_sums import nc0_law
 from tests.helpers import FAMILY, Problem, slow
 from tests.networks import SHAPE, D, K, N, images, labels, settings
 from ufm import MSE, UFM, InputError, LabelSmoothing, Point, collapse, lift
@@ -84,6 +85,58 @@ def test_squared_error_has_its_distance_from_the_central_path():
     assert "path_distance" not in Monitor(dataset(), settings())(network, 3)
     other = dataclasses.replace(made, decay=WeightDecay(0.5))
     assert Monitor(dataset(), other)(network, 3)["path_nc1"] > found["path_nc1"]
+
+
+DECOUPLED = {"decoupled": True, "decay": FeatureDecay(0.3, 0.03, 0.04)}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [DECOUPLED, {**DECOUPLED, "max_gradient_norm": 0.1}, {"decay": WeightDecay(0.3)}],
+    ids=str,
+)
+def test_the_sum_of_rows_follows_its_law(given):
+    """Under SGD, with either decay: nine steps in float32."""
+    made = settings("ls", **given)
+    records = train(made, X, Y, K, measure=Monitor(dataset(), made)).records
+    first = np.asarray(initial_network(made, SHAPE, K).head.W, np.float64).sum(axis=0)
+    for record in records:
+        # Sums of entries of order 1 that are rounded to 6e-8 in every step.
+        assert record.measures["nc0"] == pytest.approx(record.measures["nc0_law"], rel=1e-5)
+    if given is DECOUPLED:
+        factors = [(1 - record.learning_rate * 0.3) ** 2 for record in records]
+        exact = np.sum(first**2) / K * np.cumprod(np.repeat(factors, 3))[2::3]
+        assert [r.measures["nc0_law"] for r in records] == pytest.approx(exact, rel=1e-12)
+        assert exact[-1] < 0.9 * exact[0]
+
+
+@pytest.mark.parametrize(
+    ("objective", "given"),
+    [
+        ("ce", {"optimizer": "adamw"}),
+        ("ce", {"optimizer": "signsgd", "decoupled": True}),
+        ("mse", {"decoupled": True}),
+        ("extra-l2", {"decoupled": True}),
+        ("cosine-softmax", {"decoupled": True}),
+        ("ce", {"decoupled": True, "fixed_etf": True}),
+        ("ce", {"max_gradient_norm": 1.0}),
+    ],
+    ids=str,
+)
+def test_no_law_of_the_sum_of_rows(objective, given):
+    assert nc0_law(settings(objective, **given), N, K) is None
+    assert nc0_law(settings(**DECOUPLED), N, K) is not None
+
+
+def test_the_law_ends_where_rounding_begins():
+    made = settings(**{**DECOUPLED, "schedule": "constant", "learning_rate": 1.0, "epochs": 40})
+    monitor = Monitor(dataset(), made)
+    network = initial_network(made, SHAPE, K)
+    there = ["nc0_law" in monitor(network, epoch) for epoch in range(1, 41)]
+    # .7^6 an epoch, from a sum of rows of the size of the rows to 2^-48 of it.
+    last = there.index(False)
+    assert last == pytest.approx(48 * np.log(2) / (6 * np.log(1 / 0.7)), abs=1.5)
+    assert not any(there[last:])
 
 
 def test_what_is_measured_when():

@@ -20,6 +20,7 @@ from experiments.networks.training import (
     start,
     train,
 )
+from experiments.networks.training.optimisers import RATES
 from tests.helpers import slow
 from tests.networks import TINY, TINY_RESNET, K, N, images, labels, settings
 from ufm import InputError
@@ -37,6 +38,10 @@ def traced_step(made: TrainSettings) -> str:
 
 # Whose effect on the parameters is held against SGD by hand in test_networks_training.py.
 OF_THE_OPTIMISER: list[dict[str, Any]] = [
+    {"optimizer": "adam"},
+    {"optimizer": "signsgd"},
+    {"optimizer": "adamw"},
+    {"decoupled": True},
     {"nesterov": True},
     {"momentum": 0.0},
     {"max_gradient_norm": 0.3},
@@ -169,6 +174,29 @@ def test_no_float64_in_the_step_of_any_network(architecture: Architecture, preci
     assert ("bf16" in text) == (precision == "bfloat16")
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "signsgd"])
+def test_no_float64_in_the_step_of_any_optimiser(optimizer: str) -> None:
+    text = traced_step(settings(optimizer=optimizer, decay=FeatureDecay(0.1, 0.1), decoupled=True))
+    assert "f64" not in text
+
+
+def test_what_the_optimiser_implies() -> None:
+    rates = {name: settings(optimizer=name).first_rate for name in RATES}
+    assert rates == {"sgd": 0.1, "adam": 0.001, "adamw": 0.001, "signsgd": 0.001}
+    assert settings(optimizer="adamw", decoupled=False) == settings(
+        optimizer="adamw", decoupled=True, learning_rate=0.001
+    )
+    wanted = [
+        ({}, True),
+        ({"optimizer": "adam"}, True),
+        ({"optimizer": "adamw"}, False),
+        ({"decoupled": True}, False),
+        ({"decoupled": True, "momentum": 0.0}, True),
+        ({"decoupled": True, "momentum": 0.0, "optimizer": "signsgd"}, False),
+    ]
+    assert [settings(**given).penalised for given, _ in wanted] == [is_so for _, is_so in wanted]
+
+
 def test_a_float64_in_the_step_is_found() -> None:
     assert "f64" in traced_step(settings(decay=WideDecay(0.1, 0.1)))
 
@@ -185,6 +213,8 @@ def test_a_float64_in_the_step_is_found() -> None:
         ({"schedule": "linear"}, "cosine, step, constant"),
         ({"momentum": 1.0}, "momentum in"),
         ({"momentum": 0.0, "nesterov": True}, "nesterov needs"),
+        ({"optimizer": "lion"}, "sgd, adam, adamw, signsgd"),
+        ({"optimizer": "adamw", "nesterov": True}, "nesterov is of sgd"),
         ({"max_gradient_norm": -1.0}, "max_gradient_norm >= 0"),
         ({"seed": -1}, "seed >= 0"),
         ({"precision": "float64"}, "float32, bfloat16"),

@@ -158,6 +158,7 @@ def test_the_model_has_the_decays_of_the_run():
     ("changes", "reason"),
     [
         ({"objective": "cosine-softmax"}, "no function of the logits"),
+        ({"decoupled": True}, "decoupled decay is no part"),
         ({"fixed_etf": True, "decay": WeightDecay(0.1)}, "no decay to estimate"),
         ({"decay": WeightDecay(0.0)}, "no minimiser"),
         ({"decay": WeightDecay(0.1)}, "zero"),

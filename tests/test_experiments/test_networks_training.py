@@ -140,7 +140,7 @@ def hand_gradient(theta: Any, x: Any, y: Any, decays: Any) -> Any:
 
 
 def hand_trained(made: TrainSettings) -> list[np.ndarray]:
-    """PyTorch's SGD in float64 NumPy on the one-hidden-layer network with cross entropy."""
+    """PyTorch's optimisers in float64 NumPy on one hidden layer with cross entropy."""
     network = initial_network(made, SHAPE, K)
     first, last, head = network.body.hidden[0], network.body.last, network.head
     theta = [first.weight, first.bias, last.weight, last.bias, head.W, head.b]
@@ -151,7 +151,14 @@ def hand_trained(made: TrainSettings) -> list[np.ndarray]:
         decays = (decay.weight_decay, 0.0, 0.0, 0.0)
     else:
         decays = (0.0, decay.lambda_W, decay.lambda_H * N, decay.lambda_b)
+    # Of the parameters A, a, B, b, W, c: what decoupled decay takes out of the gradient.
+    every, own_W, of_H, own_c = decays
+    shrink = [every * made.decoupled] * 6
+    if made.decoupled:
+        shrink[4], shrink[5] = every + own_W, every + own_c
+        decays = (0.0, 0.0, of_H, 0.0)
     buffers = [np.zeros_like(t) for t in theta]
+    squares, count = [np.zeros_like(t) for t in theta], 0
     size = made.batch_size or N
     for epoch in range(made.epochs):
         rate = learning_rate(made.schedule, made.learning_rate, epoch, made.epochs)
@@ -167,12 +174,28 @@ def hand_trained(made: TrainSettings) -> list[np.ndarray]:
             moves = buffers
             if made.nesterov:
                 moves = [g + made.momentum * m for m, g in zip(buffers, slopes, strict=True)]
-            theta = [t - rate * m for t, m in zip(theta, moves, strict=True)]
+            if made.optimizer == "signsgd":
+                moves = [np.sign(m) for m in moves]
+            if made.optimizer in ("adam", "adamw"):
+                count += 1
+                pairs = zip(squares, slopes, strict=True)
+                squares = [0.999 * v + 0.001 * g * g for v, g in pairs]
+                first = (1 - made.momentum) / (1 - made.momentum**count)
+                roots = [np.sqrt(v / (1 - 0.999**count)) for v in squares]
+                moves = [first * m / (r + 1e-8) for m, r in zip(buffers, roots, strict=True)]
+            together = zip(theta, moves, shrink, strict=True)
+            theta = [t - rate * (m + lam * t) for t, m, lam in together]
     return theta
 
 
 USUAL: dict[str, Any] = {"decay": WeightDecay(0.01)}
 OPTIONS: list[dict[str, Any]] = [
+    {"optimizer": "adam", "learning_rate": 0.01},
+    {"optimizer": "adamw", "learning_rate": 0.01},
+    {"optimizer": "signsgd", "learning_rate": 0.01},
+    {"optimizer": "signsgd", "learning_rate": 0.01, "decoupled": True, "nesterov": True},
+    {"decoupled": True},
+    {"decoupled": True, "decay": FeatureDecay(0.2, 0.03, 0.5)},
     {"nesterov": True},
     {"momentum": 0.0},
     {"max_gradient_norm": 0.3},
@@ -186,7 +209,7 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("option", [{}, *OPTIONS], ids=str)
-def test_training_is_sgd_with_momentum(option: dict[str, Any]) -> None:
+def test_training_is_the_optimiser_written_out(option: dict[str, Any]) -> None:
     """And the option does something: without it the hand-made parameters are elsewhere."""
     usual, made = settings(**USUAL), settings(**{**USUAL, **option})
     network = train(made, X, Y, K).network

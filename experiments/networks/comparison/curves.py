@@ -15,6 +15,7 @@ from ufm.errors import InputError
 
 # What a number is called on an axis, and whether its axis is logarithmic.
 NAMES: Mapping[str, tuple[str, bool]] = {
+    "nc0": ("NC0, |Wᵀ1|²/K", True),
     "nc1_geo": ("NC1, tr(Sw Sb⁺)/K", True),
     "nc1_ratio": ("NC1, tr Sw / tr Sb", True),
     "cdnv_mean": ("NC1, mean CDNV", True),
@@ -38,6 +39,8 @@ NAMES: Mapping[str, tuple[str, bool]] = {
     "agreement": ("equal predictions", False),
     "cka": ("CKA of the features", False),
 }
+# Numbers that have an exact value beside them, and its name.
+LAWS = {"nc0": "nc0_law"}
 SPARE = (SKY, RED, YELLOW, PURPLE, INK, FAINT)
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 DASHES = ("-", "--", ":", "-.")
@@ -70,8 +73,9 @@ def colours(labels: Sequence[str]) -> dict[str, str]:
 def curves(runs: Mapping[str, Sequence[Run]], name: str, ax: Any) -> Any:
     """One number after each measured epoch: the median over seeds, in a band from least to most.
 
-    Values that are not positive are left out of a logarithmic axis. Runs that stopped early are
-    drawn as far as they went.
+    Values that are not positive are left out of a logarithmic axis, which becomes linear where they
+    all lie within a factor of two. Runs that stopped early are
+    drawn as far as they went. What a number is by an exact law stands on its line as dots.
 
     Args:
         runs: by objective, in the order of the legend.
@@ -85,12 +89,7 @@ def curves(runs: Mapping[str, Sequence[Run]], name: str, ax: Any) -> Any:
     drawn = False
     logarithmic = NAMES.get(name, ("", False))[1]
     for place, (label, members) in enumerate(runs.items()):
-        at: dict[int, list[float]] = {}
-        for run in members:
-            for record in run.records:
-                value = _value(record.measures, name)
-                if value is not None and (value > 0 or not logarithmic):
-                    at.setdefault(record.epoch, []).append(value)
+        at = _by_epoch(members, name, logarithmic)
         if not at:
             continue
         drawn = True
@@ -101,14 +100,40 @@ def curves(runs: Mapping[str, Sequence[Run]], name: str, ax: Any) -> Any:
         dash = DASHES[place % len(DASHES)]
         ax.fill_between(x, low, high, color=chosen[label], alpha=0.2, linewidth=0)
         ax.plot(x, middle, color=chosen[label], linestyle=dash, label=label)
+    if name in LAWS:
+        _dots(runs, LAWS[name], ax)
     if not drawn:
         raise InputError("Need a number that some run has measured", name, "choose another")
     _by_decades(ax, "x")
-    if logarithmic:
+    # Within a factor of two a logarithmic axis would have no number on it.
+    if logarithmic and ax.dataLim.y1 > 2 * ax.dataLim.y0:
         _by_decades(ax, "y")
     ax.set_xlabel("epoch")
     ax.set_ylabel(label_of(name))
     return ax
+
+
+def _by_epoch(members: Sequence[Run], name: str, logarithmic: bool) -> dict[int, list[float]]:
+    """The values of some runs at every epoch that has one."""
+    at: dict[int, list[float]] = {}
+    for run in members:
+        for record in run.records:
+            value = _value(record.measures, name)
+            if value is not None and (value > 0 or not logarithmic):
+                at.setdefault(record.epoch, []).append(value)
+    return at
+
+
+def _dots(runs: Mapping[str, Sequence[Run]], name: str, ax: Any) -> None:
+    """The median of a law over seeds; one entry in the legend for all objectives."""
+    label: str | None = "exact law"
+    for members in runs.values():
+        at = _by_epoch(members, name, logarithmic=True)
+        if at:
+            x = sorted(at)
+            y = [np.median(at[epoch]) for epoch in x]
+            ax.plot(x, y, "o", color=INK, markersize=2.5, label=label)
+            label = None
 
 
 def _by_decades(ax: Any, which: str) -> None:

@@ -238,9 +238,9 @@ def described(run: Run, chosen: Sequence[str] = ()) -> dict[str, str]:
         + ("" if s.bias else ", no bias")
         + (", classifier fixed at a simplex ETF" if s.fixed_etf else ""),
         "Training": f"{s.epochs} epochs, batches of {s.batch_size or 'all samples'}, "
-        f"learning rate {s.learning_rate:g} ({s.schedule}), momentum {s.momentum:g}",
+        f"{s.optimizer}, learning rate {s.first_rate:g} ({s.schedule}), momentum {s.momentum:g}",
         "Precision": PRECISIONS[s.precision] + "; what is measured on it is float64",
-        "Decay": decay_in_words(s.decay),
+        "Decay": decay_in_words(s.decay) + ", decoupled from the gradient" * s.decoupled,
     }
     return {name: text for name, text in every.items() if not chosen or name in chosen}
 

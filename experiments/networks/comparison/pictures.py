@@ -39,6 +39,14 @@ CURVES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         ("nc2_rwu", "nc3_geo", "nc3_phd"),
     ),
     (
+        "nc0",
+        "NC0: the sum of classifier rows",
+        "With a loss that ignores common shifts of the logits, only weight decay moves the sum. "
+        "Dots: its exact course under SGD, known before training, down to where "
+        "rounding takes over; other optimisers have none.",
+        ("nc0",),
+    ),
+    (
         "sizes",
         "Norms, logit gap and curvature",
         "What a closed form predicts; see the comparison with theory below.",
@@ -86,7 +94,7 @@ def _curve(grouped: Mapping[str, Sequence[Run]], name: str, first: bool) -> Draw
             ax.legend(
                 loc="lower left",
                 bbox_to_anchor=(0.0, 1.0),
-                ncols=min(4, len(grouped)),
+                ncols=min(4, len(ax.get_legend_handles_labels()[1])),
                 fontsize=7.5,
                 handlelength=1.5,
                 handletextpad=0.4,

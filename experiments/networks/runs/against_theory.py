@@ -99,6 +99,11 @@ def prediction_of(
     objective = settings.make_objective()
     if objective.ufm_loss is None:
         return _no_loss(objective)
+    if not settings.penalised:
+        return NoTheory(
+            "decoupled decay is no part of the gradient: the run rests at critical points of the "
+            "objective for other decays, if for any"
+        )
     if settings.fixed_etf:
         fixed = _fixed_model(settings, objective.ufm_loss, counts)
         if isinstance(fixed, NoTheory):

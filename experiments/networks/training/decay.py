@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,8 +18,24 @@ from ufm.errors import InputError, require_positive
 REMEDY = "use a positive weight decay such as 5e-4"
 
 
+class Decay(ABC):
+    """A penalty of parameters, and perhaps of features."""
+
+    @abstractmethod
+    def of_parameters(self, network: Network) -> Any:
+        """The penalty of what is trained: the part that decoupled decay takes out."""
+
+    def of_features(self, features: Any, num_samples: int) -> Any:
+        """The penalty of a batch with these features (B, d) out of ``num_samples``."""
+        return 0.0
+
+    def penalty(self, network: Network, features: Any, num_samples: int) -> Any:
+        """Both, of a batch with these features (B, d) out of ``num_samples``."""
+        return self.of_features(features, num_samples) + self.of_parameters(network)
+
+
 @dataclass(frozen=True)
-class FeatureDecay:
+class FeatureDecay(Decay):
     """Decay of classifier, features and bias, as in ``ufm.UFM``; no other weight decays.
 
     (lambda_W/2) |W|^2 + (lambda_H/2) (N/B) sum_{i in batch} |h_i|^2 + (lambda_b/2) |b|^2: its mean
@@ -75,11 +92,14 @@ class FeatureDecay:
         require_positive(self.lambda_H, "lambda_H", REMEDY)
         require_not_negative(self.lambda_b, "lambda_b")
 
-    def penalty(self, network: Network, features: Any, num_samples: int) -> Any:
+    def of_features(self, features: Any, num_samples: int) -> Any:
         """The penalty of a batch with these features (B, d) out of ``num_samples``."""
-        head = network.head
         per_feature = self.lambda_H * num_samples / features.shape[0]
-        value = penalty(per_feature, jnp.sum(features * features))
+        return penalty(per_feature, jnp.sum(features * features))
+
+    def of_parameters(self, network: Network) -> Any:
+        """That of W and b."""
+        head, value = network.head, 0.0
         if not head.fixed:
             value += penalty(self.lambda_W, jnp.sum(head.W * head.W))
         if head.b is not None:
@@ -92,7 +112,7 @@ class FeatureDecay:
 
 
 @dataclass(frozen=True)
-class WeightDecay:
+class WeightDecay(Decay):
     """Decay of everything that is trained: (weight_decay/2) |theta|^2, as SGD's in PyTorch.
 
     Biases and normalisations decay too, as they do there by default.
@@ -125,8 +145,8 @@ class WeightDecay:
     def __post_init__(self) -> None:
         require_not_negative(self.weight_decay, "weight_decay")
 
-    def penalty(self, network: Network, features: Any, num_samples: int) -> Any:
-        """The penalty, the same for every batch."""
+    def of_parameters(self, network: Network) -> Any:
+        """That of all weights, the same for every batch."""
         leaves = jax.tree.leaves(eqx.filter(network, trainable(network)))
         return penalty(self.weight_decay, sum(jnp.sum(leaf * leaf) for leaf in leaves))
 

@@ -182,7 +182,7 @@ def _one_epoch(
 ) -> Progress:
     began = time.perf_counter()
     epoch, N = len(before.records), len(data[1])
-    rate = learning_rate(settings.schedule, settings.learning_rate, epoch, settings.epochs)
+    rate = learning_rate(settings.schedule, settings.first_rate, epoch, settings.epochs)
     order = jnp.asarray(np.random.default_rng([settings.seed, epoch]).permutation(N), jnp.int32)
     key = jax.random.fold_in(settings.random_key(STEPS_KEY), epoch)
     # A step uses its state up, and the state before stays with whoever holds the progress.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import cached_property
 
 import jax.numpy as jnp
 
@@ -13,10 +14,12 @@ from experiments.networks.data import Dataset
 from experiments.networks.measures.sizes import feature_spectrum, logit_gaps, squared_norm
 from experiments.networks.training.curvature import largest_and_trace
 from experiments.networks.training.evaluate import Seen, evaluate, look
-from experiments.networks.training.settings import TrainSettings
+from experiments.networks.training.row_sums import nc0_law
+from experiments.networks.training.settings import TrainSettings, initial_network
 from ufm.collapse import Collapse, collapse
 from ufm.collapse.central_path import decompose
 from ufm.errors import require_count
+from ufm.row_sums import nc0
 
 # Curvature costs more than the rest, so it is measured at these epochs and at the last.
 CURVATURE_EPOCHS = frozenset(m * 10**e for m in (1, 2, 5) for e in range(6))
@@ -36,6 +39,8 @@ class Monitor:
     * square_W, square_H (over all samples), square_b: |W|^2, |H|^2, |b|^2; logit_gap and
       logit_gap_spread: mean and standard deviation of ``logit_gaps``.
     * feature_1, ..., feature_(K+1): see ``feature_spectrum``.
+    * nc0: |W^T 1|^2 / K; nc0_law: its exact value, where there is one (``nc0_law``), down to the
+      rounding of one step.
     * path_nc1, path_nc23, path_distance: the decomposition CP-1 of squared error; path_distance is
       the distance from the central path. For the objective mse alone.
     * hessian_W_largest, hessian_W_trace: of the objective in W, at ``CURVATURE_EPOCHS`` and at the
@@ -67,6 +72,7 @@ class Monitor:
         self.dataset, self.settings = dataset, settings
         self.every = require_count(every, "epochs between measurements", 1, "measure every epoch")
         self.objective = settings.make_objective()
+        self.law = nc0_law(settings, dataset.train.num_samples, dataset.num_classes)
 
     def __call__(self, network: Network, epoch: int) -> Mapping[str, float]:
         """The numbers after ``epoch`` (from 1), {} where nothing is or can be measured."""
@@ -79,7 +85,7 @@ class Monitor:
             return {}
         found = self._fit("train", train) | self._fit("test", test)
         found["objective_now"] = found["train_loss"] + self._penalty(network, train)
-        found |= self._collapse(train) | _sizes(train)
+        found |= self._collapse(train) | _sizes(train) | self._row_sums(train, epoch)
         spectrum = feature_spectrum(train.features, train.W.shape[0] + 1)
         found |= {f"feature_{i}": float(x) for i, x in enumerate(spectrum, start=1)}
         found |= self._central_path(train)
@@ -114,6 +120,21 @@ class Monitor:
         )
         values = ((name, getattr(record, name)) for name in COLLAPSE_FIELDS)
         return {name: float(value) for name, value in values if value is not None}
+
+    @cached_property
+    def _first_nc0(self) -> float:
+        """That of the network before training, which its seed determines."""
+        shape, K = self.dataset.image_shape, self.dataset.num_classes
+        return nc0(initial_network(self.settings, shape, K).head.W)
+
+    def _row_sums(self, seen: Seen, epoch: int) -> dict[str, float]:
+        found = {"nc0": nc0(seen.W)}
+        if self.law is not None:
+            exact = float(self.law[epoch]) * self._first_nc0
+            # Each of K entries of a column is rounded by 2^-24 of itself in every step.
+            if exact > 2.0**-48 * squared_norm(seen.W) / len(seen.W):
+                found["nc0_law"] = exact
+        return found
 
     def _central_path(self, seen: Seen) -> dict[str, float]:
         if self.settings.objective != "mse":

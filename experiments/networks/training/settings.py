@@ -24,6 +24,7 @@ from experiments.networks.training.augment import Augmentation
 from experiments.networks.training.decay import FeatureDecay, WeightDecay, require_not_negative
 from experiments.networks.training.objective import Objective
 from experiments.networks.training.objectives import make_objective, objective_parameters
+from experiments.networks.training.optimisers import RATES
 from experiments.networks.training.schedule import SCHEDULES
 from ufm.errors import InputError, require_count, require_positive
 
@@ -44,10 +45,13 @@ class TrainSettings(TrainingOptions):
         epochs: >= 1.
         batch_size: >= 1, or 0 for all samples at once. What is left over by the last full batch
             sits an epoch out, other samples each time.
-        learning_rate: of the first epoch, > 0.
+        optimizer: sgd, adam, adamw or signsgd, see ``direction``.
+        decoupled: whether the decay of parameters is left out of the gradient and shrinks them
+            beside the step, theta <- theta - rate (direction + decay theta); adamw is adam with it.
+        learning_rate: of the first epoch, > 0; None for that of the optimiser (``RATES``).
         schedule: cosine, step or constant, see ``learning_rate``.
-        momentum: in [0, 1), PyTorch's convention (no dampening).
-        nesterov: look ahead along the momentum.
+        momentum: in [0, 1), PyTorch's convention (no dampening); beta1 of Adam.
+        nesterov: look ahead along the momentum; of sgd and signsgd.
         max_gradient_norm: longer gradients are shortened to this norm before they enter the
             momentum; 0 leaves them. Squared errors with large targets start with gradients that the
             learning rates of the others do not survive.
@@ -77,7 +81,14 @@ class TrainSettings(TrainingOptions):
             require_count(self.d, "d", 1, "use a feature dimension of one or more")
         require_count(self.epochs, "epochs", 1, "train for one epoch or more")
         require_count(self.batch_size, "batch_size", 0, "use 0 for all samples at once")
-        require_positive(self.learning_rate, "learning_rate", "use a value such as 0.05")
+        if self.optimizer not in RATES:
+            remedy = f"use one of {', '.join(RATES)}"
+            raise InputError("Need an optimizer of the lab", repr(self.optimizer), remedy)
+        if self.optimizer == "adamw":
+            object.__setattr__(self, "decoupled", True)
+        if self.learning_rate is None:
+            object.__setattr__(self, "learning_rate", RATES[self.optimizer])
+        require_positive(self.first_rate, "learning_rate", "use a value such as 0.05")
         require_count(self.seed, "seed", 0, "use 0 or more")
         if self.schedule not in SCHEDULES:
             remedy = f"use one of {', '.join(SCHEDULES)}"
@@ -87,6 +98,8 @@ class TrainSettings(TrainingOptions):
         require_not_negative(self.max_gradient_norm, "max_gradient_norm")
         if self.nesterov and self.momentum == 0:
             raise InputError("nesterov needs momentum > 0", self.momentum, "use momentum 0.9")
+        if self.nesterov and self.optimizer in ("adam", "adamw"):
+            raise InputError("nesterov is of sgd and signsgd", self.optimizer, "drop it")
         if self.precision not in PRECISIONS:
             remedy = f"use one of {', '.join(PRECISIONS)}"
             raise InputError("Need a precision of the lab", repr(self.precision), remedy)
@@ -98,6 +111,20 @@ class TrainSettings(TrainingOptions):
     def dimension(self) -> int:
         """The feature dimension d, that of the last hidden layer where none was asked for."""
         return natural_dimension(self.architecture) if self.d is None else self.d
+
+    @property
+    def first_rate(self) -> float:
+        """The learning rate of the first epoch."""
+        return RATES[self.optimizer] if self.learning_rate is None else self.learning_rate
+
+    @property
+    def penalised(self) -> bool:
+        """Whether the run rests where the objective with its decay has a critical point.
+
+        Not with decoupled decay: SGD rests at those of (1 - momentum) decay, and Adam at none.
+        """
+        plain = self.optimizer == "sgd" and self.momentum == 0
+        return plain or not self.decoupled
 
     @property
     def nonnegative(self) -> bool:

@@ -1,4 +1,4 @@
-"""One step of stochastic gradient descent, compiled."""
+"""One step of training, compiled."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
 
 from experiments.networks.architectures import Network, trainable
+from experiments.networks.training.optimisers import direction
 from experiments.networks.training.settings import TrainSettings
 
 
@@ -21,7 +21,7 @@ class TrainState(NamedTuple):
 
     Attributes:
         network: parameters and running statistics.
-        momentum: the optimiser's, a tree of the trained parameters.
+        momentum: the optimiser's state: trees of the trained parameters.
         auxiliary: the objective's parameters of the samples, () if it has none.
     """
 
@@ -42,10 +42,8 @@ Step = Callable[[TrainState, Any, Any, Any, Any, Any, Any], tuple[TrainState, St
 
 
 def _optimiser(settings: TrainSettings) -> Any:
-    momentum = optax.trace(settings.momentum, settings.nesterov)
-    if settings.max_gradient_norm == 0:
-        return momentum
-    return optax.chain(optax.clip_by_global_norm(settings.max_gradient_norm), momentum)
+    s = settings
+    return direction(s.optimizer, s.momentum, s.nesterov, s.max_gradient_norm)
 
 
 def initial_state(settings: TrainSettings, network: Network, auxiliary: Any) -> TrainState:
@@ -66,9 +64,9 @@ def make_step(settings: TrainSettings, num_samples: int, batch_size: int) -> Ste
     """The compiled step ``(state, images, labels, order, number, rate, key) -> (state, values)``.
 
     It takes the samples order[number * batch_size :][:batch_size]. The state given is used up
-    (its memory becomes the new state's). With g the gradient of the objective with decay, shortened
-    where the settings say so:
-    m <- momentum m + g;  theta <- theta - rate m  (nesterov: rate (g + momentum m)); the samples'
+    (its memory becomes the new state's). With g the gradient of the objective with decay:
+    theta <- theta - rate direction(g), see ``direction``. Decoupled: g lacks the decay of
+    parameters, and theta <- theta - rate (direction(g) + the gradient of that decay). The samples'
     own parameters of an objective move by their own rates, without momentum.
 
     Args:
@@ -111,12 +109,17 @@ def _compiled(shared: _Shared, num_samples: int, batch_size: int) -> Step:
             logits, W = network.head(seen), network.head.W
             loss = objective(logits, own, seen, W, rows)
             total = loss + decay.penalty(network, features, num_samples)
+            coupled = loss + decay.of_features(features, num_samples)
             guess = jnp.argmax(objective.outputs(logits, seen, W), axis=-1)
-            return total, (after, StepValues(total, loss, jnp.sum(guess == own)))
+            values = StepValues(total, loss, jnp.sum(guess == own))
+            return coupled if settings.decoupled else total, (after, values)
 
         gradient = jax.grad(value, argnums=(0, 1), has_aux=True)
         (slope, slope_of_rows), (after, values) = gradient(trained, rows)
         move, momentum = optimiser.update(slope, state.momentum)
+        if settings.decoupled:
+            shrink = jax.grad(lambda now: decay.of_parameters(eqx.combine(now, constant)))(trained)
+            move = jax.tree.map(jnp.add, move, shrink)
         trained = jax.tree.map(lambda x, m: x - rate * m, trained, move)
         network = eqx.tree_at(lambda n: n.state, eqx.combine(trained, constant), after)
         auxiliary = jax.tree.map(
