@@ -151,7 +151,10 @@ def test_classes_without_room_are_told_before_the_work_with_the_flag(ufm):
 
     from experiments.cli.network_output import warn_of_narrow
 
-    warn_of_narrow([SimpleNamespace(dimension=8), SimpleNamespace(dimension=9)], 10)
+    free = [SimpleNamespace(dimension=d, fixed_etf=False) for d in (8, 9)]
+    # A fixed classifier without room is refused by its own rule.
+    warn_of_narrow([*free, SimpleNamespace(dimension=7, fixed_etf=True)], 10)
     told = ufm("--version").err
     assert told.count("d = 8 is less than K - 1 = 9") == 1
+    assert "d = 7" not in told
     assert "-d 9 or a larger --width" in told
