@@ -69,6 +69,15 @@ def test_a_resumed_run_has_the_same_bits(whole: Progress, stopped: int, tmp_path
     assert same_bits(again[0].state, whole.state)
 
 
+def test_a_resumed_run_of_adam_has_its_means_and_their_count(tmp_path: Path) -> None:
+    made = settings(optimizer="adamw", epochs=3)
+    whole = train(made, X, Y, K)
+    first_epochs(made, 1, tmp_path)
+    resumed = train(made, X, Y, K, folder=tmp_path)
+    assert resumed.records == whole.records
+    assert same_bits(resumed.state, whole.state)
+
+
 @pytest.mark.parametrize("lost", ["momentum", "auxiliary", "records"])
 def test_a_checkpoint_without_a_part_of_the_state_gives_another_curve(
     whole: Progress, lost: str, tmp_path: Path

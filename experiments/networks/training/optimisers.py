@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import optax
 
+# One direction; with the second the decay is decoupled.
+ADAM = ("adam", "adamw")
 # The first learning rate where none is given. Adam's is that of Kingma & Ba 2015; entries of a step
 # have about that size with Adam, and exactly that size with signSGD.
 RATES = {"sgd": 0.1, "adam": 1e-3, "adamw": 1e-3, "signsgd": 1e-3}
@@ -33,7 +35,7 @@ def direction(optimizer: str, momentum: float, nesterov: bool, max_gradient_norm
         [1.0, -1.0, 0.0]
     """
     parts = [] if max_gradient_norm == 0 else [optax.clip_by_global_norm(max_gradient_norm)]
-    if optimizer in ("adam", "adamw"):
+    if optimizer in ADAM:
         # Python's numbers to the power of an integer array would be float64 inside the step.
         parts.append(optax.scale_by_adam(np.float32(momentum), np.float32(BETA2), EPSILON))
     else:

@@ -24,7 +24,7 @@ from experiments.networks.training.augment import Augmentation
 from experiments.networks.training.decay import FeatureDecay, WeightDecay, require_not_negative
 from experiments.networks.training.objective import Objective
 from experiments.networks.training.objectives import make_objective, objective_parameters
-from experiments.networks.training.optimisers import RATES
+from experiments.networks.training.optimisers import ADAM, RATES
 from experiments.networks.training.schedule import SCHEDULES
 from ufm.errors import InputError, require_count, require_positive
 
@@ -98,7 +98,7 @@ class TrainSettings(TrainingOptions):
         require_not_negative(self.max_gradient_norm, "max_gradient_norm")
         if self.nesterov and self.momentum == 0:
             raise InputError("nesterov needs momentum > 0", self.momentum, "use momentum 0.9")
-        if self.nesterov and self.optimizer in ("adam", "adamw"):
+        if self.nesterov and self.optimizer in ADAM:
             raise InputError("nesterov is of sgd and signsgd", self.optimizer, "drop it")
         if self.precision not in PRECISIONS:
             remedy = f"use one of {', '.join(PRECISIONS)}"
