@@ -54,7 +54,7 @@ def bits_of(digits: int) -> int:
 
     Example:
         >>> bits_of(20), bits_of(60)
-        (128, 264)
+        (131, 264)
     """
     return max(BITS, math.ceil((digits + 1) / math.log10(2)) + SPARE + GUARD - 3)
 
@@ -92,7 +92,7 @@ def enclose(name: str, digits: int, **values: Any) -> Enclosed:
 
     Example:
         >>> enclose("merging-threshold", 20, groups=3).numbers["threshold"].str(12, radius=False)
-        '0.130550650883'
+        '0.130550650882'
     """
     chosen = {key: exact(x) if isinstance(x, str) else x for key, x in values.items()}
     told = SYSTEMS[name](**chosen, bits=bits_of(digits))

@@ -90,7 +90,8 @@ def majority_alone(
         bias: lambda_b >= 0, None without bias.
 
     Example:
-        >>> majority_alone(2, 3, 4.5, 0.0, 0.0).shift == math.log(4.5)  # log of the sizes' ratio
+        >>> shift = majority_alone(2, 3, 4.5, 0.0, 0.0).shift  # log of the sizes' ratio
+        >>> abs(shift - math.log(4.5)) < 1e-14
         True
     """
     K, R = majority + minority, ratio
