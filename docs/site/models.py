@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from docs.site.claims import plain
-from experiments.cli.models import described
+from experiments.cli.models import described, known
 from ufm import MODELS
 
 
@@ -18,6 +18,6 @@ def models_page() -> str:
         for flag in said["flags"]:
             default = "" if flag["default"] is None else plain(str(flag["default"]))
             made.append(f"| `{flag['flag']}` | {default} | {plain(flag['help'])} |")
-        known = ", ".join(map(plain, said["known"])) or "nothing in closed form"
-        made += ["", f"Known: {known}.", ""]
+        told = ", ".join(map(plain, known(declared))) or "nothing in closed form"
+        made += ["", f"Known at the defaults: {told}.", ""]
     return "\n".join(made)

@@ -30,7 +30,7 @@ FILES = ("CITATION.cff", "LICENSE")
 # Heading of the navigation -> pages under it; a folder stands for all pages in it.
 NAVIGATION = {
     "Begin": ("Install, and ten lines <readme>", "tutorials/"),
-    "How to": ("conventions", "losses", "sweeps", "networks", "certificates"),
+    "How to": ("conventions", "losses", "sweeps", "networks", "tracks", "certificates"),
     "Notebooks": ("notebooks/",),
     "What is known": ("findings", "map", "gallery", "glossary"),
     "Theory": ("theory", "atlas", "models", "claims/index"),

@@ -173,7 +173,7 @@ CLAIMS = (
         title="What is left of the majority, with a bias",
         statement="Where the minority has vanished the large classes are a simplex, whose gap and "
         "biases two scalar equations give.",
-        latex=r"\bar z_k=a(k_Ae_k-\mathbf 1_A),\quad"
+        latex=r"\bar z_k=a(k_Ae_k-\mathbf 1_A),\quad "
         r"k_B(n_Ar-n_Bq)=N\lambda_b\beta_A",
         source=SOURCE,
         hypotheses=(CROSS_ENTROPY, ETF_FITS, TWO_SIZES, TWO_LARGE, WITH_BIAS, BETWEEN),
