@@ -233,7 +233,7 @@ def _hdf5(path: Path) -> dict[str, Stored]:
     try:
         import h5py
     except ImportError as error:
-        remedy = f'pip install "ufm-lab[formats]", or {_saved(path)}'
+        remedy = f'pip install ".[formats]" in the clone, or {_saved(path)}'
         raise InputError(f"Need h5py to read {path.suffix} files", path, remedy) from error
     found: dict[str, Stored] = {}
 

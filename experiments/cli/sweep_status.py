@@ -43,7 +43,7 @@ def require_package(name: str, rule: str) -> None:
     try:
         importlib.import_module(name)
     except ImportError as error:
-        raise InputError(rule, error, "pip install 'ufm-lab[sweep]'") from error
+        raise InputError(rule, error, "pip install '.[sweep]' in the clone") from error
 
 
 def open_store(folder: Path) -> Store:

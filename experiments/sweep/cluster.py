@@ -343,7 +343,7 @@ def _require(*packages: str) -> None:
             import_module(package)
         except ImportError as error:
             rule = f"A cluster needs the package {package}"
-            raise InputError(rule, error, "pip install 'ufm-lab[cluster]'") from error
+            raise InputError(rule, error, "pip install '.[cluster]' in the clone") from error
 
 
 @contextmanager

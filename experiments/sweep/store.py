@@ -325,7 +325,7 @@ def _need(module: str, rule: str = PYARROW) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise InputError(rule, error, "pip install 'ufm-lab[sweep]'") from error
+        raise InputError(rule, error, "pip install '.[sweep]' in the clone") from error
 
 
 def _parquet(columns: Columns, metadata: Mapping[str, str]) -> bytes:

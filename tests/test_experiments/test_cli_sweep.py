@@ -292,7 +292,7 @@ def test_a_missing_package_is_one_line_with_its_remedy(
     ran = ufm(f"sweep {words}")
     assert ran.code == 2
     (line,) = ran.err.splitlines()
-    assert re.search(r"pip install 'ufm-lab\[(sweep|cluster)\]'", line)
+    assert re.search(r"pip install '\.\[(sweep|cluster)\]' in the clone", line)
     assert re.search(said, line)
     assert not Path("new").exists()
 

@@ -254,4 +254,4 @@ except ValueError as error:
     command = [sys.executable, "-c", code]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
-    assert "pip install 'ufm-lab[deep]'" in ran.stdout, ran.stderr
+    assert "pip install '.[deep]' in the clone" in ran.stdout, ran.stderr

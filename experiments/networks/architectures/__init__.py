@@ -14,7 +14,9 @@ from ufm.errors import InputError
 try:
     import equinox as _equinox  # noqa: F401
 except ImportError as error:
-    raise InputError("Networks need equinox", error, "pip install 'ufm-lab[deep]'") from error
+    raise InputError(
+        "Networks need equinox", error, "pip install '.[deep]' in the clone"
+    ) from error
 
 from experiments.networks.architectures.build import (
     ARCHITECTURES,

@@ -12,7 +12,7 @@ from experiments.networks.data.record import Dataset, Split, frozen
 from experiments.networks.data.stratify import folded
 from ufm.errors import InputError
 
-INSTALL = "pip install 'ufm-lab[deep]'"
+INSTALL = "pip install '.[deep]' in the clone"
 
 
 def digits(folds: int = 5, fold: int = 0) -> Dataset:
