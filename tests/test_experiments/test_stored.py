@@ -294,7 +294,7 @@ def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    for name, says in (("a.pt", "pip install torch"), ("a.h5", r"ufm-lab\[formats\]")):
+    for name, says in (("a.pt", "pip install torch"), ("a.h5", r"\.\[formats\]")):
         (tmp_path / name).write_bytes(b"x")
         with pytest.raises(InputError, match=says):
             stored_arrays(tmp_path / name)
