@@ -113,7 +113,10 @@ def test_bad_input_is_one_line(ufm, tmp_path, words, says):
         slow("--fixed-etf -d 32 --no-bias", "Theory: simplex ETF, lambda_H"),
         slow("-d 32 --no-bias", "Theory: simplex ETF, c = 0.2"),
         slow("--loss cosine-softmax -d 12", "No theory: cosine-softmax(0.05) is no function"),
-        slow("--imbalance 3 --features relu -d 12", "No theory: non-negative features of unequal counts"),
+        slow(
+            "--imbalance 3 --features relu -d 12",
+            "No theory: non-negative features of unequal counts",
+        ),
     ],
 )
 def test_whatever_has_no_number_is_printed_all_the_same(ufm, tmp_path, words, says):
