@@ -275,6 +275,8 @@ def _levels(s: Any) -> Array:
 
 def _structure_error(s: Any, altered: bool = False) -> float:
     levels, dense = _levels(s), _full(s)
+    if not levels.size:  # a structure may be known at some points of a model only
+        return 0.0
     if len(levels) != len(dense):
         return float("inf")
     return float(np.abs(levels * (1.01 if altered else 1.0) - dense).max() / np.abs(dense).max())
