@@ -183,7 +183,7 @@ def test_mnist5k() -> None:
 )
 def test_a_missing_package_is_named_with_its_extra(monkeypatch, name, package) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(InputError, match=r"pip install 'ufm-lab\[deep\]'"):
+    with pytest.raises(InputError, match=r"pip install '\.\[deep\]' in the clone"):
         load(name)
 
 

@@ -297,7 +297,7 @@ def test_what_is_no_address(address):
 @pytest.mark.parametrize("package", ["distributed", "cryptography"])
 def test_without_a_package(monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(InputError, match=r"pip install 'ufm-lab\[cluster\]'"):
+    with pytest.raises(InputError, match=r"pip install '\.\[cluster\]' in the clone"):
         ClusterExecutor(None, 1)
     if package == "cryptography":  # the certificates of another's scheduler are not made here
         ClusterExecutor("tls://h:1", 1)

@@ -433,11 +433,13 @@ def test_an_export_that_fails_leaves_the_older_file(tmp_path):
 
 def test_missing_packages_are_named(store, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "xarray", None)
-    with pytest.raises(InputError, match=r"needs xarray.*pip install 'ufm-lab\[sweep\]'"):
+    with pytest.raises(InputError, match=r"needs xarray.*pip install '\.\[sweep\]' in the clone"):
         store.export(tmp_path / "table.nc")
     store.export(tmp_path / "table.csv")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     for act in (store.table, lambda: Store.create(tmp_path / "new", MANIFEST).write(0, rows(0))):
-        with pytest.raises(InputError, match=r"needs pyarrow.*pip install 'ufm-lab\[sweep\]'"):
+        with pytest.raises(
+            InputError, match=r"needs pyarrow.*pip install '\.\[sweep\]' in the clone"
+        ):
             act()
     assert list(store.scan().present) == [0, 1, 2]  # which needs neither
