@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,6 +29,7 @@ from experiments.networks.runs import Run, run_against_theory
 from experiments.networks.theory import Comparison, NoTheory
 from experiments.networks.training import Outcome
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
+from proofs_check.empirical import empirical
 from proofs_check.instance import Instance
 
 T = TypeVar("T")
@@ -180,19 +181,7 @@ def network_claims(runs: Mapping[Cell, Run]) -> tuple[Claim, ...]:
         NetworkSpecimen(cell=cell, run=run, group=groups[cell.width]) for cell, run in ended.items()
     )
 
-    def claim(id: str, title: str, statement: str, **given: Any) -> Claim:
-        return Claim(
-            id=id,
-            title=title,
-            statement=statement,
-            literature="empirical",
-            region=lambda quick: specimens,
-            tier="E",
-            subject=SUBJECT,
-            latex="",
-            **given,
-        )
-
+    claim = partial(empirical, instances=specimens, subject=SUBJECT)
     return (
         claim(
             "network-collapse",

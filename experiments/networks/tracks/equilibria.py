@@ -20,7 +20,14 @@ from experiments.networks.tracks.equilibrium_cells import (
 )
 from experiments.networks.tracks.equilibrium_pictures import draw_eigenvalues, draw_logits
 from experiments.networks.tracks.options import EquilibriumOptions
-from experiments.networks.tracks.track import Cell, Column, Result, Track, numbers_of
+from experiments.networks.tracks.track import (
+    Cell,
+    Column,
+    Result,
+    Track,
+    empirical_of_cells,
+    numbers_of,
+)
 from experiments.report.figures import Picture, picture
 from landscape import solve
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
@@ -136,21 +143,8 @@ class Equilibria(Track):
         def behind(result: Result) -> float:
             return result.numbers["objective"] - float(result.rivals["explicit"]["objective"])
 
-        def claim(id: str, title: str, statement: str, region: Any, **given: Any) -> Claim:
-            return Claim(
-                id=id,
-                title=title,
-                statement=statement,
-                latex="",
-                literature="empirical",
-                region=lambda quick: region,
-                tier="E",
-                subject="tracks (empirical)",
-                **given,
-            )
-
         return (
-            claim(
+            empirical_of_cells(
                 "equilibrium-layers-eigenvalues",
                 "Trained layers are those of least decay",
                 "Eigenvalues of V are sigma z / lambda_V, z the singular values of the trained "
@@ -162,7 +156,7 @@ class Equilibria(Track):
                 check=lambda r: off(r) ** 2,
                 mutant=Mutant("half as large", lambda r: off(r, 0.5) ** 2),
             ),
-            claim(
+            empirical_of_cells(
                 "equilibrium-layers-minority",
                 "Minority classes of linear layers end where the model says",
                 "Own logits of minority classes are those of firm thresholding.",
@@ -173,7 +167,7 @@ class Equilibria(Track):
                 check=lambda r: minority(r) ** 2,
                 mutant=Mutant("those of the majority", lambda r: minority(r, "own_of_model") ** 2),
             ),
-            claim(
+            empirical_of_cells(
                 "equilibrium-layers-collapse",
                 "Minority classes of equilibrium layers collapse beyond the threshold",
                 "Own logits of minority classes are zero beyond the threshold of the plain model, "
@@ -184,7 +178,7 @@ class Equilibria(Track):
                 check=lambda r: r.numbers["own_minority"] ** 2,
                 mutant=Mutant("majority classes do", lambda r: r.numbers["own"] ** 2),
             ),
-            claim(
+            empirical_of_cells(
                 "equilibrium-below-explicit",
                 "An equilibrium costs less than the same layer unrolled twice",
                 "The objective of a ReLU layer at its equilibrium is not above that of its two "

@@ -23,7 +23,7 @@ from experiments.networks.tracks.graph_cells import (
 from experiments.networks.tracks.graph_pictures import draw_layers, draw_methods, draw_steps
 from experiments.networks.tracks.message_passing import TEST, TRAIN, BlockModel
 from experiments.networks.tracks.options import GraphOptions
-from experiments.networks.tracks.track import Cell, Column, Result, Track
+from experiments.networks.tracks.track import Cell, Column, Result, Track, empirical_of_cells
 from experiments.report.figures import Picture, picture
 from landscape import solve
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
@@ -126,22 +126,9 @@ class Graphs(Track):
         def ahead(result: Result) -> float:
             return result.numbers["overlap_steps"] - result.numbers["overlap"]
 
-        def claim(id: str, title: str, statement: str, region: Any, **given: Any) -> Claim:
-            return Claim(
-                id=id,
-                title=title,
-                statement=statement,
-                latex="",
-                literature="empirical",
-                region=lambda quick: region,
-                tier="E",
-                subject="tracks (empirical)",
-                **given,
-            )
-
         tenth = Tolerance(0.01, "the square of a tenth of a logarithm")
         return (
-            claim(
+            empirical_of_cells(
                 "graph-networks-collapse-by-depth",
                 "Graph networks collapse by depth",
                 "NC1 of the features that the classifier reads is below that of the first layer.",
@@ -151,7 +138,7 @@ class Graphs(Track):
                 check=lambda r: max(0.0, deeper(r)) ** 2,
                 mutant=Mutant("above", lambda r: max(0.0, -deeper(r)) ** 2),
             ),
-            claim(
+            empirical_of_cells(
                 "free-features-with-own",
                 "Free features that nodes see themselves collapse further",
                 "NC1 at the minimum of free features is lower with W1 than without, same graphs.",
@@ -162,7 +149,7 @@ class Graphs(Track):
                 check=lambda r: max(0.0, own(r)) ** 2,
                 mutant=Mutant("higher", lambda r: max(0.0, -own(r)) ** 2),
             ),
-            claim(
+            empirical_of_cells(
                 "eigenvectors-are-ahead-of-steps",
                 f"{STEPS} steps are not the eigenvector",
                 f"The second eigenvector tells two classes better than {STEPS} steps to it do.",

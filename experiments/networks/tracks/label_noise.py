@@ -25,6 +25,7 @@ from experiments.networks.tracks.track import (
     Column,
     Result,
     Track,
+    empirical_of_cells,
     numbers_of,
 )
 from experiments.networks.training import TrainSettings, WeightDecay, look, train
@@ -162,20 +163,12 @@ class LabelNoise(Track):
         def corrected(result: Result) -> float:
             return result.numbers["given_right"] - result.numbers["corrected"]
 
-        def claim(id: str, title: str, statement: str, **given: Any) -> Claim:
-            return Claim(
-                id=id,
-                title=title,
-                statement=statement,
-                latex="",
-                literature="empirical",
-                source="Liu, Zhu, Qu & You 2022 (the claim), the margin is ours",
-                region=lambda quick: ended,
-                tier="E",
-                tolerance=Tolerance(POINTS**2, "the square of a percentage point"),
-                subject="tracks (empirical)",
-                **given,
-            )
+        claim = partial(
+            empirical_of_cells,
+            instances=ended,
+            source="Liu, Zhu, Qu & You 2022 (the claim), the margin is ours",
+            tolerance=Tolerance(POINTS**2, "the square of a percentage point"),
+        )
 
         return (
             claim(

@@ -17,6 +17,26 @@ _data = partial(typer.Option, rich_help_panel=DATA_PANEL)
 _training = partial(typer.Option, rich_help_panel=TRAINING_PANEL)
 
 SEEDS = 3
+# Flags that several tracks have.
+Images = Annotated[
+    str,
+    _data(
+        "--data",
+        metavar="NAME[:DIR]",
+        help="digits, mnist5k, fashion-mnist (of the system's package, or in DIR), ...",
+    ),
+]
+Epochs = Annotated[int, _training("--epochs", metavar="INT", help="Epochs.")]
+BatchSize = Annotated[
+    int, _training("--batch-size", metavar="INT", help="Samples per step; 0 for all at once.")
+]
+FirstRate = Annotated[float, _training("--lr", metavar="RATE", help="First learning rate.")]
+WeightDecay = Annotated[
+    float, _training("--weight-decay", metavar="VALUE", help="Of every weight.")
+]
+KeptPerClass = Annotated[
+    int | None, _data("--per-class", metavar="INT", help="Train samples kept of every class.")
+]
 
 
 @dataclass(frozen=True)
@@ -32,17 +52,8 @@ class TrackOptions:
 class LabelNoiseOptions(TrackOptions):
     """Networks under wrong labels."""
 
-    source: Annotated[
-        str,
-        _data(
-            "--data",
-            metavar="NAME[:DIR]",
-            help="digits, mnist5k, fashion-mnist (of the system's package, or in DIR), ...",
-        ),
-    ] = "digits"
-    per_class: Annotated[
-        int | None, _data("--per-class", metavar="INT", help="Train samples kept of every class.")
-    ] = None
+    source: Images = "digits"
+    per_class: KeptPerClass = None
     kinds: Annotated[
         str,
         _data("--kinds", metavar="LIST", help="Of noise, with commas: symmetric, asymmetric."),
@@ -50,16 +61,10 @@ class LabelNoiseOptions(TrackOptions):
     rates: Annotated[
         str, _data("--rates", metavar="LIST", help="Shares of wrong labels, with commas.")
     ] = "0.2,0.4,0.6"
-    epochs: Annotated[int, _training("--epochs", metavar="INT", help="Epochs.")] = 100
-    batch_size: Annotated[
-        int, _training("--batch-size", metavar="INT", help="Samples per step; 0 for all at once.")
-    ] = 64
-    learning_rate: Annotated[
-        float, _training("--lr", metavar="RATE", help="First learning rate.")
-    ] = 0.05
-    weight_decay: Annotated[
-        float, _training("--weight-decay", metavar="VALUE", help="Of every weight.")
-    ] = 5e-4
+    epochs: Epochs = 100
+    batch_size: BatchSize = 64
+    learning_rate: FirstRate = 0.05
+    weight_decay: WeightDecay = 5e-4
     rate_u: Annotated[
         float, _training("--rate-u", metavar="RATE", help="Learning rate of u, per batch.")
     ] = 10.0
@@ -75,9 +80,7 @@ class ReduNetOptions(TrackOptions):
     source: Annotated[
         str, _data("--data", metavar="NAME[:DIR]", help="Grey images, e.g. digits or mnist5k.")
     ] = "digits"
-    per_class: Annotated[
-        int | None, _data("--per-class", metavar="INT", help="Train samples kept of every class.")
-    ] = None
+    per_class: KeptPerClass = None
     depth: Annotated[int, _training("--depth", metavar="INT", help="Layers.")] = 20
     step: Annotated[float, _training("--step", metavar="VALUE", help="Step of a layer.")] = 0.5
     precision: Annotated[
@@ -118,9 +121,7 @@ class SelfExpressionOptions(TrackOptions):
     steps: Annotated[
         int, _training("--steps", metavar="INT", help="Steps of Adam, all points at once.")
     ] = 800
-    learning_rate: Annotated[
-        float, _training("--lr", metavar="RATE", help="First learning rate.")
-    ] = 3e-3
+    learning_rate: FirstRate = 3e-3
     width: Annotated[
         int, _training("--width", metavar="INT", help="Of the hidden layers of query and key.")
     ] = 128
@@ -157,13 +158,11 @@ class GraphOptions(TrackOptions):
     width: Annotated[
         int | None, _training("--width", metavar="INT", help="Of layers and free features; 4 K.")
     ] = None
-    epochs: Annotated[int, _training("--epochs", metavar="INT", help="Epochs.")] = 8
+    epochs: Epochs = 8
     learning_rate: Annotated[float, _training("--lr", metavar="RATE", help="Learning rate.")] = (
         0.004
     )
-    weight_decay: Annotated[
-        float, _training("--weight-decay", metavar="VALUE", help="Of every weight.")
-    ] = 5e-4
+    weight_decay: WeightDecay = 5e-4
     decay: Annotated[
         float,
         _training("--lambda", metavar="VALUE", help="Weight decays of the model of free features."),
@@ -174,14 +173,7 @@ class GraphOptions(TrackOptions):
 class EquilibriumOptions(TrackOptions):
     """Equilibrium layers, balanced and not."""
 
-    source: Annotated[
-        str,
-        _data(
-            "--data",
-            metavar="NAME[:DIR]",
-            help="digits, mnist5k, fashion-mnist (of the system's package, or in DIR), ...",
-        ),
-    ] = "digits"
+    source: Images = "digits"
     per_class: Annotated[
         int, _data("--per-class", metavar="INT", help="Train samples of a majority class.")
     ] = 100
@@ -218,10 +210,8 @@ class EquilibriumOptions(TrackOptions):
     ] = 0.95
     d: Annotated[int, _training("-d", metavar="INT", help="Feature dimension.")] = 16
     hidden: Annotated[int, _training("--hidden", metavar="INT", help="Units of the MLP.")] = 256
-    epochs: Annotated[int, _training("--epochs", metavar="INT", help="Epochs.")] = 150
-    batch_size: Annotated[
-        int, _training("--batch-size", metavar="INT", help="Samples per step; 0 for all at once.")
-    ] = 50
+    epochs: Epochs = 150
+    batch_size: BatchSize = 50
     learning_rate: Annotated[
         float, _training("--lr", metavar="RATE", help="First learning rate of Adam.")
     ] = 4e-3

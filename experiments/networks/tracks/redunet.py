@@ -19,7 +19,7 @@ from experiments.networks.tracks.growing import (
     rows,
 )
 from experiments.networks.tracks.options import ReduNetOptions
-from experiments.networks.tracks.track import Cell, Column, Result, Track
+from experiments.networks.tracks.track import Cell, Column, Result, Track, empirical_of_cells
 from experiments.report.figures import Picture, picture
 from landscape.plots.style import BLUE, GREEN, INK, ORANGE, PURPLE
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
@@ -102,18 +102,7 @@ class ReduNet(Track):
         return _on_images(options, cell, *data)
 
     def claims(self, results: Sequence[Result]) -> Sequence[Claim]:
-        def claim(id: str, title: str, statement: str, **given: Any) -> Claim:
-            return Claim(
-                id=id,
-                title=title,
-                statement=statement,
-                latex="",
-                literature="empirical",
-                region=lambda quick: results,
-                tier="E",
-                subject="tracks (empirical)",
-                **given,
-            )
+        claim = partial(empirical_of_cells, instances=results)
 
         has = partial(_has, results)
         return (

@@ -18,7 +18,15 @@ from sklearn.cluster import SpectralClustering
 from experiments.networks.architectures.layers import Dense, constant
 from experiments.networks.runs import DataRequest
 from experiments.networks.tracks.options import SelfExpressionOptions
-from experiments.networks.tracks.track import STOPPED, Cell, Column, Result, Track, key_of
+from experiments.networks.tracks.track import (
+    STOPPED,
+    Cell,
+    Column,
+    Result,
+    Track,
+    empirical_of_cells,
+    key_of,
+)
 from experiments.report.figures import Picture, picture
 from landscape.plots.style import BLUE, INK, ORANGE
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
@@ -162,21 +170,8 @@ class SelfExpression(Track):
         exact = tuple(r for r in results if r.cell.method == "elastic net")
         solved = Hypothesis("the elastic net was solved too", lambda r: "elastic net" in r.rivals)
 
-        def claim(id: str, title: str, statement: str, cells: Any, **given: Any) -> Claim:
-            return Claim(
-                id=id,
-                title=title,
-                statement=statement,
-                latex="",
-                literature="empirical",
-                region=lambda quick: cells,
-                tier="E",
-                subject="tracks (empirical)",
-                **given,
-            )
-
         return (
-            claim(
+            empirical_of_cells(
                 "senet-exact-form",
                 "Solved coefficients have the form of a query, a key and a threshold",
                 "Coefficients of the elastic net are the soft threshold of EN-1, on data too.",
@@ -188,7 +183,7 @@ class SelfExpression(Track):
                     "coefficients a per cent larger", lambda r: r.numbers["altered_form"]
                 ),
             ),
-            claim(
+            empirical_of_cells(
                 "senet-learns",
                 "Networks come nearer to the exact minimum",
                 "Training takes away more than half of what no coefficients cost over the exact "
@@ -199,7 +194,7 @@ class SelfExpression(Track):
                 tolerance=Tolerance(POINTS**2, "the square of two hundredths"),
                 mutant=Mutant("without coefficients", lambda r: (1 - 0.5) ** 2),
             ),
-            claim(
+            empirical_of_cells(
                 "senet-clusters",
                 "Networks cluster as the elastic net does",
                 "Clustering accuracy is not behind that of exact coefficients by more than two "

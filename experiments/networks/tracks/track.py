@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,6 +23,7 @@ from experiments.networks.tracks.options import TrackOptions
 from experiments.pool import Pool, WorkerEnded
 from experiments.report.figures import Picture
 from proofs_check.claim import Claim
+from proofs_check.empirical import empirical
 from proofs_check.instance import Instance
 from ufm.errors import InputError, require_count
 
@@ -41,6 +43,8 @@ TRACKS = {
 }
 _UNSAFE = re.compile(r"[^\w.=-]+")
 Say = Callable[[str], None]
+# A claim on the cells of a track.
+empirical_of_cells = partial(empirical, subject="tracks (empirical)")
 
 
 @dataclass(frozen=True)
