@@ -137,6 +137,15 @@ def test_the_size_below_which_nothing_is_split(monkeypatch):
         assert ("range" in blocks) is not split
 
 
+@pytest.mark.parametrize(("limit", "fits"), [(17, False), (18, True)])
+def test_types_that_hold_more_than_a_dense_block_are_not_split(monkeypatch, limit, fits):
+    model = model_of("ce", (3, 3, 3, 2, 1), 6, None)
+    parts = reduced(model, minimum("ce", (3, 3, 3, 2, 1), None))
+    assert (len(parts.types), len(parts.data.W)) == (3, 5)  # 3 * 4 * 5^2 = 300 numbers
+    monkeypatch.setattr(reduce_module, "MAX_DENSE", limit)
+    assert parts.types_shrink == fits
+
+
 def test_skipping_the_symmetry_gives_the_same_numbers():
     counts = (3, 3, 3, 1)
     point = minimum("ce", counts, 0.03)

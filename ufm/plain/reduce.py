@@ -172,10 +172,13 @@ class Reduced:
         """Whether some type has three groups or more and the dense block is not small anyway.
 
         A-6 takes the singular vectors of W Hbar for those of W and Hbar, exact at critical points
-        only; a small dense block costs nothing and does not amplify a residual gradient.
+        only; a small dense block costs nothing and does not amplify a residual gradient. T types
+        of G groups need T (T + 1) matrices G x G, which must not be more than a dense block holds.
         """
         large = self.data.size > SMALL_DENSE
-        return large and max(len(members) for members in self.types) > 2
+        held = len(self.types) * (len(self.types) + 1) * len(self.data.W) ** 2
+        fits = held <= MAX_DENSE**2
+        return large and fits and max(len(members) for members in self.types) > 2
 
 
 def reduced(model: UFM, point: Point, *, merge_classes: bool = True) -> Reduced:
