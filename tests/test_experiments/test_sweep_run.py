@@ -134,7 +134,7 @@ VERDICTS = [
     {"K": 4, "d": [1, 2, 3, 4, 6], "n": 2, "c": 0.1},
     {"K": 5, "d": 2, "c": 0.5, "seed": [0, 1, 2, 3]},  # spurious minima
     {"counts": [[3, 2, 2, 1]], "d": [2, 3, 5], "c": 0.15, "lambda_b": 0.05},
-    {"loss": "mse", "K": 4, "d": [3, 4, 6], "c": 0.3},  # Grassmannians at d = 3
+    {"loss": "mse", "K": 4, "d": [3, 4, 6], "c": [0.3, 1.2]},  # Grassmannians at d = 3; the origin
     {"loss": {"name": "ls", "smoothing": 0.1}, "K": 3, "d": 3, "c": [0.3, 1.1], "lambda_b": 0.0},
 ]
 

@@ -165,6 +165,8 @@ def test_predicted_nullity_follows_its_formula():
     tilted = [np.zeros(3), np.ones(3), np.array([1.0, 0, 0])]  # only the last one is moved
     zero = np.zeros((3, 3))
     assert [predicted_nullity(biased, 0, D, zero, b) for b in tilted] == [0, 0, 1]
+    left = 1e-40 * np.random.default_rng(0).standard_normal((3, 3))  # of a descent to the origin
+    assert [predicted_nullity(m, 0, D, left, None) for m in (ce, mse)] == [0, 0]
     many = UFM(MSE(), 49, D, lambda_W=LW, lambda_H=LH)
     assert predicted_nullity(many, 1, D, np.eye(49), None) is None
 

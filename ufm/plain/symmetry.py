@@ -153,7 +153,9 @@ def predicted_nullity(model: UFM, rank: int, d: int, Z: Array, b: Array | None) 
     if properties.isometric:
         if model.num_classes > DENSE_CLASS_ROTATIONS:
             return None
-        nullity += _orbit_dimension(class_rotations(model.kinds, model.lambda_b is not None), Z, b)
+        logits = Z if rank else np.zeros_like(Z)  # what descent leaves of the origin is no orbit
+        turns = class_rotations(model.kinds, model.lambda_b is not None)
+        nullity += _orbit_dimension(turns, logits, b)
     return nullity
 
 
