@@ -65,6 +65,10 @@ def _are_probabilities(instance: BlockModel) -> bool:
     return 0 <= instance.p <= 1 and 0 <= instance.q <= 1
 
 
+def _is_uncertain(instance: BlockModel) -> bool:
+    return 0 < instance.q < 1
+
+
 def _enumerated(instance: BlockModel) -> float:
     """The probability of equal counts, summed over all graphs."""
     return _summed(instance, _equal_counts)
@@ -223,7 +227,7 @@ CLAIMS = (
         "equal sums: a number at any size, and none worth waiting for at a thousand nodes.",
         latex=r"P\le\sum_t\Big[\tbinom ntq^t(1-q)^{n-t}\Big]^n",
         source=f"GU-5; {SOURCE}",
-        region=blocks,
+        region=where(blocks, _is_uncertain),
         check=Law(chance_of_rows, _rows_added_up),
         tolerance=Tolerance(1e-9, "n logarithms of n-fold sums of float64: 500 x 500 x 1e-16 x 10"),
         mutant=Mutant("the likeliest rows", Law(_chance_of_ones, _rows_added_up)),
