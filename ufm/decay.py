@@ -20,6 +20,21 @@ def penalty(decay: Any, squared_norm: Any) -> Any:
     return 0.5 * decay * squared_norm
 
 
+def plateau(s: Any, sigma: Any, decay: Any) -> Any:
+    """The least decay of a singular value below a layer: sigma s - sigma^2 s^2 / (2 decay).
+
+    decay / 2 from sigma s = decay on: the minimax concave penalty.
+    Source: derived here (docs/theory.md, DQ-1).
+
+    Example:
+        >>> plateau(1.0, 1.0, 2.0), plateau(9.0, 1.0, 2.0)
+        (0.75, 1.0)
+    """
+    x = np.minimum(np.asarray(sigma) * s, decay)
+    told = x - x**2 / (2 * decay)
+    return float(told) if np.ndim(told) == 0 else told
+
+
 def balanced_factors(
     U: Array, values: Array, Vt: Array, d: int, lambda_W: Any, lambda_H: Any
 ) -> tuple[Array, Array]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+# Explicit points that models of K classes have in K plus so many dimensions or more.
+NEEDS = {"simplex": -1, "collapse": 0}
+
 
 def explicit_point(model: Any, name: str) -> Any:
     """The explicit point of a model of this name.
 
     Raises:
-        InputError: the model has none of this name, or no minimiser is known.
+        InputError: the model has none of this name, or no room for it, or no minimiser is known.
     """
     from experiments.nearest import unknown
     from ufm.errors import InputError
@@ -22,6 +25,11 @@ def explicit_point(model: Any, name: str) -> Any:
         names = ["full", "origin", *model.candidates()]
         if model.minimiser() is not None:
             names.append("minimiser")
+        told = model.columns()
+        d, needed = told.get("d"), told.get("K", 0) + NEEDS.get(name, 0)
+        if name in NEEDS and d is not None and d < needed:
+            rule = f"The explicit point {name!r} of K={told['K']} classes needs d >= {needed}"
+            raise InputError(rule, d, f"raise d, or use one of {', '.join(names)}")
         raise unknown(name, names, "explicit point")
     return point
 

@@ -3,11 +3,13 @@
 import jax
 import numpy as np
 import pytest
+from scipy.stats import entropy
 
-from landscape import Curvature, dense_hessian, solve, verdict
+from landscape import Curvature, Globality, dense_hessian, solve, verdict
 from tests.helpers import slow
-from ufm import MSE, UFM, CrossEntropy, Focal, InputError, as_rows, equilibrium
-from ufm.models.equilibrium import Layer, plateau
+from ufm import BCE, MSE, UFM, CrossEntropy, Focal, InputError, LabelSmoothing, as_rows, equilibrium
+from ufm.decay import plateau
+from ufm.models.equilibrium import Layer
 from ufm.tolerance import generator_rank
 
 UNEVEN = {"lambda_W": 0.02, "lambda_V": 2.0, "lambda_X": 0.03, "counts": "9,3,1"}
@@ -123,6 +125,42 @@ def test_the_simplex_of_cross_entropy_loses_to_the_escape():
     )
     low = float(equilibrium(CrossEntropy(), 4, 5, 1, 0.01, 0.05, 0.01).objective(square))
     assert low == pytest.approx(0.05, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "K", "d", "lowest"),
+    [
+        # The loss vanishes on a circle of growing radius: two directions, or one of two classes.
+        (CrossEntropy(), 4, 5, 2 * 0.05),
+        (CrossEntropy(), 2, 3, 0.05),
+        # On a line halves are told apart, not the two classes of a half.
+        (CrossEntropy(), 4, 1, 0.05 + np.log(2)),
+        # Smoothed labels have their least loss, their entropy, at finite logits of rank K - 1.
+        (LabelSmoothing(0.1), 3, 4, 2 * 0.05 + entropy([0.1 / 3, 0.1 / 3, 1 - 0.2 / 3])),
+        # One-vs-rest: neighbours on a circle of four keep log 2 each, a simplex keeps none.
+        (BCE(), 4, 5, 3 * 0.05),
+    ],
+)
+def test_what_saturated_directions_approach(loss, K, d, lowest):
+    model = equilibrium(loss, K, d, 2, 0.01, 0.1, 0.03)
+    assert model.escape_value == pytest.approx(lowest, abs=1e-5)
+    merged = model.merge().model
+    for one in (model, merged):
+        value = float(one.objective(one.candidates()["saturated"]))
+        assert value == pytest.approx(lowest, abs=2e-5 * lowest)
+        assert value != lowest
+
+
+def test_the_simplex_is_an_explicit_point_where_it_loses():
+    kept, lost = (equilibrium(CrossEntropy(), 4, 5, 2, 0.01, x, 0.01) for x in (1.0, 0.19))
+    assert set(kept.candidates()) == {"saturated"}
+    assert set(lost.candidates()) == {"saturated", "simplex"}
+    at = lost.candidates()["simplex"]
+    assert float(lost.objective(at)) == pytest.approx(0.1914226750, abs=1e-10)
+    told = verdict(lost, at)
+    assert told.curvature is Curvature.MORSE_BOTT_MINIMUM
+    assert told.globality is Globality.NOT_GLOBAL
+    assert "'saturated' reaches 0.19000" in told.globality_reason
 
 
 def test_the_penalty_levels_off():

@@ -176,7 +176,7 @@ RING = nx.to_numpy_array(nx.cycle_graph(4))
         (2 * RING, "2,2", "unweighted graph"),
         (np.triu(RING), "2,2", "a directed edge"),
         (RING + np.eye(4), "2,2", "a loop"),
-        (scipy.sparse.csr_array(RING - RING), "2,2", "node 0 is isolated"),
+        (scipy.sparse.csr_array(RING - RING), "2,2", "isolated node 0"),
     ],
 )
 def test_what_is_no_such_graph_is_refused(adjacency, counts, says):

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
-from ufm.answers import Certificate, Code, Merge, Minimiser, Structure
+from ufm.answers import Certificate, Merge, Minimiser, Structure
 from ufm.counts import class_counts, counts_columns
-from ufm.decay import balanced_factors, penalty
+from ufm.decay import balanced_factors, penalty, plateau
 from ufm.errors import InputError, require_count, require_decay
 from ufm.losses import CrossEntropy
 from ufm.losses.columns import column_losses
-from ufm.losses.logit_curve import logit_curve
 from ufm.losses.loss import Loss
 from ufm.losses.user import fixed_loss
 from ufm.model import Model
 from ufm.models.equilibrium_blocks import layer_structure
+from ufm.models.equilibrium_codes import Saturated, best_simplex, saturated_codes
 from ufm.plain.class_means import ClassMeans
 from ufm.plain.minimisers import quadratic_form
 from ufm.plain.symmetry import turned_classes
@@ -33,6 +32,8 @@ from ufm.tolerance import RANK
 Array = NDArray[np.float64]
 # Spectral norm of V at a random point of scale 1, about: I - V is then far from singular.
 START = 0.25
+# What W and X cost at points near escape, in units of the saturated decays.
+ESCAPING = 1e-5
 
 
 class Layer(NamedTuple):
@@ -88,8 +89,11 @@ class Equilibrium(Model[Layer]):
 
     @property
     def escape_value(self) -> float:
-        """What two directions of diverging scale cost, or one where K = 2: inf f is not larger."""
-        return min(2, self.num_classes - 1, self.d) * float(self.lambda_V) / 2
+        """What points near a singular I - V approach: inf f is not larger (DQ-3).
+
+        Two saturated directions, or one where K = 2, if the loss vanishes as logits grow.
+        """
+        return min(code.value(self.lambda_V) for code in self._saturated())
 
     def objective(self, point: Layer) -> Any:
         """f at a point; shapes W (K, d), V (d, d), X (d, N), or (d, K) where merged."""
@@ -164,7 +168,7 @@ class Equilibrium(Model[Layer]):
         Losses that ignore common shifts, equal classes: the best simplex ("derived"), None where
         points of diverging scale lie as low.
         """
-        properties, squared = self.loss.properties(self.num_classes), self._squared()
+        squared = self._squared()
         if squared is not None:
             outputs, value = squared
             if outputs is None:
@@ -172,9 +176,8 @@ class Equilibrium(Model[Layer]):
             point = self.aligned_point(np.diag(outputs))
             rank = int(np.sum(outputs > 0))
             return Minimiser(point, value, rank, None, "firm thresholding (DQ-2)", "proved")
-        if not (properties.convex and properties.equivariant and properties.shift_invariant):
-            return None
-        return self._simplex()
+        best = self._simplex()
+        return None if best is None or best.value >= self.escape_value else best
 
     def certificate(self, point: Layer) -> Certificate:
         """Squared error: the minimum in closed form; where there is none, that (DQ-2)."""
@@ -218,36 +221,47 @@ class Equilibrium(Model[Layer]):
         return (outputs if attained else None), float(form.at_zero - saved)
 
     def _simplex(self) -> Minimiser | None:
-        """The best finite simplex of equal classes, if it lies below the escape value."""
+        """The best finite simplex of equal classes; None where it saturates or has no room."""
         K, counts = self.num_classes, self.counts_tuple
-        if len(set(counts)) > 1 or self.d < K - 1:
+        properties = self.loss.properties(K)
+        fits = properties.convex and properties.equivariant and properties.shift_invariant
+        if len(set(counts)) > 1 or self.d < K - 1 or not fits:
             return None
-        root, sigma = math.sqrt(counts[0]), self.sigma
-        last = float(self.lambda_V) / (sigma * root)
-
-        def height(a: float) -> float:
-            cost = (K - 1) * plateau(root * a, sigma, self.lambda_V)
-            return logit_curve(self.loss, a, 0.0, K).value + float(cost)
-
-        grid = np.append(0.0, np.geomspace(1e-3, 1, 60)) * min(last, 1e3)
-        heights = [height(a) for a in grid]
-        i = int(np.argmin(heights))
-        ends = (grid[max(i - 1, 0)], grid[min(i + 1, 60)])
-
-        def slope(a: float) -> float:
-            curve = logit_curve(self.loss, a, 0.0, K)
-            price = root * sigma * (1 - min(1.0, a / last))
-            return (curve.own - curve.other) * (K - 1) / K + (K - 1) * price
-
-        a = 0.0
-        if slope(ends[0]) < 0 < slope(ends[1]):
-            a = float(scipy.optimize.brentq(slope, *ends, xtol=1e-15, rtol=1e-15))
-        value = height(a)
-        if value >= self.escape_value or a * root * sigma >= float(self.lambda_V) * (1 - 1e-9):
+        found = best_simplex(self.loss, K, counts[0], self.sigma, float(self.lambda_V))
+        if found is None:
             return None
-        point = self.aligned_point(a * root * (np.eye(K) - 1 / K))
-        code = Code(a, 0.0, 0.0, K)
-        return Minimiser(point, value, (K - 1) * (a > 0), code, "simplex (DQ-3)", "derived")
+        code, value = found
+        point = self.aligned_point(code.a * math.sqrt(counts[0]) * (np.eye(K) - 1 / K))
+        return Minimiser(point, value, (K - 1) * (code.a > 0), code, "simplex (DQ-3)", "derived")
+
+    def candidates(self) -> Mapping[str, Layer]:
+        """Where the loss is no squared error: a point near escape, and the simplex where it loses.
+
+        "saturated" has eigenvalues of V that are almost 1, for cross entropy with classes on a
+        circle, and lies within 10^-5 of its decay of what no point attains (DQ-3).
+        """
+        if self._squared() is not None:
+            return {}
+        found, best = {"saturated": self._escaping()}, self._simplex()
+        if best is not None and best.value >= self.escape_value:
+            found["simplex"] = best.point
+        merge = self.merge()
+        return found if merge is None else {name: merge.lift(x) for name, x in found.items()}
+
+    def _escaping(self) -> Layer:
+        """Saturated logits: with eigenvalues 1 - room of V, W and X cost sigma z room."""
+        code = min(self._saturated(), key=lambda x: x.value(self.lambda_V))
+        left, values, right = np.linalg.svd(code.logits * np.sqrt(np.asarray(self.counts)))
+        left, values, right = left[:, : code.rank], values[: code.rank], right[: code.rank]
+        spent = ESCAPING * code.rank * float(self.lambda_V) / 2
+        room = min(0.5, spent / (self.sigma * float(values.sum())))
+        decays = (self.lambda_W, self.lambda_X)
+        W, X = balanced_factors(left, values * room, right, self.d, *decays)
+        V = np.diag((np.arange(self.d) < code.rank) * (1 - room))
+        return Layer(W, V, X)
+
+    def _saturated(self) -> tuple[Saturated, ...]:
+        return saturated_codes(self.loss, self.counts_tuple, self.d)
 
     def measures(self, point: Layer) -> dict[str, Any]:
         """The largest eigenvalue of the layer, 1 where it is singular, and the escape value (DQ-3).
@@ -273,14 +287,15 @@ class Equilibrium(Model[Layer]):
         """
         if self._squared() is not None or self.num_classes < 3:
             return None
+        codes = self._saturated()
 
         def excess(log: float) -> float:
             other = replace(self, lambda_V=math.exp(log))
             best = other._simplex()
-            return 1.0 if best is None else best.value - other.escape_value
+            return 1.0 if best is None else best.value - min(x.value(other.lambda_V) for x in codes)
 
         low, high = -20.0, 20.0
-        if self._simplex() is None and excess(high) > 0:
+        if excess(high) > 0:
             return None
         for _ in range(60):  # _simplex has no value beyond the root: halves, to float precision
             middle = (low + high) / 2
@@ -319,20 +334,6 @@ class Equilibrium(Model[Layer]):
             "lambda_V": float(self.lambda_V),
             "lambda_X": float(self.lambda_X),
         }
-
-
-def plateau(s: Any, sigma: Any, decay: Any) -> Any:
-    """The least decay of a singular value: sigma s - sigma^2 s^2 / (2 decay), then decay / 2.
-
-    The minimax concave penalty. Source: DQ-1, derived here.
-
-    Example:
-        >>> plateau(1.0, 1.0, 2.0), plateau(9.0, 1.0, 2.0)
-        (0.75, 1.0)
-    """
-    x = np.minimum(np.asarray(sigma) * s, decay)
-    told = x - x**2 / (2 * decay)
-    return float(told) if np.ndim(told) == 0 else told
 
 
 def equilibrium(

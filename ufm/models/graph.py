@@ -322,7 +322,7 @@ def graph_of(adjacency: Any, counts: Any, d: int, lambda_W: float, lambda_H: flo
     if not A.sum(axis=0).all():
         node = int(np.argmin(A.sum(axis=0)))
         rule, remedy = "Every node needs a neighbour", "connect it, or leave it out"
-        raise InputError(rule, f"node {node} is isolated", remedy)
+        raise InputError(rule, f"isolated node {node}", remedy)
     require_decay(lambda_W, "lambda_W")
     require_decay(lambda_H, "lambda_H")
     require_count(d, "d", 1, "use a feature dimension of one or more")

@@ -32,9 +32,9 @@ from experiments.report.figures import Picture, picture
 from landscape import solve
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from ufm import MSE
+from ufm.decay import plateau
 from ufm.errors import InputError, require_count, require_positive
 from ufm.models.equilibrium import equilibrium as model_of
-from ufm.models.equilibrium import plateau
 
 
 class Equilibria(Track):
