@@ -54,6 +54,7 @@ from proofs_check.claims import (
     symbolic_tables,
     tasks,
     thresholds,
+    unused_dimensions,
 )
 
 SUBJECTS: tuple[tuple[Claim, ...], ...] = (
@@ -93,6 +94,7 @@ SUBJECTS: tuple[tuple[Claim, ...], ...] = (
     graph_network.CLAIMS,
     graph_spectra.CLAIMS,
     sphere.CLAIMS,
+    unused_dimensions.CLAIMS,
     contrastive.CLAIMS,
     multilabel.CLAIMS,
     soft_labels.CLAIMS,
