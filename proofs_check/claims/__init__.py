@@ -56,6 +56,7 @@ from proofs_check.claims import (
     symbolic_tables,
     tasks,
     thresholds,
+    unused_dimensions,
 )
 
 SUBJECTS: tuple[tuple[Claim, ...], ...] = (
@@ -96,6 +97,7 @@ SUBJECTS: tuple[tuple[Claim, ...], ...] = (
     graph_network.CLAIMS,
     graph_spectra.CLAIMS,
     sphere.CLAIMS,
+    unused_dimensions.CLAIMS,
     contrastive.CLAIMS,
     multilabel.CLAIMS,
     soft_labels.CLAIMS,

@@ -139,6 +139,8 @@ class Enclosure(ABC):
             return self.exact(np.ones(self.shape)) / self.power(-exponent)
         if exponent == 0:
             return self.exact(np.ones(self.shape))
+        if exponent == 1:
+            return self
         half = self.power(exponent // 2)
         squared = half * half
         return squared * self if exponent % 2 else squared
@@ -187,7 +189,7 @@ class Enclosure(ABC):
             Undecided: two enclosures that overlap.
         """
         greater = self.lower() > other.upper()
-        if not np.all(greater | (self.upper() <= other.lower())):
+        if not (greater.all() or np.all(greater | (self.upper() <= other.lower()))):
             raise Undecided("a comparison is not decided: two enclosures overlap")
         return np.asarray(greater)
 

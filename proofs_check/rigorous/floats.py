@@ -31,8 +31,11 @@ TINY = 2.0**-1000
 # Overflow makes radii infinite or no numbers, every comparison with them fails, and nothing is
 # proved; it needs no warning.
 unbounded_is_undecided = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-# Tables of exp are 2^-8 apart, so that the rest is below 2^-9 and seven terms are enough.
-STEPS, TERMS = 256, 7
+# Tables of exp are 2^-8 apart, so that the rest r has |r| <= 2^-9 and seven terms are enough: those
+# left out are below twice the first of them, r^8 / 8! < 1e-26. Each step s' = 1 + r s / n of
+# Horner's rule rounds three times: e' <= u |s'| + (2 u + u^2) |r s / n| + |r / n| e, and with
+# |s| < 1.002 all e stay below (1.002 + .004 + .002) u + 1e-25 < 1.01 u.
+STEPS, TERMS, SERIES_ERROR = 256, 7, 1.01 * UNIT
 # Beyond this exp is a subnormal number, or none.
 LARGEST_EXPONENT = 700.0
 
@@ -91,9 +94,13 @@ class Floats(Enclosure):
 
     def lower(self) -> Array:
         """The difference is rounded by half a unit in the last place; the next float is below."""
+        if self.known:
+            return self.centre
         return np.where(self.radius == 0, self.centre, np.nextafter(self._end(-1), -np.inf))
 
     def upper(self) -> Array:
+        if self.known:
+            return self.centre
         return np.where(self.radius == 0, self.centre, np.nextafter(self._end(1), np.inf))
 
     def _end(self, side: int) -> Array:
@@ -216,19 +223,20 @@ class Floats(Enclosure):
             return Floats(*parts)
         steps = np.rint(self.centre * STEPS)
         # Exact: a difference of two multiples of the last place of the centre, below 2^-9.
-        rest = Floats.exact(self.centre - steps / STEPS)
-        one = Floats.exact(1.0)
-        series = one
-        for n in range(TERMS, 0, -1):
-            series = one + series * rest / Floats.exact(float(n))
-        # The terms left out are below twice the first of them, |rest|^8 / 8!.
-        left_out = 2 * (0.5 / STEPS) ** (TERMS + 1) / math.factorial(TERMS + 1)
-        series = Floats(series.centre, outward(series.radius + left_out))
+        series = Floats(_series(self.centre - steps / STEPS), np.full(self.shape, SERIES_ERROR))
         values, place = np.unique(steps, return_inverse=True)
         table = Floats(*np.array([_power_of_e(n) for n in values.tolist()]).reshape(-1, 2).T)
         power = table.moved(lambda x: x[place.reshape(self.shape)]) * series
         spread = Floats(np.ones(self.shape), outward(self.radius * (1 + self.radius)))
         return power * spread
+
+
+def _series(rest: Array) -> Array:
+    """exp of numbers up to 2^-9, within SERIES_ERROR."""
+    series = np.ones(np.shape(rest))
+    for n in range(TERMS, 0, -1):
+        series = 1 + series * rest / n
+    return series
 
 
 @lru_cache(maxsize=2 * STEPS * int(LARGEST_EXPONENT))

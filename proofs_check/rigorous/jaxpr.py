@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,27 @@ class _Step:
     gives: tuple[int, ...]
     wanted: tuple[bool, ...]
     done: tuple[int, ...] = ()
+
+    @cached_property
+    def real(self) -> bool:
+        """Whether real numbers come out, or a program is run that may make some."""
+        looped = self.equation.primitive.name in LOOPS
+        return looped or any(v.aval.dtype.kind == "f" for v in self.equation.outvars)
+
+    @cached_property
+    def rule(self) -> Rule | None:
+        """What it does to enclosures, a list of what comes out; None: nothing is known."""
+        name, parameters = self.equation.primitive.name, self.equation.params
+        if name in LOOPS:
+            shapes = [v.aval.shape for v in self.equation.outvars]
+            loop = partial(LOOPS[name], wanted=self.wanted, shapes=shapes, **parameters)
+            return lambda kind, *inputs: loop(kind, list(inputs))
+        if name not in RULES:
+            return None
+        own = partial(RULES[name], **parameters)
+        if name not in INDEXED:
+            own = partial(_on_enclosures, own)
+        return own if self.equation.primitive.multiple_results else partial(_listed, own)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +171,8 @@ def _with_ends(steps: Iterable[_Step], outputs: Iterable[Any], kept: set[int]) -
 def _planned(program: Any, wanted: tuple[bool, ...]) -> _Plan:
     given: dict[int, Any] = {}
     steps: list[_Step] = []
+    # What was computed before is not computed again: derivatives repeat much of a formula.
+    before: dict[Any, tuple[int, ...]] = {}
     count = 0
 
     def new() -> int:
@@ -157,9 +181,12 @@ def _planned(program: Any, wanted: tuple[bool, ...]) -> _Plan:
         return count - 1
 
     def constant(value: Any) -> int:
-        place = new()
-        given[place] = value
-        return place
+        array = np.asarray(value)
+        key = array.shape, array.dtype.str, array.tobytes()
+        if key not in before:
+            before[key] = (new(),)
+            given[before[key][0]] = value
+        return before[key][0]
 
     def walk(program: Any, places: Sequence[int]) -> list[int]:
         jaxpr, constants = getattr(program, "jaxpr", program), getattr(program, "consts", ())
@@ -174,8 +201,11 @@ def _planned(program: Any, wanted: tuple[bool, ...]) -> _Plan:
             takes = tuple(read(v) for v in equation.invars)
             called = _called(equation, takes)
             if called is None:
-                gives = tuple(new() for _ in equation.outvars)
-                steps.append(_Step(equation, takes, gives, ()))
+                key = _key(equation, takes)
+                gives = before.get(key, ())
+                if key is None or key not in before:
+                    gives = before[key] = tuple(new() for _ in equation.outvars)
+                    steps.append(_Step(equation, takes, gives, ()))
             else:
                 gives = tuple(walk(*called))
             known.update(zip(map(id, equation.outvars), gives, strict=True))
@@ -197,6 +227,16 @@ def _planned(program: Any, wanted: tuple[bool, ...]) -> _Plan:
         outputs,
         tuple(reversed(live)),
     )
+
+
+def _key(equation: Any, takes: tuple[int, ...]) -> Any:
+    """Equal where two operations give the same; None where that is not known."""
+    key = equation.primitive.name, takes, tuple(sorted(equation.params.items(), key=itemgetter(0)))
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    return key
 
 
 def _called(equation: Any, takes: tuple[int, ...]) -> tuple[Any, tuple[int, ...]] | None:
@@ -244,28 +284,28 @@ def written(kind: KIND, value: Any) -> Any:
 
 def _take(step: _Step, kind: KIND, values: list[Any]) -> None:
     """Do one step: read what it takes, write what it gives."""
-    equation, inputs = step.equation, [values[i] for i in step.takes]
-    name, parameters = equation.primitive.name, equation.params
-    if name in LOOPS:
-        shapes = [v.aval.shape for v in equation.outvars]
-        told = LOOPS[name](kind, inputs, step.wanted, shapes=shapes, **parameters)
-    elif not any(isinstance(x, Enclosure) for x in inputs) and not any(
-        v.aval.dtype.kind == "f" for v in equation.outvars
-    ):
-        told = _concrete(equation, inputs)
-    elif name in RULES:
-        if name not in INDEXED:
-            inputs = [x if isinstance(x, Enclosure) else kind.exact(x) for x in inputs]
-        told = RULES[name](kind, *inputs, **parameters)
-        told = told if equation.primitive.multiple_results else [told]
+    inputs, rule = [values[i] for i in step.takes], step.rule
+    if step.real or any(isinstance(x, Enclosure) for x in inputs):
+        if rule is None:
+            raise InputError(
+                "Every operation of a certified formula needs an enclosure",
+                f"the primitive {step.equation.primitive.name!r}",
+                f"write the formula without it, or give it a rule in {rules.__name__}",
+            )
+        told = rule(kind, *inputs)
     else:
-        raise InputError(
-            "Every operation of a certified formula needs an enclosure",
-            f"the primitive {name!r}",
-            f"write the formula without it, or give it a rule in {rules.__name__}",
-        )
+        told = _concrete(step.equation, inputs)
     for i, value in zip(step.gives, told, strict=True):
         values[i] = value
+
+
+def _on_enclosures(rule: Rule, kind: KIND, *inputs: Any) -> Any:
+    """A rule for enclosures alone: numbers among the inputs are meant as they are."""
+    return rule(kind, *(x if isinstance(x, kind) else kind.exact(x) for x in inputs))
+
+
+def _listed(rule: Rule, kind: KIND, *inputs: Any) -> list[Any]:
+    return [rule(kind, *inputs)]
 
 
 def _concrete(equation: Any, inputs: list[Any]) -> list[Any]:

@@ -103,7 +103,6 @@ def _sources(shape: tuple[int, ...], read: _Whole) -> Any:
     return np.asarray(told)
 
 
-@lru_cache(maxsize=256)
 def _places(shape: tuple[int, ...], of: tuple[int, ...], read: _Whole) -> Any:
     """Where JAX puts every update in the flat array, -1 where it drops it.
 
@@ -119,18 +118,28 @@ def _places(shape: tuple[int, ...], of: tuple[int, ...], read: _Whole) -> Any:
     return np.asarray(told).astype(np.int64).ravel() - 1
 
 
+@lru_cache(maxsize=256)
+def _rounds(shape: tuple[int, ...], of: tuple[int, ...], read: _Whole) -> list[tuple[Any, Any]]:
+    """Places in the flat array and the updates put there, no place twice in one round."""
+    places, told = _places(shape, of, read), []
+    left = np.flatnonzero(places >= 0)
+    while len(left):
+        once, first = np.unique(places[left], return_index=True)
+        told.append((once, left[first]))
+        left = np.delete(left, first)
+    return told
+
+
 def _scatter(
     kind: KIND, x: Any, indices: Any, updates: Any, *, add: bool = False, **parameters: Any
 ) -> Any:
     read = _Whole.of(indices, parameters, ("dimension_numbers", "mode"))
-    places = _places(x.shape, updates.shape, read)
+    rounds = _rounds(x.shape, updates.shape, read)
     flat, more = x.moved(np.ravel), updates.moved(np.ravel)
-    left = np.flatnonzero(places >= 0)
-    if not add and len(np.unique(places[left])) < len(left):
+    if not add and len(rounds) > 1:
         raise Undecided("two numbers are put in one place, in no order")
-    while len(left):
-        once, first = np.unique(places[left], return_index=True)
-        new = more[left[first]]
+    for once, those in rounds:
+        new = more[those]
 
         def put(parts: list[Any], once: Any = once) -> Any:
             whole = parts[0].copy()
@@ -138,7 +147,6 @@ def _scatter(
             return whole
 
         flat = flat.joined([flat[once] + new if add else new], put)
-        left = np.delete(left, first)
     return flat.moved(lambda part: part.reshape(x.shape))
 
 
@@ -148,11 +156,10 @@ def _dot(kind: KIND, x: Any, y: Any, dimension_numbers: Any, **_: Any) -> Any:
     free_y = [i for i in range(len(y.shape)) if i not in (*inner_y, *batch_y)]
     batch = tuple(x.shape[i] for i in batch_x)
     outer = tuple(x.shape[i] for i in free_x) + tuple(y.shape[i] for i in free_y)
-    count = int(np.prod(batch, dtype=int)) if batch else 0
-    inner = int(np.prod([x.shape[i] for i in inner_x], dtype=int))
-    lead = (count,) if batch else ()
-    rows = int(np.prod([x.shape[i] for i in free_x], dtype=int))
-    columns = int(np.prod([y.shape[i] for i in free_y], dtype=int))
+    inner = math.prod(x.shape[i] for i in inner_x)
+    lead = (math.prod(batch),) if batch else ()
+    rows = math.prod(x.shape[i] for i in free_x)
+    columns = math.prod(y.shape[i] for i in free_y)
     left = x.moved(lambda p: p.transpose(*batch_x, *free_x, *inner_x).reshape(*lead, rows, inner))
     right = y.moved(
         lambda p: p.transpose(*batch_y, *inner_y, *free_y).reshape(*lead, inner, columns)
@@ -161,7 +168,10 @@ def _dot(kind: KIND, x: Any, y: Any, dimension_numbers: Any, **_: Any) -> Any:
 
 
 def _select(kind: KIND, which: Any, *cases: Any, **_: Any) -> Any:
-    chosen = np.asarray(which, dtype=np.int64)
+    which = np.asarray(which)
+    if len(cases) == 2 and which.any() == which.all():  # as nearly always: guards against overflow
+        return cases[int(which.any())]
+    chosen = which.astype(np.int64)
     return cases[0].joined(cases[1:], lambda parts: np.choose(chosen, parts, mode="raise")
                            if len(parts) < 32 else np.stack(parts)[chosen])  # fmt: skip
 

@@ -11,7 +11,6 @@ DOCS = Path(__file__).parents[2] / "docs"
 UNCLAIMED = {
     "A-6": "a block structure; the spectra it gives are tested in tests/test_ufm",
     "A-7": "minima without a Hessian: tests/test_ufm/test_plain_convexity.py",
-    "A-8": "a block structure: tests/test_ufm/test_models_unused_dimensions.py",
     "S-1": "existence; its consequences are the claims on minimisers",
     "S-4": "unequal classes of few sizes: tests/test_ufm/test_plain_sizes.py",
     "R-1": "non-negative features: tests/test_ufm/test_models_nonnegative.py",

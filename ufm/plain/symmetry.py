@@ -46,12 +46,12 @@ def class_rotations(kinds: Any, bias: bool) -> Array:
     basis: list[Array] = []
     for kind in np.unique(kinds):
         members = np.flatnonzero(kinds == kind)
+        if len(members) < 2:
+            continue
         frame = np.eye(K)[:, members]
         if bias:
             from ufm.frames import simplex_etf
 
-            if len(members) < 2:
-                continue
             frame = frame @ simplex_etf(len(members))
         width = frame.shape[1]
         for i, j in zip(*np.triu_indices(width, 1), strict=True):
