@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.nearest import unknown
-from experiments.networks.data import cifar, embedded, idx
+from experiments.networks.data import cifar, embedded, idx, own
 from experiments.networks.data.changes import balanced as cut_to_equal_counts
 from experiments.networks.data.record import Dataset, Split
 from ufm.errors import InputError
@@ -49,7 +49,8 @@ def load(
     """The data set ``name``; nothing is downloaded.
 
     Args:
-        name: a key of ``SOURCES``; ``"name:folder"`` says both, as ``--data`` does.
+        name: a key of ``SOURCES``; ``"name:folder"`` says both, as ``--data`` does; or a file of
+            one's own arrays that ends in .npz, see ``read_own``.
         folder: has the files of a set that is made of files, or a subfolder of the published
             name that has them; ``~`` is the home folder.
         balanced: cut the train classes to equal counts, as the theory of balanced classes needs;
@@ -65,10 +66,16 @@ def load(
         >>> load("digits", balanced=True).counts.tolist()
         [139, 139, 139, 139, 139, 139, 139, 139, 139, 139]
     """
+    if own.is_own(str(name)):
+        if options:
+            rule = "A data set of one's own has no options"
+            raise InputError(rule, ", ".join(options), "leave them out")
+        made = own.read_own(Path(name).expanduser())
+        return cut_to_equal_counts(made) if balanced else made
     if folder is None and ":" in str(name):
         name, _, folder = str(name).partition(":")
     if name not in SOURCES:
-        raise unknown(str(name), SOURCES, "data set")
+        raise unknown(str(name), (*SOURCES, "FILE.npz"), "data set")
     source = SOURCES[name]
     for option in options:
         if option not in source.options:
