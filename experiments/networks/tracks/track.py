@@ -40,6 +40,7 @@ TRACKS = {
     "sop": "label_noise:LabelNoise",
     "gnn": "graphs:Graphs",
     "deq": "equilibria:Equilibria",
+    "losses": "all_losses:AllLosses",
 }
 _UNSAFE = re.compile(r"[^\w.=-]+")
 Say = Callable[[str], None]
@@ -148,6 +149,10 @@ class Track(ABC):
     @abstractmethod
     def claims(self, results: Sequence[Result]) -> Sequence[Claim]:
         """What the results show, as claims of tier E."""
+
+    def conclusions(self, results: Sequence[Result]) -> Sequence[str]:
+        """What the results say together, in sentences that are no claims."""
+        return ()
 
     @abstractmethod
     def exact(self, options: Any) -> Sequence[tuple[str, float, float]]:
