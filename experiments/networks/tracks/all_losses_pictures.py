@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from experiments.networks.measures.equivalence import DIFFERS, EQUAL, OPEN
 from experiments.networks.tracks.all_losses_judged import Judged, case_of, has_fitted
-from experiments.networks.tracks.track import Result
+from experiments.networks.tracks.track import Result, legend
 from landscape.plots.style import FAINT, INK, loss_colour, loss_marker
 
 SIGNS = {EQUAL: "=", DIFFERS: "≠", OPEN: "?"}
@@ -96,15 +96,15 @@ def draw_excess(results: Sequence[Result], width: float, ax: Any) -> Any:
     every = [r.numbers["excess"] for r in results if r.numbers.get("excess", 0.0) > 0]
     ax.set_xscale("log")
     ax.set_yscale("log")
-    ax.set_ylim(min(every) / 1.5, max(every) * 1.5)  # of all widths
+    if every:
+        ax.set_ylim(min(every) / 1.5, max(every) * 1.5)  # of all widths
     ax.set_xticks(sorted({case_of(r.cell.case)[1] for r in results}))
     ax.minorticks_off()
     ax.xaxis.set_major_formatter("{x:g}")
     ax.set_title(f"width {width:g}")
     ax.set_xlabel("epochs of training")
     ax.set_ylabel("objective / minimum $-$ 1")
-    if ax.get_legend_handles_labels()[1]:
-        ax.legend(loc="best", fontsize="small")
+    legend(ax, loc="best", fontsize="small")
     return ax
 
 
