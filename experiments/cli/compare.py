@@ -123,7 +123,9 @@ def compare(
         plan = Plan(request, settings, specs, values, tuple(range(number)), measure_every)
         cells = plan.cells
     folder = (
-        COMPARISONS / (data.source.partition(":")[0] + "-theory" * theory) if out is None else out
+        COMPARISONS / (Path(data.source.partition(":")[0]).stem + "-theory" * theory)
+        if out is None
+        else out
     )
     if not as_json:
         warn_of_narrow([cell.request.settings for cell in cells], dataset.num_classes)

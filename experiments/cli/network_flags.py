@@ -164,18 +164,21 @@ def make_settings(
     """The settings for a data set, with objective, width and seed still at their defaults.
 
     Raises:
-        InputError: a value outside its domain.
+        InputError: a value outside its domain, or a network of one's own that is none.
     """
     from experiments.networks.architectures import Architecture
-    from experiments.networks.training import Augmentation, TrainSettings
+    from experiments.networks.training import Augmentation, TrainSettings, initial_network
 
-    d = training.d
-    if d is None and architecture.name == "mlp":
+    d, own = training.d, ":" in architecture.name
+    if d is None and (own or architecture.name == "mlp"):
         # Wide linear features start far away, where large steps kill squared errors.
         d = max(MLP_FEATURES, dataset.num_classes)
-    return TrainSettings(
+    settings = TrainSettings(
         **vars(replace(training, d=d)),
         architecture=Architecture(**vars(architecture)),
         augmentation=Augmentation(**vars(augmentation)),
         decay=decay.make(dataset.num_classes, dataset.train.num_samples),
     )
+    if own:  # what is wrong with it is said once, before any training
+        initial_network(settings, dataset.image_shape, dataset.num_classes)
+    return settings

@@ -16,6 +16,7 @@ from experiments.cli.network_output import provenance_of, warn
 from experiments.cli.options import Json
 from experiments.cli.output import deliver, envelope, number, show, stepwise, table
 from experiments.networks.tracks.options import (
+    AllLossesOptions,
     EquilibriumOptions,
     GraphOptions,
     LabelNoiseOptions,
@@ -51,6 +52,11 @@ COMMANDS: dict[str, tuple[type[TrackOptions], str, str]] = {
         EquilibriumOptions,
         "Train equilibrium layers, balanced and not, beside the minimum of the linear model.",
         "ufm track deq --ratios 1,10 --loss ce",
+    ),
+    "losses": (
+        AllLossesOptions,
+        "Train every loss at every width and length: where are they equal, what did not fit?",
+        "ufm track losses --losses ce,mse --widths 0.5,2 --lengths 20,200 --seeds 6",
     ),
 }
 
@@ -122,6 +128,7 @@ def _run(name: str, options: TrackOptions, workers: int, folder: Path, as_json: 
             {**asdict(r.cell), "numbers": dict(r.numbers), "series": dict(r.series)}
             for r in results
         ],
+        "conclusions": list(track.conclusions(results)),
         "exact": [
             {"statement": text, "said": said, "computed": seen} for text, said, seen in exact
         ],
@@ -144,7 +151,7 @@ def _run(name: str, options: TrackOptions, workers: int, folder: Path, as_json: 
             told.add_row(
                 outcome.claim.id, str(outcome.instances), verdict, outcome.counterexample or ""
             )
-        show(made, beside, told, f"Page: {page}")
+        show(made, *track.conclusions(results), beside, told, f"Page: {page}")
     stopped = [r.label for r in results if STOPPED in r.numbers]
     for label in stopped:
         warn(f"{label}: stopped, because a number was no longer finite; lower --lr")

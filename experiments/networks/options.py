@@ -30,7 +30,7 @@ class DataOptions:
             "--data",
             metavar="NAME[:DIR]",
             help="digits, mnist5k, fashion-mnist, mnist, idx, cifar-10 or cifar-100; a folder for "
-            "those made of files.",
+            "those made of files; or FILE.npz of your own, with arrays X, y, and X_test, y_test.",
         ),
     ] = "digits"
     per_class: Annotated[
@@ -73,7 +73,13 @@ class ArchitectureOptions:
     """Which feature extractor, how wide and how deep."""
 
     name: Annotated[
-        str, _network("--network", metavar="NAME", help="mlp, convnet or resnet18.")
+        str,
+        _network(
+            "--network",
+            metavar="NAME",
+            help="mlp, convnet or resnet18; or FILE.py:NAME, your own equinox.Module, made as "
+            "NAME(key, image_shape, d), which gives features (d,) of one image.",
+        ),
     ] = "mlp"
     width: float = 1.0
     depth: Annotated[
@@ -116,7 +122,7 @@ class TrainingOptions:
             "-d",
             metavar="INT",
             help="Feature dimension.",
-            show_default="32 of mlp (or K), else that of the last hidden layer",
+            show_default="32 of mlp and your own (or K), else that of the last hidden layer",
         ),
     ] = None
     bias: Annotated[bool, _network("--bias/--no-bias", help="Of the classifier.")] = True

@@ -80,6 +80,17 @@ def test_fashion_mnist_has_a_default_folder(tmp_path, monkeypatch) -> None:
     assert load("fashion-mnist").train.num_samples == 11
 
 
+def test_an_environment_variable_has_the_folders_of_sets(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("UFM_DATA", str(tmp_path))
+    with pytest.raises(InputError, match=r"in a folder.*--data idx:FOLDER, .*, UFM_DATA"):
+        load("idx")
+    write_idx(tmp_path / "idx")
+    assert load("idx").train.num_samples == 6
+    # A folder that is named goes before.
+    with pytest.raises(InputError, match="is no folder"):
+        load("idx", tmp_path / "elsewhere")
+
+
 def test_a_class_without_a_sample_is_named(tmp_path) -> None:
     write_idx(tmp_path, 28, 28, (11, 3), 9)
     with pytest.raises(InputError, match=r"each of the 10 classes of mnist. Got no sample of cla"):

@@ -298,6 +298,33 @@ def test_clusters_are_named_so_that_most_labels_agree():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "label"),
+    [
+        (
+            "deq --per-class 8 --ratios 2 -d 11 --hidden 13 --epochs 3 --batch-size 12",
+            "2 to 1, relu",
+        ),
+        (
+            "gnn --cases 2:8:1 --nodes 40 --graphs 3 --test-graphs 2 --free-graphs 2 --layers 2 "
+            "--epochs 2",
+            "2:8:1, gnn",
+        ),
+        (
+            "sop --per-class 6 --kinds symmetric --rates 0.3 --epochs 2 --batch-size 20",
+            "symmetric 30 %, ce",
+        ),
+    ],
+)
+def test_a_cell_that_diverges_is_in_the_table_and_told(ufm, tmp_path, words, label):
+    ran = ufm(f"track {words} --lr 1e30 --seeds 1 --workers 1 --json --out", tmp_path / "x")
+    assert (ran.code, f"{label}, seed 0: stopped" in ran.err) == (3, True), ran.err
+    stopped = [c for c in ran.json["cells"] if "stopped_after" in c["numbers"]]
+    assert len(stopped) >= 2
+    assert label in (tmp_path / "x" / "index.html").read_text().replace("</th><td>", ", ")
+
+
+@pytest.mark.slow
 def test_a_track_from_the_command_line_to_a_page(ufm, tmp_path):
     words = "track sop --per-class 6 --kinds symmetric --rates 0.3 --epochs 2 --batch-size 20"
     ran = ufm(f"{words} --seeds 1 --workers 1 --json --out", tmp_path / "sop")

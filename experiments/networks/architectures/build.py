@@ -13,6 +13,7 @@ from experiments.networks.architectures.convnet import ConvNet
 from experiments.networks.architectures.head import Head, fixed_etf_head, linear_head
 from experiments.networks.architectures.mlp import MLP
 from experiments.networks.architectures.network import PRECISIONS, Network
+from experiments.networks.architectures.own import own_body, source_of
 from experiments.networks.architectures.resnet import CHANNELS, ResNet18
 from experiments.networks.options import ArchitectureOptions
 from ufm.errors import InputError, require_count, require_positive
@@ -21,6 +22,8 @@ from ufm.errors import InputError, require_count, require_positive
 # ResNet-18's own. The first two are sized so that digits are learnt in seconds.
 ARCHITECTURES = {"mlp": (2, 256), "convnet": (2, 16), "resnet18": (4, CHANNELS[0])}
 FEATURES = ("linear", "relu")
+# Feature dimension of a network of one's own where none is asked for.
+OWN_DIMENSION = 32
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,10 @@ class Architecture(ArchitectureOptions):
     """Which feature extractor, how wide and how deep.
 
     Args:
-        name: mlp, convnet or resnet18.
+        name: mlp, convnet or resnet18, or FILE.py:NAME of one's own, see ``own_body``.
         width: multiplies the width of every hidden layer; the papers' range is 0.25 to 2.
         depth: hidden layers of mlp, stages of convnet (2 each by default); not of resnet18.
+            A network of one's own is given width (other than 1) and depth if it has such arguments.
         features: ``linear``, or ``relu`` for non-negative features, as in the papers' ResNets.
 
     Raises:
@@ -42,8 +46,8 @@ class Architecture(ArchitectureOptions):
     """
 
     def __post_init__(self) -> None:
-        if self.name not in ARCHITECTURES:
-            raise unknown(self.name, ARCHITECTURES, "architecture")
+        if self.name not in ARCHITECTURES and not self.own:
+            raise unknown(self.name, (*ARCHITECTURES, "FILE.py:NAME"), "architecture")
         require_positive(self.width, "width", "use a multiplier such as 0.5")
         if self.depth is not None:
             require_count(self.depth, "depth", 1, "use one layer or more")
@@ -51,6 +55,15 @@ class Architecture(ArchitectureOptions):
                 raise InputError("resnet18 has its own depth", f"depth={self.depth}", "drop it")
         if self.features not in FEATURES:
             raise InputError("Need linear or relu features", repr(self.features), "use one of them")
+
+    @property
+    def own(self) -> bool:
+        """Whether the network is a user's own code."""
+        return ":" in self.name
+
+    def source(self) -> str:
+        """The text of a user's own code, which stands for what it computes; else empty."""
+        return source_of(self.name) if self.own else ""
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -64,11 +77,13 @@ class Architecture(ArchitectureOptions):
 def natural_dimension(architecture: Architecture) -> int:
     """The feature dimension that adds no narrower layer: the size of the last hidden one.
 
+    Of a network of one's own, whose layers nobody knows, it is 32.
+
     Example:
         >>> natural_dimension(Architecture("resnet18")), natural_dimension(Architecture("convnet"))
         (512, 32)
     """
-    return architecture.sizes[-1]
+    return OWN_DIMENSION if architecture.own else architecture.sizes[-1]
 
 
 def build_network(
@@ -95,7 +110,7 @@ def build_network(
         precision: float32 or bfloat16, see ``Network``.
 
     Raises:
-        InputError: a size out of its domain, or d < K - 1 with ``fixed_etf``.
+        InputError: a size out of its domain, d < K - 1 with ``fixed_etf``, or as ``own_body``.
 
     Example:
         >>> net = build_network(Architecture("mlp"), (2, 3, 1), 3, 5, jax.random.key(0))
@@ -108,14 +123,26 @@ def build_network(
     if precision not in PRECISIONS:
         raise InputError("Need a precision of the lab", repr(precision), "use float32 or bfloat16")
     body_key, head_key = jax.random.split(key)
-    relu, sizes = architecture.features == "relu", architecture.sizes
-    body: Any
-    if architecture.name == "mlp":
-        body = MLP(body_key, math.prod(image_shape), sizes, size, relu)
-    elif architecture.name == "convnet":
-        body = ConvNet(body_key, image_shape, sizes, size, relu)
-    else:
-        body = ResNet18(body_key, image_shape[-1], sizes, size, relu)
+    body, state = _body(architecture, image_shape, size, body_key)
     head: Head
     head = fixed_etf_head(K, size, bias) if fixed_etf else linear_head(head_key, K, size, bias)
-    return Network(body, body.start(), head, precision)
+    return Network(body, state, head, precision)
+
+
+def _body(
+    architecture: Architecture, image_shape: tuple[int, int, int], d: int, key: Any
+) -> tuple[Any, Any]:
+    """A feature extractor and its state."""
+    relu = architecture.features == "relu"
+    if architecture.own:
+        changed = {"width": architecture.width} if architecture.width != 1 else {}
+        changed |= {"depth": architecture.depth} if architecture.depth is not None else {}
+        return own_body(architecture.name, key, image_shape, d, relu=relu, sizes=changed)
+    body: Any
+    if architecture.name == "mlp":
+        body = MLP(key, math.prod(image_shape), architecture.sizes, d, relu)
+    elif architecture.name == "convnet":
+        body = ConvNet(key, image_shape, architecture.sizes, d, relu)
+    else:
+        body = ResNet18(key, image_shape[-1], architecture.sizes, d, relu)
+    return body, body.start()

@@ -3,12 +3,11 @@
 from experiments.networks.comparison.execute import Failure, execute
 from experiments.networks.comparison.plan import (
     Cell,
-    LossSpec,
     Plan,
     read_comparison,
-    read_loss_spec,
 )
 from experiments.networks.comparison.table import Contrast, Row, Summary, contrasts, rows, summaries
+from experiments.networks.training.loss_spec import LossSpec, read_loss_spec
 
 __all__ = [
     "Cell",

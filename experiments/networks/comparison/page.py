@@ -17,6 +17,7 @@ from experiments.networks.comparison.plan import Cell
 from experiments.networks.comparison.table import Row, contrasts, statement, summaries
 from experiments.networks.comparison.table import rows as table_rows
 from experiments.networks.comparison.three_ways import deviations, figure_rows
+from experiments.networks.data.own import is_own
 from experiments.networks.runs import Run
 from experiments.networks.training import FeatureDecay, Outcome, WeightDecay
 from experiments.report.figures import Picture, picture
@@ -248,7 +249,9 @@ def described(run: Run, chosen: Sequence[str] = ()) -> dict[str, str]:
 def _data(run: Run) -> str:
     """The set, its sizes, and everything that was done to its labels."""
     data, counts = run.request.data, run.counts
-    parts = [data.source, f"{sum(counts)} train images of {len(counts)} classes"]
+    # Of a user's own arrays only the title says what they are.
+    parts = [f"{data.source} ({run.title})" if is_own(data.source) else data.source]
+    parts.append(f"{sum(counts)} train images of {len(counts)} classes")
     if len(set(counts)) == 1:
         parts.append("balanced")
     else:

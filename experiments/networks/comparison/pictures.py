@@ -182,7 +182,9 @@ def layers(runs: Mapping[Cell, Run]) -> Picture | None:
     width = _middle([cell.width for cell in runs])
     first: dict[str, Run] = {}
     for cell, run in runs.items():
-        if cell.width == width and run.assessment is not None and run.assessment.answers:
+        # A network of one's own has one layer that is known, its features.
+        told = run.assessment
+        if cell.width == width and told is not None and told.answers and len(told.layers) > 1:
             first.setdefault(cell.loss.label, run)
     if not first:
         return None

@@ -9,11 +9,12 @@ import numpy as np
 
 from experiments.networks.architectures import Architecture
 from experiments.networks.comparison.deviations import Held
-from experiments.networks.comparison.plan import Cell, LossSpec, Plan
+from experiments.networks.comparison.plan import Cell, Plan
 from experiments.networks.data import Dataset
 from experiments.networks.runs import DataRequest, Run, run_against_theory
 from experiments.networks.theory import Comparison, NoTheory
 from experiments.networks.training import FeatureDecay, TrainSettings, WeightDecay
+from experiments.networks.training.loss_spec import LossSpec
 
 LINEAR = "linear features, decay of the model"
 RELU = "ReLU features, decay of the model"

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from experiments.nearest import unknown
-from experiments.networks.data import cifar, embedded, idx
+from experiments.networks.data import cifar, embedded, idx, own
 from experiments.networks.data.changes import balanced as cut_to_equal_counts
 from experiments.networks.data.record import Dataset, Split
 from ufm.errors import InputError
 
 # Where Debian's package dataset-fashion-mnist puts its files.
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
+# Environment variable: a folder with a folder per set, of the set's name.
+FOLDERS = "UFM_DATA"
 # Published names of the four files; some archives have a dot before idx.
 IDX_PARTS = (
     ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -49,9 +52,11 @@ def load(
     """The data set ``name``; nothing is downloaded.
 
     Args:
-        name: a key of ``SOURCES``; ``"name:folder"`` says both, as ``--data`` does.
+        name: a key of ``SOURCES``; ``"name:folder"`` says both, as ``--data`` does; or a file of
+            one's own arrays that ends in .npz, see ``read_own``.
         folder: has the files of a set that is made of files, or a subfolder of the published
-            name that has them; ``~`` is the home folder.
+            name that has them; ``~`` is the home folder. None: the folder of the set's name in that
+            of the environment variable ``UFM_DATA`` if there is one, else where packages put it.
         balanced: cut the train classes to equal counts, as the theory of balanced classes needs;
             the first samples of each class stay, and the test split is whole.
         options: ``folds`` and ``fold`` for digits and mnist5k, ``coarse`` for cifar-100.
@@ -65,10 +70,16 @@ def load(
         >>> load("digits", balanced=True).counts.tolist()
         [139, 139, 139, 139, 139, 139, 139, 139, 139, 139]
     """
+    if own.is_own(str(name)):
+        if options:
+            rule = "A data set of one's own has no options"
+            raise InputError(rule, ", ".join(options), "leave them out")
+        made = own.read_own(Path(name).expanduser())
+        return cut_to_equal_counts(made) if balanced else made
     if folder is None and ":" in str(name):
         name, _, folder = str(name).partition(":")
     if name not in SOURCES:
-        raise unknown(str(name), SOURCES, "data set")
+        raise unknown(str(name), (*SOURCES, "FILE.npz"), "data set")
     source = SOURCES[name]
     for option in options:
         if option not in source.options:
@@ -79,11 +90,17 @@ def load(
             raise InputError(rule, folder, f"leave the folder out: --data {name}")
         made = source.make(**options)
     else:
-        place = source.default_folder if folder is None else Path(folder).expanduser()
+        place = _default_folder(name, source) if folder is None else Path(folder).expanduser()
         if place is None:
             raise _missing(name, source, "no folder")
         made = source.make(place, **options)
     return cut_to_equal_counts(made) if balanced else made
+
+
+def _default_folder(name: str, source: Source) -> Path | None:
+    above = os.environ.get(FOLDERS)
+    place = Path(above).expanduser() / name if above else None
+    return place if place is not None and place.is_dir() else source.default_folder
 
 
 def _unknown_option(option: str, name: str, source: Source) -> InputError:
@@ -94,7 +111,10 @@ def _unknown_option(option: str, name: str, source: Source) -> InputError:
 
 def _missing(name: str, source: Source, got: str) -> InputError:
     rule = f"Need the files of {name} in a folder: {', '.join(source.files)}"
-    remedy = f"{source.remedy}; then name the folder, --data {name}:FOLDER"
+    remedy = (
+        f"{source.remedy}; then name the folder, --data {name}:FOLDER, or the one that {name} is "
+        f"in, {FOLDERS}"
+    )
     return InputError(rule, got, remedy)
 
 

@@ -48,6 +48,7 @@ class Run:
         records: of every epoch.
         assessment: None until the run is finished.
         folder: where it is.
+        title: of the data, with what was done to them.
     """
 
     request: RunRequest
@@ -56,6 +57,7 @@ class Run:
     records: tuple[EpochRecord, ...]
     assessment: Assessment | None
     folder: Path
+    title: str = ""
 
     @property
     def finished(self) -> bool:
@@ -167,7 +169,7 @@ def read_run(folder: Path) -> Run:
         raise InputError(rule, f"{folder}: {error}", "remove the folder and run again") from error
     finished = (folder / ASSESSMENT).exists()
     assessment = _assessment_of(folder / ASSESSMENT) if finished else None
-    return Run(request, counts, outcome, records, assessment, folder)
+    return Run(request, counts, outcome, records, assessment, folder, str(about.get("title", "")))
 
 
 def _set_damaged_aside(folder: Path) -> None:

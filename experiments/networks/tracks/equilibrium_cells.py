@@ -27,7 +27,7 @@ from experiments.networks.tracks.equilibrium_layer import (
 )
 from experiments.networks.tracks.options import EquilibriumOptions
 from experiments.networks.tracks.stepping import Record, finished, stepped
-from experiments.networks.tracks.track import CHECKPOINT, Cell, key_of
+from experiments.networks.tracks.track import CHECKPOINT, STOPPED, Cell, key_of
 from experiments.networks.training.schedule import learning_rate
 from ufm import MSE, CrossEntropy
 from ufm.decay import penalty
@@ -86,7 +86,7 @@ def trained(
     names = ("objective", "test_accuracy")
     series = {name: [r[name][0] for r in records if name in r] for name in names}
     if not finished(records, options.epochs):
-        return {"epochs": len(records)}, series
+        return {STOPPED: len(records)}, series
     numbers, found = _told(state[0], dataset, model, options.loss)
     numbers["squared"] = float(options.loss == "mse")
     numbers["cut"] = float(numbers["size"] > options.bound - CUT)

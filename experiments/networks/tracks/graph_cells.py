@@ -21,7 +21,7 @@ from experiments.networks.tracks.message_passing import (
 )
 from experiments.networks.tracks.options import GraphOptions
 from experiments.networks.tracks.stepping import Record, finished, stepped
-from experiments.networks.tracks.track import CHECKPOINT, Cell, key_of
+from experiments.networks.tracks.track import CHECKPOINT, STOPPED, Cell, key_of
 from landscape import solve
 from ufm.collapse import collapse
 from ufm.models.graph import GraphUFM
@@ -49,7 +49,9 @@ LOOKED_AT = 5
 
 
 def _collapse(H: Any, labels: Any) -> tuple[float, float]:
-    """NC1 and NC2 of features (d, N) of one graph."""
+    """NC1 and NC2 of features (d, N) of one graph; NaN where training has diverged."""
+    if not np.all(np.isfinite(H)):
+        return np.nan, np.nan
     told = collapse(np.asarray(H, dtype=np.float64).T, labels)
     return told.nc1_geo, told.nc2_rwu
 
@@ -92,7 +94,7 @@ def trained(
     series |= {f"nc2 after {k}": r["nc2"] for k, r in enumerate(records, 1)}
     series |= {name: [r[name][0] for r in records] for name in ("loss", "overlap")}
     if not finished(records, options.epochs):
-        return {"epochs": len(records)}, {}
+        return {STOPPED: len(records)}, {}
     done, by_layer, seen = tested(state, TEST, options.tests)
     nc1, nc2 = by_layer.mean(axis=0).T
     return {

@@ -11,9 +11,10 @@ from typing import Annotated
 
 import typer
 
-from experiments.networks.options import DATA_PANEL, TRAINING_PANEL
+from experiments.networks.options import DATA_PANEL, NETWORK_PANEL, TRAINING_PANEL
 
 _data = partial(typer.Option, rich_help_panel=DATA_PANEL)
+_network = partial(typer.Option, rich_help_panel=NETWORK_PANEL)
 _training = partial(typer.Option, rich_help_panel=TRAINING_PANEL)
 
 SEEDS = 3
@@ -215,3 +216,45 @@ class EquilibriumOptions(TrackOptions):
     learning_rate: Annotated[
         float, _training("--lr", metavar="RATE", help="First learning rate of Adam.")
     ] = 4e-3
+
+
+@dataclass(frozen=True)
+class AllLossesOptions(TrackOptions):
+    """Losses at every width and length of training."""
+
+    source: Images = "digits"
+    per_class: KeptPerClass = None
+    losses: Annotated[
+        str,
+        _training(
+            "--losses",
+            metavar="LIST",
+            help="Objectives and their parameters, with commas; the first is compared with.",
+        ),
+    ] = "ce,ls smoothing=0.05,focal gamma=3,mse"
+    widths: Annotated[
+        str, _network("--widths", metavar="LIST", help="Multipliers of the hidden layers.")
+    ] = "0.125,0.5,2"
+    lengths: Annotated[
+        str, _training("--lengths", metavar="LIST", help="Epochs of training, with commas.")
+    ] = "10,40,160"
+    network: Annotated[
+        str,
+        _network("--network", metavar="NAME", help="mlp, convnet, resnet18 or FILE.py:NAME."),
+    ] = "mlp"
+    features: Annotated[str, _network("--features", metavar="KIND", help="linear, or relu.")] = (
+        "linear"
+    )
+    c: Annotated[
+        float, _training("--c", metavar="VALUE", help="Decay of the model, see `ufm train`.")
+    ] = 0.2
+    weight_decay: Annotated[
+        float | None,
+        _training(
+            "--weight-decay",
+            metavar="VALUE",
+            help="Of every weight, instead of the decay of the model.",
+        ),
+    ] = None
+    batch_size: BatchSize = 128
+    learning_rate: FirstRate = 0.1

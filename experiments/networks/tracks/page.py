@@ -57,6 +57,7 @@ def write_track_page(
                 (r.cell, [shown(c, r.numbers.get(c.key, float("nan"))) for c in track.columns])
                 for r in results
             ],
+            conclusions=track.conclusions(results),
             exact=exact,
             claims=cards(outcomes),
             pictures=pictures,

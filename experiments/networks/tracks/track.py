@@ -40,6 +40,7 @@ TRACKS = {
     "sop": "label_noise:LabelNoise",
     "gnn": "graphs:Graphs",
     "deq": "equilibria:Equilibria",
+    "losses": "all_losses:AllLosses",
 }
 _UNSAFE = re.compile(r"[^\w.=-]+")
 Say = Callable[[str], None]
@@ -148,6 +149,10 @@ class Track(ABC):
     @abstractmethod
     def claims(self, results: Sequence[Result]) -> Sequence[Claim]:
         """What the results show, as claims of tier E."""
+
+    def conclusions(self, results: Sequence[Result]) -> Sequence[str]:
+        """What the results say together, in sentences that are no claims."""
+        return ()
 
     @abstractmethod
     def exact(self, options: Any) -> Sequence[tuple[str, float, float]]:
@@ -377,6 +382,12 @@ def numbers_of(text: str, flag: str, low: float, high: float) -> tuple[float, ..
     if not all(low <= value <= high for value in values) or len(set(values)) < len(values):
         raise InputError(rule, text, f"write for example {flag} {low:g},{high:g}")
     return values
+
+
+def legend(ax: Any, **where: Any) -> None:
+    """A legend, unless nothing was drawn that has a name: every cell may have diverged."""
+    if ax.get_legend_handles_labels()[1]:
+        ax.legend(**where)
 
 
 def key_of(*parts: Any) -> int:

@@ -165,11 +165,12 @@ class TrainSettings(TrainingOptions):
 
     @property
     def key(self) -> str:
-        """16 hex digits that change with any setting, and with the file of a user's own loss."""
+        """16 hex digits that change with any setting, and with a user's own loss or network."""
         text = json.dumps(self.record(), sort_keys=True)
-        if ":" not in self.objective:
+        source = LossChoice(self.objective, {}).source() if ":" in self.objective else ""
+        source += self.architecture.source()
+        if not source:
             return fingerprint(text.encode())
-        source = LossChoice(self.objective, {}).source()
         return fingerprint(source.encode(errors="surrogateescape"), text)
 
     def random_key(self, use: int) -> Any:
