@@ -39,8 +39,8 @@ AXES = {"features": 2, "labels": 1, "classifier": 2, "bias": 1, "logits": 2}
 OTHER = {"H": "features", "W": "classifier", "b": "bias"}
 # Features of more bytes are read in one pass, and never held.
 LARGE = 2**30
-# float64 entries of a block, 64 MiB.
-BLOCK_ENTRIES = 2**23
+# Entries of a block, 128 MiB in float64: with many classes and features larger blocks are faster.
+BLOCK_ENTRIES = 2**24
 # Rows on which logits are compared with W h + b, and how far apart float16 may bring them.
 CHECKED_ROWS, MOST_APART = 1024, 0.02
 

@@ -66,6 +66,27 @@ def test_parts_merge_to_the_whole(seed):
         np.testing.assert_array_equal(getattr(metrics[1], name), getattr(before, name))
 
 
+def test_decisions_are_counted_unless_that_is_switched_off():
+    features, labels, W, b = network(7, (5, 3, 6), 4)
+    counting, sparing = CollapseMetric(W, b), CollapseMetric(W, b, accuracy=False)
+    for metric in (counting, sparing):
+        metric.update(features, labels)
+    expected = dataclasses.replace(
+        collapse(features, labels, classifier=W, bias=b), classifier_accuracy=None
+    )
+    close(sparing.compute(), expected)
+    assert counting.compute().classifier_accuracy is not None
+    counting.merge(sparing)  # whose decisions nobody knows
+    assert counting.compute().classifier_accuracy is None
+
+
+def test_blocks_hold_several_samples_of_every_class_as_far_as_memory_allows():
+    assert accumulate.block_rows(5, 3) == accumulate.BLOCK_ENTRIES // 5
+    assert accumulate.block_rows(2048, 1000) == 8000
+    assert accumulate.block_rows(2048, 10**6) == accumulate.LARGEST_BLOCK // 2048
+    assert accumulate.block_rows(2**30, 10) == 1
+
+
 def test_without_a_classifier_classes_appear_as_they_come():
     features, labels, _, _ = network(3, (3, 5, 4), 6)
     metric = CollapseMetric()

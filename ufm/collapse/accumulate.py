@@ -15,6 +15,8 @@ Matrix = npt.NDArray[np.float64]
 
 # 8 MiB of float64: large enough for fast matrix products, small beside any data set.
 BLOCK_ENTRIES = 2**20
+# 128 MiB: blocks whose cost depends on the number of classes as well, see ``block_rows``.
+LARGEST_BLOCK = 2**24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,16 +33,44 @@ class Scatter:
 
     variances: Matrix
     energies: list[float]
-    classifier_hits: int
+    # None where decisions were not counted.
+    classifier_hits: int | None
     # What needs every sample beside the final class means: None where samples are gone by then.
     centre_hits: int | None = None
     agreements: int | None = None
     agreements_without_bias: int | None = None
 
 
-def block_rows(num_features: int) -> int:
-    """Samples of a block."""
-    return max(1, BLOCK_ENTRIES // num_features)
+def block_rows(num_features: int, num_classes: int = 0) -> int:
+    """Samples of a block.
+
+    Args:
+        num_features: d.
+        num_classes: rows that every block costs besides its samples; eight samples for each of
+            them keep that small, as far as memory allows.
+
+    Example:
+        >>> block_rows(2048), block_rows(2048, 1000)
+        (512, 8000)
+    """
+    wanted = max(BLOCK_ENTRIES // num_features, 8 * num_classes)
+    return max(1, BLOCK_ENTRIES // num_features, min(wanted, LARGEST_BLOCK // num_features))
+
+
+def class_sums(labels: npt.NDArray[np.intp], rows: Matrix, num_classes: int) -> Matrix:
+    """Sum of the rows of each class, (K, columns).
+
+    A sparse product: a dense one would cost K times as much, ``np.add.at`` a loop over entries.
+
+    Example:
+        >>> class_sums(np.array([1, 0, 1]), np.eye(3), 2).tolist()
+        [[0.0, 1.0, 0.0], [1.0, 0.0, 1.0]]
+    """
+    pointers = np.arange(labels.size + 1)
+    membership = scipy.sparse.csr_array(
+        (np.ones(labels.size), labels, pointers), shape=(labels.size, num_classes)
+    )
+    return np.asarray(membership.T @ rows)
 
 
 def blocks(data: Measured) -> Iterator[tuple[npt.NDArray[np.intp], Matrix]]:
@@ -68,11 +98,7 @@ def class_means(data: Measured) -> Means:
         require_finite(block, "features")
         squares += np.bincount(labels, np.einsum("ij,ij->i", block, block), num_classes)
         block -= anchors[labels]
-        pointers = np.arange(labels.size + 1)
-        membership = scipy.sparse.csr_array(
-            (np.ones(labels.size), labels, pointers), shape=(labels.size, num_classes)
-        )
-        sums += membership.T @ block
+        sums += class_sums(labels, block, num_classes)
     return Means(anchors + sums / data.counts[:, None], squares / data.counts)
 
 

@@ -100,7 +100,7 @@ def decision_fields(head: Head | None, scatter: Scatter, num_samples: int) -> di
     seen: dict[str, float] = {}
     if scatter.centre_hits is not None:
         seen["nc4_cls"] = scatter.centre_hits / num_samples
-    if head is not None:
+    if head is not None and scatter.classifier_hits is not None:
         seen["classifier_accuracy"] = scatter.classifier_hits / num_samples
     if head is not None and scatter.agreements is not None:
         seen["nc4_phd"] = 1.0 - scatter.agreements / num_samples

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ufm.collapse.accumulate import Means, Scatter, block_rows
+from ufm.collapse.accumulate import Means, Scatter, block_rows, class_sums
 from ufm.collapse.inputs import (
     EPS_64,
     Head,
@@ -42,6 +42,8 @@ class CollapseMetric:
         classifier: W (K, d); without it K is the largest label plus one.
         bias: b (K,).
         lambda_W: weight decay of W, for ``lambda_H_hat``.
+        accuracy: whether to count the decisions of the classifier, which takes its logits: a
+            product as large as that for the scatter. Without it ``classifier_accuracy`` is None.
 
     Raises:
         InputError: (a ValueError) as ``collapse``, at the batch or the classifier that is wrong;
@@ -60,10 +62,12 @@ class CollapseMetric:
         classifier: npt.ArrayLike | None = None,
         bias: npt.ArrayLike | None = None,
         lambda_W: float | None = None,
+        accuracy: bool = True,
     ) -> None:
         shape = np.shape(0 if classifier is None else classifier)
         columns = shape[1] if len(shape) == 2 else 0
         self._head: Head | None = read_head(classifier, bias, lambda_W, columns)
+        self._accuracy = accuracy
         self.reset()
 
     def reset(self) -> None:
@@ -86,7 +90,7 @@ class CollapseMetric:
         """Take in a batch: features (B, d) and labels (B,), classes in any order, some missing.
 
         Anything with ``__array__``: NumPy, JAX, a torch CPU tensor. Pass features in the dtype
-        they were computed in: the coarsest one decides the rank cut-off.
+        they were computed in: the coarsest one decides the rank cut-off. Every sum is float64.
         """
         H = read_features(features)
         y = read_labels(labels, len(H))
@@ -94,7 +98,7 @@ class CollapseMetric:
             self._require_columns(H.shape[1])
         if self._head is not None:
             require_rows(y, len(self._head.W))
-        step = block_rows(H.shape[1])
+        step = block_rows(H.shape[1], max(len(self._counts), int(y.max()) + 1))
         parts = [slice(start, start + step) for start in range(0, len(H), step)]
         for part in parts:  # all of it before any of it is taken in
             require_finite(H[part], "features")
@@ -107,15 +111,13 @@ class CollapseMetric:
         present, first, inverse = np.unique(y, return_index=True, return_inverse=True)
         counts = np.bincount(inverse)
         squares = _sums_of_squares(block, inverse)
-        if self._head is not None:
+        if self._head is not None and self._accuracy:
             decisions = np.argmax(block @ self._head.W.T + self._head.b, axis=1)
             self._hits += int(np.count_nonzero(decisions == y))
         # Shifted by a sample of the class, as in ``class_means``: exact collapse stays exact.
         anchors = block[first]
         block -= anchors[inverse]
-        shifts = np.zeros_like(anchors)
-        np.add.at(shifts, inverse, block)
-        shifts /= counts[:, None]
+        shifts = class_sums(inverse, block, len(present)) / counts[:, None]
         block -= shifts[inverse]
         traces = _sums_of_squares(block, inverse)
         rows = self._join(present, counts, anchors + shifts, traces, squares)
@@ -147,6 +149,7 @@ class CollapseMetric:
         )
         self._add(rows.T @ rows + other._scatter)
         self._hits += other._hits
+        self._accuracy = self._accuracy and other._accuracy
         self._eps = max(self._eps, other._eps)
 
     def compute(self) -> Collapse:
@@ -162,7 +165,8 @@ class CollapseMetric:
 
         def scatter(M: Matrix, C: Matrix, whiteners: list[Matrix]) -> Scatter:
             energies = [float(np.einsum("ij,ij->", B, pooled @ B)) for B in whiteners]
-            return Scatter(self._traces / self._counts, energies, self._hits)
+            hits = self._hits if self._accuracy else None
+            return Scatter(self._traces / self._counts, energies, hits)
 
         means = Means(self._means.copy(), self._squares / self._counts)
         return record_of(self._counts.copy(), means, scatter, self._head, self._eps)
@@ -210,7 +214,10 @@ class CollapseMetric:
         return rows
 
     def _add(self, scatter: Matrix) -> None:
-        self._scatter = scatter if self._scatter is None else self._scatter + scatter
+        if self._scatter is None:
+            self._scatter = scatter
+        else:
+            self._scatter += scatter
 
 
 def _sums_of_squares(block: Matrix, groups: npt.NDArray[np.intp]) -> Matrix:

@@ -198,7 +198,7 @@ def measure_batches(
     terms = _complete(terms, counts)
     if classifier is not None:  # one whose numbers come from the class sizes says so here
         terms.loss(np.zeros(len(np.asarray(classifier))), 0)
-    metric = CollapseMetric(classifier, bias, _decay(terms, classifier))
+    metric = CollapseMetric(classifier, bias, _decay(terms, classifier), accuracy=False)
     meter = None if classifier is None else Meter(terms.loss, classifier, bias)
     for features, labels in batches:
         metric.update(features, labels)
@@ -207,7 +207,8 @@ def measure_batches(
     record = metric.compute()
     if meter is None:
         return Measurement(record, None, None, terms.loss.name)
-    return _measurement(record, meter.census(), terms)
+    seen = meter.census()  # which has the decisions: the logits are computed once
+    return _measurement(replace(record, classifier_accuracy=1 - seen.error), seen, terms)
 
 
 def _complete(terms: Terms | None, counts: npt.ArrayLike | None) -> Terms:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
 
 from experiments.networks.measures.sizes import logit_gaps, squared_norm
+from ufm.collapse.accumulate import class_sums
 from ufm.collapse.inputs import EPS_64, read_labels, real_array, spacing_at_one
 from ufm.errors import InputError
 from ufm.losses import Loss
@@ -145,17 +145,14 @@ class Meter:
         K = len(self.W)
         Z = H @ self.W.T + (0.0 if self.b is None else self.b)
         losses, V = (np.asarray(x) for x in column_gradients(self.loss, Z.T, y))
-        # Sums over classes; with many classes a dense product would cost as much as the logits.
-        pointers = np.arange(len(y) + 1)
-        own = csr_array((np.ones(len(y)), y, pointers), shape=(len(y), K))
         squares = np.einsum("ij,ij->i", H, H)
         self._counts += np.bincount(y, minlength=K)
         self._losses.append(float(losses.sum()))
         self._gaps.append(logit_gaps(Z, y))
         self._errors += int(np.count_nonzero(np.argmax(Z, axis=1) != y))
         self._slope_W += V @ H
-        self._means += own.T @ H
-        self._class_slopes += own.T @ V.T
+        self._means += class_sums(y, H, K)
+        self._class_slopes += class_sums(y, V.T, K)
         self._slope_size += float(np.linalg.norm(V, axis=0).sum())
         self._squares += float(squares.sum())
         self._least = min(self._least, float(H.min()))
