@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import jax
 
 from experiments.nearest import unknown
+from experiments.networks.architectures.conv_norm import BATCH, CIRCULAR, NONE, PADDED
 from experiments.networks.architectures.convnet import ConvNet
 from experiments.networks.architectures.head import Head, fixed_etf_head, linear_head
 from experiments.networks.architectures.mlp import MLP
@@ -21,6 +22,12 @@ from ufm.errors import InputError, require_count, require_positive
 # ResNet-18's own. The first two are sized so that digits are learnt in seconds.
 ARCHITECTURES = {"mlp": (2, 256), "convnet": (2, 16), "resnet18": (4, CHANNELS[0])}
 FEATURES = ("linear", "relu")
+# What convolutions may be normalised by; the first is that of the architecture itself.
+NORMALISATIONS = {
+    "mlp": (NONE,),
+    "convnet": (NONE, BATCH, CIRCULAR, PADDED),
+    "resnet18": (BATCH, CIRCULAR, PADDED),
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class Architecture(ArchitectureOptions):
         width: multiplies the width of every hidden layer; the papers' range is 0.25 to 2.
         depth: hidden layers of mlp, stages of convnet (2 each by default); not of resnet18.
         features: ``linear``, or ``relu`` for non-negative features, as in the papers' ResNets.
+        normalisation: of convolutions, one of ``NORMALISATIONS``; None for the architecture's own.
 
     Raises:
         InputError: an unknown name, or a value out of its domain.
@@ -51,6 +59,25 @@ class Architecture(ArchitectureOptions):
                 raise InputError("resnet18 has its own depth", f"depth={self.depth}", "drop it")
         if self.features not in FEATURES:
             raise InputError("Need linear or relu features", repr(self.features), "use one of them")
+        if self.normalisation is not None and self.normalisation not in NORMALISATIONS[self.name]:
+            rule = f"Need a normalisation of {self.name}: {', '.join(NORMALISATIONS[self.name])}"
+            raise InputError(rule, repr(self.normalisation), "use one of them")
+
+    @property
+    def norm(self) -> str:
+        """What convolutions are normalised by."""
+        return self.normalisation or NORMALISATIONS[self.name][0]
+
+    def record(self) -> dict[str, Any]:
+        """The fields as JSON can hold them; without the normalisation where it is the own one.
+
+        Example:
+            >>> sorted(Architecture().record())
+            ['depth', 'features', 'name', 'width']
+        """
+        # Runs from before there was a choice have the same key.
+        fields = asdict(self)
+        return {k: v for k, v in fields.items() if k != "normalisation" or v is not None}
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -113,9 +140,9 @@ def build_network(
     if architecture.name == "mlp":
         body = MLP(body_key, math.prod(image_shape), sizes, size, relu)
     elif architecture.name == "convnet":
-        body = ConvNet(body_key, image_shape, sizes, size, relu)
+        body = ConvNet(body_key, image_shape, sizes, size, relu, architecture.norm)
     else:
-        body = ResNet18(body_key, image_shape[-1], sizes, size, relu)
+        body = ResNet18(body_key, image_shape[-1], sizes, size, relu, architecture.norm)
     head: Head
     head = fixed_etf_head(K, size, bias) if fixed_etf else linear_head(head_key, K, size, bias)
     return Network(body, body.start(), head, precision)
