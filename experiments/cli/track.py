@@ -16,9 +16,11 @@ from experiments.cli.network_output import provenance_of, warn
 from experiments.cli.options import Json
 from experiments.cli.output import deliver, envelope, number, show, stepwise, table
 from experiments.networks.tracks.options import (
+    ConvNormOptions,
     EquilibriumOptions,
     GraphOptions,
     LabelNoiseOptions,
+    QueryOptions,
     ReduNetOptions,
     SelfExpressionOptions,
     TrackOptions,
@@ -51,6 +53,16 @@ COMMANDS: dict[str, tuple[type[TrackOptions], str, str]] = {
         EquilibriumOptions,
         "Train equilibrium layers, balanced and not, beside the minimum of the linear model.",
         "ufm track deq --ratios 1,10 --loss ce",
+    ),
+    "tgt": (
+        QueryOptions,
+        "Train students on searched, drawn and real queries of a teacher that generates.",
+        "ufm track tgt --manifolds 2:16,2:64 --queries 16,64,256",
+    ),
+    "convnorm": (
+        ConvNormOptions,
+        "Train networks of normalised convolutions, and attack them beside plain ones.",
+        "ufm track convnorm --noises 0 --eps 0.05,0.1,0.2",
     ),
 }
 

@@ -53,6 +53,7 @@ from proofs_check.claims import (
     symbolic_points,
     symbolic_tables,
     tasks,
+    teacher_guided,
     thresholds,
 )
 
@@ -100,6 +101,7 @@ SUBJECTS: tuple[tuple[Claim, ...], ...] = (
     ordinal.CLAIMS,
     overparameterised.CLAIMS,
     self_expression.CLAIMS,
+    teacher_guided.CLAIMS,
     dynamics.CLAIMS,
     exact.CLAIMS,
     exact_thresholds.CLAIMS,

@@ -40,6 +40,8 @@ TRACKS = {
     "sop": "label_noise:LabelNoise",
     "gnn": "graphs:Graphs",
     "deq": "equilibria:Equilibria",
+    "tgt": "teacher_guided:TeacherGuided",
+    "convnorm": "normalised_convolutions:NormalisedConvolutions",
 }
 _UNSAFE = re.compile(r"[^\w.=-]+")
 Say = Callable[[str], None]
