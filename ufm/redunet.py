@@ -160,25 +160,60 @@ def build(
     """
     counts = _checked(Z, labels, eps, eta, depth, normalisation)
     K = len(counts)
-    Z = unit_columns(Z) if normalisation == "sample" else Z
-    if normalisation == "class":
-        Z = Z * class_scales(covariances(Z, labels, K), counts)[labels]
+    Z = entering(Z, labels, counts, normalisation)
     layers, rates = [], []
     for _ in range(depth):
-        S = covariances(Z, labels, K)
-        layer = layer_of(S, counts, eps)
-        rates.append(rate_reduction(S, counts, eps))
-        before, Z = Z, np.empty_like(Z)
-        for k, move in enumerate(class_moves(layer, eta)):
-            Z[:, :, labels == k] = move @ before[:, :, labels == k]
-        if normalisation == "class":
-            layer = layer._replace(scales=class_scales(covariances(Z, labels, K), counts))
-            Z = Z * layer.scales[labels]
-        if normalisation == "sample":
-            Z = unit_columns(Z)
+        layer, Z, rate = next_layer(
+            Z, labels, counts, eps=eps, eta=eta, normalisation=normalisation
+        )
         layers.append(layer)
+        rates.append(rate)
     rates.append(rate_reduction(covariances(Z, labels, K), counts, eps))
     return layers, Z, rates
+
+
+def entering(Z: Array, labels: Array, counts: Array, normalisation: str) -> Array:
+    """Features as layers take them: samples of unit length, or |Z_j|^2 = m_j, or as they are.
+
+    Example:
+        >>> entering(np.full((1, 1, 2), 3.0), np.array([0, 0]), np.array([2]), "class").tolist()
+        [[[1.0, 1.0]]]
+    """
+    if normalisation == "class":
+        return np.asarray(Z * class_scales(covariances(Z, labels, len(counts)), counts)[labels])
+    return unit_columns(Z) if normalisation == "sample" else Z
+
+
+def next_layer(
+    Z: Array, labels: Array, counts: Array, *, eps: float, eta: float, normalisation: str
+) -> tuple[Layer, Array, float]:
+    """One layer of ``build``, the features after it, and rate reduction before.
+
+    Args:
+        Z: (B, d, m), normalised as the layers are.
+        labels: (m,).
+        counts: samples of every class (K,).
+        eps: as ``build``.
+        eta: as ``build``.
+        normalisation: as ``build``.
+
+    Example:
+        >>> Z, labels = np.array([[[1.0, 0.6, 0.0], [0.0, 0.8, 1.0]]]), np.array([0, 0, 1])
+        >>> given = {"eps": 0.5, "eta": 0.5, "normalisation": "sample"}
+        >>> _, after, rate = next_layer(Z, labels, np.array([2, 1]), **given)
+        >>> bool(np.array_equal(after, build(Z, labels, depth=1, **given)[1])), rate > 0
+        (True, True)
+    """
+    S = covariances(Z, labels, len(counts))
+    layer, after = layer_of(S, counts, eps), np.empty_like(Z)
+    for k, move in enumerate(class_moves(layer, eta)):
+        after[:, :, labels == k] = move @ Z[:, :, labels == k]
+    if normalisation == "class":
+        layer = layer._replace(scales=class_scales(covariances(after, labels, len(counts)), counts))
+        after = after * layer.scales[labels]
+    if normalisation == "sample":
+        after = unit_columns(after)
+    return layer, after, rate_reduction(S, counts, eps)
 
 
 def class_scales(S: Array, counts: Array) -> Array:

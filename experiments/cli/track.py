@@ -17,9 +17,11 @@ from experiments.cli.options import Json
 from experiments.cli.output import deliver, envelope, number, show, stepwise, table
 from experiments.networks.tracks.options import (
     AllLossesOptions,
+    ConvNormOptions,
     EquilibriumOptions,
     GraphOptions,
     LabelNoiseOptions,
+    QueryOptions,
     ReduNetOptions,
     SelfExpressionOptions,
     TrackOptions,
@@ -57,6 +59,16 @@ COMMANDS: dict[str, tuple[type[TrackOptions], str, str]] = {
         AllLossesOptions,
         "Train every loss at every width and length: where are they equal, what did not fit?",
         "ufm track losses --losses ce,mse --widths 0.5,2 --lengths 20,200 --seeds 6",
+    ),
+    "tgt": (
+        QueryOptions,
+        "Train students on searched, drawn and real queries of a teacher that generates.",
+        "ufm track tgt --manifolds 2:16,2:64 --queries 16,64,256",
+    ),
+    "convnorm": (
+        ConvNormOptions,
+        "Train networks of normalised convolutions, and attack them beside plain ones.",
+        "ufm track convnorm --noises 0 --eps 0.05,0.1,0.2",
     ),
 }
 

@@ -95,6 +95,15 @@ class ArchitectureOptions:
         str,
         _network("--features", metavar="KIND", help="linear, or relu for non-negative features."),
     ] = "linear"
+    normalisation: Annotated[
+        str | None,
+        _network(
+            "--normalisation",
+            metavar="KIND",
+            help="Of convolutions: batch; circular or padded are ConvNorm (resnet18: with batch).",
+            show_default="none of convnet, batch of resnet18",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

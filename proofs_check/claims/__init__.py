@@ -55,6 +55,7 @@ from proofs_check.claims import (
     symbolic_points,
     symbolic_tables,
     tasks,
+    teacher_guided,
     thresholds,
     unused_dimensions,
 )
@@ -106,6 +107,7 @@ SUBJECTS: tuple[tuple[Claim, ...], ...] = (
     overparameterised.CLAIMS,
     noisy_features.CLAIMS,
     self_expression.CLAIMS,
+    teacher_guided.CLAIMS,
     dynamics.CLAIMS,
     exact.CLAIMS,
     exact_thresholds.CLAIMS,

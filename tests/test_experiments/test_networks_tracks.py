@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.networks.runs import DataRequest
+from experiments.networks.tracks import self_expression, stepping
 from experiments.networks.tracks import track as tracks
 from experiments.networks.tracks.label_noise import LabelNoise, _found
 from experiments.networks.tracks.options import (
@@ -26,7 +27,9 @@ from experiments.networks.tracks.track import (
     read_track,
     shown,
 )
+from experiments.networks.training.checkpoint import load_checkpoint
 from proofs_check.run import check_claim
+from tests.helpers import slow
 from ufm import InputError
 
 pytestmark = pytest.mark.xdist_group("networks")
@@ -377,3 +380,67 @@ def test_bad_input_is_one_line(ufm, tmp_path, words, says):
     assert ran.code == 2
     assert says in ran.err
     assert len(ran.err.strip().splitlines()) == 1
+
+
+def interrupted(monkeypatch, at):
+    """From now on the checkpoint of this number is the last thing that happens."""
+    whole, count = stepping.save_checkpoint, []
+
+    def killed(*words):
+        whole(*words)
+        count.append(words)
+        if len(count) == at:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(stepping, "save_checkpoint", killed)
+    return lambda: monkeypatch.setattr(stepping, "save_checkpoint", whole)
+
+
+# Where in the cell: of five stages, of layers in four parts (those of the joint network beside), of
+# 150 steps in three.
+KILLS = [
+    ("redunet", "circle, orthogonal", "redunet", 2),
+    ("redunet", "images", "redunet", 3),
+    ("redunet", "images, shifted", "lifted", 3),
+    ("redunet", "class by class", "redunet", 3),
+    ("redunet", "class by class", "redunet", 7),
+    ("redunet", "class by class", "mlp", 2),
+    slow("senet", "subspaces", "senet", 2),
+]
+
+
+@pytest.mark.parametrize(("name", "case", "method", "at"), KILLS)
+def test_a_kill_within_a_cell_changes_nothing(
+    request, tmp_path, monkeypatch, name, case, method, at
+):
+    options, results = request.getfixturevalue({"redunet": "layered", "senet": "expressed"}[name])
+    monkeypatch.setattr(self_expression, "BETWEEN", 1)
+    track = tracks.named_track(name)
+    whole = next(r for r in results if (r.cell.case, r.cell.method) == (case, method))
+    restored = interrupted(monkeypatch, at)
+    with pytest.raises(KeyboardInterrupt):
+        track.measure(options, whole.cell, tmp_path)
+    restored()
+    begun = []
+    monkeypatch.setattr(
+        stepping, "load_checkpoint", lambda *words: begun.append(words) or load_checkpoint(*words)
+    )
+    # More seeds do not make it another cell.
+    more = replace(options, seeds=options.seeds + 1)
+    numbers, series = track.measure(more, whole.cell, tmp_path)
+    assert begun
+    assert (numbers, series) == (dict(whole.numbers), dict(whole.series))
+
+
+def test_a_checkpoint_of_something_else_is_set_aside(tmp_path):
+    def epoch(state, number):
+        return {"x": state["x"] + 1.0}, {"loss": [float(number)]}
+
+    start = {"x": np.zeros(2)}
+    stepping.stepped(start, 2, epoch, tmp_path, "a")
+    again, records = stepping.stepped(start, 2, epoch, tmp_path, "b")
+    assert (again["x"].tolist(), len(records)) == ([2.0, 2.0], 2)
+    place = tmp_path / "checkpoint.json"
+    place.write_text(place.read_text().replace("loss", "lose", 1))
+    assert stepping.stepped(start, 3, epoch, tmp_path, "b")[0]["x"].tolist() == [3.0, 3.0]
+    assert len(list((tmp_path / "damaged").iterdir())) == 2

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import jax
 
 from experiments.nearest import unknown
+from experiments.networks.architectures.conv_norm import BATCH, CIRCULAR, NONE, PADDED
 from experiments.networks.architectures.convnet import ConvNet
 from experiments.networks.architectures.head import Head, fixed_etf_head, linear_head
 from experiments.networks.architectures.mlp import MLP
@@ -24,6 +25,12 @@ ARCHITECTURES = {"mlp": (2, 256), "convnet": (2, 16), "resnet18": (4, CHANNELS[0
 FEATURES = ("linear", "relu")
 # Feature dimension of a network of one's own where none is asked for.
 OWN_DIMENSION = 32
+# What convolutions may be normalised by; the first is that of the architecture itself.
+NORMALISATIONS = {
+    "mlp": (NONE,),
+    "convnet": (NONE, BATCH, CIRCULAR, PADDED),
+    "resnet18": (BATCH, CIRCULAR, PADDED),
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class Architecture(ArchitectureOptions):
         depth: hidden layers of mlp, stages of convnet (2 each by default); not of resnet18.
             A network of one's own is given width (other than 1) and depth if it has such arguments.
         features: ``linear``, or ``relu`` for non-negative features, as in the papers' ResNets.
+        normalisation: of convolutions, one of ``NORMALISATIONS``; None for the architecture's own.
 
     Raises:
         InputError: an unknown name, or a value out of its domain.
@@ -55,6 +63,27 @@ class Architecture(ArchitectureOptions):
                 raise InputError("resnet18 has its own depth", f"depth={self.depth}", "drop it")
         if self.features not in FEATURES:
             raise InputError("Need linear or relu features", repr(self.features), "use one of them")
+        offered = NORMALISATIONS.get(self.name, ())
+        if self.normalisation is not None and self.normalisation not in offered:
+            rule = f"Need a normalisation of {self.name}: {', '.join(offered) or 'its own'}"
+            remedy = "use one of them" if offered else "drop it"
+            raise InputError(rule, repr(self.normalisation), remedy)
+
+    @property
+    def norm(self) -> str:
+        """What convolutions are normalised by."""
+        return self.normalisation or NORMALISATIONS[self.name][0]
+
+    def record(self) -> dict[str, Any]:
+        """The fields as JSON can hold them; without the normalisation where it is the own one.
+
+        Example:
+            >>> sorted(Architecture().record())
+            ['depth', 'features', 'name', 'width']
+        """
+        # Runs from before there was a choice have the same key.
+        fields = asdict(self)
+        return {k: v for k, v in fields.items() if k != "normalisation" or v is not None}
 
     @property
     def own(self) -> bool:
@@ -142,7 +171,7 @@ def _body(
     if architecture.name == "mlp":
         body = MLP(key, math.prod(image_shape), architecture.sizes, d, relu)
     elif architecture.name == "convnet":
-        body = ConvNet(key, image_shape, architecture.sizes, d, relu)
+        body = ConvNet(key, image_shape, architecture.sizes, d, relu, architecture.norm)
     else:
-        body = ResNet18(key, image_shape[-1], architecture.sizes, d, relu)
+        body = ResNet18(key, image_shape[-1], architecture.sizes, d, relu, architecture.norm)
     return body, body.start()

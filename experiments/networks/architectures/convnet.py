@@ -7,12 +7,21 @@ from typing import Any
 import equinox as eqx
 import jax
 
-from experiments.networks.architectures.layers import Conv, Dense, max_pool
+from experiments.networks.architectures.conv_norm import BATCH, NONE, convolution
+from experiments.networks.architectures.layers import (
+    BatchNorm,
+    Conv,
+    Dense,
+    Statistics,
+    max_pool,
+)
 from ufm.errors import InputError
 
 
 class ConvNet(eqx.Module):
     """Stages of 3 x 3 convolution, ReLU and 2 x 2 max pooling, then a dense feature layer.
+
+    Convolutions may be normalised, or followed by batch normalisation before the ReLU.
 
     Args:
         key: random key.
@@ -20,6 +29,7 @@ class ConvNet(eqx.Module):
         channels: channels of every stage.
         d: feature dimension.
         relu: whether the features pass a ReLU too.
+        normalisation: none; batch; circular or padded, see ``NormalisedConv``.
 
     Raises:
         InputError: images too small for that many stages.
@@ -32,6 +42,7 @@ class ConvNet(eqx.Module):
     """
 
     stages: tuple[Conv, ...]
+    norms: tuple[BatchNorm, ...]
     last: Dense
     relu: bool = eqx.field(static=True)
 
@@ -42,6 +53,7 @@ class ConvNet(eqx.Module):
         channels: tuple[int, ...],
         d: int,
         relu: bool = False,
+        normalisation: str = NONE,
     ) -> None:
         height, width, inputs = shape
         shrunk = height >> len(channels), width >> len(channels)
@@ -51,26 +63,32 @@ class ConvNet(eqx.Module):
         keys = jax.random.split(key, len(channels) + 1)
         sizes = (inputs, *channels)
         pairs = zip(keys[:-1], sizes[:-1], channels, strict=True)
-        self.stages = tuple(Conv(k, a, b, bias=True) for k, a, b in pairs)
+        conv, batch = convolution(normalisation), normalisation == BATCH
+        self.stages = tuple(conv(k, a, b, bias=not batch) for k, a, b in pairs)
+        self.norms = tuple(BatchNorm(size) for size in channels) if batch else ()
         flat = shrunk[0] * shrunk[1] * sizes[-1]
         self.last = Dense(keys[-1], flat, d, gain=2.0 if relu else 1.0)
         self.relu = relu
 
-    def start(self) -> tuple[()]:
-        """No state."""
-        return ()
+    def start(self) -> tuple[Statistics, ...]:
+        """The states of the normalisations, none without."""
+        return tuple(norm.start() for norm in self.norms)
 
     def layers(self, images: Any, state: Any, *, training: bool) -> tuple[list[Any], Any]:
-        """What every stage gives, the features (N, d) last, and the state as it came."""
+        """What every stage gives, the features (N, d) last, and the state after."""
         x = images
-        found = []
-        for stage in self.stages:
-            x = max_pool(jax.nn.relu(stage(x)))
+        found, after = [], []
+        for place, stage in enumerate(self.stages):
+            x = stage(x)
+            if self.norms:
+                x, its_after = self.norms[place](x, state[place], training=training)
+                after.append(its_after)
+            x = max_pool(jax.nn.relu(x))
             found.append(x)
         x = self.last(x.reshape(x.shape[0], -1))
-        return [*found, jax.nn.relu(x) if self.relu else x], state
+        return [*found, jax.nn.relu(x) if self.relu else x], tuple(after)
 
     def __call__(self, images: Any, state: Any, *, training: bool) -> tuple[Any, Any]:
-        """(N, height, width, channels) to features (N, d), and the state as it came."""
+        """(N, height, width, channels) to features (N, d), and the state after."""
         layers, state = self.layers(images, state, training=training)
         return layers[-1], state

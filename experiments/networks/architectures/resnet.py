@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from experiments.networks.architectures.conv_norm import BATCH, convolution
 from experiments.networks.architectures.layers import BatchNorm, Conv, Statistics
 
 # Channels of the four stages at width 1, two blocks each; every stage but the first halves the
@@ -39,16 +40,23 @@ class Block(eqx.Module):
     relu: bool = eqx.field(static=True)
 
     def __init__(
-        self, key: Any, inputs: int, outputs: int, stride: int, width: int = 0, relu: bool = True
+        self,
+        key: Any,
+        inputs: int,
+        outputs: int,
+        stride: int,
+        width: int = 0,
+        relu: bool = True,
+        normalisation: str = BATCH,
     ) -> None:
-        width = width or outputs
+        width, conv = width or outputs, convolution(normalisation)
         keys = jax.random.split(key, 3)
-        self.first = Conv(keys[0], inputs, width, stride=stride)
+        self.first = conv(keys[0], inputs, width, stride=stride)
         self.first_norm = BatchNorm(width)
-        self.second = Conv(keys[1], width, outputs)
+        self.second = conv(keys[1], width, outputs)
         self.second_norm = BatchNorm(outputs)
         same = stride == 1 and inputs == outputs
-        self.shortcut = None if same else Conv(keys[2], inputs, outputs, size=1, stride=stride)
+        self.shortcut = None if same else conv(keys[2], inputs, outputs, size=1, stride=stride)
         self.shortcut_norm = None if same else BatchNorm(outputs)
         self.relu = relu
 
@@ -81,6 +89,8 @@ class ResNet18(eqx.Module):
         channels: of the four stages, ``CHANNELS`` at width 1.
         d: feature dimension.
         relu: the usual ReLU before the mean; without it features are linear in the last layer.
+        normalisation: batch; circular or padded: that of convolutions as well, before that of the
+            batch (``NormalisedConv``).
 
     Source: He et al. 2016; the stem is the usual one for CIFAR.
 
@@ -95,19 +105,27 @@ class ResNet18(eqx.Module):
     blocks: tuple[Block, ...]
 
     def __init__(
-        self, key: Any, inputs: int, channels: tuple[int, ...], d: int, relu: bool = True
+        self,
+        key: Any,
+        inputs: int,
+        channels: tuple[int, ...],
+        d: int,
+        relu: bool = True,
+        normalisation: str = BATCH,
     ) -> None:
         keys = iter(jax.random.split(key, 1 + 2 * len(channels)))
-        self.stem = Conv(next(keys), inputs, channels[0])
+        self.stem = convolution(normalisation)(next(keys), inputs, channels[0])
         self.stem_norm = BatchNorm(channels[0])
         blocks = []
         before = channels[0]
         for stage, width in enumerate(channels):
             last = stage == len(channels) - 1
             stride = 1 if stage == 0 else 2
-            blocks.append(Block(next(keys), before, width, stride))
+            its: dict[str, Any] = {"normalisation": normalisation}
+            blocks.append(Block(next(keys), before, width, stride, **its))
             outputs = d if last else width
-            blocks.append(Block(next(keys), width, outputs, 1, width, relu=relu or not last))
+            its["relu"] = relu or not last
+            blocks.append(Block(next(keys), width, outputs, 1, width, **its))
             before = width
         self.blocks = tuple(blocks)
 

@@ -26,8 +26,8 @@ from experiments.networks.tracks.equilibrium_layer import (
     require_contraction,
 )
 from experiments.networks.tracks.options import EquilibriumOptions
-from experiments.networks.tracks.stepping import Record, finished, stepped
-from experiments.networks.tracks.track import CHECKPOINT, STOPPED, Cell, key_of
+from experiments.networks.tracks.stepping import Record, finished, state_key, stepped, stopped
+from experiments.networks.tracks.track import CHECKPOINT, Cell
 from experiments.networks.training.schedule import learning_rate
 from ufm import MSE, CrossEntropy
 from ufm.decay import penalty
@@ -80,13 +80,13 @@ def trained(
             record["test_accuracy"] = [_accuracy(state[0], dataset.test)[0]]
         return state, record
 
-    key = f"{key_of('deq', cell.case, cell.method, cell.seed, vars(options)):08x}"
+    key = state_key(options, cell)
     place = folder / CHECKPOINT
     state, records = stepped(start, options.epochs, epoch, place, key, EVERY)
     names = ("objective", "test_accuracy")
     series = {name: [r[name][0] for r in records if name in r] for name in names}
     if not finished(records, options.epochs):
-        return {STOPPED: len(records)}, series
+        return stopped(records), series
     numbers, found = _told(state[0], dataset, model, options.loss)
     numbers["squared"] = float(options.loss == "mse")
     numbers["cut"] = float(numbers["size"] > options.bound - CUT)

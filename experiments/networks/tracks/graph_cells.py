@@ -20,8 +20,8 @@ from experiments.networks.tracks.message_passing import (
     make_step,
 )
 from experiments.networks.tracks.options import GraphOptions
-from experiments.networks.tracks.stepping import Record, finished, stepped
-from experiments.networks.tracks.track import CHECKPOINT, STOPPED, Cell, key_of
+from experiments.networks.tracks.stepping import Record, finished, state_key, stepped, stopped
+from experiments.networks.tracks.track import CHECKPOINT, Cell
 from landscape import solve
 from ufm.collapse import collapse
 from ufm.models.graph import GraphUFM
@@ -88,13 +88,13 @@ def trained(
         loss = float(np.mean(jax.device_get(losses)))
         return state, {"loss": [loss], "overlap": [done], "nc1": nc1, "nc2": nc2}
 
-    key = f"{key_of('gnn', cell.case, cell.method, seed, vars(options)):08x}"
+    key = state_key(options, cell)
     state, records = stepped(initial_state(start), options.epochs, epoch, folder / CHECKPOINT, key)
     series = {f"nc1 after {k}": r["nc1"] for k, r in enumerate(records, 1)}
     series |= {f"nc2 after {k}": r["nc2"] for k, r in enumerate(records, 1)}
     series |= {name: [r[name][0] for r in records] for name in ("loss", "overlap")}
     if not finished(records, options.epochs):
-        return {STOPPED: len(records)}, {}
+        return stopped(records), {}
     done, by_layer, seen = tested(state, TEST, options.tests)
     nc1, nc2 = by_layer.mean(axis=0).T
     return {

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from sklearn.neural_network import MLPClassifier
+import optax
 
-from experiments.networks.tracks.track import Result
+from experiments.networks.architectures.mlp import MLP
+from experiments.networks.tracks.layering import built, layers_of, no_layers
+from experiments.networks.tracks.stepping import Record, finished, state_key, stepped, stopped
+from experiments.networks.tracks.track import Cell, Result
 from landscape.plots.style import BLUE, FAINT, ORANGE
 from ufm.redunet import (
-    Layer,
-    build,
     build_from_covariances,
-    class_scales,
     covariances,
+    entering,
     nearest_subspace,
     transformed,
 )
@@ -24,6 +28,8 @@ Array = np.ndarray[Any, Any]
 LEARNERS = ("redunet", "mlp")
 # Classes come in twos.
 TOGETHER = 2
+# Of the MLP, whose hidden layer is as wide as two images.
+HIDDEN, BATCH, RATE, MOMENTUM = 128, 32, 0.05, 0.9
 
 
 def rows(images: Array) -> Array:
@@ -32,39 +38,54 @@ def rows(images: Array) -> Array:
 
 
 def growing_layers(
-    options: Any, images: Array, labels: Array, new: Array, truth: Array, seed: int
+    options: Any, cell: Cell, images: Array, labels: Array, new: Array, truth: Array, folder: Path
 ) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
     """Classes in twos; of old ones nothing is kept but the covariances in the network."""
     K = int(labels.max()) + 1
-    Z, told = rows(images), rows(new)
-    counts = np.bincount(labels)
-    Z = Z * class_scales(covariances(Z, labels, K), counts)[labels]
-    given: dict[str, Any] = {"eps": options.precision, "eta": options.step, "depth": options.depth}
-    # What a network has of the classes it was built from: C_j of its first layer.
-    stored = np.empty((0, 1, Z.shape[1], Z.shape[1]))
-    first: list[float] = []
-    layers: list[Layer] = []
-    S = stored
-    for seen in range(TOGETHER, K + 1, TOGETHER):
-        fresh = np.arange(seen - TOGETHER, seen)
-        mine = np.isin(labels, fresh)
-        own = covariances(Z[:, :, mine], labels[mine] - fresh[0], TOGETHER)
-        if layers:
-            room = counts[: seen - TOGETHER, None, None, None] * options.precision**2 / Z.shape[1]
-            stored = np.linalg.inv(layers[0].compress) - room * np.eye(Z.shape[1])
+    told, counts = rows(new), np.bincount(labels)
+    Z = entering(rows(images), labels, counts, "class")
+    d, depth, key = Z.shape[1], options.depth, state_key(options, cell)
+    given: dict[str, Any] = {"eps": options.precision, "eta": options.step, "depth": depth}
+
+    def features(layers: Any, Z: Array) -> Array:
+        way: dict[str, Any] = {"eta": options.step, "sharpness": options.sharpness}
+        return transformed(layers, Z, normalisation="class", **way)
+
+    def grown(state: Any, number: int) -> tuple[Any, Record]:
+        room, _ = state
+        before, seen = TOGETHER * number, TOGETHER * (number + 1)
+        # What a network has of the classes it was built from: C_j of its first layer.
+        stored = np.empty((0, 1, d, d))
+        if before:
+            ridge = counts[:before, None, None, None] * options.precision**2 / d
+            stored = np.linalg.inv(room.compress[0, :before]) - ridge * np.eye(d)
+        mine = np.isin(labels, np.arange(before, seen))
+        own = covariances(Z[:, :, mine], labels[mine] - before, TOGETHER)
         layers, S = build_from_covariances(
             np.concatenate([stored, own]), counts[:seen].tolist(), classes_normal=True, **given
         )
+        empty = no_layers(depth, K, 1, d, float)
+        for i, layer in enumerate(layers):
+            for part, value in zip(empty, layer, strict=True):
+                part[i, : len(value)] = value
         ask = truth < TOGETHER
-        way: dict[str, Any] = {"eta": options.step, "normalisation": "class"}
-        there = transformed(layers, told[:, :, ask], sharpness=options.sharpness, **way)
-        first.append(float(np.mean(nearest_subspace(S, there, options.dimension) == truth[ask])))
-    joint, _, _ = build(Z, labels, normalisation="class", **given)
-    other, _, _ = build(Z, labels, normalisation="sample", **given)
-    every = transformed(layers, told, sharpness=options.sharpness, **way)
-    accuracy = float(np.mean(nearest_subspace(S, every, options.dimension) == truth))
+        found = nearest_subspace(S, features(layers, told[:, :, ask]), options.dimension)
+        every = np.zeros((K, 1, d, d))
+        every[:seen] = S
+        return (empty, every), {"first": [float(np.mean(found == truth[ask]))]}
+
+    start = no_layers(depth, K, 1, d, float), np.zeros((K, 1, d, d))
+    (room, S), records = stepped(start, K // TOGETHER, grown, folder, key)
+    first = [record["first"][0] for record in records]
+    seen = TOGETHER * len(records)
+    layers = layers_of(room, depth, seen)
+    joint, other = (
+        built(Z, labels, folder / kind, key, normalisation=kind, **given)[0]
+        for kind in ("class", "sample")
+    )
+    found = nearest_subspace(S[:seen], features(layers, told), options.dimension)
     return {
-        "accuracy": accuracy,
+        "accuracy": float(np.mean(found == truth)),
         "first": first[-1],
         "forgotten": first[0] - first[-1],
         "joint_difference": max(_off(a, b) for a, b in zip(layers, joint, strict=True)),
@@ -79,24 +100,51 @@ def _off(one: Any, two: Any) -> float:
 
 
 def growing_mlp(
-    options: Any, images: Array, labels: Array, new: Array, truth: Array, seed: int
+    options: Any, cell: Cell, images: Array, labels: Array, new: Array, truth: Array, folder: Path
 ) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
     """An MLP trained by SGD on two classes after the other."""
-    K = int(labels.max()) + 1
-    X, told = rows(images)[0].T, rows(new)[0].T
-    batch = min(32, TOGETHER * int(np.bincount(labels).min()))
-    made = MLPClassifier(
-        (128,), solver="sgd", learning_rate_init=0.05, momentum=0.9, batch_size=batch,
-        random_state=seed,
-    )  # fmt: skip
-    first, ask = [], truth < TOGETHER
-    for seen in range(TOGETHER, K + 1, TOGETHER):
-        mine = (labels >= seen - TOGETHER) & (labels < seen)
-        for _ in range(options.passes):
-            made.partial_fit(X[mine], labels[mine], classes=np.arange(K))
-        first.append(float(np.mean(made.predict(told[ask]) == truth[ask])))
+    K, seed = int(labels.max()) + 1, cell.seed
+    X, told = (rows(part)[0].T.astype(np.float32) for part in (images, new))
+    size = min(BATCH, TOGETHER * int(np.bincount(labels).min()))
+    network = MLP(jax.random.key(seed), X.shape[1], (HIDDEN,), K)
+    optimiser = optax.sgd(RATE, MOMENTUM)
+
+    def value(network: Any, x: Any, y: Any) -> Any:
+        logits = network(x, (), training=True)[0]
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, y))
+
+    @jax.jit
+    def step(network: Any, moments: Any, x: Any, y: Any) -> tuple[Any, Any, Any]:
+        loss, slope = jax.value_and_grad(value)(network, x, y)
+        moves, moments = optimiser.update(slope, moments)
+        return optax.apply_updates(network, moves), moments, loss
+
+    def right(network: Any, ask: Any) -> float:
+        logits = network(jnp.asarray(told[ask]), (), training=False)[0]
+        return float(np.mean(np.argmax(logits, axis=1) == truth[ask]))
+
+    def once(state: Any, number: int) -> tuple[Any, Record]:
+        stage = number // options.passes
+        mine = np.flatnonzero(labels // TOGETHER == stage)
+        order = np.random.default_rng((113, seed, number)).permutation(mine)
+        losses = []
+        for begin in range(0, len(order) - size + 1, size):
+            batch = order[begin : begin + size]
+            *state, loss = step(*state, X[batch], labels[batch])
+            losses.append(loss)
+        record = {"loss": [float(np.mean(jax.device_get(losses)))]}
+        if (number + 1) % options.passes == 0:
+            record["first"] = [right(state[0], truth < TOGETHER)]
+        return tuple(state), record
+
+    start = network, optimiser.init(network)
+    epochs, key = options.passes * (K // TOGETHER), state_key(options, cell)
+    state, records = stepped(start, epochs, once, folder, key, options.passes)
+    first = [record["first"][0] for record in records if "first" in record]
+    if not finished(records, epochs):
+        return stopped(records), {"first": first}
     return {
-        "accuracy": float(np.mean(made.predict(told) == truth)),
+        "accuracy": right(state[0], truth >= 0),
         "first": first[-1],
         "forgotten": first[0] - first[-1],
     }, {"first": first}

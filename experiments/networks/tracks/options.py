@@ -121,8 +121,8 @@ class SelfExpressionOptions(TrackOptions):
     ] = 0.9
     steps: Annotated[
         int, _training("--steps", metavar="INT", help="Steps of Adam, all points at once.")
-    ] = 800
-    learning_rate: FirstRate = 3e-3
+    ] = 6000
+    learning_rate: FirstRate = 1e-3
     width: Annotated[
         int, _training("--width", metavar="INT", help="Of the hidden layers of query and key.")
     ] = 128
@@ -258,3 +258,70 @@ class AllLossesOptions(TrackOptions):
     ] = None
     batch_size: BatchSize = 128
     learning_rate: FirstRate = 0.1
+
+
+@dataclass(frozen=True)
+class QueryOptions(TrackOptions):
+    """Students of a teacher that can be asked."""
+
+    source: Annotated[
+        str, _data("--data", metavar="NAME[:DIR]", help="Images, e.g. digits or mnist5k.")
+    ] = "digits"
+    manifolds: Annotated[
+        str,
+        _data(
+            "--manifolds",
+            metavar="LIST",
+            help="k:D with commas: dimension of what the teacher generates, and of its inputs.",
+        ),
+    ] = "2:16,2:64,6:16,6:64"
+    components: Annotated[
+        int, _data("--components", metavar="INT", help="Of the decoder of images.")
+    ] = 16
+    queries: Annotated[
+        str, _data("--queries", metavar="LIST", help="Numbers of queries, rising, with commas.")
+    ] = "32,64,128,256,512"
+    real: Annotated[
+        int, _data("--real", metavar="INT", help="Real inputs that a student may see.")
+    ] = 64
+    noise: Annotated[
+        float, _data("--noise", metavar="VALUE", help="Of labels of the linear teacher.")
+    ] = 0.3
+    steps: Annotated[
+        int, _training("--steps", metavar="INT", help="Steps of Adam, all queries at once.")
+    ] = 600
+    learning_rate: FirstRate = 5e-3
+    width: Annotated[
+        int, _training("--width", metavar="INT", help="Of the student's two hidden layers.")
+    ] = 32
+    search: Annotated[
+        int, _training("--search", metavar="INT", help="Steps of a search in the latent space.")
+    ] = 5
+
+
+@dataclass(frozen=True)
+class ConvNormOptions(TrackOptions):
+    """Convolutional networks with and without normalised convolutions."""
+
+    source: Images = "digits"
+    per_class: KeptPerClass = 100
+    noises: Annotated[
+        str, _data("--noises", metavar="LIST", help="Shares of wrong train labels, with commas.")
+    ] = "0,0.2"
+    network: Annotated[
+        str, _training("--network", metavar="NAME", help="convnet, or resnet18 (without bounds).")
+    ] = "convnet"
+    width: Annotated[
+        float, _training("--width", metavar="FACTOR", help="Of the network's channels.")
+    ] = 1.0
+    epochs: Epochs = 25
+    batch_size: BatchSize = 50
+    learning_rate: FirstRate = 0.05
+    weight_decay: WeightDecay = 5e-4
+    reaches: Annotated[
+        str,
+        _training("--eps", metavar="LIST", help="Largest changes of a pixel in [0, 1], rising."),
+    ] = "0.02,0.05,0.1,0.2"
+    attack_steps: Annotated[
+        int, _training("--attack-steps", metavar="INT", help="Of PGD; FGSM has one.")
+    ] = 20

@@ -18,8 +18,18 @@ from experiments.networks.tracks.growing import (
     growing_mlp,
     rows,
 )
+from experiments.networks.tracks.layering import built
 from experiments.networks.tracks.options import ReduNetOptions
-from experiments.networks.tracks.track import Cell, Column, Result, Track, empirical_of_cells
+from experiments.networks.tracks.stepping import state_key
+from experiments.networks.tracks.track import (
+    CHECKPOINT,
+    STOPPED,
+    Cell,
+    Column,
+    Result,
+    Track,
+    empirical_of_cells,
+)
 from experiments.report.figures import Picture, picture
 from landscape.plots.style import BLUE, GREEN, INK, ORANGE, PURPLE
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
@@ -93,13 +103,14 @@ class ReduNet(Track):
     def measure(
         self, options: Any, cell: Cell, folder: Path
     ) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
+        place = folder / CHECKPOINT
         if cell.case in MIXTURES:
-            return _mixture(MIXTURES[cell.case], options, cell.seed)
+            return _mixture(MIXTURES[cell.case], options, cell, place)
         data = _pictures(options, cell.seed)
         if cell.case == GROWING:
             grow = growing_layers if cell.method == "redunet" else growing_mlp
-            return grow(options, *data, cell.seed)
-        return _on_images(options, cell, *data)
+            return grow(options, cell, *data, place)
+        return _on_images(options, cell, *data, place)
 
     def claims(self, results: Sequence[Result]) -> Sequence[Claim]:
         claim = partial(empirical_of_cells, instances=results)
@@ -239,18 +250,23 @@ def _lost(result: Result) -> float:
 
 
 def _mixture(
-    centres: Array, options: Any, seed: int
+    centres: Array, options: Any, cell: Cell, folder: Path
 ) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
     """Gaussian classes on a sphere; half of the samples are for the test."""
     d, K = centres.shape
-    rng = np.random.default_rng((seed, d, K))
+    rng = np.random.default_rng((cell.seed, d, K))
     labels = np.repeat(np.arange(K), EACH)
     Z, new = (
         unit_columns((centres[:, labels] + SPREAD * rng.normal(size=(d, len(labels))))[None])
         for _ in range(2)
     )
     given: dict[str, Any] = {"eta": options.step, "normalisation": "sample"}
-    layers, features, rates = build(Z, labels, eps=MIXTURE_EPS, depth=MIXTURE_DEPTH, **given)
+    key = state_key(options, cell)
+    layers, features, rates = built(
+        Z, labels, folder, key, eps=MIXTURE_EPS, depth=MIXTURE_DEPTH, **given
+    )
+    if len(layers) < MIXTURE_DEPTH:
+        return {STOPPED: len(layers)}, {}
     told = transformed(layers, new, sharpness=options.sharpness, **given)
     means = np.stack([features[0][:, labels == k].mean(axis=1) for k in range(K)])
     means /= np.linalg.norm(means, axis=1)[:, None]
@@ -311,7 +327,7 @@ def _lifted(images: Array, channels: int) -> Array:
 
 
 def _on_images(
-    options: Any, cell: Cell, images: Array, labels: Array, new: Array, truth: Array
+    options: Any, cell: Cell, images: Array, labels: Array, new: Array, truth: Array, folder: Path
 ) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
     K, eps, dimension = int(labels.max()) + 1, options.precision, options.dimension
     depth = options.depth
@@ -331,7 +347,10 @@ def _on_images(
         found = nearest_subspace(S, unit_columns(told), dimension)
         return {"accuracy": float(np.mean(found == truth))}, {}
     given: dict[str, Any] = {"eta": options.step, "normalisation": "sample"}
-    layers, features, rates = build(Z, labels, eps=eps, depth=depth, **given)
+    key = state_key(options, cell)
+    layers, features, rates = built(Z, labels, folder, key, eps=eps, depth=depth, **given)
+    if len(layers) < depth:
+        return {STOPPED: len(layers)}, {}
     told = transformed(layers, told, sharpness=options.sharpness, **given)
     found = nearest_subspace(covariances(features, labels, K), told, dimension)
     numbers: dict[str, float] = {"rate_before": rates[0], "rate_after": rates[-1]}

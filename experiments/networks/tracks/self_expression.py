@@ -18,7 +18,9 @@ from sklearn.cluster import SpectralClustering
 from experiments.networks.architectures.layers import Dense, constant
 from experiments.networks.runs import DataRequest
 from experiments.networks.tracks.options import SelfExpressionOptions
+from experiments.networks.tracks.stepping import Record, finished, state_key, stepped
 from experiments.networks.tracks.track import (
+    CHECKPOINT,
     STOPPED,
     Cell,
     Column,
@@ -38,8 +40,8 @@ SUBSPACES, IMAGES = "subspaces", "images"
 METHODS = ("elastic net", "senet")
 # Random subspaces, in general position: five of dimension 4 in R^12 overlap as directions.
 NUMBER, DIMENSION, AMBIENT = 5, 4, 12
-# Steps between points of the curve.
-EVERY = 50
+# Steps between points of the curve, and points between checkpoints.
+EVERY, BETWEEN = 50, 5
 # Test images that are expressed.
 NEW = 200
 SAME, POINTS = 1e-9, 0.02
@@ -139,13 +141,15 @@ class SelfExpression(Track):
         C, C_new = best, best_new
         least = float(objective(best, X, X, *given).mean())
         if cell.method == "senet":
-            network, values = _trained(options, X, cell.seed)
-            curve = [value / least for value in values]
+            network, records = _trained(options, X, cell, folder / CHECKPOINT)
+            curve = [record["objective"][0] / least for record in records]
+            if not finished(records, parts_of(options)):
+                return {STOPPED: EVERY * len(records)}, {"objective": curve}
             C = np.array(network(X.T, X.T), dtype=float)
             np.fill_diagonal(C, 0.0)
             C_new = np.asarray(network(X.T, new.T), dtype=float)
             if not (np.isfinite(C).all() and np.isfinite(C_new).all()):
-                return {STOPPED: options.steps}, {}
+                return {STOPPED: options.steps}, {"objective": curve}
         value = float(objective(C, X, X, *given).mean())
         least_new = float(objective(best_new, X, new, *given).mean())
         K = int(labels.max()) + 1
@@ -282,11 +286,10 @@ def _images(options: Any, seed: int) -> tuple[Array, Array, Array, Array]:
     return units(dataset.train.images[rows]), labels[rows], units(images), truth
 
 
-def _trained(options: Any, X: Array, seed: int) -> tuple[Any, list[float]]:
-    """The network after so many steps of Adam, and the objective now and then."""
-    network = Queries(jax.random.key(seed), len(X), options.width)
-    rate = optax.cosine_decay_schedule(options.learning_rate, options.steps)
-    optimiser = optax.adam(rate)
+def _trained(options: Any, X: Array, cell: Cell, folder: Path) -> tuple[Any, list[Record]]:
+    """The network after so many steps of Adam, and the objective every so many steps."""
+    network = Queries(jax.random.key(cell.seed), len(X), options.width)
+    optimiser = optax.adam(optax.cosine_decay_schedule(options.learning_rate, options.steps))
     data = jnp.asarray(X.T, jnp.float32)
     gamma, share = np.float32(options.gamma), np.float32(options.share)
     off = 1 - np.eye(X.shape[1], dtype=np.float32)
@@ -297,18 +300,31 @@ def _trained(options: Any, X: Array, seed: int) -> tuple[Any, list[float]]:
         penalty = share * jnp.abs(C).sum() + (1 - share) / 2 * jnp.sum(C * C)
         return (gamma / 2 * jnp.sum(residual * residual) + penalty) / len(data)
 
-    @eqx.filter_jit
-    def step(network: Any, state: Any) -> tuple[Any, Any, Any]:
-        now, slope = eqx.filter_value_and_grad(value)(network)
-        moves, state = optimiser.update(slope, state)
-        return eqx.apply_updates(network, moves), state, now
+    @jax.jit
+    def step(state: Any) -> tuple[Any, Any]:
+        network, moments = state
+        now, slope = jax.value_and_grad(value)(network)
+        moves, moments = optimiser.update(slope, moments)
+        return (optax.apply_updates(network, moves), moments), now
 
-    state, curve = optimiser.init(eqx.filter(network, eqx.is_array)), []
-    for number in range(options.steps):
-        network, state, now = step(network, state)
-        if number % EVERY == 0:
-            curve.append(float(now))
-    return network, curve
+    def some(state: Any, number: int) -> tuple[Any, Record]:
+        values = []
+        for _ in range(min(EVERY, options.steps - EVERY * number)):
+            state, now = step(state)
+            values.append(now)
+        # Of the first step, and of the last as well so that training ends where that is not finite.
+        return state, {"objective": [float(values[0]), float(values[-1])]}
+
+    start = network, optimiser.init(network)
+    state, records = stepped(
+        start, parts_of(options), some, folder, state_key(options, cell), BETWEEN
+    )
+    return state[0], records
+
+
+def parts_of(options: Any) -> int:
+    """Into how many parts, of ``EVERY`` steps each, training is cut."""
+    return -(-options.steps // EVERY)
 
 
 def _clustering_accuracy(C: Array, labels: Array, seed: int) -> float:

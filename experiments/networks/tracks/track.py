@@ -41,6 +41,8 @@ TRACKS = {
     "gnn": "graphs:Graphs",
     "deq": "equilibria:Equilibria",
     "losses": "all_losses:AllLosses",
+    "tgt": "teacher_guided:TeacherGuided",
+    "convnorm": "normalised_convolutions:NormalisedConvolutions",
 }
 _UNSAFE = re.compile(r"[^\w.=-]+")
 Say = Callable[[str], None]

@@ -137,7 +137,8 @@ class TrainSettings(TrainingOptions):
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON can hold them."""
-        return {**asdict(self), "decay": {"mode": self.decay.mode, **asdict(self.decay)}}
+        decay = {"mode": self.decay.mode, **asdict(self.decay)}
+        return {**asdict(self), "architecture": self.architecture.record(), "decay": decay}
 
     @staticmethod
     def from_record(record: Mapping[str, Any]) -> TrainSettings:
