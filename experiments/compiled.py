@@ -80,8 +80,9 @@ class _Watch:
             return
         import jax
 
+        flags: Any = jax.config
         doing, program, cause = trouble.groups()
-        folder = Path(jax.config.read("jax_compilation_cache_dir"))
+        folder = Path(flags.jax_compilation_cache_dir)
         entries = sorted(folder.glob(ENTRY.format(program)), key=_age)
         # Of one that was being written a part may be there, the newest of all.
         for entry in entries if doing == "reading" else entries[:1]:
