@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.files import cache_folder
+from experiments.programs import keep_programs
 
 # What JAX says of an entry, in the versions that are supported: the name of the program, the cause.
 TROUBLE = re.compile(
@@ -25,6 +26,7 @@ TROUBLE = re.compile(
 ENTRY = "{}-*-cache"
 OTHER_PLACE = "set XDG_CACHE_HOME to a folder that can be written to"
 _usual = warnings.showwarning
+_told: set[str] = set()
 
 
 def keep_compiled() -> None:
@@ -57,13 +59,11 @@ def keep_compiled() -> None:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    keep_programs(home / "programs", _tell)
 
 
 class _Watch:
     """Shows warnings as usual, but those of the cache once, with what is done about them."""
-
-    def __init__(self) -> None:
-        self.told: set[str] = set()
 
     def __call__(
         self,
@@ -88,12 +88,17 @@ class _Watch:
         for entry in entries if doing == "reading" else entries[:1]:
             with suppress(OSError):
                 entry.unlink()
-        if doing not in self.told:
-            self.told.add(doing)
-            done = "damaged, removed and compiled anew" if doing == "reading" else "not kept"
-            remedy = "" if doing == "reading" else f". Make room there, or {OTHER_PLACE}"
-            reason = " ".join(cause.split())
-            _say(f"compiled programs in {folder} are {done} ({reason}){remedy}")
+        _tell(doing, folder, cause)
+
+
+def _tell(doing: str, folder: Path, cause: str) -> None:
+    """Say once what is in the way of reading from a folder, and of writing to it."""
+    if doing in _told:
+        return
+    _told.add(doing)
+    done = "damaged, removed and compiled anew" if doing == "reading" else "not kept"
+    remedy = "" if doing == "reading" else f". Make room there, or {OTHER_PLACE}"
+    _say(f"compiled programs in {folder} are {done} ({' '.join(cause.split())}){remedy}")
 
 
 def _age(entry: Path) -> float:
