@@ -129,7 +129,8 @@ def size_of(model: Any) -> int:
     """Number of variables of a model."""
     import jax
 
-    pattern = jax.eval_shape(model.random_point, jax.random.key(0))
+    # The key is drawn inside: outside it would be a program of its own.
+    pattern = jax.eval_shape(lambda: model.random_point(jax.random.key(0)))
     return sum(leaf.size for leaf in jax.tree.leaves(pattern))
 
 

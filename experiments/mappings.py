@@ -27,7 +27,7 @@ def relieve(enough: int = ENOUGH) -> bool:
         return False
     if count <= enough:
         return False
-    import jax
+    from ufm.kept import forget
 
-    jax.clear_caches()
+    forget()
     return True

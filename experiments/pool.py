@@ -29,6 +29,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from experiments.programs import PLACE, keep_programs
+
 PROGRAM = "experiments.pool"
 FOLDERS = "ufm-pool-"
 # Seconds between looks at whether a process that says nothing is alive.
@@ -205,6 +207,8 @@ def _serve(channel: Connection, parent: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # which ended before that
         os._exit(1)
+    if PLACE in os.environ:  # as the process that started this one
+        keep_programs(Path(os.environ[PLACE]))
     calls: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_listen, args=(channel, calls), daemon=True).start()
     while True:

@@ -26,6 +26,7 @@ from ufm.answers import (
     Structure,
 )
 from ufm.errors import InputError
+from ufm.kept import kept
 from ufm.losses.loss import Loss, require_smooth
 from ufm.point import P, flatten, unflatten
 from ufm.tolerance import RANK
@@ -258,7 +259,7 @@ def _shapes(point: Any) -> str:
     return str(jax.tree.map(np.shape, point))
 
 
-@jax.jit
+@kept()
 def value_and_gradient(model: Model[Any], point: Any) -> tuple[Any, Any]:
     """Objective and gradient of any model, compiled once per shape.
 
@@ -272,7 +273,7 @@ def value_and_gradient(model: Model[Any], point: Any) -> tuple[Any, Any]:
     return jax.value_and_grad(model.objective)(point)
 
 
-@jax.jit
+@kept()
 def hessian_vector_product(model: Model[Any], point: Any, direction: Any) -> Any:
     """Hessian times a direction for any model, compiled once per shape.
 
@@ -285,7 +286,7 @@ def hessian_vector_product(model: Model[Any], point: Any, direction: Any) -> Any
     return model.hessian_vector_product(point, direction)
 
 
-@jax.jit
+@kept()
 def _dense_derivatives(model: Model[Any], like: Any, x: Any) -> tuple[Any, Any, Any]:
     def objective(y: Any) -> Any:
         return model.objective(unflatten(y, like))

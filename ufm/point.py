@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ufm.answers import Restriction
 from ufm.errors import InputError
+from ufm.kept import kept
 
 Array = NDArray[np.float64]
 # A point of any model; a tangent vector has the same type.
@@ -199,6 +200,24 @@ def rotation_generators(point: Point) -> Point:
     return Point(*turned, bias)
 
 
+@kept("length")
+def _draw(key: Any, *, length: int) -> Any:
+    return jax.random.normal(key, (length,))
+
+
+@kept()
+def two_keys(seed: Any) -> tuple[Any, Any]:
+    """The halves of the random key of a seed, as ``jax.random.split`` gives them.
+
+    Example:
+        >>> first, second = two_keys(0)
+        >>> bool((jax.random.split(jax.random.key(0))[1] == second).all())
+        True
+    """
+    first, second = jax.random.split(jax.random.key(seed))
+    return first, second
+
+
 def gaussian(key: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
     """Independent N(0, 1) entries in arrays of the given shapes.
 
@@ -219,7 +238,7 @@ def gaussian(key: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
     sizes = [math.prod(shape) for shape in shapes]
     total = max(SMALLEST_DRAW, 1 << (sum(sizes) - 1).bit_length())
     try:
-        draw: Any = jax.random.normal(key, (total,))
+        draw: Any = _draw(key, length=total)
     except TypeError as error:
         raise InputError("Need a random key", repr(key), "use jax.random.key(0)") from error
     if not isinstance(draw, jax.core.Tracer):

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from experiments.cli.signals import answered
-from experiments.files import cache_folder, write_whole
+from experiments.compiled import keep_compiled
+from experiments.files import write_whole
 
 # Rich takes a quarter of the time of --help, which draws nothing: the first table brings it.
 if TYPE_CHECKING:
@@ -222,19 +223,4 @@ def prepare() -> None:
     )
 
     require_x64()
-    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
-        return
-    import jax
-
-    home = cache_folder()
-    if home is None:
-        return  # compile every time
-    folder = home / "jax"
-    folder.mkdir(exist_ok=True)
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    # Processes started from here share the cache.
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    keep_compiled()

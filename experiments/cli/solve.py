@@ -210,13 +210,12 @@ def run_solve(
 
     Without a verdict, None, where Ctrl-C ended the descent.
     """
-    import jax
-
     from experiments.cli.verdict import distance_to_etf, rank_of
     from landscape.solvers.solve import FULL
     from landscape.solvers.solve import solve as find
     from landscape.verdict import verdict as judge
     from ufm.errors import InputError
+    from ufm.point import two_keys
 
     if learning_rate is not None and method not in ("gd", "momentum"):
         rule = "--learning-rate belongs to --method gd or momentum"
@@ -225,7 +224,7 @@ def run_solve(
     _warn_of_room(model)
     warn_of_size(model, reduction)
     seconds = say_cost(model, reduction, method, start)
-    key, restart_key = jax.random.split(jax.random.key(seed))
+    key, restart_key = two_keys(seed)
     spent = {"solve": 0.0, "verdict": 0.0}
     stop = threading.Event()
     # Where nothing looks at the flag between iterations, Ctrl-C leaves at once.

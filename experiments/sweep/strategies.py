@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,8 @@ def _measured(name: str, seconds: Callable[[int], float]) -> dict[str, Any]:
         best = min(took, key=lambda slots: took[slots])
         known[key] = {"slots": best, "together": False, "seconds": took}
         if folder is not None:
-            write_record(folder / NAME, known)
+            with suppress(OSError):  # full, say: measured again by the next sweep
+                write_record(folder / NAME, known)
     found: dict[str, Any] = known[key]
     return found
 

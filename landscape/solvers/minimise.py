@@ -10,12 +10,13 @@ approximate Wolfe test near rounding after Hager & Zhang (2005). The queue is de
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
+
+from ufm.kept import kept
 
 # Pairs kept: of 3 to 8 the fastest at K = 10, d = 16 (docs/benchmarks.md).
 MEMORY = 4
@@ -70,7 +71,7 @@ def _dot(a: Any, b: Any) -> Any:
     return jnp.sum(a * b, axis=-1)
 
 
-@partial(jax.jit, static_argnames="slots")
+@kept("slots")
 def minimise_many(
     models: Any, points: Any, tolerance: Any, max_iterations: Any, *, slots: int
 ) -> Minimised:

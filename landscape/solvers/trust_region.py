@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from ufm.kept import kept
 from ufm.model import Model
 from ufm.point import P
 
@@ -93,18 +94,18 @@ def trust_region(
     return found
 
 
-@jax.jit
+@kept()
 def _descended(model: Any, point: Any, tolerance: Any, max_iterations: Any) -> Any:
     descent = _Descent.of(model, point, tolerance, max_iterations)
     return descent.told(jax.lax.while_loop(descent.unfinished, descent.outer, descent.start()))
 
 
-@jax.jit
+@kept()
 def _begun(model: Any, point: Any) -> State:
     return _Descent.of(model, point, 0.0, 0).start()
 
 
-@jax.jit
+@kept()
 def _advanced(
     model: Any, point: Any, state: State, tolerance: Any, max_iterations: Any
 ) -> tuple[State, Any, Any]:
@@ -113,7 +114,7 @@ def _advanced(
     return state, descent.norm(state.gradient), descent.unfinished(state)
 
 
-@jax.jit
+@kept()
 def _ended(model: Any, point: Any, state: State) -> Any:
     return _Descent.of(model, point, 0.0, 0).told(state)
 

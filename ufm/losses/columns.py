@@ -10,8 +10,10 @@ from typing import Any
 
 import jax
 
+from ufm.kept import kept
 
-@jax.jit
+
+@kept()
 def column_losses(loss: Any, Z: Any, labels: Any) -> Any:
     """L(z_i, y_i) of every column z_i of Z (K, columns), shape (columns,).
 
@@ -24,7 +26,7 @@ def column_losses(loss: Any, Z: Any, labels: Any) -> Any:
     return jax.vmap(loss, in_axes=(1, 0))(Z, labels)
 
 
-@jax.jit
+@kept()
 def column_gradients(loss: Any, Z: Any, labels: Any) -> tuple[Any, Any]:
     """Values (columns,) and logit gradients (K, columns).
 
@@ -37,7 +39,7 @@ def column_gradients(loss: Any, Z: Any, labels: Any) -> tuple[Any, Any]:
     return jax.vmap(jax.value_and_grad(loss), in_axes=(1, 0), out_axes=(0, 1))(Z, labels)
 
 
-@jax.jit
+@kept()
 def column_products(loss: Any, Z: Any, labels: Any, M: Any) -> Any:
     """S_i m_i for every column m_i of M (K, columns), S_i the logit Hessian; never formed.
 
@@ -55,7 +57,7 @@ def column_products(loss: Any, Z: Any, labels: Any, M: Any) -> Any:
     return jax.vmap(product, in_axes=(1, 0, 1), out_axes=1)(Z, labels, M)
 
 
-@jax.jit
+@kept()
 def column_hessians(loss: Any, Z: Any, labels: Any) -> Any:
     """Logit Hessians (columns, K, K).
 

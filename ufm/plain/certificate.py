@@ -9,7 +9,7 @@ import scipy
 from numpy.typing import NDArray
 
 from ufm.answers import Certificate
-from ufm.losses.columns import column_gradients, column_hessians
+from ufm.losses.columns import column_gradients, column_hessians, column_losses
 from ufm.losses.dual import spectral_norm
 from ufm.point import Point
 from ufm.precision import require_x64
@@ -60,7 +60,9 @@ def certificate(model: UFM, point: Point) -> Certificate:
         return Certificate.does_not_apply("no conjugate is known and the loss goes below zero")
     merged, columns_averaged = model.as_merged(point)
     full = point.H.shape[1] == model.num_columns
-    value = float((model if full else merged).objective(point.to_numpy()))
+    given, at = model if full else merged, point.to_numpy()
+    losses = np.asarray(column_losses(given.loss, given.column_logits(at), given.labels))
+    value = float(given.objective_of_losses(at, losses))
     point = columns_averaged.to_numpy()
     counts = np.asarray(merged.counts)
     pi, N = counts / counts.sum(), float(counts.sum())

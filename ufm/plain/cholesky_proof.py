@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ufm.kept import kept
 from ufm.plain.reduce import RANK_TOLERANCE, SMALLEST_LOGIT
 from ufm.tolerance import ROUNDING_FACTOR, SEPARATION
 
@@ -54,7 +55,7 @@ class Judged(NamedTuple):
     tolerance: Any
 
 
-@partial(jax.jit, static_argnames=("together", "shift"))
+@kept("together", "shift")
 def judge_many(
     models: Any, points: Any, dimensions: Any, gradient_norms: Any, *, together: bool, shift: bool
 ) -> Judged:
