@@ -550,11 +550,7 @@ def check_point(document: Record) -> str:
     negative = negative_eigenvalues(true + held)
     if len(moves) != nullity:
         raise Invalid(f"the nullity is {len(moves)}, and {nullity} is claimed")
-    if model.merged:  # n_k - 1 differences of samples have the block of the merged column each
-        for k, n in enumerate(model.counts):
-            own = [k + p * len(model.counts) for p in range(model.shapes[0][0])]
-            block = arb_mat([[true[p, q] for q in own] for p in own])
-            negative += (n - 1) * negative_eigenvalues(block)
+    negative += negative_differences(model, true)
     if negative != index:
         raise Invalid(f"the index is {negative}, and {index} is claimed")
     # |f(x) - f(true point)| <= sum_j |gradient_j| |x_j - true_j| somewhere between them.
@@ -578,6 +574,17 @@ def check_point(document: Record) -> str:
     if not other < arb(below):
         raise Undecided(f"the lower point's value {other} is not proved to be below {below!r}")
     return f"{said}; not global: another point has a value below {below!r}"
+
+
+def negative_differences(model: Model, hessian: arb_mat) -> int:
+    """Of samples of a merged class: n_k - 1 times those of the block of column k."""
+    found, K = 0, len(model.counts)
+    for k, n in enumerate(model.counts if model.merged else ()):
+        own = range(k, K * model.shapes[0][0], K)
+        found += (n - 1) * negative_eigenvalues(
+            arb_mat([[hessian[i, j] for j in own] for i in own])
+        )
+    return found
 
 
 def check_minimiser(model: Model, claim: Record, x: arb_mat, box: arb_mat, drift: arb) -> str:

@@ -1,5 +1,8 @@
 """Merged classes of unequal sizes against the dense Hessian in all samples."""
 
+import json
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -7,7 +10,7 @@ import pytest
 from landscape import dense_hessian, solve
 from proofs_check import checker
 from proofs_check.rigorous.arithmetic import Undecided
-from proofs_check.rigorous.certificate import PointCertificate, model_record
+from proofs_check.rigorous.certificate import PointCertificate, model_record, point_record
 from proofs_check.rigorous.merged import fitting, index_of_all_samples, merges
 from proofs_check.rigorous.minimiser import prove_minimiser
 from proofs_check.rigorous.point import prove_critical
@@ -35,7 +38,6 @@ def origin(model):
 CASES = {
     "saddle": (plain(CrossEntropy()), on_a_line),
     "origin": (plain(LabelSmoothing(0.1)), origin),
-    # The origin of this loss bends downwards in differences within a class, once d is reached.
     "deep saddle": (
         deep_linear(CrossEntropy(), 3, widths="4,5", counts="2,1,4", lambda_W=0.1),
         origin,
@@ -70,25 +72,31 @@ def test_index_and_nullity_are_those_of_all_samples(name):
             checker.check(false)
 
 
-def negative_block():
-    """Focal loss, a point whose samples of a class gain by differing: found by hand below."""
-    return plain(Focal(4.0), decay_h=0.001)
-
-
 def test_what_differs_within_a_class_is_counted():
-    """A point of a loss that is not convex, critical by its decay: one block is negative."""
-    model = UFM(Focal(4.0), counts=(3, 5), d=1, lambda_W=0.001, lambda_H=0.0002)
-    merge = model.merge()
-    told = []
-    for seed in range(12):
-        start = merge.model.random_point(jax.random.key(seed), 3.0)
-        end = solve(merge.model, start, method="critical").point
-        try:
-            found = prove_critical(merge.model, end)
-        except Undecided:
-            continue
-        index, nullity = full_signs(model, found.point)
-        assert (index_of_all_samples(found), found.nullity) == (index, nullity)
-        told.append((found.index, index))
-        checker.check(PointCertificate(found).as_dict())
-    assert any(index > merged for merged, index in told)
+    """The splitting of the Hessian holds everywhere: here at a point that focal loss bends down."""
+    model = plain(Focal(4.0), counts=(2, 4, 1), decay_h=0.001)
+    merged = model.merge().model
+    found = prove_critical(merged, merged.origin())
+    rng = np.random.default_rng(3)
+    wrong = type(found.point)(3 * rng.normal(size=(3, 3)), 3 * rng.normal(size=(3, 3)))
+    index = int(np.sum(np.linalg.eigvalsh(np.asarray(dense_hessian(merged, wrong))) < 0))
+    full = full_signs(model, wrong)[0]
+    assert full > index
+    assert index_of_all_samples(replace(found, point=wrong, index=index)) == full
+    told = checker.Model(checker.parsed(json.dumps(model_record(merged))))
+    x = told.point(checker.parsed(json.dumps(point_record(wrong))))
+    assert index + checker.negative_differences(told, told.derivatives(x)[2]) == full
+
+
+def test_only_what_has_no_room_is_merged():
+    small, large = plain(CrossEntropy()), plain(CrossEntropy(), (200, 1, 100))
+    assert fitting(small, small.origin())[0] is small
+    model, point = fitting(large, large.origin())
+    assert merges(model)
+    assert not merges(large)
+    assert not merges(UFM(CrossEntropy(), 3, 2, lambda_W=0.1, lambda_H=0.1).merge().model)
+    assert point.H.shape == (3, 3)
+    assert fitting(plain(Focal(2.0), (200, 1, 100)), large.origin())[0].merged is False
+    found = prove_critical(model, point)
+    with pytest.raises(Undecided, match="one column per sample"):
+        prove_minimiser(found)
