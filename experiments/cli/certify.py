@@ -45,9 +45,12 @@ def certify_point(model: Any, point: Any, others: Sequence[Any], path: Path) -> 
     from proofs_check.rigorous.arithmetic import Undecided
     from proofs_check.rigorous.certificate import PointCertificate
     from proofs_check.rigorous.lower import prove_lower
+    from proofs_check.rigorous.merged import fitting
     from proofs_check.rigorous.minimiser import prove_minimiser
     from proofs_check.rigorous.point import prove_critical
 
+    model, point = fitting(model, point)
+    others = [fitting(model, other)[1] for other in others]
     try:
         found = prove_critical(model, point)
     except Undecided as undecided:
@@ -62,7 +65,11 @@ def certify_point(model: Any, point: Any, others: Sequence[Any], path: Path) -> 
         with suppress(Undecided):
             nearness = prove_minimiser(found)
     certificate = PointCertificate(found, lower, nearness)
-    write_whole(path, certificate.text().encode())
+    try:
+        text = certificate.text()
+    except Undecided as undecided:
+        return _row(None, None, str(undecided), path.name)
+    write_whole(path, text.encode())
     return _row(None, certificate, reason, path.name)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from proofs_check.rigorous.lower import LowerPoint
+from proofs_check.rigorous.merged import index_of_all_samples, merges
 from proofs_check.rigorous.minimiser import Nearness
 from proofs_check.rigorous.point import CriticalPoint
 from ufm.errors import InputError
@@ -19,7 +20,7 @@ from ufm.model import Model
 
 FORMAT, VERSION, KIND = "ufm certificate", 1, "critical point"
 # Families with an objective in the program that checks; the file of another one says its name.
-CHECKED = ("plain", "deep-linear")
+CHECKED = ("plain", "deep-linear", "equilibrium", "rate-reduction", "constrained-rate")
 # The value is claimed a little wider than it is proved, so that another order of operations, or
 # another inverse, proves it, too.
 VALUE_ROOM = 1e-13
@@ -48,8 +49,11 @@ class PointCertificate:
     def as_dict(self) -> dict[str, Any]:
         """The document (docs/certificates.md); every number in it is the float64 that it says.
 
+        Of merged classes the index is that in all samples.
+
         Raises:
-            InputError: a merged model of several samples a class; the file has full columns.
+            Undecided: the index of a merged point is not proved in all samples.
+            InputError: the lower point is lower by rounding only.
 
         Example:
             >>> from proofs_check.rigorous.point import prove_critical
@@ -67,7 +71,7 @@ class PointCertificate:
             "point": point_record(self.found.point),
             "claim": {
                 "radius": self.found.radius,
-                "index": self.found.index,
+                "index": index_of_all_samples(self.found),
                 "nullity": self.found.nullity,
                 "value": [low, high],
             },
@@ -144,21 +148,47 @@ def model_record(model: Model[Any]) -> dict[str, Any]:
     if model.family not in CHECKED:
         return {"family": model.family, **model.columns()}
     asked: Any = model
-    if asked.merged and max(asked.counts_tuple) > 1:
-        rule = "A certificate is of a model with one column per sample"
-        raise InputError(rule, "a merged model", "prove the point in the model itself")
+    if model.family in ("rate-reduction", "constrained-rate"):
+        return rate_record(asked)
     record = {
         "family": model.family,
         "num_classes": asked.num_classes,
         "counts": list(asked.counts_tuple),
         "lambda_w": float(asked.lambda_W),
-        "lambda_h": float(asked.lambda_H),
         "loss": loss_record(asked.loss),
     }
+    if merges(model):
+        record["merged"] = True
+    if model.family == "equilibrium":
+        decays = {"lambda_v": float(asked.lambda_V), "lambda_x": float(asked.lambda_X)}
+        return record | {"dim": asked.d, **decays}
+    record["lambda_h"] = float(asked.lambda_H)
     if model.family == "plain":
         bias = None if asked.lambda_b is None else float(asked.lambda_b)
         return record | {"dim": asked.d, "lambda_b": bias}
     return record | {"widths": list(asked.widths)}
+
+
+def rate_record(model: Any) -> dict[str, Any]:
+    """The numbers of a rate reduction, with decay or at fixed energies.
+
+    Example:
+        >>> from ufm.models.constrained_rate import constrained_rate
+        >>> told = rate_record(constrained_rate("2,2", 4, 1.0))
+        >>> told["rate"], told["shares"], "lambda_z" in told
+        (1.0, [0.5, 0.5], False)
+    """
+    constrained = model.family == "constrained-rate"
+    free = model.free if constrained else model
+    record = {
+        "family": model.family,
+        "num_classes": len(free.sizes),
+        "counts": list(free.sizes),
+        "dim": free.d,
+        "rate": float(free.rate),
+        "shares": np.asarray(free.shares, dtype=float).tolist(),
+    }
+    return record if constrained else record | {"lambda_z": float(free.lambda_Z)}
 
 
 def loss_record(loss: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from proofs_check.rigorous.floats import Floats, outward, unbounded_is_undecided
 from proofs_check.rigorous.gap import duality_gap
 from proofs_check.rigorous.jaxpr import evaluate
 from proofs_check.rigorous.lower import enclosed_value
+from proofs_check.rigorous.merged import merges
 from proofs_check.rigorous.point import CriticalPoint, full_columns
 from proofs_check.rigorous.symmetric import by_congruence, distance_to_inverse
 from ufm.losses.columns import column_hessians
@@ -124,6 +125,8 @@ def _convex(model: Model[Any]) -> tuple[Any, bool]:
     plain = model.as_plain()
     if plain is None:
         raise Undecided("no convex problem is known for this model")
+    if merges(plain):
+        raise Undecided("distances to minimisers are bounded with one column per sample")
     facts = plain.loss.properties(plain.num_classes)
     if not facts.convex or facts.convex.evidence != "proved" or plain.loss.concordance is None:
         raise Undecided(f"{plain.loss.name} is not known to be convex and concordant")

@@ -60,12 +60,6 @@ def test_families_have_the_names_of_the_registry():
     assert model_record(other)["family"] == "regression"
 
 
-def test_merged_samples_have_no_file_of_their_own():
-    merged = plain(n=2).merge().model
-    with pytest.raises(InputError, match="column per sample"):
-        model_record(merged)
-
-
 def test_a_lower_point_is_below_and_an_equal_one_is_not():
     model = plain()
     found = prove_critical(model, model.origin())
