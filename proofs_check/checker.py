@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from itertools import accumulate, chain, combinations, count, islice
+from itertools import accumulate, chain, combinations, count, islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from flint import arb, arb_mat, ctx
 
 # What a file may ask for: memory grows with the square of the variables. Merged samples take none.
 MOST_BYTES, LONGEST_NUMBER = 8_000_000, 40
-MOST_VARIABLES, MOST_SAMPLES, MOST_MERGED, MOST_MOVES = 700, 700, 10**9, 3000
+MOST_VARIABLES, MOST_SAMPLES, MOST_MERGED, MOST_MOVES, MOST_WIDTHS = 700, 700, 10**9, 1000, 20
 # Bits of the balls: float64 points have 53, and the factorisations lose some of the rest.
 BITS, COVER_BITS = 160, 64
 # Multiples of its expected size that the error of a root is tried at; halvings beyond the list's.
@@ -56,11 +56,19 @@ class Record(dict[str, Any]):
 
     def part(self, name: str, known: Iterable[str] = ()) -> Record:
         """An object in it; in a claim nothing may stand that this program does not check."""
-        told = self[name] if isinstance(self[name], Record) else Record({"no object": self[name]})
-        unknown = {*told} - {*known} if known else {*told} & {"no object"}
+        if not isinstance(self[name], Record):
+            raise NotACertificate(f"{name!r} is no object")
+        unknown = {*self[name]} - {*known} if known else set()
         if unknown:
             raise NotACertificate(f"unknown in the {name}: {', '.join(sorted(unknown))}")
-        return told
+        return Record(self[name])
+
+    def listed(self, name: str, least: int = 0, most: int = MOST_BYTES) -> list[Any]:
+        """A list of so many things."""
+        if not isinstance(self[name], list) or not least <= len(self[name]) <= most:
+            how = f"{most}" if least == most else f"{least} to {most}"
+            raise NotACertificate(f"{name} are no list of {how} entries")
+        return [*self[name]]
 
     def number(self, name: str, least: float = -math.inf, above: bool = False) -> float:
         """A number from (or above) a least one."""
@@ -78,8 +86,7 @@ class Record(dict[str, Any]):
 
     def numbers(self, name: str, rows: int, columns: int = 1) -> list[float]:
         """A matrix, row by row; a column may be written as one list."""
-        told = self[name] if isinstance(self[name], list) else []
-        listed = [x if isinstance(x, list) or columns > 1 else [x] for x in told]
+        listed = [x if isinstance(x, list) or columns > 1 else [x] for x in self.listed(name)]
         if [len(x) if isinstance(x, list) else -1 for x in listed] != [columns] * rows:
             raise NotACertificate(f"{name!r} is no {rows} x {columns} matrix")
         return [Record({name: x}).number(name) for row in listed for x in row]
@@ -328,14 +335,11 @@ class Model:
             raise Undecided(f"no objective for models of the family {self.family!r} here")
         self.merged = record.get("merged") is True and not self.rated
         K = whole(record["num_classes"], "num_classes", 2 - self.rated, MOST_SAMPLES)
-        if not isinstance(record["counts"], list) or len(record["counts"]) != K:
-            raise NotACertificate(f"counts are no list of {K} numbers")
         most = MOST_MERGED if self.merged else MOST_SAMPLES
-        self.counts = [whole(n, "a count", 1, most) for n in record["counts"]]
+        self.counts = [whole(n, "a count", 1, most) for n in record.listed("counts", K, K)]
         columns = K if self.merged else sum(self.counts)
-        widths = record["widths"] if self.family == "deep-linear" else [record["dim"]]
-        if columns > MOST_SAMPLES or not isinstance(widths, list) or not 1 <= len(widths) <= 20:
-            raise NotACertificate(f"more than {MOST_SAMPLES} samples, or widths that are no list")
+        deep = self.family == "deep-linear"
+        widths = record.listed("widths", 1, MOST_WIDTHS) if deep else [record["dim"]]
         wide = [whole(d, "a width", 1, MOST_VARIABLES) for d in widths]
         names, self.shapes = ["h", *["w"] * len(wide)], [(wide[0], columns)]
         self.rate = arb(1)
@@ -351,6 +355,7 @@ class Model:
         if self.biased:
             self.shapes.append((K, 1))
             self.decays.append(arb(record.number("lambda_b", 0.0)))
+        whole(columns, "the number of samples", 1, MOST_SAMPLES)
         self.size = sum(rows * columns for rows, columns in self.shapes)
         if self.size > MOST_VARIABLES:
             raise NotACertificate(f"{self.size:,} variables; at most {MOST_VARIABLES} are read")
@@ -368,12 +373,11 @@ class Model:
         names = {"equilibrium": "XVW", **dict.fromkeys(RATES, "Z")}.get(self.family, "H")
         values = [record[name] for name in names]
         if names == "H":
-            values += record["weights"] if "weights" in record else [record["W"]]
+            values += record.listed("weights") if "weights" in record else [record["W"]]
             values += [record["b"]] if self.biased else []
-        if len(values) != len(self.shapes):
-            raise NotACertificate(f"{len(values)} matrices for {len(self.shapes)} of the model")
+        Record(matrices=values).listed("matrices", len(self.shapes), len(self.shapes))
         told = Record({f"matrix {j}": value for j, value in enumerate(values)})
-        numbers = [told.numbers(f"matrix {j}", *self.shapes[j]) for j in range(len(values))]
+        numbers = [told.numbers(f"matrix {j}", *shape) for j, shape in enumerate(self.shapes)]
         return arb_mat([[x] for x in chain(*numbers)])
 
     def factors(self, x: arb_mat) -> list[arb_mat]:
@@ -520,11 +524,10 @@ def check_point(document: Record) -> str:
     low, high = claim.numbers("value", 2)
     if not all(decay.is_exact() for decay in (*model.decays, model.rate, radius)):
         raise NotACertificate("a certificate of one point needs decays that are numbers")
-    every = [*islice(model.moves(), MOST_MOVES + 1)]
-    if len(every) > MOST_MOVES:
+    if sum(1 for _ in islice(model.moves(), MOST_MOVES + 1)) > MOST_MOVES:
         raise NotACertificate(f"more than {MOST_MOVES:,} symmetries")
-    places, basis = independent([model.moved(x, move) for move in every])
-    moves = [every[place] for place in places]
+    # One move at a time: its matrices are large.
+    moves, basis = independent([model.moved(x, move) for move in model.moves()])
     height, slope, curved = model.derivatives(x)
     box = each(lambda y: arb(y, radius), x)
     bare = model.derivatives(box)[2]
@@ -544,7 +547,8 @@ def check_point(document: Record) -> str:
         raise Undecided("no fixed point could be proved within the radius")
     # All that follows is about the true point, which lies in this smaller box.
     true = model.derivatives(inner)[2]
-    tangents = arb_mat([model.moved(inner, move) for move in moves])
+    chosen = (move for place, move in enumerate(model.moves()) if place in moves)
+    tangents = arb_mat([model.moved(inner, move) for move in chosen])
     if moves and not regular(tangents * arb_mat(basis).transpose()):
         raise Undecided("the directions of symmetry cannot be told from dependent ones")
     negative = negative_eigenvalues(true + held)
@@ -783,10 +787,9 @@ def halves(box: Box, axis: int) -> list[Box]:
     return [(*box[:axis], x, *box[axis + 1 :]) for x in ((low, middle), (middle, high))]
 
 
-def inside(box: Box, gaps: Sequence[float], half: float) -> bool:
-    """Whether a box lies in gaps +- half; in balls, for a float64 sum may round towards the box."""
-    ends = zip(box, map(arb, gaps), strict=True)
-    return all(low >= y - half and high <= y + half for (low, high), y in ends)
+def inside(side: tuple[float, float], middle: arb, half: float) -> bool:
+    """Whether one lies in middle +- half; in balls, for a float64 sum may round towards it."""
+    return bool(side[0] >= middle - half and side[1] <= middle + half)
 
 
 def check_rank_one(document: Record) -> str:
@@ -801,7 +804,8 @@ def check_rank_one(document: Record) -> str:
     decay_h, decay_w = model.decays
     line = Line(K, model.counts[0], decay_w, decay_h, arb(model.loss.get("smoothing", 0.0)))
     orbits = []
-    for orbit in claim["orbits"]:
+    for told in claim.listed("orbits"):
+        orbit = Record(orbit=told).part("orbit", ("gaps", "within", "alone"))
         u = tuple(orbit.numbers("gaps", K - 1))
         orbits.append((u, orbit.number("within", 0.0), orbit.number("alone", 0.0)))
     spread, origin = (claim.number(name, 0.0) for name in ("spread", "origin"))
@@ -831,7 +835,9 @@ def check_rank_one(document: Record) -> str:
         if mark != ".":
             raise Undecided(f"the box {box} was left open")
         leaves += 1
-        if any(inside(box, *one) for one in known) or line.empty(box, MORE_HALVINGS):
+        if any(all(map(inside, box, map(arb, u), repeat(r))) for u, r in known):
+            continue
+        if line.empty(box, MORE_HALVINGS):
             continue
         gaps = [0.5 * (low + high) for low, high in box]
         for _ in range(20):  # where Newton's steps lead
@@ -855,13 +861,16 @@ CODES = {"VALID": 0, "UNDECIDED": 3, "INVALID": 1, "NO CERTIFICATE": 2}
 def check(document: Mapping[str, Any]) -> str:
     """What a certificate proves, in words; raises Invalid, Undecided or NotACertificate."""
     told, before = parsed(json.dumps(document)), ctx.prec
-    if told["kind"] not in KINDS:
+    prove, bits = KINDS.get(str(told["kind"]), (None, BITS))
+    if prove is None:
         raise Undecided(f"claims of the kind {told['kind']!r} are not known to this program")
     if told["digest"] != digest(told):
         raise Invalid("the file was changed after it was written: its digest is another")
-    prove, ctx.prec = KINDS[told["kind"]]
     try:
+        ctx.prec = bits
         return prove(told)
+    except (ArithmeticError, ValueError) as error:
+        raise Undecided(f"numbers that cannot be computed with: {error}") from error
     finally:
         ctx.prec = before
 

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,47 +23,11 @@ from proofs_check.rigorous.certificate import (
 from proofs_check.rigorous.lower import prove_lower
 from proofs_check.rigorous.minimiser import near_minimiser, prove_minimiser
 from proofs_check.rigorous.point import prove_critical
+from tests.certificates import MODELS, at, changed, plain, record
 from tests.helpers import slow
-from ufm import MSE, UFM, CrossEntropy, Focal, LabelSmoothing, deep_linear
-from ufm.models.constrained_rate import constrained_rate
-from ufm.models.equilibrium import equilibrium
-from ufm.models.rate_reduction import rate_reduction
+from ufm import UFM, CrossEntropy
 
 FOLDER = Path(checker.__file__).parent
-
-
-def plain(loss, d=3, counts=(2, 1, 3), lambda_b=None):
-    return UFM(loss, counts=counts, d=d, lambda_W=0.03, lambda_H=0.02, lambda_b=lambda_b)
-
-
-MODELS = {
-    "ce": plain(CrossEntropy()),
-    "ls with a bias": plain(LabelSmoothing(0.1), lambda_b=0.05),
-    "ce with a free bias": plain(CrossEntropy(), lambda_b=0.0),
-    "focal": plain(Focal(2.5), counts=(2, 2)),
-    "mse": plain(MSE(), counts=(2, 1, 2)),
-    "mse with a bias": plain(MSE(), counts=(2, 2, 2), lambda_b=0.05),
-    "deep mse": deep_linear(MSE(), 3, 3, 1, 2, 0.03, 0.02),
-    "deep-linear": deep_linear(CrossEntropy(), 3, 4, 2, 3, 0.03, 0.02),
-    "rate reduction": rate_reduction("3,1,2", 4, 0.5, 0.1),
-    # With no room for orthogonal classes, where all but lengths would be exact.
-    "constrained rate": constrained_rate("2,4", 3, 0.4),
-    "equilibrium": equilibrium(None, 3, 4, 1, 0.02, 0.9, 0.03, counts="1,2,2"),
-    "equilibrium of squared error": equilibrium(MSE(), 3, 4, 2, 0.02, 1.0, 0.03),
-    "merged ce": plain(CrossEntropy()).merge().model,
-    "merged mse": plain(MSE(), counts=(2, 5, 2)).merge().model,
-    "merged deep-linear": deep_linear(
-        LabelSmoothing(0.1), 3, widths="4,5", counts="2,1,6", lambda_W=0.03, lambda_H=0.02
-    )
-    .merge()
-    .model,
-    "merged equilibrium": equilibrium(None, 3, 4, 1, 0.02, 0.9, 0.03, "3,1,2").merge().model,
-}
-
-
-def record(told):
-    """What the checker reads of it."""
-    return checker.parsed(json.dumps(told))
 
 
 def arguments(model, point):
@@ -109,18 +74,6 @@ def test_minima_of_the_lab_are_valid(name):
     document = PointCertificate(prove_critical(model, found)).as_dict()
     said, nullity = checker.check(document), document["claim"]["nullity"]
     assert said.startswith(f"a critical point within 1e-09, index 0, nullity {nullity}, value in")
-
-
-def changed(document, *path_and_value):
-    """A copy with another value somewhere, and a digest that is right again."""
-    *path, last, value = path_and_value
-    copy = json.loads(json.dumps(document))
-    inner = copy
-    for name in path:
-        inner = inner[name]
-    inner[last] = value
-    copy["digest"] = checker.digest(copy)
-    return copy
 
 
 NEAR = ("ce", "ls with a bias", "ce with a free bias", "mse", "mse with a bias")
@@ -209,12 +162,6 @@ def test_a_saddle_is_valid_with_its_lower_point(saddle):
     assert "not global: another point has a value below" in checker.check(saddle)
 
 
-def at(document, *path):
-    for name in path:
-        document = document[name]
-    return document
-
-
 # Where, what is put there (of what was there), and why it is INVALID.
 FALSE = {
     "a coordinate moved": (("point", "W", 0, 0), lambda x: x + 1e-3, "no critical point within"),
@@ -239,74 +186,6 @@ def test_a_slightly_false_claim_is_invalid_with_its_reason(saddle, name):
     false = changed(saddle, *path, change(at(saddle, *path)))
     with pytest.raises(checker.Invalid, match=reason):
         checker.check(false)
-
-
-def nudged(x):
-    return x + 1e-6
-
-
-# Of the families that are no chain of factors: what is put where, and why it is INVALID.
-OTHER_FAMILIES = {
-    "rate reduction": {
-        "point": ("Z", 0, 0),
-        "model": {"lambda_z": nudged, "rate": nudged, "shares": lambda x: [x[1], x[0], x[2]]},
-    },
-    "constrained rate": {
-        "point": ("Z", 0, 0),
-        "model": {"rate": nudged, "shares": lambda x: [x[1], x[0]]},
-    },
-    "equilibrium": {
-        "point": ("V", 0, 0),
-        "model": {
-            "lambda_w": nudged,
-            "lambda_v": nudged,
-            "lambda_x": nudged,
-            "loss": lambda x: {"name": "ls", "smoothing": 1e-4},
-        },
-    },
-    "merged ce": {
-        "point": ("H", 0, 0),
-        "model": {
-            "lambda_w": nudged,
-            "lambda_h": nudged,
-            "counts": lambda x: [2, 1, 4],
-            "loss": lambda x: {"name": "focal", "gamma": 1e-3},
-        },
-    },
-}
-
-
-@pytest.fixture(scope="module")
-def others():
-    """Minima of these families, as certificates."""
-    made = {}
-    for name in OTHER_FAMILIES:
-        model = MODELS[name]
-        known = model.minimiser()
-        point = solve(model, key=jax.random.key(0)).point if known is None else known.point
-        made[name] = PointCertificate(prove_critical(model, point)).as_dict()
-    return made
-
-
-@pytest.mark.parametrize("name", OTHER_FAMILIES)
-def test_false_claims_of_other_families_are_invalid(others, name):
-    good, told = others[name], OTHER_FAMILIES[name]
-    assert "index 0" in checker.check(good)
-    cases = [
-        (("point", *told["point"]), lambda x: x + 1e-3, "no critical point within"),
-        (("claim", "index"), lambda x: x + 1, "the index is 0, and 1 is claimed"),
-        (("claim", "nullity"), lambda x: x - 1, "the nullity is"),
-        (("claim", "radius"), lambda x: 1e-19, "no critical point within"),
-        (("claim", "value"), lambda x: [x[0] + 1e-9, x[1] + 1e-9], "the value lies"),
-    ]
-    for field, change in told["model"].items():
-        # Evenly spread classes stay critical at every rate: there the value gives it away.
-        says = "no critical point within|the value lies"
-        cases.append((("model", field), change, says))
-    for path, change, reason in cases:
-        false = changed(good, *path, change(at(good, *path)))
-        with pytest.raises(checker.Invalid, match=reason):
-            checker.check(false)
 
 
 def test_a_file_that_was_changed_says_so(saddle):
@@ -442,10 +321,34 @@ def test_nothing_is_claimed_that_is_not_checked(saddle):
         checker.check(changed(saddle, "claim", "global", True))
 
 
+MALFORMED = {
+    "a model that is a list": (("model",), [1], "'model' is no object"),
+    "a kind that is a list": (("kind",), [1], "not known to this program"),
+    "a family that is an object": (("model", "family"), {"a": 1}, "no objective for models"),
+    "a loss that is a word": (("model", "loss"), "ce", "'loss' is no object"),
+    "a name of a loss that is a list": (("model", "loss", "name"), ["ce"], "is not known"),
+    "weights that are a number": (("point", "weights"), 5, "weights are no list"),
+    "too few weights": (("point", "weights"), [], "matrices are no list of 2"),
+    "a matrix of words": (("point", "W", 0, 0), "x", "is no number"),
+    "a ragged matrix": (("point", "W", 0), [1.0], "is no 3 x 3 matrix"),
+    "numbers beyond all bounds": (("point", "W", 0, 0), 1e300, "told from a singular one"),
+    "a radius beyond all bounds": (("claim", "radius"), 1e300, "cannot be|no fixed point"),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_what_is_malformed_has_a_reason(saddle, name):
+    path, value, says = MALFORMED[name]
+    with pytest.raises((checker.NotACertificate, checker.Undecided, checker.Invalid), match=says):
+        checker.check(changed(saddle, *path, value))
+
+
 def test_it_stands_alone(saddle, tmp_path):
     path = tmp_path / "saddle.json"
     path.write_text(json.dumps(saddle))
-    script = FOLDER / "checker.py"
+    script = tmp_path / "alone" / "checker.py"
+    script.parent.mkdir()
+    shutil.copy(checker.__file__, script)
     code = """
 import runpy, sys
 script, sys.argv = sys.argv[1], sys.argv[1:]
