@@ -17,6 +17,7 @@ from proofs_check.columns import columns_of, in_words, number_of
 from ufm.records import numbers_of
 
 Array = NDArray[np.float64]
+NUMBERS = (int, float)  # not bool
 Region = Callable[[bool], "Iterable[Instance]"]
 M = TypeVar("M")
 P = TypeVar("P")
@@ -61,16 +62,46 @@ class Instance:
         return self.columns[name]
 
     @property
-    def floats(self) -> dict[str, float]:
-        """What a search for counterexamples may change: the real numbers among its fields."""
-        if not is_dataclass(self):
-            return {}
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
-        return {name: value for name, value in values.items() if isinstance(value, float)}
+    def _fields(self) -> dict[str, Any]:
+        return {x.name: getattr(self, x.name) for x in fields(self)} if is_dataclass(self) else {}
 
-    def varied(self, numbers: Mapping[str, float]) -> Instance:
-        """The same instance with other numbers."""
-        made: Instance = replace(self, **numbers)  # type: ignore[type-var]
+    @property
+    def floats(self) -> dict[str, float]:
+        """What a search for counterexamples may change: numbers among its fields, whole ones too.
+
+        A seed is none of them, and where there are class sizes the dimension goes with these.
+        """
+        apart = {"seed", "d"} if self.sizes else {"seed"}
+        values = {name: x for name, x in self._fields.items() if name not in apart}
+        return {name: float(x) for name, x in values.items() if type(x) in NUMBERS}
+
+    @property
+    def sizes(self) -> tuple[tuple[int, ...], int] | None:
+        """Class sizes and dimension that such a search may change, None without class sizes."""
+        counts = self._fields.get("counts")
+        return None if counts is None else (counts, int(self._fields.get("d", len(counts))))
+
+    def varied(
+        self,
+        numbers: Mapping[str, float],
+        seed: int = 0,
+        counts: tuple[int, ...] | None = None,
+        d: int | None = None,
+    ) -> Instance:
+        """The same instance with other numbers, whole ones rounded, and what else it has.
+
+        Example:
+            >>> from proofs_check.claims.graph_spectra import Equitable
+            >>> Equitable(2, 6, 4, 1).varied({"n": 7.6}).label
+            'equitable graph K=2 n=8 inside=4 outside=1'
+        """
+        own = self._fields
+        told: dict[str, Any] = {
+            name: round(x) if type(own[name]) is int else x for name, x in numbers.items()
+        }
+        others: dict[str, Any] = {"seed": seed, "counts": counts, "d": d}
+        told |= {name: x for name, x in others.items() if name in own and x is not None}
+        made: Instance = replace(self, **told)  # type: ignore[type-var]
         return made
 
     def once(self, measure: Callable[[Any], T], *key: Hashable) -> T:

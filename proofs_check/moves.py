@@ -68,7 +68,9 @@ def _alike(field: Field, i: int) -> list[int]:
 
 def _between(field: Field, rng: np.random.Generator, last: Draw | None) -> Draw:
     """A listed instance, part of the way to another, from a new start."""
-    stay = last is not None and rng.uniform() < STAY
+    # Without a model nothing is compiled.
+    modelled = last is not None and hasattr(field.listed[last.listed], "model")
+    stay = modelled and rng.uniform() < STAY
     i = last.listed if last is not None and stay else int(rng.choice(field.sources))
     j = int(rng.choice(_alike(field, i)))
     here, there = field.numbers(i), field.numbers(j)

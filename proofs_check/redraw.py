@@ -97,10 +97,13 @@ def redrawn_by(redraw: Redraw) -> Callable[[Any], Any]:
 def maker(region: Any, instance: Instance) -> Maker | None:
     """What makes the instance of a draw, None where nobody has said how.
 
-    An instance without a model has its numbers changed, and keeps everything else.
+    An instance without a model has its numbers, its class sizes and its seed changed, and keeps
+    everything else.
     """
     if not isinstance(instance, Specimen):
-        return (lambda draw: instance.varied(draw.numbers)) if instance.floats else None
+        if not (instance.floats or instance.sizes):
+            return None
+        return lambda draw: instance.varied(draw.numbers, draw.seed, draw.counts, draw.d)
     redraw = redraw_of(region, instance)
     return None if redraw is None else partial(drawn, instance, redraw)
 

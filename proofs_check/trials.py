@@ -15,7 +15,10 @@ from proofs_check.law import Law
 from proofs_check.redraw import Draw, Maker, maker
 from proofs_check.run import FEW
 from proofs_check.specimens import NEAR, kept
+from ufm.errors import InputError
 from ufm.losses.program import described
+
+UNTRIED = (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Field:
         if instance is None:
             self.outside += 1
             return None
+        modelled = hasattr(instance, "model")
         try:
             if not self._holds(instance):
                 self.outside += 1
@@ -76,8 +80,15 @@ class Field:
                 warnings.simplefilter("ignore")
                 error = float(self.claim.check(instance))
                 reading = self._reading(instance)
+        # What has no model is made where it is looked at, and may refuse its numbers then.
+        except InputError as refusal:
+            if modelled:
+                self.errors.append(f"{described(refusal, __file__)} at {instance.label}")
+            else:
+                self.outside += 1
+            return None
         # A claim may ask what a drawn model has not; that is no counterexample, and is said.
-        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as failure:
+        except UNTRIED as failure:
             self.errors.append(f"{described(failure, __file__)} at {instance.label}")
             return None
         margin = float("inf") if np.isnan(error) else error / self.claim.tolerance.value
@@ -111,7 +122,7 @@ def sizes_of(instance: Any) -> tuple[tuple[int, ...], int] | None:
     """Class sizes and dimension of an instance whose model has others."""
     model = getattr(instance, "model", None)
     if model is None:
-        return None
+        return getattr(instance, "sizes", None)
     counts, d = model.columns().get("counts"), model.columns().get("d")
     if counts is None or d is None or model.resized(tuple(counts), int(d)) is None:
         return None

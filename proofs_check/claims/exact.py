@@ -52,7 +52,7 @@ class Setting(Instance):
         """All of them: whole ones are rounded again."""
         return {name: float(value) for name, value in self.numbers.items()}
 
-    def varied(self, numbers: Mapping[str, float]) -> Setting:
+    def varied(self, numbers: Mapping[str, float], *_: Any) -> Setting:
         """Other numbers of the same kinds."""
         kinds = ((name, type(self.numbers[name]), value) for name, value in numbers.items())
         told = {name: round(x) if kind is int else x for name, kind, x in kinds}

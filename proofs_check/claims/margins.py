@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -36,15 +35,6 @@ class Counts(Instance):
     def columns(self) -> dict[str, tuple[int, ...]]:
         """The sizes."""
         return {"counts": self.counts}
-
-    @property
-    def floats(self) -> dict[str, float]:
-        """The sizes, by place."""
-        return {str(k): float(n) for k, n in enumerate(self.counts)}
-
-    def varied(self, numbers: Mapping[str, float]) -> Counts:
-        """Other sizes, at least one."""
-        return Counts(tuple(max(1, round(n)) for n in numbers.values()))
 
     @property
     def label(self) -> str:

@@ -111,7 +111,7 @@ def _hessian(specimen: Flat) -> Array:
 
 def _seen(specimen: Flat) -> tuple[Array, int]:
     """Eigenvalues of the Hessian in all dimensions, and the dimension of the orbit there."""
-    return np.linalg.eigvalsh(_hessian(specimen)), _orbit(specimen)
+    return np.asarray(np.linalg.eigvalsh(_hessian(specimen))), _orbit(specimen)
 
 
 def _core(specimen: Flat) -> Array:
@@ -125,7 +125,7 @@ def _block(specimen: Flat) -> Array:
     only = np.diag(np.arange(wide.model.d) == wide.model.d - 1).astype(float)
     ones = _moved(jax.tree.map(np.ones_like, wide.point), only)
     last = np.concatenate([np.ravel(x) for x in jax.tree.leaves(ones)]) == 1
-    return np.linalg.eigvalsh(_hessian(wide)[np.ix_(last, last)])
+    return np.asarray(np.linalg.eigvalsh(_hessian(wide)[np.ix_(last, last)]))
 
 
 # ---- formulas

@@ -1,7 +1,7 @@
 """The falsifier: false theorems whose listed instances all pass are broken, true ones are not."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -16,10 +16,10 @@ from proofs_check import core_claims, moves
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant
 from proofs_check.claims import deep_linear, focal, thresholds
 from proofs_check.falsify import Counterexample, Found, counterexample_of, falsify, margin_of
-from proofs_check.instance import Specimen
+from proofs_check.instance import Instance, Specimen
 from proofs_check.redraw import Draw, away_from_minima, redrawn_by
 from proofs_check.specimens import where, with_c
-from ufm import UFM, CrossEntropy
+from ufm import UFM, CrossEntropy, InputError
 from ufm.plain.minimisers import thresholds as edges_of
 
 CLAIMS = {claim.id: claim for claim in core_claims()}
@@ -264,6 +264,13 @@ def test_what_is_drawn_beside_closed_forms_and_numbers_breaks_mutants_only(name)
         ),
         # Beyond the decay at which collapse pays nothing lies below it.
         ("deep-relu-low-rank", Draw(5, 0, {"linear.lambda_W": 0.03, "linear.lambda_H": 0.02})),
+        # Ten layers stretch a rounding where a class has no samples by 3e6.
+        ("redunet-incremental", Draw(2, 0, {"eps": 0.38}, (1, 1), 2)),
+        # A shallow valley, in which L-BFGS-B with bounds stops at once.
+        (
+            "self-expression-form",
+            Draw(0, 0, {"D": 3.0, "N": 7.0, "gamma": 19.1693, "share": 0.954363}),
+        ),
     ],
 )
 def test_claims_that_a_search_broke_hold_there_now(name, draw):
@@ -275,6 +282,64 @@ def test_claims_that_a_search_broke_hold_there_now(name, draw):
     else:
         assert margin <= 1
         assert margin_of(replace(claim, check=claim.mutant.check), draw) > 1
+
+
+def test_not_every_node_can_be_told_at_the_degrees_of_the_paper():
+    claim = CLAIMS["graph-second-eigenvector"]
+    numbers = {"n": 200.0, "steps": 32.0, "inside": 12.5, "outside": 0.85}
+    draw = Draw(0, 1725, numbers)
+    assert margin_of(claim, draw) is None
+    broken = claim.region(False)[0].varied(numbers, draw.seed)
+    assert claim.check(broken) > claim.tolerance.value  # two nodes of 400
+    assert claim.check(claim.region(False)[0].varied({"n": 130.0}, 5)) <= claim.tolerance.value
+
+
+def test_an_elastic_net_without_its_ridge_is_outside():
+    numbers = {"D": 3.0, "N": 7.0, "gamma": 20.0, "share": 1.0}
+    assert margin_of(CLAIMS["self-expression-form"], Draw(0, 0, numbers)) is None
+
+
+@dataclass(frozen=True)
+class Sized(Instance):
+    n: int
+    rate: float
+    counts: tuple[int, ...]
+    d: int
+    seed: int = 0
+    flag: bool = True
+    kind: str = "sized"
+
+
+def sized(quick=False):
+    return (Sized(4, 0.5, (2, 3), 3), Sized(12, 2.0, (5, 1, 2), 5, seed=1))
+
+
+def test_whole_numbers_seeds_and_sizes_of_an_instance_without_a_model_are_changed():
+    first = sized()[0]
+    assert (first.floats, first.sizes) == ({"n": 4.0, "rate": 0.5}, ((2, 3), 3))
+    told = first.varied({"n": 6.6, "rate": 0.6}, seed=8, counts=(1, 2, 3), d=5)
+    assert told == Sized(7, 0.6, (1, 2, 3), 5, 8)
+    for breaks in (
+        lambda s: s.n == 9,
+        lambda s: s.seed > 5000,
+        lambda s: len(s.counts) == 3 and min(s.counts) == 4,
+        lambda s: s.d == 4 and len(s.counts) == 2,
+    ):
+        found = falsify(made(lambda s, breaks=breaks: float(breaks(s)), sized), **ticking(300))
+        assert found.found is Found.COUNTEREXAMPLE
+    assert falsify(made(lambda s: float(not s.flag), sized), **ticking(60)).found is Found.NOTHING
+
+
+def test_an_instance_that_refuses_its_numbers_is_outside():
+    def refuses(s):
+        if s.n > 5:
+            raise InputError("Need n <= 5", s.n, "take less")
+        return 0.0
+
+    found = falsify(made(refuses, sized), **ticking(40))
+    assert (found.found, found.raised) == (Found.NOTHING, 0)
+    assert found.tried
+    assert found.outside
 
 
 def test_kept_counterexamples_are_replayed_first_and_survive_a_file():

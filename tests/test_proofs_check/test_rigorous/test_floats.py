@@ -137,6 +137,15 @@ def test_functions_agree_with_balls_of_many_digits(function):
     assert np.all(told.upper() - told.lower() <= width)
 
 
+def test_half_of_the_error_of_the_series_of_exp_is_not_enough():
+    rest = np.random.default_rng(13).uniform(-1, 1, 3000) / (2 * floats.STEPS)
+    series = floats._series(rest)
+    with precision(200):
+        truth = Balls.exact(rest).apply("exp").array
+        errors = [float(abs(flint.arb(s) - t).upper()) for s, t in zip(series, truth, strict=True)]
+    assert floats.SERIES_ERROR / 2 < max(errors) <= floats.SERIES_ERROR
+
+
 def test_exp_is_tight_far_out_and_knows_minus_infinity():
     x = np.array([-np.inf, -745.0, -690.0, -1e-20, 0.0, 690.0, 709.0])
     told = Floats.exact(x).apply("exp")
@@ -171,6 +180,9 @@ def test_maxima_and_powers(kind):
     told = x.maximum(y)
     np.testing.assert_allclose(told.lower(), [0.85, 4.5], atol=1e-12)
     np.testing.assert_allclose(told.upper(), [1.35, 5.5], atol=1e-12)
+    square, once = x.power(2), x.power(1)
+    np.testing.assert_array_equal(square.upper(), (x * x).upper())
+    np.testing.assert_array_equal(once.upper(), x.upper())
     cube = x.power(3)
     assert np.all(cube.lower() <= [0.75**3, -(2.5**3)])
     assert np.all(cube.upper() >= [1.25**3, -(1.5**3)])

@@ -9,7 +9,7 @@ import pytest
 from proofs_check.rigorous.arithmetic import Undecided
 from proofs_check.rigorous.balls import Balls, precision
 from proofs_check.rigorous.floats import Floats
-from proofs_check.rigorous.jaxpr import evaluate, written
+from proofs_check.rigorous.jaxpr import _planned, evaluate, written
 from proofs_check.rigorous.rules import RULES
 from ufm import InputError
 
@@ -178,3 +178,20 @@ def test_numbers_of_tracing_stand_for_what_was_rounded():
     assert float(told.upper() - told.lower()) < 3e-16
     for exact in (0.0, 0.5, -12.0, 2.0**-60, -np.inf):
         assert float(written(Floats, exact).radius) == 0
+
+
+@pytest.mark.parametrize(
+    ("formula", "steps"),
+    [
+        (lambda x: jnp.sin(x) + jnp.sin(x), 2),  # one sine and one sum
+        (lambda x: jnp.sin(x) + jnp.cos(x), 3),
+        (lambda x: x**2 + x**3, 3),  # one operation with two parameters
+        (lambda x: (x * 0.5) + (x * 0.25), 3),
+        (lambda x: (x * 0.5) + (x * 0.5), 2),
+    ],
+)
+def test_what_is_computed_twice_is_computed_once(formula, steps):
+    program = jax.make_jaxpr(formula)(1.0)
+    assert len(_planned(program, (True,)).steps) == steps
+    [told] = evaluate(program, Floats, [Floats.exact(0.7)])
+    assert told.lower() <= float(formula(0.7)) <= told.upper()
