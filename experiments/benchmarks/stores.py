@@ -12,10 +12,11 @@ import numpy as np
 from experiments.benchmarks.record import Record, measured, within
 from experiments.benchmarks.timing import Settings, alternate
 from experiments.sweep.cells import batches
-from experiments.sweep.run import BATCH, Columns, LocalExecutor, cells_of, jobs_of
+from experiments.sweep.run import BATCH, LocalExecutor, cells_of, jobs_of
 from experiments.sweep.spec import make_spec
 from experiments.sweep.store import Store
 from experiments.sweep.strategies import Strategies
+from experiments.sweep.tasks.registry import Columns
 
 STORE = "ufm-lab store"
 # Rows that differ in what they are filtered by: so many values of K, each in its own batches.

@@ -216,7 +216,7 @@ class Store:
         known: dict[str, Any] = {}
         schema: Any = None
         asked: list[str] = []
-        parts = []
+        parts: list[Any] = []
         for path, content in self._whole_batches():
             with (
                 accessible(path, *READABLE),
