@@ -15,6 +15,9 @@ PRODUCTS = 230
 OPERATIONS = 12
 # Arrays of the size of a point, and of the logits, that a descent and its verdict hold at once.
 POINTS, LOGITS = 16, 12
+# Logit Hessians, K x K for every class, and what is made of them on the way to eigenvalues: 4.8
+# times their own size was in use at most for K = 240 (besides what Python and JAX take).
+LOGIT_HESSIANS = 5
 # Work of fewer seconds begins without a word; a machine of this speed would need that many.
 SHORT, SLOWEST = 10.0, 5e9
 SIDE, TRIALS = 512, 3
@@ -104,6 +107,29 @@ def say_cost(model: Any, reduction: str | bool, method: str, start: str | None) 
         memory = f"{cost.memory / 2**30:.1f} GiB"
         print(f"ufm: about {seconds:.0f} s at most and {memory} ({told})", file=sys.stderr)
     return seconds
+
+
+def require_eigenvalues(model: Any, point: Any, asked: bool) -> None:
+    """Refuse a count of eigenvalues that this machine has not the memory for.
+
+    Args:
+        model: any; only the plain one's memory is known beforehand.
+        point: of it; classes of equal rows of W share their matrices.
+        asked: eigenvalues are counted though convexity decides; else only where it cannot.
+
+    Raises:
+        InputError: with the size.
+    """
+    import numpy as np
+
+    plain = model.as_plain()
+    if plain is None or (not asked and plain.loss.properties(plain.num_classes).convex):
+        return
+    K = plain.num_classes
+    different = len(np.unique(np.round(np.asarray(point.W), 6), axis=0))
+    remedy = "leave out --eigenvalues" if asked else "use a machine with more memory"
+    what = f"the eigenvalues of {different:,} different classes of {K:,}"
+    require_memory(8 * LOGIT_HESSIANS * different * K**2, what, remedy)
 
 
 def warn_of_size(model: Any, reduction: str | bool) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -108,10 +108,11 @@ def descent(row: str, words: str, limit: float, memory: float, settings: Setting
     proved = proved and told["gap"] <= GAP
     note = (
         f"|g| = {told['gradient_norm']:.0e} in {told['iterations']} iterations, gap "
-        f"{max(told['gap'], 0.0):.0e}, {run.cpu:.1f} s of processors, {run.memory / 2**30:.2f} GiB"
+        f"{max(told['gap'], 0.0):.0e}, {run.cpu:.1f} s of processors"
     )
     solved = proved and run.memory < memory * 2**30
     record = measured(row, f"ufm solve {words}", "ufm-lab", timed, solved=solved, note=note)
+    record = replace(record, memory=run.memory)
     return [within(record, limit, timed.seconds if solved else float("inf"))]
 
 
@@ -129,6 +130,7 @@ def start(row: str, words: str, allowed: float, settings: Settings) -> list[Reco
     work = f"ufm {words}, the whole process"
     cpu = own.result.cpu - alone.result.cpu
     note = f"{own.seconds - alone.seconds:.2f} s more than JAX alone, {cpu:.2f} s of processors"
-    record = measured(row, work, "ufm-lab", own, note=note)
+    record = replace(measured(row, work, "ufm-lab", own, note=note), memory=own.result.memory)
     other = measured(row, work, IMPORT, alone, own.seconds)
+    other = replace(other, memory=alone.result.memory)
     return [within(record, alone.seconds + allowed, own.seconds), other]

@@ -33,6 +33,8 @@ class Record:
         solved: whether the result was verified; False for a solver that stalled or was stopped.
         wrong: the solver claims a result that is wrong.
         note: what is to be known about the result.
+        memory: bytes at most while the row ran, of all its solvers together; of a command alone
+            where each has a process of its own; None if it did not run.
     """
 
     row: str
@@ -50,6 +52,7 @@ class Record:
     solved: bool
     wrong: bool
     note: str
+    memory: int | None = None
 
     @property
     def verdict(self) -> str:
@@ -147,6 +150,16 @@ def duration(seconds: float | None, *, capped: bool = False) -> str:
         return "-"
     value, unit = (seconds, "s") if seconds >= 1 else (1e3 * seconds, "ms")
     return f"{'> ' if capped else ''}{value:.3g} {unit}"
+
+
+def gibibytes(size: int | None) -> str:
+    """Memory as people read it.
+
+    Example:
+        >>> gibibytes(3 * 2**29), gibibytes(None)
+        ('1.50 GiB', '')
+    """
+    return "" if size is None else f"{size / 2**30:.2f} GiB"
 
 
 def times(ratio: float | None, *, capped: bool = False) -> str:

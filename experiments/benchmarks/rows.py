@@ -13,6 +13,7 @@ from experiments.benchmarks.processes import descent, start
 from experiments.benchmarks.proofs import proofs
 from experiments.benchmarks.record import Record
 from experiments.benchmarks.sizes import by_size, imagenet_counts
+from experiments.benchmarks.stores import rows_of_store
 from experiments.benchmarks.sweeps import instances, large, large_spec, scaling
 from experiments.benchmarks.timing import Settings
 
@@ -27,7 +28,7 @@ DESCENTS = (
 )
 
 ROWS: dict[str, Callable[[Settings], list[Record]]] = {
-    "minimum-small": partial(minimum, "minimum-small", SMALL, (500.0, 2.0)),
+    "minimum-small": partial(minimum, "minimum-small", SMALL, (500.0, 3.0)),
     "minimum-large": partial(minimum, "minimum-large", LARGE, (200.0, 5.0)),
     "index-small": partial(index_small, "index-small", SMALL),
     "index-large": partial(index_large, "index-large", (100, 128, 78), GROUPINGS),
@@ -47,5 +48,6 @@ ROWS: dict[str, Callable[[Settings], list[Record]]] = {
     "merged-100": partial(merged_family, "merged-100", 100, 10.0),
     "sweep-512": partial(instances, "sweep-512", SMALL, 512),
     "sweep-scaling": partial(scaling, "sweep-scaling", large_spec, 50_000),
-    "sweep-100k": partial(large, "sweep-100k", 100_000, 600.0),
+    "sweep-100k": partial(large, "sweep-100k", 100_000, 75.0),
+    "store-1m": partial(rows_of_store, "store-1m", 1_000_000, (3.0, 1.0)),
 }

@@ -56,6 +56,7 @@ class Row(StrEnum):
     sweep_512 = "sweep-512"
     sweep_scaling = "sweep-scaling"
     sweep_100k = "sweep-100k"
+    store_1m = "store-1m"
 
 
 def bench(
@@ -89,6 +90,7 @@ def bench(
     prepare()
     require_writable(out, "--out")
     require_writable(figure, "--figure")
+    from experiments.benchmarks.memory import reset_peak
     from experiments.benchmarks.rows import ROWS
     from experiments.benchmarks.timing import Settings
 
@@ -96,11 +98,14 @@ def bench(
     chosen = list(dict.fromkeys(row)) if row else list(Row)
     records = []
     for name in chosen:
+        reset_peak()
         found = patiently(f"Timing {name.value}", partial(ROWS[name.value], settings))
+        found = with_memory(found)
         records += found
         if not as_json:
             for work in dict.fromkeys(x.work for x in found):
-                show(f"{name.value}: {work}", work_table([x for x in found if x.work == work]))
+                lines = [x for x in found if x.work == work]
+                show(f"{name.value}: {work}{memory_of(lines)}", work_table(lines))
     inputs = {"quick": quick, "rows": [name.value for name in chosen], "repeats": settings.repeats}
     record = {
         "libraries": libraries(),
@@ -116,6 +121,26 @@ def bench(
         show(closing(record))
     if record["wrong"]:
         raise typer.Exit(1)
+
+
+def with_memory(records: list[Any]) -> list[Any]:
+    """Our lines with the most memory that was in use while their row ran, where they have none."""
+    from dataclasses import replace
+
+    from experiments.benchmarks.memory import peak_memory
+
+    peak = peak_memory()
+    return [
+        replace(x, memory=peak) if x.memory is None and x.ratio is None and x.calls else x
+        for x in records
+    ]
+
+
+def memory_of(lines: list[Any]) -> str:
+    """What to say of the memory of a piece of work, if it is known."""
+    from experiments.benchmarks.record import gibibytes
+
+    return "" if lines[0].memory is None else f" ({gibibytes(lines[0].memory)} of memory at most)"
 
 
 def work_table(records: list[Any]) -> Any:

@@ -25,6 +25,7 @@ from experiments.cli.output import (
     show,
     table,
 )
+from experiments.cost import require_eigenvalues
 
 EXAMPLES = (
     "ufm solve --save point.npz && ufm verdict point.npz",
@@ -88,6 +89,7 @@ def verdict(
     from experiments.cli.points import read_for
 
     point, inputs, model = read_for(file, inputs)
+    require_eigenvalues(model, point, eigenvalues)
     judged = patiently("judging ...", lambda: _judge(model, point, restarts, seed))
     record = verdict_record(point, judged, eigenvalues)
     if certify is not None:

@@ -16,10 +16,10 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from numbers import Real
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from experiments.files import (
     write_whole,
 )
 from experiments.nearest import unknown
+from experiments.sweep.conditions import chosen_rows, excluded
 from ufm.errors import InputError, require_count
 
 # Of equal lengths; int64, float64 (NaN included), bool, or str as an object or <U array.
@@ -54,8 +55,6 @@ WRITABLE = ("Need a folder that a sweep can be written to", "make room there or 
 READABLE = ("Need a sweep that can be read", "restore it, or choose another folder")
 PYARROW = "A sweep keeps its table in Parquet files, which needs pyarrow"
 TYPES = (np.dtype(np.int64), np.dtype(np.float64), np.dtype(np.bool_))
-# Kind of a column -> the types of the values that it can be compared with.
-HOLDS = {"b": (bool, np.bool_), "i": (int, Real), "f": (float, Real), "O": (str,)}
 
 
 @dataclass(frozen=True)
@@ -215,12 +214,19 @@ class Store:
         arrow, parquet = _need("pyarrow"), _need("pyarrow.parquet")
         where = {} if where is None else where
         known: dict[str, Any] = {}
+        schema: Any = None
         asked: list[str] = []
-        parts = []
-        for path in self.scan().present.values():
-            with accessible(path, *READABLE), parquet.ParquetFile(path, memory_map=True) as file:
-                types = {field.name: field.type for field in file.schema_arrow}
+        parts: list[Any] = []
+        for path, content in self._whole_batches():
+            with (
+                accessible(path, *READABLE),
+                parquet.ParquetFile(arrow.py_buffer(content)) as file,
+            ):
+                here = file.schema_arrow
+                same = schema is not None and here.equals(schema)
+                types = known if same else {field.name: field.type for field in here}
                 if not known:
+                    schema = here
                     known, asked = types, list(types if columns is None else columns)
                     for name in (*asked, *where):
                         if name not in known:
@@ -230,15 +236,19 @@ class Store:
                     rule = "Need the same columns in all batches of a sweep"
                     remedy = "choose another folder for the changed sweep"
                     raise InputError(rule, f"{path} with another {differ}", remedy)
-                needed = list(dict.fromkeys((CELL, *asked, *where)))
                 # Threads cost more than they bring for a file of some hundred rows.
-                parts.append(file.read(needed, use_threads=False))
+                read = partial(file.read, use_threads=False)
+                if parts and excluded(file.metadata, here.names, where):
+                    continue  # the first of all stays, for its types
+                chosen = chosen_rows(read(list(where)), where) if where else None
+                if parts and chosen is not None and not chosen.any():
+                    continue
+                part = read(list(dict.fromkeys((CELL, *asked))))
+                parts.append(part if chosen is None else part.filter(arrow.array(chosen)))
         if not parts:
             raise InputError("Need a finished batch", self.folder, "run the sweep first")
         whole = arrow.concat_tables(parts)
         order = np.argsort(whole[CELL].to_numpy(), kind="stable")
-        for name, value in where.items():
-            order = order[_kept(name, whole[name].to_numpy()[order], value)]
         return {name: whole[name].to_numpy()[order] for name in asked}
 
     def export(self, path: Path) -> None:
@@ -257,6 +267,16 @@ class Store:
         with accessible(path, "Need a file that can be written", "choose another folder"):
             write_whole(path, content)
 
+    def _whole_batches(self) -> Iterator[tuple[Path, bytes]]:
+        """The first good file of every batch with its content, each read once, by name."""
+        seen: set[int] = set()
+        for path in self._entries():
+            match = BATCH.fullmatch(path.name)
+            content = None if match is None else self._whole_content(path, match)
+            if match is not None and content is not None and int(match[1]) not in seen:
+                seen.add(int(match[1]))
+                yield path, content
+
     def _owner(self, number: int) -> str:
         return f"{self.manifest['key']}/{number}"
 
@@ -267,11 +287,16 @@ class Store:
         return [path for path in found if not UNFINISHED.fullmatch(path.name)]
 
     def _is_whole(self, path: Path, match: re.Match[str]) -> bool:
+        return self._whole_content(path, match) is not None
+
+    def _whole_content(self, path: Path, match: re.Match[str]) -> bytes | None:
         # Not found: moved since the folder was listed. Not a file: a pipe, say, would never end.
         with accessible(path, *READABLE), suppress(FileNotFoundError):
+            content = read_whole(path, MOST_BYTES) if path.is_file() else None
             owner = self._owner(int(match[1]))
-            return path.is_file() and fingerprint(read_whole(path, MOST_BYTES), owner) == match[2]
-        return False
+            if content is not None and fingerprint(content, owner) == match[2]:
+                return content
+        return None
 
 
 def _require_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -301,24 +326,6 @@ def _require_columns(columns: Columns) -> dict[str, NDArray[Any]]:
     if set(lengths.values()) != {lengths[CELL] or 1}:
         raise InputError("Need columns of equal length >= 1", lengths, "give every cell a row")
     return made
-
-
-def _kept(name: str, values: NDArray[Any], value: Any) -> NDArray[np.bool_]:
-    """Which rows are chosen; compared by Python, which is exact for any two numbers."""
-    kind, interval = values.dtype.kind, isinstance(value, tuple)
-    several = isinstance(value, Iterable) and not isinstance(value, str)
-    items = list(value) if several else [value]
-    types = (*HOLDS[kind], type(None)) if interval else HOLDS[kind]
-    fits = not interval or (kind in "if" and len(items) == 2)
-    if not (fits and all(isinstance(item, types) for item in items)):
-        remedy = "give one value, a list of them, or (low, high) of numbers"
-        raise InputError(f"Need {HOLDS[kind][0].__name__} for {name}", repr(value), remedy)
-    if interval:
-        low = -np.inf if items[0] is None else items[0]
-        high = np.inf if items[1] is None else items[1]
-        return np.array([low <= x <= high for x in values.tolist()], dtype=bool)
-    chosen, nan = set(items), any(item != item for item in items)
-    return np.array([x in chosen or (nan and x != x) for x in values.tolist()], dtype=bool)
 
 
 def _need(module: str, rule: str = PYARROW) -> Any:

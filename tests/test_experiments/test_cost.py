@@ -1,11 +1,19 @@
 """What a descent will take: counted operations, and what is short is not timed."""
 
 import jax
+import numpy as np
 import pytest
 
 from experiments import cost
-from experiments.cost import OPERATIONS, descent_cost, expected_seconds, small_model
+from experiments.cost import (
+    OPERATIONS,
+    descent_cost,
+    expected_seconds,
+    require_eigenvalues,
+    small_model,
+)
 from ufm import UFM, CrossEntropy, Focal
+from ufm.errors import InputError
 
 
 def test_a_hessian_product_costs_what_its_compiled_program_does():
@@ -46,3 +54,20 @@ def test_the_model_that_is_solved_is_merged_where_that_is_lossless():
     assert small_model(convex, False) is convex
     assert small_model(focal, "auto") is focal
     assert small_model(focal, True).merged
+
+
+def test_eigenvalues_are_refused_where_their_matrices_do_not_fit(monkeypatch):
+    """K = 4 different classes: five times 4 x 4 x 4 numbers of eight bytes."""
+    model = UFM(CrossEntropy(), 4, 5, lambda_W=0.1, lambda_H=0.1)
+    point = model.random_point(jax.random.key(0))
+    size = 8 * 5 * 4**3
+    monkeypatch.setattr("experiments.memory.available_memory", lambda: size - 1)
+    with pytest.raises(InputError, match="leave out --eigenvalues") as told:
+        require_eigenvalues(model, point, True)
+    assert f"{size / 2**30:.2g} GiB" in str(told.value)
+    require_eigenvalues(model, point, False)  # convexity decides
+    require_eigenvalues(model, point._replace(W=np.ones((4, 5))), True)  # one matrix for all
+    with pytest.raises(InputError, match="use a machine with more memory"):
+        require_eigenvalues(model._replace(loss=Focal(2.0)), point, False)
+    monkeypatch.setattr("experiments.memory.available_memory", lambda: size)
+    require_eigenvalues(model, point, True)
