@@ -233,7 +233,12 @@ def read_network(paths: Sequence[Path], transposed: bool = False) -> NetworkArra
         if other is not None:
             names[name] = other
     small = {place for name, place in names.items() if name != "features"}
-    large = held.size > LARGE and not _by_columns(place, transposed)
+    by_columns = _by_columns(place, transposed)
+    labelled = stored[names["labels"]].shape[:1] if "labels" in names else ()
+    if (place, transposed) == ("H", False) and _only_rows(held.shape, labelled):
+        by_columns = False
+        notes.append("H has a row per label, and is taken as (N, d)")
+    large = held.size > LARGE and not by_columns
     if not large:
         small.add(place)
     if len(paths) == 1:
@@ -249,16 +254,8 @@ def read_network(paths: Sequence[Path], transposed: bool = False) -> NetworkArra
     if len(features.shape) > 2 and _squeezed(features.shape, 2) is not None:
         notes.append(f"features {features.shape} taken as {features.shape[:2]}")
         features = _reshaped(features)
-    if not large and _by_columns(place, transposed):
-        labels = arrays.get("labels")
-        if (
-            (place, transposed) == ("H", False)
-            and labels is not None
-            and len(labels) == features.shape[0] != features.shape[-1]
-        ):
-            notes.append("H has a row per label, and is taken as (N, d)")
-        else:
-            features = features.T
+    if by_columns:
+        features = features.T
     classifier, bias = arrays.get("classifier"), arrays.get("bias")
     if classifier is not None and classifier.ndim > 2 and _squeezed(classifier.shape, 2):
         classifier = classifier.reshape(classifier.shape[:2])
@@ -272,6 +269,11 @@ def read_network(paths: Sequence[Path], transposed: bool = False) -> NetworkArra
 def _by_columns(place: str, transposed: bool) -> bool:
     """Whether features are stored as (d, N)."""
     return (place.rpartition(".")[2] == "H") != transposed
+
+
+def _only_rows(shape: tuple[int, ...], labelled: tuple[int, ...]) -> bool:
+    """Whether an array has a row, and not a column, for every label."""
+    return bool(shape) and labelled == shape[:1] != shape[-1:]
 
 
 def _reshaped(features: Any) -> Any:

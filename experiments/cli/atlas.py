@@ -231,7 +231,7 @@ def atlas(
     parts = f"Atlas: {inputs.headline(model)}", atlas_table(found, inputs.d, proofs), *notes
     if html is not None:
         told = f"{len(found.orbits)} orbits of critical points: {found.status.name}."
-        facts = {"Model": inputs.headline(model), "Seed": str(seed), "Precision": "float64"}
+        facts = {"Model": inputs.headline(model), "Seed": str(seed)}
         pictures = stepwise("Figures", lambda say: atlas_pictures(found, inputs.d, seed, say))
         write_page_of(html, "A landscape", told, parts, facts, pictures)
     if not as_json:

@@ -22,10 +22,10 @@ from experiments.cli.output import (
     deliver,
     envelope,
     number,
-    patiently,
     prepare,
     require_writable,
     show,
+    stepwise,
     table,
 )
 
@@ -129,7 +129,9 @@ def measure(
         measure_curves(networks, terms, transposed, inputs, figure, html, as_json=as_json, out=out)
         return
     file = inputs["file"]
-    made, notes = patiently("measuring ...", lambda: measured_file(networks[0], terms, transposed))
+    made, notes = stepwise(
+        "measuring", lambda say: measured_file(networks[0], terms, transposed, say)
+    )
     if made.appraisal is None and loss.loss is not None:
         raise _needs_decay()
     conventions = {source: made.record.convention(source) for source in CONVENTIONS}
@@ -150,9 +152,12 @@ def measure(
         from experiments.networks.theory.measurement import page_facts
         from experiments.report.own import cosines_picture
 
+        # A page has room for every number.
+        rest = () if every else (_convention_table(conventions), _rest_table(document["metrics"]))
+        paged = [*parts, *rest]
         pictures = cosines_picture(made.rows_of_classes())
         facts = {"Data": f"{file}: {sizes}", **page_facts(made)}
-        write_page_of(html, "Neural collapse of a network", made.sentence, parts, facts, pictures)
+        write_page_of(html, "Neural collapse of a network", made.sentence, paged, facts, pictures)
     if not as_json:
         show(f"Measured {file}: {sizes}", made.sentence, *parts)
 

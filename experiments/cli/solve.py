@@ -170,7 +170,7 @@ def solve(
     parts = f"Solve: {inputs.headline(found.original)}", rows
     if html is not None and judged is not None:
         said = f"{record['curvature']}, {record['globality']}: objective {found.objective:.10g}."
-        facts = {"Model": parts[0], "Seed": str(seed), "Precision": "float64"}
+        facts = {"Model": parts[0], "Seed": str(seed)}
         pictures = point_pictures(found.model, found.point)
         write_page_of(html, "Where descent ends", said, parts, facts, pictures)
     if not as_json:

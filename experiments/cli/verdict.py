@@ -107,7 +107,7 @@ def verdict(
     parts += [*_tables(record), *_proof_line(record)]
     if html is not None:
         said = f"{record['curvature']}, {record['globality']}: objective {judged.objective:.10g}."
-        facts = {"Data": str(file), "Precision": "float64"}
+        facts = {"Data": str(file)}
         pictures = point_pictures(judged.model, judged.point)
         write_page_of(html, "Verdict on a point", said, parts, facts, pictures)
     if not as_json:

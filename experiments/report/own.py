@@ -16,6 +16,7 @@ from experiments.files import write_whole
 from experiments.report.figures import Panel, Picture, picture
 from experiments.report.provenance import provenance
 from experiments.report.write import environment
+from landscape.plots.angles import draw_cosine_matrix
 
 # More classes than this make no picture in which one is seen.
 MOST_CLASSES = 200
@@ -117,20 +118,15 @@ def cosines_picture(rows: Mapping[str, NDArray[np.float64]]) -> tuple[Picture, .
         for name, x in known.items()
     ]
     caption = (
-        "Cosines between classes: blue positive, red negative. A simplex ETF has -1/(K-1) "
+        "Cosines between classes: blue positive, orange negative. A simplex ETF has -1/(K-1) "
         "everywhere off the diagonal once the mean is taken away, an orthogonal frame 0."
     )
     return (picture("cosines", "Cosines between classes", caption, drawings),)
 
 
 def _draw_cosines(name: str, rows: NDArray[np.float64], ax: Axes) -> Axes:
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit = rows / np.where(norms > 0, norms, 1.0)
-    shown = ax.imshow(unit @ unit.T, cmap="RdBu", vmin=-1, vmax=1)
+    draw_cosine_matrix(rows, ax, first=0)  # as the labels of the samples begin
     ax.set_title(name)
     ax.set_xlabel("class")
     ax.set_ylabel("class")
-    figure = ax.get_figure()
-    if figure is not None:
-        figure.colorbar(shown, ax=ax, fraction=0.046)
     return ax

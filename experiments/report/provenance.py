@@ -32,7 +32,7 @@ def provenance() -> dict[str, str]:
         **{name: _version(name) for name in PACKAGES},
         "Device": f"{device.platform} ({device.device_kind})",
         "Machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "Precision": jax.numpy.zeros(()).dtype.name,
+        "Arithmetic": jax.numpy.zeros(()).dtype.name,
     }
     return {label: value for label, value in facts.items() if value}
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
@@ -55,26 +53,30 @@ def draw_cosines(point: Point, ax: Axes, title: str = "") -> Axes:
     centred = means - means.mean(axis=0)
     for left, name, rows in ((0.0, "classifiers $w_k$", point.W), (0.54, "class means", centred)):
         cell = ax.inset_axes((left, 0.0, 0.46, 0.88))
-        _draw(cosines(rows), cell)
+        draw_cosine_matrix(rows, cell)
         cell.set_title(name, fontsize=8, weight="normal", loc="center", pad=3)
     return ax
 
 
-def _written(value: float) -> str:
-    if np.isnan(value):
-        return "–"
-    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−").replace("0.", ".")
+def draw_cosine_matrix(vectors: ArrayLike, ax: Axes, first: int = 1) -> Axes:
+    """Cosines between rows as an image, with their numbers where there are few.
 
-
-def _draw(values: Array, ax: Any) -> None:
+    Args:
+        vectors: (K, d).
+        ax: where to draw.
+        first: number of the first row.
+    """
+    values = cosines(vectors)
     K = len(values)
-    ax.imshow(np.ma.masked_invalid(values), cmap=COLOURS, vmin=-1, vmax=1)
+    image = ax.imshow(np.ma.masked_invalid(values), cmap=COLOURS, vmin=-1, vmax=1)
     if K <= MOST_WRITTEN:
         for (i, j), value in np.ndenumerate(values):
             ax.text(
                 j, i, _written(float(value)), ha="center", va="center", fontsize=min(7.5, 34 / K)
             )
-    names = [f"{k + 1}" for k in range(K)] if K <= MOST_WRITTEN else []
+    else:
+        ax.figure.colorbar(image, ax=ax, fraction=0.046)
+    names = [f"{k + first}" for k in range(K)] if K <= MOST_WRITTEN else []
     ticks = range(len(names))
     ax.set_xticks(ticks, names, fontsize=7)
     ax.set_yticks(ticks, names, fontsize=7)
@@ -82,3 +84,10 @@ def _draw(values: Array, ax: Any) -> None:
     ax.grid(False)
     for spine in ax.spines.values():
         spine.set(visible=True, edgecolor=FAINT, linewidth=0.5)
+    return ax
+
+
+def _written(value: float) -> str:
+    if np.isnan(value):
+        return "–"
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−").replace("0.", ".")

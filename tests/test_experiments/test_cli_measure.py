@@ -64,7 +64,7 @@ def test_a_network_that_was_hardly_trained_gets_a_refusal_and_no_ratio(ufm, digi
     assert theory["lambda_H"] == ran.json["metrics"]["lambda_H_hat"]
     assert "unregularised" in " ".join(theory["notes"])
     # Unequal counts with a bias and features after a ReLU: no closed form at all.
-    assert theory["refusal"].startswith("no theory applies, because non-negative features")
+    assert theory["refusal"].startswith("no theory applies, because with unequal counts")
     assert set(rows) == {"logit gap", "|W|", "|H|", "|b|", "mean loss", "objective"}
     assert {row["ratio"] for row in rows.values()} == {None}
     table = ufm("measure --lambda-w 1e-4", digits[0]).out

@@ -43,6 +43,9 @@ def test_the_page_of_a_network_says_everything(ufm, saved, tmp_path):
     assert "Counts 4 of every class" in words
     assert "Stored as float32; what is measured is computed in float64" in words
     assert "let pass" in words  # the diagnosis
+    # Every convention, on the page without --all; and no second precision beside the stored one.
+    assert "Papyan, Han, Donoho 2020" in words
+    assert ("Arithmetic float64" in words, "Precision" in words) == (True, False)
     for label in ("Revision", "Python", "jax", "Device"):
         assert label in words
     assert pictures == 2

@@ -89,6 +89,18 @@ def test_every_format_holds_the_same_network(kind, tmp_path, monkeypatch):
     assert np.array_equal(np.concatenate([labels for _, labels in blocks]), Y)
 
 
+def test_features_named_H_with_a_row_per_label_are_not_held_either(tmp_path, monkeypatch):
+    # H is (d, N) in the theory; the labels say which of the two this is, before it is read.
+    monkeypatch.setattr(network_files, "LARGE", 8)
+    rows, columns = tmp_path / "rows.npz", tmp_path / "columns.npz"
+    np.savez(rows, H=NETWORK["features"], labels=Y)
+    np.savez(columns, H=NETWORK["features"].T, labels=Y)
+    large, turned = read_network([rows]), read_network([columns])
+    assert not isinstance(large.features, np.ndarray)
+    assert "a row per label" in large.notes[0]
+    assert np.array_equal(np.concatenate([block for block, _ in large.batches()]), turned.features)
+
+
 def test_the_writer_of_safetensors_itself_is_read(tmp_path):
     numpy = pytest.importorskip("safetensors.numpy")
     numpy.save_file(

@@ -148,9 +148,9 @@ def predict_nonnegative(model: UFM) -> Prediction | NoTheory:
         return NoTheory("no closed form is known for non-negative features with d < K")
     found = nonnegative_minimiser(model)
     if found is None and not model.balanced:
-        bias = "no bias, " if model.lambda_b is not None else ""
-        need = f"{bias}a convex loss that no common shift of the logits changes (R-4)"
-        return NoTheory(f"non-negative features of unequal counts have a closed form for {need}")
+        missing = "without a bias, and " if model.lambda_b is not None else ""
+        need = f"{missing}for a convex loss that no common shift of the logits changes (R-4)"
+        return NoTheory(f"with unequal counts non-negative features have a closed form only {need}")
     if found is None:
         return NoTheory(f"{model.loss.name} has no known minimiser with non-negative features")
     evidence = f"closed form ({found.evidence}): {found.source}"
