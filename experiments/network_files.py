@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.array_formats import READERS, Stored, stored_arrays
 from experiments.arrays import read_arrays
-from experiments.stored import READERS, Stored, stored_arrays
 from ufm.errors import InputError
 
 # Names of practice and of theory, and what else people write; the first that is there is taken.

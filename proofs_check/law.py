@@ -51,8 +51,8 @@ class Law:
     """A check that compares a measurement with a formula.
 
     The formula is a plain function whose arguments are named numbers, so that a program can read it
-    and alter it (``mutants.family``). Measurements are kept with the instance: all alterations
-    share them.
+    and alter it (``formula_alterations.family``). Measurements are kept with the instance, where
+    all alterations share them.
 
     Attributes:
         predicted: the formula; its arguments are looked up by name.

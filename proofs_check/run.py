@@ -11,9 +11,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from proofs_check.claim import Check, Claim, Measurement, Outcome, Status
+from proofs_check.formula_alterations import family, noticed
 from proofs_check.instance import Instance
 from proofs_check.law import Law
-from proofs_check.mutants import family, noticed
 from proofs_check.specimens import random_twin
 from ufm.losses.program import described
 

@@ -66,7 +66,7 @@ from ufm.models.soft_labels import SoftLabels, soft_labels
 from ufm.models.sphere import Sphere
 from ufm.models.symmetric import Symmetric, Symmetry
 from ufm.models.tasks import Tasks, tasks
-from ufm.plain.certificate import certificate
+from ufm.plain.duality_gap import certificate
 from ufm.plain.minimisers import Thresholds, global_minimiser, thresholds
 from ufm.plain.model import UFM
 from ufm.plain.reduce import full_spectrum, lift, reduce

@@ -37,9 +37,9 @@ from experiments.cli import (
 from experiments.cli.html_page import WORDS
 from experiments.cli.model import asked_model, command_of
 from experiments.cli.options import DecayFlags, LossFlags, SizeFlags, resolve
-from experiments.cli.output import ABANDONED
 from experiments.cli.points import PlainFlags
 from experiments.cli.signals import interruptible
+from experiments.cli.waiting import ABANDONED
 
 GOOD, CLAIM_FAILED, BAD_INPUT, UNDECIDED, UNEXPECTED = 0, 1, 2, 3, 70
 # As shells have it: 128 and the number of the signal.

@@ -34,9 +34,9 @@ from experiments.cli.output import (
     prepare,
     require_writable,
     show,
-    stepwise,
 )
 from experiments.cli.prove import completeness_notes, draw_covers, prove_list
+from experiments.cli.waiting import stepwise
 from experiments.files import whole_file
 
 EXAMPLES = (

@@ -17,12 +17,12 @@ from experiments.cli.output import (
     deliver,
     envelope,
     number,
-    patiently,
     prepare,
     require_writable,
     show,
     table,
 )
+from experiments.cli.waiting import patiently
 
 EXAMPLES = (
     "ufm bench",

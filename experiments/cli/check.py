@@ -9,7 +9,8 @@ import typer
 
 from experiments.cli.certify import require_rigour
 from experiments.cli.options import Json
-from experiments.cli.output import deliver, envelope, patiently, show, table
+from experiments.cli.output import deliver, envelope, show, table
+from experiments.cli.waiting import patiently
 
 EXAMPLES = (
     "ufm atlas -K 3 --out my_atlas --certify && ufm check my_atlas/certificates/*.json",

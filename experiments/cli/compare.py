@@ -21,7 +21,8 @@ from experiments.cli.network_flags import (
 )
 from experiments.cli.network_output import Counter, provenance_of, warn, warn_of_narrow
 from experiments.cli.options import Json
-from experiments.cli.output import deliver, envelope, show, stepwise, table
+from experiments.cli.output import deliver, envelope, show, table
+from experiments.cli.waiting import stepwise
 from experiments.networks.options import (
     ArchitectureOptions,
     AugmentationOptions,

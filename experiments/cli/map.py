@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from experiments.cli.options import Json
-from experiments.cli.output import deliver, envelope, patiently, prepare, show, table
+from experiments.cli.output import deliver, envelope, prepare, show, table
+from experiments.cli.waiting import patiently
 
 EXAMPLES = ("ufm map --model deep-linear", "ufm map --out docs")
 

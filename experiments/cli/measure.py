@@ -25,9 +25,9 @@ from experiments.cli.output import (
     prepare,
     require_writable,
     show,
-    stepwise,
     table,
 )
+from experiments.cli.waiting import stepwise
 
 EXAMPLES = (
     "ufm measure features.npz",

@@ -15,9 +15,9 @@ from experiments.cli.output import (
     number,
     require_writable,
     show,
-    stepwise,
     table,
 )
+from experiments.cli.waiting import stepwise
 
 # Columns of the table, and what theory says of them at a minimum; None: see the appraisal.
 COLUMNS = ("NC1", "NC2", "NC3", "error", "logit gap", "objective")

@@ -21,9 +21,10 @@ from experiments.cli.options import (
     Seed,
     crowded,
 )
-from experiments.cli.output import deliver, envelope, prepare, require_writable, show, stepwise
+from experiments.cli.output import deliver, envelope, prepare, require_writable, show
 from experiments.cli.solve_table import solved_table, unjudged_table
 from experiments.cli.starts import explicit_point, height_of, way_down
+from experiments.cli.waiting import stepwise
 from experiments.cost import WATCHED, restarts_for, say_cost, size_of, small_model, warn_of_size
 
 EXAMPLES = (

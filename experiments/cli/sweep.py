@@ -22,9 +22,9 @@ from experiments.cli.output import (
     prepare,
     require_writable,
     show,
-    stepwise,
     table,
 )
+from experiments.cli.waiting import stepwise
 
 FOLDER = "sweeps"
 # Digits of the key in the name of a folder: enough to tell the sweeps of one person apart.

@@ -14,7 +14,8 @@ import typer
 from experiments.cli.network_flags import Folder, network_command
 from experiments.cli.network_output import provenance_of, warn
 from experiments.cli.options import Json
-from experiments.cli.output import deliver, envelope, number, show, stepwise, table
+from experiments.cli.output import deliver, envelope, number, show, table
+from experiments.cli.waiting import stepwise
 from experiments.networks.tracks.options import (
     AllLossesOptions,
     ConvNormOptions,

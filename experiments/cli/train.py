@@ -27,7 +27,8 @@ from experiments.cli.network_output import (
     warn_of_narrow,
 )
 from experiments.cli.options import Json, Seed
-from experiments.cli.output import deliver, envelope, show, stepwise
+from experiments.cli.output import deliver, envelope, show
+from experiments.cli.waiting import stepwise
 from experiments.networks.options import (
     ArchitectureOptions,
     AugmentationOptions,

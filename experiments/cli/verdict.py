@@ -19,12 +19,12 @@ from experiments.cli.output import (
     deliver,
     envelope,
     number,
-    patiently,
     prepare,
     require_writable,
     show,
     table,
 )
+from experiments.cli.waiting import patiently
 from experiments.cost import require_eigenvalues
 
 EXAMPLES = (

@@ -14,14 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from experiments.cli.options import Json
-from experiments.cli.output import (
-    console,
-    deliver,
-    envelope,
-    patiently,
-    prepare,
-    show,
-)
+from experiments.cli.output import console, deliver, envelope, prepare, show
 from experiments.cli.verify_output import (
     blind,
     claim_record,
@@ -31,6 +24,7 @@ from experiments.cli.verify_output import (
     notes,
     summary,
 )
+from experiments.cli.waiting import patiently
 from experiments.losses import PARAMETERS
 from experiments.nearest import unknown
 

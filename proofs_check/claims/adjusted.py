@@ -21,9 +21,9 @@ from proofs_check.claims.one_vs_rest import (
     minimum,
 )
 from proofs_check.claims.thresholds import strength
+from proofs_check.formula_alterations import formula
 from proofs_check.hypotheses import BALANCED, ETF_FITS, NO_BIAS, loss_is
 from proofs_check.law import Law, miscount
-from proofs_check.mutants import formula
 from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import NEAR, PlainSpecimen
 from ufm.losses import (

@@ -13,6 +13,7 @@ import numpy as np
 from landscape.atlas import Atlas, morse_bott
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
 from proofs_check.claims.focal import many_classes, spurious_height
+from proofs_check.formula_alterations import formula
 from proofs_check.hypotheses import FOCAL_CONVEX_AT_CHANCE
 from proofs_check.landscapes import (
     focal_orbits,
@@ -27,7 +28,6 @@ from proofs_check.landscapes import (
     orbits_below,
 )
 from proofs_check.law import Law, miscount
-from proofs_check.mutants import formula
 from proofs_check.specimens import PlainSpecimen
 from ufm.plain.chain_rule import dense_derivatives
 

@@ -15,10 +15,10 @@ from landscape.curvature.count import count_curvature
 from landscape.solvers.solve import solve
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
 from proofs_check.claims.minimisers import c_of
+from proofs_check.formula_alterations import formula
 from proofs_check.hypotheses import FOUR_CLASSES, IN_THE_PLANE
 from proofs_check.instance import Specimen
 from proofs_check.law import Law
-from proofs_check.mutants import formula
 from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen, where
 from ufm.frames import merged_code, polygon

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
+from proofs_check.formula_alterations import formula
 from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
-from proofs_check.mutants import formula
 from proofs_check.specimens import PlainSpecimen
 from ufm.models.constrained_rate import ConstrainedRate, constrained_rate
 from ufm.models.rate_reduction import Representation

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
+from proofs_check.formula_alterations import formula
 from proofs_check.hypotheses import SQUARED
 from proofs_check.instance import Specimen
 from proofs_check.law import Law
-from proofs_check.mutants import formula
 from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen
 from ufm.losses import MSE, CrossEntropy, Loss

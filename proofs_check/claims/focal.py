@@ -13,10 +13,10 @@ from scipy.optimize import brentq, minimize_scalar
 from landscape.curvature.hessian import dense_hessian
 from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.claims.thresholds import focal_constant
+from proofs_check.formula_alterations import formula
 from proofs_check.hypotheses import NOT_CROSS_ENTROPY
 from proofs_check.instance import Specimen
 from proofs_check.law import Law
-from proofs_check.mutants import formula
 from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen
 from ufm.losses import Focal

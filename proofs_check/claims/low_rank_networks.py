@@ -13,9 +13,9 @@ from scipy.optimize import minimize
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from proofs_check.claims.deep_linear import decays, root, value
 from proofs_check.claims.deep_relu import SOURCE, SUBJECT, height, value_and_slope
+from proofs_check.formula_alterations import formula
 from proofs_check.instance import Specimen
 from proofs_check.law import Law
-from proofs_check.mutants import formula
 from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen
 from ufm.models.deep_relu import deep_relu

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from proofs_check.claim import Claim, Mutant, Tolerance
+from proofs_check.formula_alterations import formula
 from proofs_check.hypotheses import (
     BALANCED,
     ETF_FITS,
@@ -26,7 +27,6 @@ from proofs_check.hypotheses import (
 )
 from proofs_check.instance import Region
 from proofs_check.law import Law, discrepancy
-from proofs_check.mutants import formula
 from proofs_check.specimens import PlainSpecimen, descended_specimens, where
 
 Array = NDArray[np.float64]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from landscape.solvers.solve import solve
 from proofs_check.claim import COUNTING, Claim, Mutant, Tolerance
 from proofs_check.claims.minimisers import c_of
+from proofs_check.formula_alterations import formula
 from proofs_check.hypotheses import (
     BALANCED,
     NO_BIAS,
@@ -18,7 +19,6 @@ from proofs_check.hypotheses import (
 )
 from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
-from proofs_check.mutants import formula
 from proofs_check.specimens import PlainSpecimen, built_on, critical_specimens
 from ufm.losses import MSE
 from ufm.plain.model import UFM

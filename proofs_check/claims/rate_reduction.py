@@ -16,8 +16,8 @@ from proofs_check.claims.rate_reduction_points import (
     orthogonal_points,
     simplex_points,
 )
+from proofs_check.formula_alterations import formula
 from proofs_check.law import Law, miscount
-from proofs_check.mutants import formula
 from proofs_check.specimens import PlainSpecimen, where
 from ufm.models.rate_reduction import Representation
 

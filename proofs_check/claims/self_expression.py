@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
+from proofs_check.formula_alterations import formula
 from proofs_check.instance import Instance
 from proofs_check.law import Law
-from proofs_check.mutants import formula
 
 Array = NDArray[np.float64]
 SUBJECT = "self-expression"

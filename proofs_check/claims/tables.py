@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from proofs_check.claims.minimisers import MAX_GAP, c_of, scale
-from proofs_check.mutants import formula
+from proofs_check.formula_alterations import formula
 
 Array = NDArray[np.float64]
 

@@ -12,6 +12,7 @@ from scipy.optimize import brentq
 from landscape.solvers.solve import solve
 from proofs_check.claim import COUNTING, Claim, Mutant
 from proofs_check.claims.minimisers import SUBJECT, c_of, descents
+from proofs_check.formula_alterations import formula
 from proofs_check.hypotheses import (
     BALANCED,
     CROSS_ENTROPIES,
@@ -26,7 +27,6 @@ from proofs_check.hypotheses import (
 )
 from proofs_check.instance import Specimen
 from proofs_check.law import Formula, Law, miscount
-from proofs_check.mutants import formula
 from proofs_check.specimens import NEAR, PlainSpecimen, where, with_c
 from ufm.losses import CrossEntropy, LabelSmoothing
 from ufm.plain.model import UFM

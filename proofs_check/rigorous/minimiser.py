@@ -19,8 +19,8 @@ from scipy.optimize import brentq
 
 from proofs_check.rigorous.arithmetic import Array, Undecided
 from proofs_check.rigorous.balls import BITS, precision
+from proofs_check.rigorous.enclosed_gap import duality_gap
 from proofs_check.rigorous.floats import Floats, outward, unbounded_is_undecided
-from proofs_check.rigorous.gap import duality_gap
 from proofs_check.rigorous.jaxpr import evaluate
 from proofs_check.rigorous.lower import enclosed_value
 from proofs_check.rigorous.merged import merges

@@ -9,9 +9,9 @@ from contextlib import suppress
 
 import pytest
 
-from experiments.cli import output
-from experiments.cli.output import stepwise
+from experiments.cli import waiting
 from experiments.cli.signals import AGAIN, interruptible
+from experiments.cli.waiting import stepwise
 
 BOTH = [signal.SIGINT, signal.SIGTERM]
 
@@ -136,7 +136,7 @@ def test_work_that_can_stop_is_asked_first(number):
 
 
 def test_a_second_signal_does_not_wait_for_it(monkeypatch):
-    monkeypatch.setattr(output, "ABANDONED", threading.Event())
+    monkeypatch.setattr(waiting, "ABANDONED", threading.Event())
     stop, over = threading.Event(), threading.Event()
 
     def work(say):
@@ -148,5 +148,5 @@ def test_a_second_signal_does_not_wait_for_it(monkeypatch):
 
     with pytest.raises(KeyboardInterrupt), interruptible():
         stepwise("working", work, stop)
-    assert output.ABANDONED.is_set()
+    assert waiting.ABANDONED.is_set()
     over.set()

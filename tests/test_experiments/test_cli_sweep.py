@@ -395,7 +395,7 @@ def test_the_real_process_answers_the_same():
 
 
 def test_plain_lines_off_a_terminal(ufm, here, monkeypatch):
-    monkeypatch.setattr("experiments.cli.output.SILENCE", -1.0)
+    monkeypatch.setattr("experiments.cli.waiting.SILENCE", -1.0)
     ran = ufm("sweep run tiny.toml --out folder --json")
     lines = [line for line in ran.err.splitlines() if line]
     assert lines

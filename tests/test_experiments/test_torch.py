@@ -8,8 +8,8 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
+from experiments.array_formats import stored_arrays
 from experiments.networks.theory import Terms, measure
-from experiments.stored import stored_arrays
 from experiments.torch import (
     METRICS,
     collect,

@@ -10,9 +10,9 @@ import pytest
 
 from proofs_check import Claim, Mutant, Status, check_claim, claim, core_claims, load_claims
 from proofs_check.claim import Hypothesis, Tolerance
+from proofs_check.formula_alterations import family, formula
 from proofs_check.instance import Specimen
 from proofs_check.law import Law
-from proofs_check.mutants import family, formula
 from proofs_check.specimens import embed, random_twin
 from ufm import UFM, CrossEntropy, Focal, InputError, Point, Regression
 from ufm.model import Model

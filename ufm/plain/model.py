@@ -28,9 +28,9 @@ from ufm.losses.loss import Loss
 from ufm.losses.user import fixed_loss
 from ufm.model import Array, Model, finite
 from ufm.plain import chain_rule
-from ufm.plain.certificate import certificate
 from ufm.plain.class_means import ClassMeans
 from ufm.plain.convexity import strict_minimum
+from ufm.plain.duality_gap import certificate
 from ufm.plain.escape import outside_row_space
 from ufm.plain.measures import measures
 from ufm.plain.minimisers import global_minimiser

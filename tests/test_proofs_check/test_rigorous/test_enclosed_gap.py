@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from proofs_check.rigorous.arithmetic import Undecided
-from proofs_check.rigorous.gap import duality_gap
+from proofs_check.rigorous.enclosed_gap import duality_gap
 from ufm import UFM, CrossEntropy, Focal, LabelSmoothing
 
 

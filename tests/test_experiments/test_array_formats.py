@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from experiments import network_files, stored
+from experiments.array_formats import stored_arrays
 from experiments.network_files import class_numbers, grouped, read_named, read_network
-from experiments.stored import stored_arrays
 from ufm import InputError
 
 K, D = 3, 5

@@ -1,4 +1,6 @@
-"""Mutants made by a program: every number of a claim's formula, moved a little, must be noticed.
+"""Alterations of formulas by a program: every number moved a little must be noticed.
+
+A mutant is written by hand with its claim (``proofs_check.claim``); these are made of its formula.
 
 The formula of a law is read, and altered in one place at a time: each constant by one per cent,
 each exponent by 0.1, each count by one, each argument replaced by another. What no instance of a
