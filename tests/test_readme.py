@@ -52,3 +52,11 @@ def test_the_model_of_contributing_is_one(tmp_path):
     found = solve(declared.build({"d": 3, "depth": 2.0, "coupling": 0.1}))
     # x = +-y with |x|^2 = t: (t - 2)^2 / 2 - t^2 / 10 is least at t = 2.5.
     assert found.objective == pytest.approx(-0.5, abs=1e-12)
+    # How short it is, and the shortest of the lab, as the page says.
+    told = re.search(r"The model above has (\d+) lines", text)
+    assert told is not None
+    assert int(told[1]) == len(code.splitlines()) < 40
+    sizes = re.findall(r"`(ufm/models/\w+\.py)` with (\d+)", text)
+    assert len(sizes) == 2
+    for name, lines in sizes:
+        assert len((ROOT / name).read_text(encoding="utf-8").splitlines()) == int(lines)

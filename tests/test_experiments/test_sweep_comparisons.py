@@ -184,6 +184,29 @@ def test_the_closed_form_lies_over_a_profile_where_a_place_has_one():
     assert legend_texts(profile(none, panel(), x="c", value="objective")) == ["ce"]
 
 
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_where_no_run_converged_a_profile_has_a_cross_below_its_lines(scale):
+    height = {"linear": [1.0, 2, 3, 4], "log": [1.0, 20, 300, 4000]}[scale]
+    rows = [
+        cell(K=K, c=c, objective=y, result="CONVERGED" if c < 0.35 or K == 3 else "DIVERGED")
+        for K in (3, 5)
+        for c, y in zip((0.1, 0.2, 0.3, 0.4), height, strict=True)
+    ]
+    rows.append(cell(K=5, c=0.3, objective=3.0, result="STALLED"))  # another run converged there
+    ax = profile(table_of(rows), panel(), x="c", value="objective", by="K")
+    (cross,) = points_of(ax)
+    assert (ax.get_yscale(), cross.get_marker()) == (scale, "x")
+    assert cross.get_xdata().tolist() == [0.4]
+    assert cross.get_color() == ax.lines[1].get_color() != ax.lines[0].get_color()
+    assert legend_texts(ax)[-1] == "no run converged"
+    lowest = ax.transAxes.inverted().transform(ax.transData.transform((0.1, height[0])))[1]
+    assert lowest > cross.get_ydata()[0] + 0.05
+    sizes = {**table_of(rows[:4]), "counts": np.array(["(2, 1)"] * 4, dtype=object)}
+    every = profile(sizes, panel(), x="c", value="objective", by="counts")
+    assert legend_texts(every) == ["counts (2, 1)"]
+    assert points_of(every) == []
+
+
 def test_profiles_of_several_columns_share_an_axis_and_a_legend():
     values = ("condition", "condition_W", "loss_condition_W")
     figure = Figure(figsize=(7, 3.5))

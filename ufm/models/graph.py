@@ -192,6 +192,9 @@ class GraphUFM(Model[Point]):
     def measures(self, point: Point) -> dict[str, Any]:
         """Both halves of the condition for collapse, and the spread within classes (GU-1).
 
+        Singular values of the classes' mean logits: on equal degrees and counts one of them along
+        all ones, the others along differences of classes.
+
         Shares of |H|^2 and of |H A'|^2 that are within classes, and the former per node; where
         classes of one size have equal fractions, the least objective of collapsed features (GU-2).
         """
@@ -203,7 +206,10 @@ class GraphUFM(Model[Point]):
         shares = [part / all_ if all_ else 0.0 for part, all_ in zip(within, whole, strict=True)]
         forward, backward = self.collapse_conditions()
         averaged = point._replace(H=H @ self.class_means())
+        own = np.arange(len(point.W)) == np.asarray(self.labels)[:, None]
+        logits = np.asarray(point.W) @ seen @ (own / own.sum(axis=0))
         return {
+            "logit_values": np.linalg.svd(logits, compute_uv=False).tolist(),
             "forward": forward,
             "backward": backward,
             "share_within": shares[0],

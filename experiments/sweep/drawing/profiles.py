@@ -58,6 +58,10 @@ BANDS = "line: median, band: least to most"
 THEORIES = {"objective": "theory", "size": "theory_size"}
 PREDICTED = "closed form"
 PREDICTION: Mapping[str, Any] = {"lw": 1.3, "ls": (0, (1, 1))}
+# Where all runs of a line failed there is no point: a cross on the axis, a row for each line.
+FAILED = "no run converged"
+CROSS: Mapping[str, Any] = {"marker": "x", "ls": "none", "ms": 4.5, "mew": 1.2}
+FLOOR, ROW = 0.03, 0.05
 
 
 def profile(
@@ -65,7 +69,8 @@ def profile(
 ) -> Axes:
     """Lines of a column along another one: the median of each group, its band from least to most.
 
-    Over the objective and the size lies what the global minimiser has of them, where one is proved.
+    Over the objective and the size lies what the global minimiser has of them, where one is proved;
+    a cross on the axis says that no run of the line converged there.
 
     Args:
         table: cells of a sweep with results; rows that did not converge are left out.
@@ -172,7 +177,7 @@ def _lines(table: Table, ax: Axes, x: str, value: str, by: str) -> tuple[list[En
         rule = f"Need at most {MOST_LINES} lines"
         raise InputError(rule, f"{len(order)} values of {by}", "choose another column")
     entries: list[Entry] = []
-    several, heights = False, [values[good]]
+    several, rows, heights = False, 0, [values[good]]
     for name, look in _line_looks(order, by).items():
         here = good & (names == name)
         nodes, member = np.unique(places[here], return_inverse=True)
@@ -191,11 +196,19 @@ def _lines(table: Table, ax: Axes, x: str, value: str, by: str) -> tuple[list[En
         )
         entries.append((Line2D([], [], **style), name))
         heights.append(_predicted(table, ax, value, places, names == name, look["color"]))
+        tried = (names == name) & np.isfinite(places) & ~converged(table)
+        lost = np.setdiff1d(places[tried], nodes)
+        if len(lost):
+            at = np.full(len(lost), FLOOR + ROW * rows)
+            ax.plot(lost, at, color=look["color"], transform=ax.get_xaxis_transform(), **CROSS)
+            rows += 1
+    if rows:
+        entries.append((Line2D([], [], color=INK, **CROSS), FAILED))
     if any(map(len, heights[1:])):
         entries.append((Line2D([], [], color=INK, **PREDICTION), PREDICTED))
     nodes = np.unique(places[good])
     set_scale(ax.set_xscale, scale_of(nodes), nodes)
-    _vertical_scale(ax, np.concatenate(heights))
+    _vertical_scale(ax, np.concatenate(heights), FLOOR + ROW * rows if rows else 0.0)
     ax.minorticks_off()
     return entries, several
 
@@ -234,7 +247,8 @@ def _group_names(table: Table, by: str) -> NDArray[Any]:
         return loss_names(table)
     values = column(table, by)
     if is_text(values):
-        return texts(table, by)
+        said = "counts " if by == "counts" else ""  # other words speak for themselves
+        return np.array([f"{said}{text}" for text in texts(table, by)], dtype=object)
     word = f"${by}$" if len(by) == 1 else label(by)
     return np.array([f"{word} = {v:g}" for v in values.astype(np.float64)], dtype=object)
 
@@ -250,15 +264,18 @@ def _line_looks(order: Sequence[str], by: str) -> Mapping[str, dict[str, Any]]:
     }
 
 
-def _vertical_scale(ax: Axes, values: Array) -> None:
-    """Logarithmic for positive values over more than a factor of 30, and with room around them."""
+def _vertical_scale(ax: Axes, values: Array, below: float = 0.0) -> None:
+    """Logarithmic for positive values over more than a factor of 30, and with room around them.
+
+    ``below`` is a share of the height that is left free under them.
+    """
     low, high = float(values.min()), float(values.max())
     if low > 0 and high > WIDE * low:
         ax.set_yscale("log")
         pad = (high / low) ** 0.06
-        ax.set_ylim(low / pad, high * pad)
+        ax.set_ylim(low / pad / (high / low * pad**2) ** (below / (1 - below)), high * pad)
     else:
         # A constant has no range of its own, and roundings of one have none to show.
         constant = high - low <= ROUNDING * max(abs(low), abs(high))
         pad = 0.5 * (abs(high) or 1.0) if constant else 0.06 * (high - low)
-        ax.set_ylim(low - pad, high + pad)
+        ax.set_ylim(low - pad - (high - low + 2 * pad) * below / (1 - below), high + pad)
