@@ -42,7 +42,7 @@ def test_a_global_minimum_says_how_near_it_is(ufm, tmp_path):
     said = ufm(f"verdict {path} --certify {proof}").out
     assert ", a global minimum, its logits within" in " ".join(said.split())
     assert json.loads(proof.read_text())["claim"]["minimiser"]["exact"]
-    assert "VALID" in ufm(f"check {proof}").out
+    assert ufm(f"check {proof}").code == 0
 
 
 def test_a_model_with_determinants_is_certified(ufm, tmp_path):
@@ -53,7 +53,7 @@ def test_a_model_with_determinants_is_certified(ufm, tmp_path):
     assert ran.code == 0, ran.err
     told = ran.json["proof"]
     assert (told["proved"], told["index"], told["nullity"]) == (True, 0, 4)
-    assert "VALID" in ufm(f"check {proof}").out
+    assert ufm(f"check {proof}").code == 0
 
 
 def test_without_the_flag_nothing_is_proved(ufm, origin):
@@ -129,4 +129,4 @@ def test_many_samples_are_certified_merged(ufm, tmp_path):
     assert told["model"]["merged"]
     assert np.shape(told["point"]["H"]) == (2, 3)
     assert (told["claim"]["index"], told["claim"]["nullity"]) == (0, ran.json["nullity"])
-    assert "VALID" in ufm(f"check {proof}").out
+    assert ufm(f"check {proof}").code == 0
