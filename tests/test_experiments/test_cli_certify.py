@@ -42,7 +42,7 @@ def test_a_global_minimum_says_how_near_it_is(ufm, tmp_path):
     said = ufm(f"verdict {path} --certify {proof}").out
     assert ", a global minimum, its logits within" in " ".join(said.split())
     assert json.loads(proof.read_text())["claim"]["minimiser"]["exact"]
-    assert "VALID" in ufm(f"check {proof}").out
+    assert ufm(f"check {proof}").code == 0
 
 
 def test_a_model_with_determinants_is_certified(ufm, tmp_path):
@@ -53,7 +53,7 @@ def test_a_model_with_determinants_is_certified(ufm, tmp_path):
     assert ran.code == 0, ran.err
     told = ran.json["proof"]
     assert (told["proved"], told["index"], told["nullity"]) == (True, 0, 4)
-    assert "no objective for models of the family" in ufm(f"check {proof}").out.replace("\n", " ")
+    assert ufm(f"check {proof}").code == 0
 
 
 def test_without_the_flag_nothing_is_proved(ufm, origin):
@@ -116,3 +116,17 @@ def test_an_atlas_is_certified_beside_its_output(ufm, tmp_path):
     assert max(best[x] for x in ("logits", "gram_w", "gram_h")) < 1e-9
     assert ran.json["orbits"][1]["certificates"][0]["minimiser"] is None
     assert "2, 4" in again
+
+
+def test_many_samples_are_certified_merged(ufm, tmp_path):
+    """401 samples in 2 dimensions: 808 variables, of which a file has room for 700."""
+    path, proof = tmp_path / "best.npz", tmp_path / "best.json"
+    words = "--counts 300,1,100 -d 2 --lambda-w 0.02 --lambda-h 0.0002"
+    assert ufm(f"solve {words} --save {path}").code == 0
+    ran = ufm(f"verdict {path} --certify {proof} --json")
+    assert ran.code == 0, ran.err
+    told = json.loads(proof.read_text())
+    assert told["model"]["merged"]
+    assert np.shape(told["point"]["H"]) == (2, 3)
+    assert (told["claim"]["index"], told["claim"]["nullity"]) == (0, ran.json["nullity"])
+    assert ufm(f"check {proof}").code == 0

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from proofs_check import checker
 from proofs_check.rigorous.certificate import PointCertificate
 from proofs_check.rigorous.lower import prove_lower
 from proofs_check.rigorous.point import prove_critical
@@ -17,7 +18,9 @@ def spurious(model, point, others=()):
     assert found.minimum
     lower = prove_lower(found, others)
     assert lower.value[1] < found.value[0]
-    assert "lower" in PointCertificate(found, lower).as_dict()
+    said = checker.check(PointCertificate(found, lower).as_dict())
+    assert f"index 0, nullity {found.nullity}, " in said
+    assert "not global: another point has a value below" in said
     return found
 
 
