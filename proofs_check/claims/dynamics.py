@@ -11,7 +11,7 @@ from scipy.integrate import solve_ivp
 from scipy.linalg import hadamard
 from scipy.special import softmax
 
-from proofs_check.claim import Claim, Mutant, Tolerance
+from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from proofs_check.instance import Instance
 from proofs_check.law import Law
 from proofs_check.specimens import where
@@ -214,6 +214,7 @@ CLAIMS = (
         latex=r"\dot s_j=2s_j\Big(\frac{1-p_j}K-\lambda\Big)",
         source="CP-5; after arXiv 2512.04006 and 2605.23087; derived here",
         region=starts,
+        hypotheses=(Hypothesis("K = 2^m", lambda s: s.K > 0 and s.K & (s.K - 1) == 0),),
         check=Law(flow_of_values, _flowed, _GIVEN),
         tolerance=Tolerance(1e-7, "integrations to 1e-11 a step"),
         mutant=Mutant("half the rate", Law(_flow_of_one_factor, _flowed, _GIVEN)),

@@ -266,6 +266,11 @@ def test_what_is_drawn_beside_closed_forms_and_numbers_breaks_mutants_only(name)
         ("deep-relu-low-rank", Draw(5, 0, {"linear.lambda_W": 0.03, "linear.lambda_H": 0.02})),
         # Ten layers stretch a rounding where a class has no samples by 3e6.
         ("redunet-incremental", Draw(2, 0, {"eps": 0.38}, (1, 1), 2)),
+        # The slowest error of the flow lives 1 / (4 ratio gamma^2).
+        (
+            "noise-flow-end",
+            Draw(1, 557, {"N": 5.0, "p": 2.0, "k": 1.0, "gamma": 0.02, "ratio": 0.5}),
+        ),
         # A shallow valley, in which L-BFGS-B with bounds stops at once.
         (
             "self-expression-form",
@@ -294,9 +299,28 @@ def test_not_every_node_can_be_told_at_the_degrees_of_the_paper():
     assert claim.check(claim.region(False)[0].varied({"n": 130.0}, 5)) <= claim.tolerance.value
 
 
-def test_an_elastic_net_without_its_ridge_is_outside():
-    numbers = {"D": 3.0, "N": 7.0, "gamma": 20.0, "share": 1.0}
-    assert margin_of(CLAIMS["self-expression-form"], Draw(0, 0, numbers)) is None
+@pytest.mark.parametrize(
+    ("name", "draw"),
+    [
+        # Beyond 1 there is no ridge, and no minimum.
+        ("self-expression-form", Draw(0, 0, {"D": 3.0, "N": 7.0, "gamma": 20.0, "share": 1.02})),
+        # A multiplier .038 short of the penalty: the limit is far beyond 1e-25.
+        (
+            "noise-penalty",
+            Draw(1, 5486, {"N": 7.0, "p": 3.0, "k": 2.0, "gamma": 5e-25, "ratio": 160.0}),
+        ),
+    ],
+)
+def test_what_a_search_broke_without_a_hypothesis_is_outside(name, draw):
+    claim = CLAIMS[name]
+    assert margin_of(claim, draw) is None
+    assert margin_of(replace(claim, hypotheses=()), draw) > 1
+
+
+def test_flows_of_hadamard_starts_are_about_powers_of_two():
+    claim = CLAIMS["hadamard-flow"]
+    assert all(h.holds(s) for s in claim.region(False) for h in claim.hypotheses)
+    assert margin_of(claim, Draw(0, 0, {"K": 3.0})) is None
 
 
 @dataclass(frozen=True)
