@@ -32,6 +32,8 @@ ROOMS = ("ufm", "landscape")
 VERSIONS_KEPT = 4
 PLAIN = (str, bytes, bool, int, float, complex, type(None))
 DIGEST = 16  # hexadecimal digits before the content of a file
+# How a program names what it calls outside of itself.
+OUTSIDE = "custom_call"
 # A flag is changed while a program is compiled.
 _COMPILING = Lock()
 
@@ -119,7 +121,9 @@ class Programs:
             with suppress(OSError):
                 path.unlink()
             self.tell("reading", self.folder, str(error) or type(error).__name__)
-        run = _compiled(function, args, static)
+        run, alone = _compiled(function, args, static)
+        if not alone:
+            return run, run(*args)
         try:
             content = _packed(run)
             if not path.parent.exists():
@@ -163,23 +167,27 @@ def _is_plain(data: Any) -> bool:
     return type(data) in PLAIN or (isinstance(data, type) and data.__module__.startswith(ROOMS))
 
 
-def _compiled(function: Any, args: Any, static: dict[str, Any]) -> Any:
-    """A function compiled here and now: what JAX's own cache has cannot be taken apart again.
+def _compiled(function: Any, args: Any, static: dict[str, Any]) -> tuple[Any, bool]:
+    """A function compiled here and now, and whether it stands alone and may be kept.
 
-    An executable that XLA reads for CPUs is written without the code of its loops (jaxlib 0.10).
+    What calls a library (LAPACK) finds it only where the same was lowered before: read from a disk
+    it ends the process. And what JAX's own cache has cannot be taken apart again: an executable
+    that XLA reads for CPUs is written without the code of its loops (jaxlib 0.10).
     """
     import jax
     from jax.experimental.compilation_cache import compilation_cache
 
     # Of its own: another lowering may be compiled already, by being read.
     lowered = function.anew().lower(*args, **static)
+    if OUTSIDE in lowered.as_text():
+        return lowered.compile(), False
     with _COMPILING:
         flags: Any = jax.config
         used = flags.jax_enable_compilation_cache
         try:
             jax.config.update("jax_enable_compilation_cache", False)
             compilation_cache.reset_cache()
-            return lowered.compile()
+            return lowered.compile(), True
         finally:
             jax.config.update("jax_enable_compilation_cache", used)
             compilation_cache.reset_cache()
@@ -220,7 +228,8 @@ def surroundings() -> str:
     """
     import jax
 
-    digest = blake2b(digest_size=20)
+    # What is kept, and how, is decided in this file.
+    digest = blake2b(Path(__file__).read_bytes(), digest_size=20)
     for room in ROOMS:
         for name, content in _code(resources.files(room)):
             digest.update(f"{name} {len(content)} ".encode() + content)

@@ -131,7 +131,8 @@ def _compute(
         done += job.count
         failures += int(np.sum(columns["result"] != GOOD))
         elapsed = max(time.monotonic() - began, 1e-9)
-        forecast.record(cut[job.number], float(np.sum(columns["seconds"])))
+        if np.isfinite(taken := float(np.sum(columns["seconds"]))):  # a lost job took unknown time
+            forecast.record(cut[job.number], taken)
         rate = (done - before) / elapsed
         say(Progress(done, len(cells), failures, rate, forecast.remaining(elapsed)))
         if max_failures is not None and failures > max_failures:

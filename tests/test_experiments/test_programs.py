@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Thread
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -104,6 +105,21 @@ def test_what_is_not_ours_is_never_written(keeper):
     twice = column_losses(Foreign(), Z, LABELS)
     assert np.allclose(twice, 2 * column_losses.jitted(CrossEntropy(), Z, LABELS))
     assert float(scaled(2.0, times=3)) == 6.0
+    assert files(keeper) == []
+
+
+@kept()
+def factorised(x):
+    return jnp.linalg.cholesky(x)
+
+
+def test_what_calls_a_library_is_not_written(keeper, monkeypatch):
+    """Read from a disk it would end the process: nobody there has looked LAPACK up."""
+    monkeypatch.setattr(factorised, "name", "ufm.factorised")  # as one of ours
+    calls = traced(monkeypatch, factorised)
+    for _ in range(2):
+        assert factorised(4.0 * np.eye(2))[0, 0] == 2.0
+    assert len(calls) == 1
     assert files(keeper) == []
 
 
