@@ -262,13 +262,14 @@ def atlas(
 
 def atlas_pictures(found: Any, d: int, seed: int, say: Callable[[str], None]) -> list[Any]:
     """Every diagram that suits the atlas, for a page."""
+    from experiments.cli.atlas_captions import caption_of
     from experiments.cli.atlas_figures import write_figures
     from experiments.report.own import drawn
 
     with TemporaryDirectory() as folder:
         names, _ = write_figures(found, d, Path(folder), width=COLUMN, seed=seed, say=say)
         return [
-            drawn(name, name.replace("-", " ").capitalize(), "", name, svg.read_bytes())
+            drawn(name, *caption_of(name), name, svg.read_bytes())
             for name in names
             for svg in [Path(folder, f"{name}.svg")]
             if svg.exists()

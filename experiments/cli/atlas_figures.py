@@ -37,7 +37,7 @@ MAX_SHOWN = 80
 # Geometry is drawn for the lowest orbits of each rank that can be drawn.
 GEOMETRIES = 2
 # Inches of a label in a column of them, and of what stands above and below the axes.
-LABEL, AROUND = 0.08, 1.35
+LABEL, AROUND = 0.105, 1.35
 # The interval of c in the bifurcation diagram, in units of the atlas's own c and of the collapse.
 BELOW, ABOVE = 0.3, 1.1
 
@@ -78,7 +78,7 @@ def tall(labels: int, width: float) -> float:
 
     Example:
         >>> tall(4, 3.4), round(tall(40, 3.4), 2)
-        (0.9, 1.34)
+        (0.9, 1.63)
     """
     return max(0.9, (AROUND + LABEL * labels) / width)
 

@@ -125,7 +125,8 @@ def cosines_picture(rows: Mapping[str, NDArray[np.float64]]) -> tuple[Picture, .
 
 
 def _draw_cosines(name: str, rows: NDArray[np.float64], ax: Axes) -> Axes:
-    draw_cosine_matrix(rows, ax, first=0)  # as the labels of the samples begin
+    # Numbered as the labels of the samples are.
+    draw_cosine_matrix(rows, ax, first=0, room=60)
     ax.set_title(name)
     ax.set_xlabel("class")
     ax.set_ylabel("class")

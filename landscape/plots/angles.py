@@ -7,12 +7,14 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
 from landscape.plots.gram import COLOURS
-from landscape.plots.style import FAINT
+from landscape.plots.style import FAINT, INK
 from ufm.point import Point
 
 Array = NDArray[np.float64]
 # Numbers are written up to this many classes, in a type that leaves room beside the cells' edges.
 MOST_WRITTEN = 10
+# Blue is so dark beyond this cosine that numbers on it are white.
+DARK = 0.8
 # Rows shorter than this share of the longest have no direction.
 SHORT = 1e-9
 
@@ -58,21 +60,24 @@ def draw_cosines(point: Point, ax: Axes, title: str = "") -> Axes:
     return ax
 
 
-def draw_cosine_matrix(vectors: ArrayLike, ax: Axes, first: int = 1) -> Axes:
+def draw_cosine_matrix(vectors: ArrayLike, ax: Axes, first: int = 1, room: float = 34.0) -> Axes:
     """Cosines between rows as an image, with their numbers where there are few.
 
     Args:
         vectors: (K, d).
         ax: where to draw.
         first: number of the first row.
+        room: for the type of the numbers, in points: that of all K in a row.
     """
     values = cosines(vectors)
     K = len(values)
     image = ax.imshow(np.ma.masked_invalid(values), cmap=COLOURS, vmin=-1, vmax=1)
     if K <= MOST_WRITTEN:
         for (i, j), value in np.ndenumerate(values):
+            colour = "white" if value > DARK else INK
+            size = min(7.5, room / K)
             ax.text(
-                j, i, _written(float(value)), ha="center", va="center", fontsize=min(7.5, 34 / K)
+                j, i, _written(float(value)), ha="center", va="center", fontsize=size, color=colour
             )
     else:
         ax.figure.colorbar(image, ax=ax, fraction=0.046)

@@ -116,6 +116,7 @@ def _ladder(data: Trajectory, levels: Sequence[LadderPoint], ax: Axes) -> tuple[
                 fontsize=7,
             )
     ax.set_xlim(-0.12 * widest, 1.1 * widest)
+    ax.margins(y=0.14)  # for the name below the lowest
     ax.set_xlabel("index", fontsize=8)
     ax.set_ylabel("objective", fontsize=8)
     ax.tick_params(labelsize=7)

@@ -30,8 +30,9 @@ PADDING = 0.8
 # What it costs, in points of distance, if a line crosses a marker that touches its own, or a label
 # lies about as near to a marker of another.
 UNCLEAR = 6.0
-# In a column: type sizes, distance of lines in units of them, and distance from the axes in points.
-TYPE, LINE_HEIGHT, COLUMN = (4.0, 6.5), 1.25, 6.0
+# In a column: type sizes (the least that is read in print), distance of lines in units of them, and
+# distance from the axes in points.
+TYPE, LINE_HEIGHT, COLUMN = (5.5, 6.5), 1.25, 6.0
 # Markers nearer than this (points) are one.
 COINCIDENT = 1e-6
 

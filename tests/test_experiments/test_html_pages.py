@@ -1,11 +1,14 @@
 """``--html``: one file that says command, data, precision and provenance, and needs no other."""
 
 import dataclasses
+import importlib
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from experiments.cli.atlas_captions import CAPTIONS, caption_of
 from experiments.networks.comparison.page import decay_in_words, empirical, end_of
 from experiments.networks.comparison.table import Row
 from experiments.networks.training import FeatureDecay, Outcome, WeightDecay
@@ -65,6 +68,15 @@ def test_the_pages_of_a_point(ufm, tmp_path):
     words, _ = words_of(page)
     assert "Verdict on a point" in words
     assert "duality gap" in words
+
+
+def test_every_diagram_of_an_atlas_has_a_caption():
+    folder = Path(importlib.import_module("experiments.cli").__file__).parent
+    source = (folder / "atlas_figures.py").read_text() + (folder / "atlas_pictures.py").read_text()
+    names = re.findall(r'Diagram\(\s*f?"([a-z-]+)', source)
+    assert len(names) > 14
+    assert {caption_of(name)[1] for name in names} == {said for _, said in CAPTIONS.values()}
+    assert caption_of("geometry-rank-2-1")[0].endswith("(rank 2, number 1)")
 
 
 @pytest.mark.slow

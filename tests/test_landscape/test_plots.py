@@ -15,6 +15,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from experiments.cli.atlas_figures import tall
 from landscape.atlas import atlas
 from landscape.plots import (
     LOSS_COLOURS,
@@ -216,7 +217,8 @@ def labels(ax):
 def test_labels_of_a_ladder_cover_nothing(K, width):
     points = ladder_points(atlas_of(K), K) if K < 6 else crowd(50)
     with style():
-        ax = draw_ladder(points, panel(width, 0.6 * width + 1), "a title")
+        high = tall(len(points), width) * width if K == 5 else 0.6 * width + 1
+        ax = draw_ladder(points, panel(width, high), "a title")
         found = boxes(labels(ax))
         # Those of five classes have no room inside, so they stand in a column beside the axes.
         assert within(found, ax) == (K != 5)
