@@ -111,15 +111,15 @@ def test_only_explored_queries_change_and_those_that_are_there_stay(teacher, met
 
 
 def test_students_learn_of_what_they_are_told(teacher):
-    both, x = start(teacher, COUNTS, 8, 0), first_queries(teacher, GENERATED, COUNTS, 0)
-    options = replace(OPTIONS, steps=300)
+    counts, options = (6, 20, 60), replace(OPTIONS, steps=400)
+    both, x = start(teacher, counts, 32, 0), first_queries(teacher, GENERATED, counts, 0)
     before = told(options, teacher, both[0])[0]
-    state, part = (both, x), epoch_of(options, teacher, GENERATED, COUNTS, 0)
+    state, part = (both, x), epoch_of(options, teacher, GENERATED, counts, 0)
     for number in range(PARTS):
         state, record = part(state, number)
     after, right = told(options, teacher, state[0][0])
-    assert record["loss"][-1] < 0.3
-    assert after[-1] < 0.7 * before[-1]
+    assert np.mean(record["loss"]) < 0.15
+    assert after[-1] < 0.5 * before[-1]
     assert right == []
 
 

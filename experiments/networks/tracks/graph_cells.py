@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,11 @@ LOOKED_AT = 5
 
 
 def _collapse(H: Any, labels: Any) -> tuple[float, float]:
-    """NC1 and NC2 of features (d, N) of one graph."""
-    told = collapse(np.asarray(H, dtype=np.float64).T, labels)
+    """NC1 and NC2 of features (d, N) of one graph; NaN where training has diverged."""
+    features = np.asarray(H, dtype=np.float64).T
+    if not np.isfinite(features).all():
+        return math.nan, math.nan
+    told = collapse(features, labels)
     return told.nc1_geo, told.nc2_rwu
 
 

@@ -90,6 +90,12 @@ class ReduNet(Track):
             require_count(getattr(options, name), name, 1, "use one or more")
         for name in ("step", "precision", "sharpness"):
             require_positive(getattr(options, name), name, "use the default")
+        # Beyond, sizes of features leave what numbers can hold.
+        for name, least, most in (("step", 1e-6, 1e2), ("precision", 1e-3, 1e3)):
+            if not least <= getattr(options, name) <= most:
+                flag = "--eps" if name == "precision" else "--step"
+                rule = f"Need {flag} from {least:g} to {most:g}"
+                raise InputError(rule, getattr(options, name), "use the default")
         cases = [(case, "redunet") for case in MIXTURES]
         cases += [(case, method) for case, methods in METHODS.items() for method in methods]
         cases += [(GROWING, method) for method in LEARNERS]
