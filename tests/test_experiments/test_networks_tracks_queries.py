@@ -23,7 +23,7 @@ from experiments.networks.tracks.queries import (
     told,
 )
 from experiments.networks.tracks.teacher_guided import TeacherGuided, _slope
-from experiments.networks.tracks.track import Cell, Result
+from experiments.networks.tracks.track import STOPPED, Cell, Result
 from proofs_check.run import check_claim
 from tests.helpers import slow
 
@@ -247,3 +247,9 @@ def test_bad_input_is_one_line(ufm, tmp_path, words, says):
     assert ran.code == 2
     assert says in ran.err
     assert len(ran.err.strip().splitlines()) == 1
+
+
+def test_a_training_that_diverges_is_said(tmp_path):
+    cell = Cell("network, k = 2", "generated, D = 5", 0)
+    numbers, _ = TRACK.measure(replace(OPTIONS, learning_rate=1e30), cell, tmp_path)
+    assert set(numbers) == {STOPPED}

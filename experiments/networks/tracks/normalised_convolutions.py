@@ -131,7 +131,7 @@ class NormalisedConvolutions(Track):
         return _told(options, cell, done.state.network, dataset)
 
     def claims(self, results: Sequence[Result]) -> Sequence[Claim]:
-        bounded = tuple(r for r in results if "lipschitz" in r.numbers)
+        bounded = tuple(r for r in results if r.numbers.get("lipschitz", 0) > 0)
         circular = tuple(r for r in bounded if r.cell.method == "circular")
         ended = tuple(r for r in results if r.cell.method == "circular" and "accuracy" in r.numbers)
         both = Hypothesis(
@@ -303,7 +303,8 @@ def _told(
         others = np.where(np.arange(every.shape[1]) == truth[:, None], -np.inf, every).max(axis=1)
         margins = np.maximum(every[np.arange(len(truth)), truth] - others, 0)
         # A difference of two logits moves by at most sqrt 2 of the bound.
-        found["radius"] = float(np.median(margins)) / (math.sqrt(2) * found["lipschitz"])
+        if found["lipschitz"] > 0:  # else the network is constant
+            found["radius"] = float(np.median(margins)) / (math.sqrt(2) * found["lipschitz"])
         numbers |= found
     return numbers, {"eps": list(reaches_of(options)), **curves}
 
@@ -325,7 +326,8 @@ def _draw_attacks(results: Sequence[Result], case: str, ax: Any) -> Any:
     ax.set_xlabel("largest change of a pixel")
     ax.set_ylabel("test accuracy (%)")
     ax.set_ylim(-2, 102)
-    ax.legend(loc="lower left")
+    if ax.has_data():
+        ax.legend(loc="lower left")
     return ax
 
 
@@ -339,8 +341,9 @@ def _draw_bounds(results: Sequence[Result], ax: Any) -> Any:
         first = r.cell.seed == 0 and r.cell.method == methods[0]
         ax.plot(at, r.numbers["lipschitz"], "o", color=colour, markerfacecolor="none")
         ax.plot(at, r.numbers["gain"], "o", color=colour, label=r.cell.case if first else None)
-    ax.set_yscale("log")
     ax.set_xticks(range(len(methods)), [NAMES[method] for method in methods])
     ax.set_ylabel("logits over pixels")
-    ax.legend(loc="best")
+    if seen:
+        ax.set_yscale("log")
+        ax.legend(loc="best")
     return ax

@@ -377,5 +377,6 @@ def _draw(results: Sequence[Result], case: str, space: str, ax: Any) -> Any:
     ax.xaxis.set_major_formatter("{x:.0f}")
     ax.set_xlabel("queries")
     ax.set_ylabel("risk")
-    ax.legend(loc="lower left")
+    if ax.has_data():
+        ax.legend(loc="lower left")
     return ax
