@@ -30,7 +30,7 @@ from experiments.networks.tracks.track import (
     numbers_of,
 )
 from experiments.networks.training import TrainSettings, WeightDecay, train
-from experiments.report.figures import Picture, picture
+from experiments.report.figures import Picture, name_artists, picture
 from landscape.plots.style import BLUE, GREEN, INK, ORANGE, PURPLE
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from ufm.errors import InputError, require_count
@@ -326,8 +326,7 @@ def _draw_attacks(results: Sequence[Result], case: str, ax: Any) -> Any:
     ax.set_xlabel("largest change of a pixel")
     ax.set_ylabel("test accuracy (%)")
     ax.set_ylim(-2, 102)
-    if ax.has_data():
-        ax.legend(loc="lower left")
+    name_artists(ax, loc="lower left")
     return ax
 
 
@@ -345,5 +344,5 @@ def _draw_bounds(results: Sequence[Result], ax: Any) -> Any:
     ax.set_ylabel("logits over pixels")
     if seen:
         ax.set_yscale("log")
-        ax.legend(loc="best")
+    name_artists(ax, loc="best")
     return ax

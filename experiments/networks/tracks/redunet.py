@@ -30,7 +30,7 @@ from experiments.networks.tracks.track import (
     Track,
     empirical_of_cells,
 )
-from experiments.report.figures import Picture, picture
+from experiments.report.figures import Picture, name_artists, picture
 from landscape.plots.style import BLUE, GREEN, INK, ORANGE, PURPLE
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from ufm.errors import InputError, require_count, require_positive
@@ -379,5 +379,5 @@ def _draw_rates(ax: Any, results: Sequence[Result], mixtures: bool) -> Any:
     ax.set_xlabel("layers")
     ax.set_ylabel("rate reduction over the best")
     ax.set_ylim(0, 1.05)
-    ax.legend(loc="lower right")
+    name_artists(ax, loc="lower right")
     return ax

@@ -29,7 +29,7 @@ from experiments.networks.tracks.track import (
     empirical_of_cells,
     key_of,
 )
-from experiments.report.figures import Picture, picture
+from experiments.report.figures import Picture, name_artists, picture
 from landscape.plots.style import BLUE, INK, ORANGE
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from ufm.errors import InputError, require_count, require_positive
@@ -355,5 +355,5 @@ def _draw_curves(ax: Any, results: Sequence[Result]) -> Any:
     ax.set_yscale("log")
     ax.set_xlabel("steps")
     ax.set_ylabel("objective over the minimum")
-    ax.legend(loc="upper right")
+    name_artists(ax, loc="upper right")
     return ax
