@@ -6,6 +6,7 @@ import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from matplotlib.axes import Axes
 
@@ -124,6 +125,19 @@ def picture(
     saved = _saved(together, ("svg", "png"), size)
     files = {f"{name}.{kind}": content for kind, content in saved.items()}
     return Picture(name, title, caption, tuple(panels), files)
+
+
+def name_artists(ax: Axes, **place: Any) -> None:
+    """A legend, where there is something to name: runs that all stopped leave an empty panel.
+
+    Example:
+        >>> ax = blank_figure(2.0, 2.0).add_subplot()
+        >>> name_artists(ax)
+        >>> ax.get_legend() is None
+        True
+    """
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(**place)
 
 
 def _saved(

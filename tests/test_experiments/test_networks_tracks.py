@@ -371,6 +371,8 @@ def test_help_lists_the_tracks(ufm):
         ("senet --per-class 1000", "samples of class"),
         ("redunet --depth 0", "depth"),
         ("redunet --eps nan", "precision > 0"),
+        ("redunet --eps 1e-200", "--eps from"),
+        ("redunet --step 1e200", "--step from"),
         ("redunet --data cifar-10:nowhere", "cifar-10"),
         ("soup", "soup"),
     ],
@@ -444,3 +446,10 @@ def test_a_checkpoint_of_something_else_is_set_aside(tmp_path):
     place.write_text(place.read_text().replace("loss", "lose", 1))
     assert stepping.stepped(start, 3, epoch, tmp_path, "b")[0]["x"].tolist() == [3.0, 3.0]
     assert len(list((tmp_path / "damaged").iterdir())) == 2
+
+
+@pytest.mark.slow
+def test_a_training_that_diverges_is_said(tmp_path):
+    options = SelfExpressionOptions(seeds=1, per_class=5, steps=60, width=16, learning_rate=1e30)
+    cell = Cell("subspaces", "senet", 0)
+    assert set(SelfExpression().measure(options, cell, tmp_path)[0]) == {tracks.STOPPED}

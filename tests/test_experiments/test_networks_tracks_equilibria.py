@@ -27,7 +27,7 @@ from experiments.networks.tracks.equilibrium_layer import (
     require_contraction,
 )
 from experiments.networks.tracks.options import EquilibriumOptions
-from experiments.networks.tracks.track import Cell, Result
+from experiments.networks.tracks.track import STOPPED, Cell, Result
 from proofs_check.run import check_claim
 from tests.helpers import slow
 from ufm import MSE, InputError
@@ -347,3 +347,9 @@ def test_from_the_command_line_to_a_page(ufm, tmp_path):
     assert "DQ-2" in (tmp_path / "deq" / "index.html").read_text()
     for name in ("eigenvalues", "logits"):
         assert (tmp_path / "deq" / "figures" / f"{name}.svg").exists()
+
+
+def test_a_training_that_diverges_is_said(tmp_path):
+    options, track = EquilibriumOptions(**{**TINY, "learning_rate": 1e30}), Equilibria()
+    cell = next(c for c in track.cells(options) if c.method == "explicit")
+    assert set(track.measure(options, cell, tmp_path)[0]) == {STOPPED}

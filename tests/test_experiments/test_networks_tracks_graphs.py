@@ -21,7 +21,7 @@ from experiments.networks.tracks.message_passing import (
 )
 from experiments.networks.tracks.options import GraphOptions
 from experiments.networks.tracks.stepping import finished, stepped
-from experiments.networks.tracks.track import Cell, Result
+from experiments.networks.tracks.track import STOPPED, Cell, Result
 from landscape import solve
 from proofs_check.run import check_claim
 from tests.helpers import slow
@@ -269,3 +269,9 @@ def test_from_the_command_line_to_a_page(ufm, tmp_path):
     assert "GU-7" in page
     for name in ("layers-0", "layers-1", "methods"):
         assert (tmp_path / "gnn" / "figures" / f"{name}.svg").exists()
+
+
+def test_a_training_that_diverges_is_said(tmp_path):
+    options = GraphOptions(**{**TINY, "learning_rate": 1e30})
+    numbers, _ = Graphs().measure(options, cell("gnn"), tmp_path)
+    assert set(numbers) == {STOPPED}

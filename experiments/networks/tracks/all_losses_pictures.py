@@ -12,7 +12,8 @@ from matplotlib.patches import Rectangle
 
 from experiments.networks.measures.equivalence import DIFFERS, EQUAL, OPEN
 from experiments.networks.tracks.all_losses_judged import Judged, case_of, has_fitted
-from experiments.networks.tracks.track import Result, legend
+from experiments.networks.tracks.track import Result
+from experiments.report.figures import name_artists
 from landscape.plots.style import FAINT, INK, loss_colour, loss_marker
 
 SIGNS = {EQUAL: "=", DIFFERS: "≠", OPEN: "?"}
@@ -104,7 +105,7 @@ def draw_excess(results: Sequence[Result], width: float, ax: Any) -> Any:
     ax.set_title(f"width {width:g}")
     ax.set_xlabel("epochs of training")
     ax.set_ylabel("objective / minimum $-$ 1")
-    legend(ax, loc="best", fontsize="small")
+    name_artists(ax, loc="best", fontsize="small")
     return ax
 
 

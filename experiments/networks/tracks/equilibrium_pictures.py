@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from experiments.networks.tracks.track import Result, legend
+from experiments.networks.tracks.track import Result
+from experiments.report.figures import name_artists
 from landscape.plots.style import BLUE, FAINT, GREEN, INK, ORANGE
 
 COLOURS = {"relu": BLUE, "linear": ORANGE, "explicit": GREEN}
@@ -36,7 +37,7 @@ def draw_eigenvalues(results: Sequence[Result], case: str, ax: Any) -> Any:
     ax.set_ylabel("eigenvalue of V")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_ylim(top=1.7 * ax.get_ylim()[1])  # room for the legend
-    legend(ax, loc="upper right", fontsize="small")
+    name_artists(ax, loc="upper right", fontsize="small")
     return ax
 
 
@@ -71,7 +72,7 @@ def draw_logits(
     ax.minorticks_off()
     ax.set_xlabel("majority over minority")
     ax.set_ylabel("own logit")
-    legend(ax, loc="lower left", fontsize="small")
+    name_artists(ax, loc="lower left", fontsize="small")
     return ax
 
 

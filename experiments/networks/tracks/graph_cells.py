@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,10 @@ LOOKED_AT = 5
 
 def _collapse(H: Any, labels: Any) -> tuple[float, float]:
     """NC1 and NC2 of features (d, N) of one graph; NaN where training has diverged."""
-    if not np.all(np.isfinite(H)):
-        return np.nan, np.nan
-    told = collapse(np.asarray(H, dtype=np.float64).T, labels)
+    features = np.asarray(H, dtype=np.float64).T
+    if not np.isfinite(features).all():
+        return math.nan, math.nan
+    told = collapse(features, labels)
     return told.nc1_geo, told.nc2_rwu
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.networks.tracks.track import Result, legend
+from experiments.networks.tracks.track import Result
+from experiments.report.figures import name_artists
 from landscape.plots.style import BLUE, FAINT, GREEN, INK, ORANGE, PURPLE, RED, SKY
 
 COLOURS = {
@@ -56,7 +57,7 @@ def draw_layers(results: Sequence[Result], case: str, method: str, ax: Any) -> A
     ax.set_yscale("log")
     ax.set_xlabel("layer")
     ax.set_ylabel("NC1")
-    legend(ax, loc="best", fontsize="small")
+    name_artists(ax, loc="best", fontsize="small")
     return ax
 
 
@@ -78,7 +79,7 @@ def draw_methods(results: Sequence[Result], methods: Sequence[str], ax: Any) -> 
     ax.set_xlim(-0.6, len(cases) - 0.4)
     ax.set_ylabel("overlap")
     ax.set_ylim(-0.05, 1.05)
-    legend(ax, loc="center right", fontsize="small")
+    name_artists(ax, loc="center right", fontsize="small")
     return ax
 
 
@@ -107,5 +108,5 @@ def draw_steps(curves: Mapping[str, tuple[Any, Any]], marked: int, ax: Any) -> A
     ax.set_xlabel("steps")
     ax.set_ylabel("cosine with the second eigenvector")
     ax.set_ylim(0, 1.05)
-    legend(ax, loc="lower right")
+    name_artists(ax, loc="lower right")
     return ax

@@ -15,6 +15,7 @@ from experiments.networks.architectures.mlp import MLP
 from experiments.networks.tracks.layering import built, layers_of, no_layers
 from experiments.networks.tracks.stepping import Record, finished, state_key, stepped, stopped
 from experiments.networks.tracks.track import Cell, Result
+from experiments.report.figures import name_artists
 from landscape.plots.style import BLUE, FAINT, ORANGE
 from ufm.redunet import (
     build_from_covariances,
@@ -168,5 +169,5 @@ def draw_growth(ax: Any, results: Sequence[Result]) -> Any:
     ax.axhline(0, color=FAINT, linewidth=0.8)
     ax.set_xlabel("classes seen")
     ax.set_ylabel("accuracy on the first two (%)")
-    ax.legend(loc="center right")
+    name_artists(ax, loc="center right")
     return ax

@@ -26,11 +26,10 @@ from experiments.networks.tracks.track import (
     Result,
     Track,
     empirical_of_cells,
-    legend,
     numbers_of,
 )
 from experiments.networks.training import TrainSettings, WeightDecay, look, train
-from experiments.report.figures import Picture, picture
+from experiments.report.figures import Picture, name_artists, picture
 from landscape.plots.style import BLUE, FAINT, GREEN, INK, ORANGE, RED
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from ufm.errors import InputError
@@ -304,7 +303,7 @@ def _draw_penalties(ax: Any) -> Any:
     ax.set_xlabel("penalty λ = log(1/γ) / 2α")
     ax.set_ylabel("θ at the end of the flow")
     ax.set_xlim(at[0], at[-1])
-    legend(ax, loc="lower right")
+    name_artists(ax, loc="lower right")
     return ax
 
 
@@ -333,7 +332,7 @@ def _draw_rates(ax: Any) -> Any:
     ax.set_xlabel(f"corrupted targets of {SAMPLES}")
     ax.set_ylabel("share of models returned")
     ax.set_ylim(0, 1.05)
-    legend(ax, loc="lower left")
+    name_artists(ax, loc="lower left")
     return ax
 
 
@@ -366,7 +365,7 @@ def _draw_test(ax: Any, kind: str, results: Sequence[Result]) -> Any:
     ax.set_xlabel("wrong train labels (%)")
     ax.set_ylabel("test accuracy (%)")
     ax.set_ylim(0, 102)
-    legend(ax, loc="lower left")
+    name_artists(ax, loc="lower left")
     return ax
 
 
@@ -378,5 +377,5 @@ def _draw_train(ax: Any, kind: str, results: Sequence[Result]) -> Any:
     ax.set_xlabel("wrong train labels (%)")
     ax.set_ylabel("right train labels (%)")
     ax.set_ylim(0, 102)
-    legend(ax, loc="lower left")
+    name_artists(ax, loc="lower left")
     return ax

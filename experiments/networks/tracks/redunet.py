@@ -30,7 +30,7 @@ from experiments.networks.tracks.track import (
     Track,
     empirical_of_cells,
 )
-from experiments.report.figures import Picture, picture
+from experiments.report.figures import Picture, name_artists, picture
 from landscape.plots.style import BLUE, GREEN, INK, ORANGE, PURPLE
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from ufm.errors import InputError, require_count, require_positive
@@ -90,6 +90,12 @@ class ReduNet(Track):
             require_count(getattr(options, name), name, 1, "use one or more")
         for name in ("step", "precision", "sharpness"):
             require_positive(getattr(options, name), name, "use the default")
+        # Beyond, sizes of features leave what numbers can hold.
+        for name, least, most in (("step", 1e-6, 1e2), ("precision", 1e-3, 1e3)):
+            if not least <= getattr(options, name) <= most:
+                flag = "--eps" if name == "precision" else "--step"
+                rule = f"Need {flag} from {least:g} to {most:g}"
+                raise InputError(rule, getattr(options, name), "use the default")
         cases = [(case, "redunet") for case in MIXTURES]
         cases += [(case, method) for case, methods in METHODS.items() for method in methods]
         cases += [(GROWING, method) for method in LEARNERS]
@@ -373,5 +379,5 @@ def _draw_rates(ax: Any, results: Sequence[Result], mixtures: bool) -> Any:
     ax.set_xlabel("layers")
     ax.set_ylabel("rate reduction over the best")
     ax.set_ylim(0, 1.05)
-    ax.legend(loc="lower right")
+    name_artists(ax, loc="lower right")
     return ax

@@ -38,7 +38,7 @@ from experiments.networks.tracks.track import (
     empirical_of_cells,
     key_of,
 )
-from experiments.report.figures import Picture, picture
+from experiments.report.figures import Picture, name_artists, picture
 from landscape.plots.style import BLUE, GREEN, INK, ORANGE, PURPLE
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from ufm.errors import InputError, require_count, require_positive
@@ -377,5 +377,5 @@ def _draw(results: Sequence[Result], case: str, space: str, ax: Any) -> Any:
     ax.xaxis.set_major_formatter("{x:.0f}")
     ax.set_xlabel("queries")
     ax.set_ylabel("risk")
-    ax.legend(loc="lower left")
+    name_artists(ax, loc="lower left")
     return ax

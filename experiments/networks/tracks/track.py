@@ -386,12 +386,6 @@ def numbers_of(text: str, flag: str, low: float, high: float) -> tuple[float, ..
     return values
 
 
-def legend(ax: Any, **where: Any) -> None:
-    """A legend, unless nothing was drawn that has a name: every cell may have diverged."""
-    if ax.get_legend_handles_labels()[1]:
-        ax.legend(**where)
-
-
 def key_of(*parts: Any) -> int:
     """A seed that changes with every part.
 
