@@ -5,6 +5,7 @@ it. Commands in running text and in indented blocks may take hours, so they are 
 """
 
 import doctest
+import json
 import re
 import shlex
 import subprocess
@@ -185,6 +186,18 @@ def test_the_command_line_takes_every_command_of_a_page(page, tmp_path, monkeypa
     text = page.read_text(encoding="utf-8")
     wrong = {command: why for command in commands_of(text) if (why := refused(command))}
     assert wrong == {}
+
+
+def test_recorded_runs_have_their_seeds_and_commands_that_are_taken():
+    record = json.loads((ROOT / "docs/data/fashion-mnist.json").read_text())
+    page = commands_of((ROOT / "docs/tracks.md").read_text(encoding="utf-8"))
+    for run_ in record["runs"].values():
+        assert refused(run_["command"]) is None
+        assert run_["command"] in page
+        cells = {(case, method) for case, method, *_ in run_["rows"]}
+        assert [(*cell, s) for cell in sorted(cells) for s in range(3)] == sorted(
+            (case, method, seed) for case, method, seed, *_ in run_["rows"]
+        )
 
 
 def test_a_flag_that_is_none_is_seen():

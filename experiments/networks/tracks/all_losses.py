@@ -73,16 +73,16 @@ class AllLosses(Track):
         f"ImageNet. A run fitted if it guesses {100 * FIT:g} % of the train labels at the end. "
         "Equal: two one-sided t tests on pairs of one seed reject, at level 0.05, that mean test "
         f"accuracies differ by {100 * MARGIN:g} points; differs: they differ by more, by the same "
-        "tests; open: neither, so more seeds are needed. Objective over minimum: that of the "
-        "network over the minimum of the model of free features."
+        "tests; open: neither, so more seeds are needed. Off: over the minimum of the model "
+        "of free features with the same loss and decays, minus 1."
     )
     options = AllLossesOptions
     columns = (
         Column("test_accuracy", "test accuracy", "test", per_cent=True),
         Column("train_accuracy", "train accuracy", "train", per_cent=True),
         Column("nc1", "NC1 (GEO)", "NC1"),
-        Column("gap_off", "logit gap over that of the model, minus 1", per_cent=True),
-        Column("excess", "objective over minimum, minus 1", "over minimum", per_cent=True),
+        Column("gap_off", "logit gap, off", per_cent=True),
+        Column("excess", "objective, off", "objective off", per_cent=True),
     )
 
     def cells(self, options: Any) -> Sequence[Cell]:

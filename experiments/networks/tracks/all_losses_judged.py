@@ -64,6 +64,7 @@ def judge(results: Sequence[Result]) -> list[Judged]:
     """Every loss but the first beside the first, case by case.
 
     Example:
+        >>> from experiments.networks.tracks.track import Cell
         >>> right = {"train_accuracy": 1.0, "test_accuracy": 0.9}
         >>> made = [Result(Cell("a", m, seed), right) for m in ("ce", "mse") for seed in range(3)]
         >>> [(one.method, one.verdict) for one in judge(made)]
