@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from experiments import network_files, stored
+from experiments import array_formats, network_files
 from experiments.array_formats import stored_arrays
 from experiments.network_files import class_numbers, grouped, read_named, read_network
 from ufm import InputError
@@ -310,7 +310,7 @@ def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
         (tmp_path / name).write_bytes(b"x")
         with pytest.raises(InputError, match=says):
             stored_arrays(tmp_path / name)
-    assert set(stored.READERS) >= {Path(name).suffix for name in ("a.pt", "a.h5")}
+    assert set(array_formats.READERS) >= {Path(name).suffix for name in ("a.pt", "a.h5")}
 
 
 def test_verdict_reads_the_same_files(tmp_path):
