@@ -24,6 +24,7 @@ from proofs_check.claims import (
     imbalanced,
     mse,
     multilabel,
+    noisy_features,
     nonnegative,
     one_vs_rest,
     ordinal,
@@ -45,6 +46,7 @@ from proofs_check.claims import (
     symbolic_points,
     symbolic_tables,
     tasks,
+    unused_dimensions,
 )
 from proofs_check.identities import POINTS, size
 from proofs_check.run import check_claim
@@ -75,12 +77,14 @@ MODULES = (
     graph,
     graph_spectra,
     sphere,
+    unused_dimensions,
     multilabel,
     nonnegative,
     soft_labels,
     tasks,
     ordinal,
     overparameterised,
+    noisy_features,
     symbolic,
     symbolic_blocks,
     symbolic_flows,
