@@ -47,6 +47,7 @@ from proofs_check.claims import (
     symbolic_points,
     symbolic_tables,
     tasks,
+    unused_dimensions,
 )
 from proofs_check.identities import POINTS, size
 from proofs_check.run import check_claim
@@ -78,6 +79,7 @@ MODULES = (
     graph,
     graph_spectra,
     sphere,
+    unused_dimensions,
     multilabel,
     nonnegative,
     soft_labels,
