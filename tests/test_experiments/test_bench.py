@@ -257,7 +257,7 @@ def test_a_store_is_filtered_right_and_a_wrong_answer_is_labelled(monkeypatch):
 
 
 def test_what_was_recorded_stands_beside_what_is_measured(ufm, toy_rows, tmp_path, monkeypatch):
-    kept = tmp_path / "gpu.json"
+    kept = tmp_path / "gpu-2001-02-03.json"
     words = "bench --quick --repeats 1 --row minimum-small"
     written = ufm(f"{words} --json --out", kept).json
     written["device"] |= {"backend": "gpu", "kind": "Fast Card"}
@@ -267,7 +267,7 @@ def test_what_was_recorded_stands_beside_what_is_measured(ufm, toy_rows, tmp_pat
     lines = [x for x in ufm(words).out.splitlines() if "recorded: Fast Card" in x]
     assert len(lines) == 1  # our own line only, though the others are in the file too
     assert "123 s" in lines[0]
-    assert lines[0].rstrip().endswith("as it was")
+    assert lines[0].rstrip().endswith("2001-02-03; as it was")
     assert "recorded" not in ufm("bench --quick --repeats 1 --row gap-1000").out
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 
 def recorded(row: str, work: str, solver: str) -> list[tuple[str, dict[str, Any]]]:
-    """What was recorded of one solver on one piece of work: the device, and the line as it was.
+    """What was recorded of one solver on one piece of work: the device, and the line with its day.
 
-    Every file beside this one is the JSON of one ``ufm bench --out``.
+    Every file beside this one is the JSON of one ``ufm bench --out``, named after what ran and when.
 
     Example:
         >>> recorded("no such row", "", "")
@@ -22,8 +22,9 @@ def recorded(row: str, work: str, solver: str) -> list[tuple[str, dict[str, Any]
         run = json.loads(file.read_text(encoding="utf-8"))
         device = run["device"]
         where = device["kind"] if device["backend"] != "cpu" else f"{device['cores']} CPU cores"
+        day = file.name.removesuffix(".json").partition("-")[2]
         found += [
-            (where, line)
+            (where, {**line, "note": "; ".join(filter(None, (day, line["note"])))})
             for line in run["rows"]
             if (line["row"], line["work"], line["solver"]) == (row, work, solver)
         ]
