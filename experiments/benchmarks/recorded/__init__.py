@@ -10,7 +10,7 @@ from typing import Any
 def recorded(row: str, work: str, solver: str) -> list[tuple[str, dict[str, Any]]]:
     """What was recorded of one solver on one piece of work: the device, and the line with its day.
 
-    Every file beside this one is the JSON of one ``ufm bench --out``, named after what ran and when.
+    Every file beside this one is the JSON of one ``ufm bench --out``, named by what ran and when.
 
     Example:
         >>> recorded("no such row", "", "")
