@@ -749,12 +749,18 @@ class Line:
     def images(self, u: Sequence[arb]) -> Iterator[tuple[Sequence[arb], Sequence[arb]]]:
         """Enclosures of maps over a box, and what each has to meet where there is a zero in it."""
         near, roots = self.roots(u)
+        roots = [*map(arb.union, near, roots)]  # the way to a zero from what is near it
         over, J = self.equations(u, roots)
         yield over.entries()[: len(u)], [arb(0)] * len(u)
         middle = [arb(y.mid()) for y in u]
         value, slope = self.equations(middle, near)
+        # The same with h eliminated: h - near = -(value + J (u - middle)) / bend.
+        off, L = [y - x for x, y in zip(middle, u, strict=True)], len(u)
+        mean = [value[i, 0] + total(J[i, j] * off[j] for j in self.gaps) for i in range(J.nrows())]
+        gone = [(k, mean[k] / J[k, k]) for k in range(L, J.nrows())]
+        yield [mean[i] - total(J[i, k] * y for k, y in gone) for i in self.gaps], [arb(0)] * L
         at = arb_mat([[y] for y in (*middle, *near)])
-        held = arb_mat([[y] for y in (*u, *map(arb.union, near, roots))])
+        held = arb_mat([[y] for y in (*u, *roots)])
         image = krawczyk(at, held, value, J, slope.mid().inv().mid())
         yield image.entries(), [*u, *roots]
 

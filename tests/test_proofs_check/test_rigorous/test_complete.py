@@ -205,6 +205,13 @@ def test_all_decays_of_a_segment():
     assert low[1:] == high[:-1]
 
 
+@pytest.mark.parametrize("decay", [0.020065624999999997, 0.020078125000000002])
+def test_a_small_segment_needs_the_equations_without_the_features(decay):
+    model = UFM(CrossEntropy(), 3, 3, lambda_W=decay, lambda_H=decay)
+    (document,) = prove_covers(model, known(model), decay + 3.125e-6).documents()
+    assert checker.check(document).startswith("exactly 2 orbits")
+
+
 def test_what_is_not_covered_is_refused():
     assert smoothing_of(model_of(3, 0.1, 0.2)) == 0.2
     assert smoothing_of(UFM(Focal(2.0), 3, 1, 1, lambda_W=0.1, lambda_H=0.1)) is None
