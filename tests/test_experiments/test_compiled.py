@@ -1,5 +1,6 @@
 """A cache of compiled programs that is no good costs a line and time, never a result."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -116,6 +117,7 @@ def test_jax_still_says_it_in_these_words(monkeypatch):
     monkeypatch.setattr(compilation_cache, "get_executable_and_time", broken)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        compiler._cache_read("jit_f", "key", None, None, None)
+        rest = len(inspect.signature(compiler._cache_read).parameters) - 2  # 3, or 4 from 0.12 on
+        compiler._cache_read("jit_f", "key", *[None] * rest)
     match = TROUBLE.fullmatch(str(caught[0].message))
     assert match.groups() == ("reading", "jit_f", "ValueError: so and\nso")
