@@ -115,7 +115,7 @@ def test_bad_input_is_one_line(ufm, tmp_path, words, says):
         slow("--loss cosine-softmax -d 12", "No theory: cosine-softmax(0.05) is no function"),
         slow(
             "--imbalance 3 --features relu -d 12",
-            "No theory: non-negative features of unequal counts",
+            "No theory: with unequal counts non-negative features have",
         ),
     ],
 )

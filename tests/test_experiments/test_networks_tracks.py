@@ -261,7 +261,7 @@ def test_queries_and_keys_come_nearer_to_the_elastic_net(expressed):
         {"gamma": 10.0},
         {"share": 0.8},
         {"steps": 100},
-        {"learning_rate": 1e-3},
+        {"learning_rate": 3e-3},
         {"width": 16},
     ],
 )
