@@ -203,9 +203,11 @@ def _planned(program: Any, wanted: tuple[bool, ...]) -> _Plan:
             if called is None:
                 key = _key(equation, takes)
                 gives = before.get(key, ())
-                if key is None or key not in before:
-                    gives = before[key] = tuple(new() for _ in equation.outvars)
+                if key not in before:
+                    gives = tuple(new() for _ in equation.outvars)
                     steps.append(_Step(equation, takes, gives, ()))
+                    if key is not None:
+                        before[key] = gives
             else:
                 gives = tuple(walk(*called))
             known.update(zip(map(id, equation.outvars), gives, strict=True))

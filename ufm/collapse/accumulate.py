@@ -53,8 +53,8 @@ def block_rows(num_features: int, num_classes: int = 0) -> int:
         >>> block_rows(2048), block_rows(2048, 1000)
         (512, 8000)
     """
-    wanted = max(BLOCK_ENTRIES // num_features, 8 * num_classes)
-    return max(1, BLOCK_ENTRIES // num_features, min(wanted, LARGEST_BLOCK // num_features))
+    for_classes = min(8 * num_classes, LARGEST_BLOCK // num_features)
+    return max(1, BLOCK_ENTRIES // num_features, for_classes)
 
 
 def class_sums(labels: npt.NDArray[np.intp], rows: Matrix, num_classes: int) -> Matrix:
