@@ -107,9 +107,7 @@ class ReduNetOptions(TrackOptions):
 class SelfExpressionOptions(TrackOptions):
     """Networks that express every point by the others."""
 
-    source: Annotated[
-        str, _data("--data", metavar="NAME[:DIR]", help="Images, e.g. digits or mnist5k.")
-    ] = "digits"
+    source: Images = "digits"
     per_class: Annotated[
         int, _data("--per-class", metavar="INT", help="Points of every subspace or class.")
     ] = 20
@@ -264,9 +262,7 @@ class AllLossesOptions(TrackOptions):
 class QueryOptions(TrackOptions):
     """Students of a teacher that can be asked."""
 
-    source: Annotated[
-        str, _data("--data", metavar="NAME[:DIR]", help="Images, e.g. digits or mnist5k.")
-    ] = "digits"
+    source: Images = "digits"
     manifolds: Annotated[
         str,
         _data(
