@@ -199,6 +199,9 @@ def test_points_without_an_equilibrium_are_refused():
     point = jax.tree.map(np.array, model.random_point(jax.random.key(0)))
     with pytest.raises(InputError, match="Need I - V invertible"):
         verdict(model, point._replace(V=np.eye(4)))
+    edge = np.diag([1 - 1e-13, 0.5, 0.2, 0.0])  # as close as descent without a minimiser comes
+    told = verdict(model, point._replace(V=edge)).curvature
+    assert told in (Curvature.UNDECIDED, Curvature.NOT_CRITICAL)
     with pytest.raises(InputError, match="singular values below lambda_V / sigma = 50"):
         model.aligned_point(60 * np.eye(3))
     with pytest.raises(InputError, match="rank <= 2 = d"):

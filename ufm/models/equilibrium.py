@@ -27,7 +27,7 @@ from ufm.plain.minimisers import quadratic_form
 from ufm.plain.symmetry import turned_classes
 from ufm.point import gaussian, skew_basis
 from ufm.records import pytree_record
-from ufm.tolerance import RANK
+from ufm.tolerance import EPSILON, RANK
 
 Array = NDArray[np.float64]
 # Spectral norm of V at a random point of scale 1, about: I - V is then far from singular.
@@ -131,8 +131,11 @@ class Equilibrium(Model[Layer]):
             InputError: shapes or numbers that do not fit, or I - V singular: no equilibrium.
         """
         model, told = super().checked(point)
-        least = float(np.linalg.svd(np.eye(self.d) - told.V, compute_uv=False)[-1])
-        if least < 1e-12:
+        sizes = np.linalg.svd(np.eye(self.d) - told.V, compute_uv=False)
+        least = float(sizes[-1])
+        # Descent without a minimiser (DQ-3) ends close to the edge: only what rounding cannot tell
+        # from singular is refused.
+        if least <= self.d * EPSILON * sizes[0]:
             remedy = "an equilibrium h = V h + x needs it invertible; shrink V"
             raise InputError("Need I - V invertible", f"a singular value of {least:.1e}", remedy)
         return model, told
