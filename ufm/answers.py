@@ -73,7 +73,8 @@ class Structure:
         rank: rank of W H, or of the features alone; None where that has no meaning.
         hidden: a block that is known by counting only, else None.
         moved: how far the point was moved to make equal or zero what nearly is.
-        defect: how far blocks that are exact only at critical points move eigenvalues here.
+        defect: how far blocks that are exact only at critical points, or ill conditioned, move
+            eigenvalues here.
     """
 
     levels: Spectrum

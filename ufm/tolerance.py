@@ -115,7 +115,7 @@ def resolution(
     zero, unread = rounding, SEPARATION * rounding
     for least, reason in (
         (SEPARATION * shifted, why),
-        (SEPARATION * defect, "blocks that are exact at critical points"),
+        (SEPARATION * defect, "what is known of the blocks"),
         (start / (NEWTON_STEP * max(1.0, length)), f"a short Newton step from |g| = {start:.1e}"),
     ):
         if least > unread:

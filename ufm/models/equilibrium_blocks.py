@@ -14,7 +14,7 @@ from ufm.answers import Structure
 from ufm.losses.columns import column_hessians, column_losses
 from ufm.point import as_rows
 from ufm.spectrum import MAX_DIAGONALISED, Spectrum
-from ufm.tolerance import RANK, generator_rank
+from ufm.tolerance import EPSILON, RANK, generator_rank
 
 Array = NDArray[np.float64]
 
@@ -72,7 +72,10 @@ def layer_structure(model: Any, point: Any) -> Structure | None:
         expected += generator_rank(as_rows(small.generators(core)))
     order = max(rank * (2 * K + rank), len(block))
     dropped = float(np.linalg.norm(sizes[rank:]))
-    return Structure(Spectrum.of(levels), expected, order, rank, moved=dropped)
+    spectrum = Spectrum.of(levels)
+    # T is known to rank cond(I - V) roundings, and four of its factors are in the curvatures.
+    blurred = 4 * rank * EPSILON * float(np.linalg.cond(T)) * spectrum.radius if rank else 0.0
+    return Structure(spectrum, expected, order, rank, moved=dropped, defect=blurred)
 
 
 def _slope(model: Any, Z: Array) -> Array:
