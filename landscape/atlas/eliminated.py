@@ -20,7 +20,6 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from ufm.eigen import eigh
 from ufm.losses.columns import column_gradients, column_hessians
 from ufm.plain.model import UFM
 from ufm.point import Point
@@ -35,6 +34,9 @@ SMALLEST_DAMPING, LARGEST_DAMPING = 1e-30, 1e12
 # An own gradient W^T G / N + lambda_H f this small is rounding of its terms, whose logits carry an
 # error of eps |z| each; and one below the second bound that does not fall further is, too.
 ROUNDING, STALLED = 4e-16, 1e-13
+# After a step from where the gradient is g, features need own gradients no smaller than this part
+# of |g|^2: the step leaves as much of g itself, and a path far from its end needs no more.
+NEAR = 1e-2
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +89,14 @@ def _derivatives(loss: Any, Z: Any, labels: Any) -> tuple[Any, Any, Any]:
     return (*column_gradients(loss, Z, labels), column_hessians(loss, Z, labels))
 
 
+def _solved(matrices: Array, right: Array) -> Array:
+    """The solutions of small linear systems."""
+    try:
+        return np.linalg.solve(matrices, right)
+    except np.linalg.LinAlgError:  # a loss that is not convex, exactly at a fold of its own
+        return np.asarray(np.linalg.pinv(matrices) @ right)
+
+
 class Eliminated:
     """The function of (W, b) that a merged model leaves when its features are eliminated."""
 
@@ -111,46 +121,52 @@ class Eliminated:
         H = np.swapaxes(state.F * np.sqrt(self.counts)[:, None], 1, 2)
         return Point(state.W, H, state.b)
 
-    def at(self, W: Array, b: Array | None, F: Array, steps: int = INNER) -> State:
-        """The state whose features the own problems' Levenberg-Marquardt reaches from F."""
-        now = [F.copy(), *self._own(W, b, F)]
-        squared = np.sum(now[5] ** 2, axis=2)
-        damping, going = squared.copy(), np.ones(squared.shape, dtype=bool)
-        size = np.linalg.norm(W, axis=(1, 2))[:, None]
+    def at(
+        self, W: Array, b: Array | None, F: Array, steps: int = INNER, enough: Array | float = 0.0
+    ) -> State:
+        """The state whose features the own problems' Levenberg-Marquardt reaches from F.
+
+        Args:
+            W: classifiers, (B, K, r).
+            b: biases, (B, K) or None.
+            F: features to begin at, (B, K, r).
+            steps: at most.
+            enough: norms of own gradients that are small enough, (B,) or for all.
+        """
+        B, K, r = F.shape
+        every = np.arange(B * K)
+        now = [F.reshape(B * K, r).copy(), *self._own(W, b, F.reshape(B * K, r), every)]
+        size, bound = np.linalg.norm(W, axis=(1, 2)), np.broadcast_to(enough, B)
+        squared = np.sum(now[5] ** 2, axis=1)
+        damping, going = squared.copy(), every
         for _ in range(steps):
-            longest = np.linalg.norm(now[0], axis=2)
-            scale = (1 + size * longest) * size / self.total + self.lh * longest
-            going &= (squared > (ROUNDING * scale) ** 2) & (damping < LARGEST_DAMPING)
-            rows = np.flatnonzero(going.any(axis=1))
-            if not len(rows):
+            spread, longest = size[going // K], np.linalg.norm(now[0][going], axis=1)
+            scale = (1 + spread * longest) * spread / self.total + self.lh * longest
+            least = np.maximum(ROUNDING * scale, bound[going // K])
+            open_ = (squared[going] > least**2) & (damping[going] < LARGEST_DAMPING)
+            going, scale = going[open_], scale[open_]
+            if not len(going):
                 break
-            values, vectors = eigh(now[6][going])
-            along = (np.swapaxes(vectors, 1, 2) @ now[5][going][..., None])[..., 0]
-            weights = values / np.maximum(values**2 + damping[going][:, None], 1e-300)
-            trial = now[0].copy()
-            trial[going] -= (vectors @ (weights * along)[..., None])[..., 0]
-            trial = trial[rows]
-            new = (trial, *self._own(W[rows], None if b is None else b[rows], trial))
-            smaller = np.full(squared.shape, np.inf)
-            smaller[rows] = np.sum(new[5] ** 2, axis=2)
-            better = going & (smaller < squared)
+            slope, bent = now[5][going], now[6][going]
+            damped = bent @ bent + damping[going][:, None, None] * np.eye(r)
+            trial = now[0][going] - _solved(damped, bent @ slope[..., None])[..., 0]
+            new = (trial, *self._own(W, b, trial, going))
+            smaller = np.sum(new[5] ** 2, axis=1)
+            better = smaller < squared[going]
+            taken = going[better]
             for old, part in zip(now, new, strict=True):
-                old[better] = part[better[rows]]
-            squared = np.where(better, smaller, squared)
-            lower = np.minimum(damping / 10, squared)
-            damping = np.where(better, lower, np.where(going, 4 * damping, damping))
-            damping = np.maximum(damping, SMALLEST_DAMPING)
-            going &= better | (squared > (STALLED * scale) ** 2)
-        F, *parts, _, own_hessian = now
+                old[taken] = part[better]
+            squared[taken] = smaller[better]
+            lower = np.minimum(damping[going] / 10, squared[going])
+            damping[going] = np.maximum(
+                np.where(better, lower, 4 * damping[going]), SMALLEST_DAMPING
+            )
+            going = going[better | (squared[going] > (STALLED * scale) ** 2)]
+        F, *parts, _, own_hessian = (x.reshape(B, K, *x.shape[1:]) for x in now)
         value, gradient, hessian, mixed = self._blocks(W, b, F, *parts)
         # n_k drops out of n_k/N B (n_k A)^-1 n_k/N B^T = (n_k/N) B (N A)^-1 B^T.
-        turned = np.swapaxes(mixed, 2, 3)
-        try:
-            follow = -np.linalg.solve(own_hessian, turned) / self.total
-        except np.linalg.LinAlgError:  # a loss that is not convex, exactly at a fold of its own
-            follow = -np.linalg.pinv(own_hessian) @ turned / self.total
-        shares = self.counts / self.total
-        (B, K, P, r), left = mixed.shape, mixed * shares[:, None, None]
+        follow = -_solved(own_hessian, np.swapaxes(mixed, 2, 3)) / self.total
+        P, left = mixed.shape[2], mixed * (self.counts / self.total)[:, None, None]
         bent = np.swapaxes(left, 1, 2).reshape(B, P, K * r) @ follow.reshape(B, K * r, P)
         hessian = hessian + 0.5 * (bent + np.swapaxes(bent, 1, 2))
         return State(W, b, F, value, gradient, hessian, follow)
@@ -161,30 +177,34 @@ class Eliminated:
         W = state.W - step[:, : K * r].reshape(B, K, r)
         b = None if state.b is None else state.b - step[:, K * r :]
         F = state.F - np.einsum("zkcp,zp->zkc", state.follow, step)
-        return self.at(W, b, F)
+        return self.at(W, b, F, enough=NEAR * np.sum(state.gradient**2, axis=1))
 
-    def _loss(self, W: Array, b: Array | None, F: Array) -> tuple[Array, Array, Array]:
-        """Losses (B, K), logit gradients (B, K, K), Hessians (B, K, K, K), the class first."""
-        B, K, _ = W.shape
-        Z = F @ np.swapaxes(W, 1, 2)
+    def _own(
+        self, W: Array, b: Array | None, features: Array, chosen: NDArray[np.intp]
+    ) -> tuple[Array, ...]:
+        """Loss, G, S, S W, own gradient (r,) and Hessian (r, r) of some columns of the batch.
+
+        Args:
+            W: classifiers of the whole batch, (B, K, r).
+            b: its biases, (B, K) or None.
+            features: of the columns, (m, r).
+            chosen: their places among all B K columns, class after class for every point.
+        """
+        K, points = self.model.num_classes, chosen // self.model.num_classes
+        W = W[points]
+        Z = (W @ features[..., None])[..., 0]
         if b is not None:
-            Z = Z + b[:, None, :]
-        together = FEW if B <= FEW else TOGETHER
-        columns, labels = np.zeros((K, together * K)), np.tile(np.arange(K), together)
-        columns[:, : B * K] = Z.reshape(-1, K).T
+            Z = Z + b[points]
+        m = len(chosen)
+        width = K * (FEW if m <= FEW * K else TOGETHER)
+        columns, labels = np.zeros((K, width)), np.zeros(width, dtype=int)
+        columns[:, :m], labels[:m] = Z.T, chosen % K
         L, G, S = map(np.asarray, _derivatives(self.model.loss, columns, labels))
-        shape, end = (B, K, K), B * K
         # Copies: JAX lends its arrays read-only.
-        G, S = G.T[:end].reshape(shape).copy(), S[:end].reshape(*shape, K).copy()
-        return L[:end].reshape(B, K).copy(), G, S
-
-    def _own(self, W: Array, b: Array | None, F: Array) -> tuple[Array, ...]:
-        """Losses, G, S, S W, and gradients and Hessians (B, K, r, r) of the own problems."""
-        L, G, S = self._loss(W, b, F)
-        SW = S @ W[:, None]
-        hessian = np.swapaxes(W, 1, 2)[:, None] @ SW / self.total
-        hessian = hessian + self.lh * np.eye(W.shape[2])
-        return L, G, S, SW, G @ W / self.total + self.lh * F, hessian
+        L, G, S = L[:m].copy(), np.ascontiguousarray(G.T[:m]), S[:m].copy()
+        SW, turned = S @ W, np.swapaxes(W, 1, 2)
+        slope = (turned @ G[..., None])[..., 0] / self.total + self.lh * features
+        return L, G, S, SW, slope, turned @ SW / self.total + self.lh * np.eye(W.shape[2])
 
     def _blocks(
         self, W: Array, b: Array | None, F: Array, L: Array, G: Array, S: Array, SW: Array
@@ -224,16 +244,19 @@ class Whole(Eliminated):
         ratio, half = (self.lh / self.lw) ** 0.25, (size - bias) // 2
         return np.repeat([1 / ratio, 1.0, ratio], [half, bias, half])
 
-    def at(self, W: Array, b: Array | None, F: Array, steps: int = 0) -> State:
+    def at(
+        self, W: Array, b: Array | None, F: Array, steps: int = 0, enough: Array | float = 0.0
+    ) -> State:
         """The state at these features: none is eliminated."""
-        *parts, own_gradient, own_hessian = self._own(W, b, F)
-        value, gradient, hessian, mixed = self._blocks(W, b, F, *parts)
         (B, K, r), roots = F.shape, np.sqrt(self.counts)
-        own = np.zeros((B, K, r, K, r))
-        own[:, range(K), :, range(K)] = np.swapaxes(own_hessian, 0, 1)
+        own = self._own(W, b, F.reshape(B * K, r), np.arange(B * K))
+        *parts, own_gradient, own_hessian = (x.reshape(B, K, *x.shape[1:]) for x in own)
+        value, gradient, hessian, mixed = self._blocks(W, b, F, *parts)
+        corner = np.zeros((B, K, r, K, r))
+        corner[:, range(K), :, range(K)] = np.swapaxes(own_hessian, 0, 1)
         cross = np.swapaxes(mixed * (roots / self.total)[:, None, None], 1, 2)
         cross = cross.reshape(B, gradient.shape[1], K * r)
-        corner = own.reshape(B, K * r, K * r)
+        corner = corner.reshape(B, K * r, K * r)
         full = np.block([[hessian, cross], [np.swapaxes(cross, 1, 2), corner]])
         features = (roots[:, None] * own_gradient).reshape(B, K * r)
         gradient = np.concatenate([gradient, features], axis=1)

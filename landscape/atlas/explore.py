@@ -30,7 +30,7 @@ from ufm.errors import InputError
 from ufm.model import Model, norm
 from ufm.plain.chain_rule import value_and_gradient
 from ufm.plain.model import UFM
-from ufm.plain.reduce import complement_gradient, reduced
+from ufm.plain.reduce import complement_gradient, reduced, row_space
 from ufm.point import Point
 
 Array = NDArray[np.float64]
@@ -44,7 +44,7 @@ def atlas(
     model: Model[Any],
     *,
     budget: float = 60.0,
-    batch: int = 160,
+    batch: int = 144,
     seed: int = 0,
     until: Status = Status.SATURATED,
     known: Iterable[Point] = (),
@@ -67,7 +67,8 @@ def atlas(
         until: CHECKSUM_OK stops earlier than SATURATED.
         known: points of an earlier search, merged columns; those that are critical are taken in.
         progress: called with the atlas so far after every round.
-        closed_form: use it where there is one (squared error); False searches all the same.
+        closed_form: use what is known of the critical points in closed form, all of them (squared
+            error) or the minimiser; False searches all the same.
 
     Raises:
         InputError: more than 12 classes, or squared error with equal class sizes and no closed
@@ -92,7 +93,10 @@ def atlas(
     merged = whole(model)
     rng = np.random.default_rng(seed)
     made = Atlas(merged, gathered((), merged.with_dimension(1), origins(merged, rng)))
-    for point in known:
+    optimum = merged.minimiser() if closed_form else None
+    inner = row_space(merged, optimum.point) if optimum is not None else None
+    best = (inner.point,) if inner is not None and inner.rank else ()
+    for point in (*known, *best):
         inside = merged.with_dimension(point.W.shape[1])
         value, gradient = inside.value_and_gradient(point)
         size = float(norm(gradient))
@@ -160,7 +164,7 @@ def _unsettled(made: Atlas) -> list[int]:
         or r in made.headless
     }
     doubtful = doubtful or {one.d for one in made.unpaired}.intersection(ranks)
-    return sorted(doubtful) or list(ranks)
+    return [r for r in sorted(doubtful) or ranks if not made.exhausted(r)]
 
 
 def _searched(made: Atlas, rank: int, batch: int, rng: np.random.Generator) -> Atlas:
@@ -212,6 +216,8 @@ def _confirmed(made: Atlas, rng: np.random.Generator) -> Atlas:
     """The atlas after descents from all its saddles."""
     before = len(made.orbits)
     for rank in range(1, made.model.d + 1):
+        if made.exhausted(rank):
+            continue
         model = made.model.with_dimension(rank)
         ends = below(model, _saddles(made, rank), rng)
         if ends:

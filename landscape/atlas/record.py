@@ -141,7 +141,7 @@ class Atlas:
         """
         if self.proved:
             return 0.0
-        ranks = {o.rank for o in self.orbits if o.rank}
+        ranks = {o.rank for o in self.orbits if o.rank and not self.exhausted(o.rank)}
         return max(map(self.missing_mass_of, ranks), default=0.0)
 
     def missing_mass_of(self, rank: int) -> float:
@@ -154,7 +154,8 @@ class Atlas:
         """The worst upper bound (95 %) over the ranks; 0 where a theorem lists all."""
         if self.proved:
             return 0.0
-        return max(map(self.missing_mass_bound_of, range(1, self.model.d + 1)), default=0.0)
+        ranks = [r for r in range(1, self.model.d + 1) if not self.exhausted(r)]
+        return max(map(self.missing_mass_bound_of, ranks), default=0.0)
 
     def missing_mass_bound_of(self, rank: int) -> float:
         """An upper bound (95 %) for the same in one stratum, never zero.
@@ -183,9 +184,16 @@ class Atlas:
         both = len(inside) - joint - eliminated
         return joint * eliminated < UNSEEN_BY_BOTH * (both + 1) and (both > 0 or not inside)
 
+    def exhausted(self, rank: int) -> bool:
+        """Whether AT-1 says that nothing else is in a stratum: the highest, of a convex loss."""
+        # The duality gap that certifies is known for convex losses only.
+        known = any(o.certified and o.morse_bott for o in self.orbits)
+        return known and rank == highest_rank(self.model)
+
     def settled(self, rank: int) -> bool:
-        """Whether both searches agree in a stratum and have been there often enough."""
-        return self.agreed(rank) and self.missing_mass_bound_of(rank) <= UNSEEN
+        """Whether nothing else can be in a stratum, or both searches agree and were often there."""
+        often = self.agreed(rank) and self.missing_mass_bound_of(rank) <= UNSEEN
+        return often or self.exhausted(rank)
 
     @property
     def status(self) -> Status:

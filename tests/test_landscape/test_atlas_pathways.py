@@ -20,7 +20,7 @@ HARD = UFM(
     lambda_W=0.0006590801151877937,
     lambda_H=0.00044666717253719486,
 )
-MISSED = [0.67097275, 0.71784438, 0.79470929]
+MISSED = [0.71784438, 0.79470929]
 
 
 def test_descents_end_below_their_saddles(four):
@@ -42,7 +42,7 @@ def test_paths_lead_to_what_random_starts_do_not_meet():
     model = whole(HARD).with_dimension(1)
     random = eliminated_search(model, blind_starts(np.random.default_rng(5), 200, 4, 1))
     known = {round(found.objective, 8): found.point for found in random.found}
-    assert len(known) == 16
+    assert len(known) == 17
     ends = beside(model, list(known.values()))
     found = eliminated_search(model, stacked(ends)).found
     assert sorted({round(one.objective, 8) for one in found} - set(known)) == MISSED

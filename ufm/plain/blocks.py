@@ -57,7 +57,7 @@ class GroupData:
         counts = np.asarray(model.counts)
         first = np.array([group[0] for group in groups])
         singles = len(groups) == K
-        compressed = S if singles else np.einsum("ia,gij,jb->gab", E, S, E, optimize=True)
+        compressed = S if singles else E.T @ (S @ E)
         lambda_b = None if model.lambda_b is None else float(model.lambda_b)
         return GroupData(
             W=E.T @ point.W,
@@ -99,7 +99,7 @@ def group_block(data: GroupData) -> Array:
         at = slice(half + k * rank, half + (k + 1) * rank)
         block[at, at] = BB[k]
     if lb is not None:
-        A_bias = np.einsum("k,kij,ak->iaj", root_n, S, H, optimize=True).reshape(half, groups) / N
+        A_bias = np.tensordot(H * root_n, S, 1).swapaxes(0, 1).reshape(half, groups) / N
         B_bias = (root_n[:, None, None] * np.swapaxes(S @ W, 1, 2)).reshape(half, groups) / N
         cross = np.concatenate([A_bias, B_bias])
         block[: 2 * half, 2 * half :] = cross
@@ -124,7 +124,7 @@ def coupling_block(data: GroupData) -> Array:
     """Mixed derivative in (A, B): (1/N) hbar_k x (S_k W) + G_ik I, (G r, G r)."""
     groups, rank = data.W.shape
     SW = data.S @ data.W
-    AB = np.einsum("kib,ak->iakb", SW, data.H, optimize=True) / data.num_samples
+    AB = SW.swapaxes(0, 1)[:, None] * data.H[:, :, None] / data.num_samples
     AB += data.G[:, None, :, None] * np.eye(rank)[None, :, None, :]
     return AB.reshape(groups * rank, groups * rank)
 

@@ -224,7 +224,7 @@ def reduced(model: UFM, point: Point, *, merge_classes: bool = True) -> Reduced:
     G = gradients * np.sqrt(counts) / counts.sum()
     data = GroupData.collect(model, space.point, G, S, groups)
     W = space.point.W
-    within = np.einsum("ia,gij,jb->gab", W, S, W, optimize=True) / counts.sum()
+    within = W.T @ (S @ W) / counts.sum()
     within = within + float(model.lambda_H) * np.eye(space.rank)
     types = tuple(np.array([g]) for g in range(len(groups)))
     if merge_classes:
