@@ -51,7 +51,8 @@ def misses(record, numbers):
         seen = looked_up(record, path)
         if re.fullmatch(r"-?\d+(\.\d+)?", value):
             digits = len(value.partition(".")[2])
-            fits = seen is not None and abs(seen - float(value)) <= 0.6 * 10.0**-digits
+            # Enclosures are decimal strings of all their digits.
+            fits = seen is not None and abs(float(seen) - float(value)) <= 0.6 * 10.0**-digits
         else:
             fits = seen == value
         if not fits:
@@ -92,4 +93,7 @@ def test_a_digit_or_a_verdict_that_differs_is_seen():
     assert misses(record, fits) == []
     for path, value in (("objective", "-0.2501"), ("index", "1"), ("globality", "UNKNOWN")):
         assert [miss[0] for miss in misses(record, ((path, value),))] == [path]
+    proved = {"value": "0.25000000000000000000000001"}
+    assert misses(proved, (("value", "0.2500"),)) == []
+    assert misses(proved, (("value", "0.2501"),)) != []
     assert misses({"nullity": None}, (("nullity", "0"),)) != []

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from experiments.files import read_record, write_record
 from experiments.networks.tracks import stepping
 from experiments.networks.tracks.graph_cells import METHODS
 from experiments.networks.tracks.graphs import Graphs
@@ -21,11 +22,13 @@ from experiments.networks.tracks.message_passing import (
 )
 from experiments.networks.tracks.options import GraphOptions
 from experiments.networks.tracks.stepping import finished, stepped
-from experiments.networks.tracks.track import STOPPED, Cell, Result
+from experiments.networks.tracks.track import STOPPED, TRACK, Cell, Result, execute
 from landscape import solve
 from proofs_check.run import check_claim
 from tests.helpers import slow
+from ufm import InputError
 from ufm.models.graph import graph_of
+from ufm.models.graph_spectra import bethe_hessian, normalised_laplacian
 
 pytestmark = pytest.mark.xdist_group("networks")
 
@@ -249,6 +252,8 @@ def test_exact_statements_agree():
         ("--weight-decay -1", "weight decay"),
         ("--lambda 0", "lambda"),
         ("--cases 2:0:0", "isolated"),
+        ("--methods gnn,laplace", "write 'laplacian'"),
+        ("--methods free,free", "Need every method once"),
     ],
 )
 def test_bad_input_is_one_line(ufm, tmp_path, words, says):
@@ -256,6 +261,44 @@ def test_bad_input_is_one_line(ufm, tmp_path, words, says):
     assert ran.code == 2, ran.err
     assert says in ran.err
     assert len([line for line in ran.err.strip().splitlines() if "Measuring" not in line]) == 1
+
+
+def test_methods_that_are_not_named_are_not_measured(ufm, tmp_path):
+    """Eigenvectors alone, whose folder has neither networks nor their figures."""
+    words = "track gnn --cases 2:8:1 --nodes 40 --graphs 1 --test-graphs 2 --seeds 1 --workers 1"
+    ran = ufm(f"{words} --methods laplacian,bethe-hessian --json --out", tmp_path / "gnn")
+    assert ran.code == 0, ran.err
+    cells = ran.json["cells"]
+    assert [one["method"] for one in cells] == ["laplacian", "bethe-hessian"]
+    assert [path.stem for path in (tmp_path / "gnn" / "figures").glob("*.svg")] == ["methods"]
+    status = {claim["id"]: claim["status"] for claim in ran.json["claims"]}
+    assert status["graph-networks-collapse-by-depth"] == "NOT_APPLICABLE"
+    for one, build in zip(cells, (normalised_laplacian, bethe_hessian), strict=True):
+        graphs = [BlockModel.parse("2:8:1", 40).graph(0, TEST, number)[0] for number in range(2)]
+        spectra = [np.linalg.eigvalsh(build(A)) for A in graphs]
+        gains = [
+            (np.linalg.norm(x) - x[1]) / (np.linalg.norm(x) - x[2]) for x in spectra
+        ]  # |M|_F from the eigenvalues
+        told = one["numbers"]
+        assert told["negative"] == np.mean([np.sum(x < -1e-9) for x in spectra])
+        assert told["growth"] == pytest.approx(np.mean(gains), rel=1e-12)
+        assert told["growth_steps"] == pytest.approx(np.mean(np.power(gains, 32)), rel=1e-10)
+        # The difference of the mean numbers of neighbours squared, over their sum.
+        assert told["signal_to_noise"] == pytest.approx((8 - 1) ** 2 / 9, rel=1e-12)
+        margin = (np.sqrt(8) - 1) / np.sqrt(np.log(40))
+        assert told["recovery_signal"] == pytest.approx(margin, rel=1e-12)
+
+
+def test_a_folder_from_before_an_option_was_there_goes_on(tmp_path):
+    options = GraphOptions(**TINY, methods="laplacian")
+    assert len(execute("gnn", options, tmp_path)) == 1
+    about = read_record(tmp_path / TRACK)
+    del about["options"]["layers"]
+    write_record(tmp_path / TRACK, about)
+    with pytest.raises(InputError, match="another layers"):
+        execute("gnn", options, tmp_path)
+    usual = GraphOptions(**{**TINY, "layers": GraphOptions().layers}, methods="laplacian")
+    assert len(execute("gnn", usual, tmp_path)) == 1
 
 
 @pytest.mark.slow

@@ -100,9 +100,33 @@ def test_where_the_penalty_saturates_there_is_no_minimiser():
         heights.append(float(model.merge().model.objective(near)))
     assert heights[0] > heights[1] > heights[2] > 0.3
     assert heights[2] == pytest.approx(0.3, abs=1e-5)
+    assert model.escape_value == pytest.approx(0.3, abs=1e-12)
+    near = model.candidates()["saturated"]
+    assert 0.3 < float(model.objective(near)) < 0.3 + 2e-5 * 0.3
+    assert np.linalg.eigvals(near.V).max() > 0.999
+    # In two dimensions a class is not told.
+    narrow = equilibrium(MSE(), 3, 2, 2, 0.4, 0.2, 0.3)
+    assert narrow.escape_value == pytest.approx(0.2 + 0.5 / 3, abs=1e-12)
     # m > 1: zero is the minimum instead, however large c is.
-    zero = equilibrium(MSE(), 3, 4, 2, 0.4, 0.4, 0.3).minimiser()
-    assert (zero.value, zero.rank) == (0.5, 0)
+    zero = equilibrium(MSE(), 3, 4, 2, 0.4, 0.4, 0.3)
+    assert (zero.minimiser().value, zero.minimiser().rank) == (0.5, 0)
+    assert zero.candidates() == {}
+
+
+def test_own_logits_of_unequal_classes_are_those_of_a_descent():
+    """Firm thresholding: the smallest class is dropped where the plain model drops it."""
+    model = equilibrium(MSE(), d=5, **UNEVEN)
+    run = solve(model, key=jax.random.key(2))
+    Z = run.point.W @ np.linalg.solve(np.eye(5) - run.point.V, run.point.X)
+    told = run.model.measures(run.point)["own_logits"]
+    roots = np.sqrt([9, 3, 1])
+    np.testing.assert_allclose(told, np.diag(Z) / roots, atol=1e-12)
+    sigma = np.sqrt(0.02 * 0.03)
+    firm = np.maximum(0, 1 - 13 * sigma / roots) / (1 - 13 * sigma**2 / 2.0)
+    np.testing.assert_allclose(told, firm, atol=1e-9)
+    full = model.merge().lift(run.point)
+    np.testing.assert_allclose(model.measures(full)["own_logits"], told, atol=1e-12)
+    assert model.measures(run.point)["own_logits"] == told
 
 
 def test_the_simplex_of_cross_entropy_loses_to_the_escape():

@@ -1,7 +1,10 @@
 """Ordered classes: the threshold of collapse, midpoints without decay, and bad input."""
 
+import jax
 import numpy as np
 import pytest
+import scipy
+from scipy.optimize import minimize
 
 from ufm import InputError, ordinal
 
@@ -19,6 +22,31 @@ def test_without_decay_inner_classes_move_to_their_midpoints():
     np.testing.assert_allclose(z[1:3], [-0.35, 1.15], atol=1e-9)
     assert z[0] < -20
     assert z[3] > 20
+
+
+def test_logits_of_classes_are_means_over_their_samples():
+    """Of samples, by a loop; of classes, which the minimum of Nelder and Mead has as well."""
+    model = ordinal("-1,0.3,2", d=3, lambda_W=0.03, lambda_H=0.007, counts="2,4,3,1")
+    point = model.random_point(jax.random.key(0))
+    z = (np.asarray(point.W) @ np.asarray(point.H))[0]
+    by_hand = [z[:2].mean(), z[2:6].mean(), z[6:9].mean(), z[9]]
+    np.testing.assert_allclose(model.measures(point)["logits"], by_hand, atol=1e-14)
+
+    b, n, sigma = (
+        np.array([-np.inf, -1, 0.3, 2, np.inf]),
+        np.array([2, 4, 3, 1]),
+        0.03**0.5 * 0.007**0.5,
+    )
+
+    def height(z):
+        inside = scipy.special.expit(b[1:] - z) - scipy.special.expit(b[:-1] - z)
+        return -n @ np.log(inside) / 10 + sigma * np.sqrt(n @ z**2)
+
+    options = {"xatol": 1e-9, "fatol": 1e-14, "maxiter": 5000}
+    found = minimize(height, [-1.0, 0.0, 1.0, 2.0], method="Nelder-Mead", options=options)
+    told = model.measures(model.minimiser().point)
+    np.testing.assert_allclose(told["logits"], found.x, atol=1e-6)  # flat in second order
+    assert told["collapse_decays"] == pytest.approx(model.collapse_value() ** 2, rel=1e-14)
 
 
 def test_two_classes_are_logistic_regression():

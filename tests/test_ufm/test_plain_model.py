@@ -11,12 +11,14 @@ from landscape.solvers.solve import solve
 from landscape.verdict import verdict
 from tests.helpers import FAMILY, Problem, jax_hessian
 from ufm import (
+    BCE,
     MSE,
     UFM,
     CrossEntropy,
     Focal,
     InputError,
     Point,
+    ldam,
     lift,
     minimiser_spectrum,
     reduce,
@@ -360,6 +362,42 @@ def test_what_is_read_off_a_point_is_the_same_of_classes_and_of_samples():
     assert lifted_apart["margin_excess"] == pytest.approx(excess, abs=1e-12)
     for name in ("logit_gap", "logit_sum", "cosines", "row_norms"):
         assert lifted[name] == pytest.approx(told[name], abs=1e-12)
+
+
+def naive_bce(z, k):
+    return np.sum(np.logaddexp(0, z)) - z[k]
+
+
+def naive_ldam(z, k):
+    z = z - 0.7 * (np.arange(len(z)) == k)
+    return np.log(np.sum(np.exp(z))) - z[k]
+
+
+@pytest.mark.parametrize(
+    ("loss", "naive", "lambda_b", "d"),
+    [(ldam(0.7), naive_ldam, None, 8), (BCE(), naive_bce, None, 3), (BCE(), naive_bce, 0.0, 8)],
+)
+def test_zero_is_lowest_from_the_norm_of_its_gradient_on(loss, naive, lambda_b, d):
+    """K sqrt(n) |dL/dZ| at W H = 0 and the best bias, by differences, for a convex loss."""
+    K, n = 7, 2
+    model = UFM(loss, K, d, n, lambda_W=0.3, lambda_H=0.02, lambda_b=lambda_b)
+    at = np.full(K, 0.0 if lambda_b is None else -np.log(K - 1))  # a share of 1/7 for every class
+    steps = 1e-6 * np.eye(K)
+    slopes = [[(naive(at + e, k) - naive(at - e, k)) / 2e-6 for e in steps] for k in range(K)]
+    norm = np.linalg.norm(slopes, 2) * np.sqrt(n) / (K * n)
+    told = model.measures(model.random_point(jax.random.key(0)))["collapse_c"]
+    assert told == pytest.approx(K * np.sqrt(n) * norm, abs=1e-8)
+
+
+def test_where_zero_may_be_lowest_without_a_simplex_nothing_is_said():
+    told = [
+        UFM(loss, 6, d, lambda_W=0.1, lambda_H=0.1)
+        for loss, d in ((Focal(3.0), 4), (Focal(3.0), 5))
+    ]
+    said = ["collapse_c" in one.measures(one.random_point(jax.random.key(1))) for one in told]
+    assert said == [False, True]
+    uneven = UFM(CrossEntropy(), counts=(3, 1), d=4, **DECAYS)
+    assert "collapse_c" not in uneven.measures(uneven.random_point(jax.random.key(1)))
 
 
 def test_explicit_points_by_name():

@@ -48,6 +48,22 @@ def polar_factor(counts: Sequence[int]) -> Matrix:
     return np.asarray(left @ right)
 
 
+def own_logits(logits: ArrayLike, labels: ArrayLike) -> list[float]:
+    """The own logit of every class, the mean over its columns.
+
+    Args:
+        logits: a column each (K, columns).
+        labels: class of every column.
+
+    Example:
+        >>> own_logits([[3.0, 5.0, 0.0], [0.0, 1.0, 2.0]], [0, 0, 1])
+        [4.0, 2.0]
+    """
+    Z, classes = np.asarray(logits), np.asarray(labels)
+    own = Z[classes, np.arange(len(classes))]
+    return [float(own[classes == k].mean()) for k in range(len(Z))]
+
+
 def margin_excess(logits: ArrayLike, counts: Sequence[int]) -> float:
     """How far logits cost more per margin than simplex-encoded labels: 0 for these (SE-1, SE-3).
 

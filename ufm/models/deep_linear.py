@@ -14,6 +14,7 @@ import scipy
 from numpy.typing import NDArray
 
 from ufm.answers import Certificate, Merge, Minimiser, Structure
+from ufm.collapse.margins import own_logits
 from ufm.counts import class_counts, counts_columns, parsed_counts
 from ufm.decay import penalty
 from ufm.errors import InputError, require_count, require_decay
@@ -290,13 +291,9 @@ class DeepLinear(Model[Network]):
 
         The price is that of the largest class: all classes are dropped from the second one on.
         """
-        Z, labels = np.asarray(point.logits()), np.asarray(self.labels)
-        counts, K = np.asarray(self.counts), self.num_classes
-        own = Z[labels, np.arange(len(labels))] / (np.sqrt(counts) if self.merged else 1.0)
-        told: dict[str, Any] = {
-            "own_logits": [float(own[labels == k].mean()) for k in range(K)],
-        }
-        form = quadratic_form(self.loss, K)
+        Z = np.asarray(point.logits()) / (np.sqrt(np.asarray(self.counts)) if self.merged else 1.0)
+        told: dict[str, Any] = {"own_logits": own_logits(Z, self.labels)}
+        form = quadratic_form(self.loss, self.num_classes)
         if form is not None and self.num_factors > 2:
             told["price"] = float(self._prices(form).min())
             told["collapse_price"] = collapse_price(self.num_factors)

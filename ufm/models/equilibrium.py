@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufm.answers import Certificate, Merge, Minimiser, Structure
+from ufm.collapse.margins import own_logits
 from ufm.counts import class_counts, counts_columns
 from ufm.decay import balanced_factors, penalty, plateau
 from ufm.errors import InputError, require_count, require_decay
@@ -91,19 +92,23 @@ class Equilibrium(Model[Layer]):
     def escape_value(self) -> float:
         """What points near a singular I - V approach: inf f is not larger (DQ-3).
 
-        Two saturated directions, or one where K = 2, if the loss vanishes as logits grow.
+        Two saturated directions, or one where K = 2, if the loss vanishes as logits grow; for
+        squared error one for every class that is fitted.
         """
         return min(code.value(self.lambda_V) for code in self._saturated())
 
     def objective(self, point: Layer) -> Any:
         """f at a point; shapes W (K, d), V (d, d), X (d, N), or (d, K) where merged."""
         W, V, X = point
-        Z, share = W @ jnp.linalg.solve(jnp.eye(self.d) - V, X), 1 / self.counts.sum()
-        if self.merged:
-            Z, share = Z / self.counts**0.5, self.counts / self.counts.sum()
-        value = (share * column_losses(self.loss, Z, self.labels)).sum()
+        share = (self.counts if self.merged else 1) / self.counts.sum()
+        value = (share * column_losses(self.loss, self.logits(point), self.labels)).sum()
         value += penalty(self.lambda_W, (W**2).sum()) + penalty(self.lambda_V, (V**2).sum())
         return value + penalty(self.lambda_X, (X**2).sum())
+
+    def logits(self, point: Layer) -> Any:
+        """W (I - V)^-1 X, of every column (K, N), or of the mean of every class (K, K)."""
+        Z = point.W @ jnp.linalg.solve(jnp.eye(self.d) - point.V, point.X)
+        return Z / self.counts**0.5 if self.merged else Z
 
     def random_point(self, key: Any, scale: float = 1.0) -> Layer:
         """N(0, scale^2) entries of W and X; V smaller, so that I - V is far from singular."""
@@ -238,12 +243,14 @@ class Equilibrium(Model[Layer]):
         return Minimiser(point, value, (K - 1) * (code.a > 0), code, "simplex (DQ-3)", "derived")
 
     def candidates(self) -> Mapping[str, Layer]:
-        """Where the loss is no squared error: a point near escape, and the simplex where it loses.
+        """A point near escape, and the simplex where it loses.
 
         "saturated" has eigenvalues of V that are almost 1, for cross entropy with classes on a
-        circle, and lies within 10^-5 of its decay of what no point attains (DQ-3).
+        circle, and lies within 10^-5 of its decay of what no point attains (DQ-3). Squared error
+        has it where there is no minimiser (DQ-2).
         """
-        if self._squared() is not None:
+        squared = self._squared()
+        if squared is not None and squared[0] is not None:
             return {}
         found, best = {"saturated": self._escaping()}, self._simplex()
         if best is not None and best.value >= self.escape_value:
@@ -267,14 +274,17 @@ class Equilibrium(Model[Layer]):
         return saturated_codes(self.loss, self.counts_tuple, self.d)
 
     def measures(self, point: Layer) -> dict[str, Any]:
-        """The largest eigenvalue of the layer, 1 where it is singular, and the escape value (DQ-3).
+        """The largest eigenvalue of the layer, 1 where it is singular; own logits; escape (DQ-3).
 
         For equal classes and losses that ignore common shifts also the logit gap of the simplex,
         and the decay of the layer below which it loses against points of diverging scale.
         """
+        model: Any
+        model, point = self.checked(point)
         V = np.asarray(point.V)
-        told = {
+        told: dict[str, Any] = {
             "layer_eigenvalue": float(np.abs(np.linalg.eigvals(V)).max()),
+            "own_logits": own_logits(model.logits(point), model.labels),
             "escape_value": self.escape_value,
         }
         known = self.minimiser()

@@ -14,6 +14,7 @@ from ufm.decay import plateau
 from ufm.losses.columns import column_losses
 from ufm.losses.logit_curve import logit_curve
 from ufm.losses.loss import Loss
+from ufm.plain.minimisers import quadratic_form
 
 Array = NDArray[np.float64]
 # Gaps that are tried: at the last one cross entropy has vanished in float64.
@@ -43,6 +44,8 @@ class Saturated(NamedTuple):
 def saturated_codes(loss: Loss, counts: tuple[int, ...], d: int) -> tuple[Saturated, ...]:
     """Classes on a circle and as a simplex, at their best scales; on a line as two halves.
 
+    For squared error the largest classes, each in a direction of its own, one more in every code.
+
     A loss that vanishes as logits grow does so on the circle, where two directions tell all classes
     apart; one that has its minimum at a finite gap, as with label smoothing, does not vanish.
     Source: derived here (docs/theory.md, DQ-3).
@@ -54,6 +57,11 @@ def saturated_codes(loss: Loss, counts: tuple[int, ...], d: int) -> tuple[Satura
         (2, 3, 0.0)
     """
     K = len(counts)
+    if quadratic_form(loss, K) is not None:
+        order = np.argsort(-np.asarray(counts), kind="stable")
+        kept = [order[:rank] for rank in range(1, min(K, d) + 1)]
+        fitted = [np.diag(np.isin(np.arange(K), some).astype(float)) for some in kept]
+        return tuple(_at_best_scale(loss, counts, r, code) for r, code in enumerate(fitted, 1))
     turns = 2 * math.pi / K * (np.arange(K)[:, None] - np.arange(K))
     codes = [(2, np.cos(turns) / (1 - math.cos(2 * math.pi / K)))]
     if d == 1 or K == 2:

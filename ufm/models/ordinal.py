@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from ufm.counts import class_counts, counts_columns
 from ufm.errors import InputError
 from ufm.models.sample_types import SampleTypes, of_types, proportional
+from ufm.plain.class_means import ClassMeans
+from ufm.point import Point
 from ufm.records import pytree_record
 
 Array = NDArray[np.float64]
@@ -64,6 +66,15 @@ class Ordinal(SampleTypes):
 
         z = proportional(slope, self.counts_tuple, self.num_samples * self.sigma)
         return z[None, :], "one root per class (OR-1)"
+
+    def measures(self, point: Point) -> dict[str, Any]:
+        """As of other samples of types, and the logit of every class, the mean over its samples.
+
+        As decays go to zero those of inner classes go to the middle of their thresholds.
+        """
+        H = ClassMeans(self.counts_tuple).reduce(point).H
+        means = np.asarray(point.W @ H)[0] / np.sqrt(self.counts)
+        return {**super().measures(point), "logits": means.tolist()}
 
     def columns(self) -> dict[str, Any]:
         """Classes, d, thresholds, counts and decays."""

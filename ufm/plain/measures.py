@@ -9,6 +9,7 @@ import numpy as np
 
 from ufm.collapse.codes import code_measures
 from ufm.collapse.margins import margin_excess
+from ufm.plain.minimisers import thresholds
 from ufm.point import Point
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ def measures(model: UFM, point: Point) -> dict[str, Any]:
     """Logit gap and sum, what margins cost beyond SELI, and the cosines of classifier rows.
 
     The gap is the own logit less the mean of the others, averaged over classes; the sum is that of
-    one sample's logits; ``margin_excess`` is None where a margin is not positive (SE-3).
+    one sample's logits; ``margin_excess`` is None where a margin is not positive (SE-3). Equal
+    classes that the loss treats alike also have ``collapse_c``, the c from which zero is lowest
+    (not where the loss is not convex and no simplex fits into d dimensions).
 
     Example:
         >>> from ufm import CrossEntropy, UFM
@@ -36,9 +39,13 @@ def measures(model: UFM, point: Point) -> dict[str, Any]:
     starts = np.searchsorted(labels, np.arange(K))
     means = np.add.reduceat(Z, starts, axis=1) / np.bincount(labels, minlength=K)
     excess = margin_excess(means, model.counts_tuple)
-    return {
+    told = {
         "logit_gap": float(gap),
         "logit_sum": float(np.sum(total / shares)),
         "margin_excess": None if math.isnan(excess) else excess,
         **code_measures(np.asarray(point.W)),
     }
+    loss = model.loss.properties(K)
+    if model.balanced and loss.equivariant and (loss.convex or model.d >= K - 1):
+        told["collapse_c"] = thresholds(model).collapse
+    return told

@@ -33,7 +33,11 @@ from ufm.models.graph_spectra import (
     normalised_laplacian,
     overlap,
     power_iteration,
+    recovery_signal,
+    signal_to_noise,
+    step_growth,
 )
+from ufm.plain.inertia import count_negative
 
 NETWORKS = {"gnn": True, "gnn-w2-only": False}
 FREE = {"free": True, "free-w2-only": False}
@@ -152,7 +156,11 @@ def freed(options: GraphOptions, case: BlockModel, width: int, cell: Cell) -> di
 def spectral(
     options: GraphOptions, case: BlockModel, cell: Cell
 ) -> tuple[dict[str, float], dict[str, list[float]]]:
-    """Exact eigenvectors from the second on, and for two classes the power iteration."""
+    """Exact eigenvectors from the second on, and for two classes the power iteration.
+
+    Beside them what decides how well they can do: negative eigenvalues, what one and all steps of
+    the iteration gain on the third eigenvector, and both thresholds of the block model.
+    """
     build, labels = SPECTRAL[cell.method], case.labels
 
     def groups(vectors: Any) -> Any:
@@ -161,7 +169,7 @@ def spectral(
         return KMeans(case.K, n_init=10, random_state=cell.seed).fit_predict(vectors)
 
     found: dict[int, list[float]] = {TRAIN: [], TEST: []}
-    steps, nc, seen, steps_nc = [], [], [], []
+    steps, nc, seen, steps_nc, negative, growth = [], [], [], [], [], []
     for split, many in ((TRAIN, min(options.tests, options.graphs)), (TEST, options.tests)):
         for number in range(many):
             A, rng = case.graph(cell.seed, split, number)
@@ -172,18 +180,27 @@ def spectral(
                 continue
             nc.append(_collapse(vectors.T, labels))
             seen.append(_collapse(vectors.T @ (A / A.sum(axis=0)), labels)[0])
+            # The Laplacian's zero comes out as a rounding of its norm, of either sign.
+            rounding = len(A) * np.finfo(float).eps * np.linalg.norm(matrix)
+            negative.append(count_negative(matrix + rounding * np.eye(len(A))))
             if case.K == 2:  # the public code has it for two classes
                 w = power_iteration(matrix, rng.standard_normal(len(A)), STEPS)
                 steps.append(overlap((w < 0).astype(int), labels, 2))
                 steps_nc.append(_collapse(w[None], labels)[0])
+                growth.append(step_growth(matrix))
     numbers = {
         "overlap_train": float(np.mean(found[TRAIN])),
         "overlap": float(np.mean(found[TEST])),
         "nc1": float(np.mean(nc, axis=0)[0]),
         "nc1_seen": float(np.mean(seen)),
         "nc2": float(np.mean(nc, axis=0)[1]),
+        "negative": float(np.mean(negative)),
+        "signal_to_noise": signal_to_noise(case.K, case.n, *case.chances),
+        "recovery_signal": recovery_signal(case.K, case.n, *case.chances),
     }
     if steps:
         numbers["overlap_steps"] = float(np.mean(steps))
         numbers["nc1_steps"] = float(np.mean(steps_nc))
+        numbers["growth"] = float(np.mean(growth))
+        numbers["growth_steps"] = float(np.mean(np.array(growth) ** STEPS))
     return numbers, {}

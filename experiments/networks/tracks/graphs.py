@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.nearest import unknown
 from experiments.networks.tracks.graph_cells import (
     FREE,
     METHODS,
@@ -58,6 +59,9 @@ class Graphs(Track):
         Column("nc1", "NC1", "NC1"),
         Column("nc1_seen", "NC1 of neighbours' means", "of means"),
         Column("nc2", "NC2 (simplex)", "NC2"),
+        Column("growth", "gain of a step on the third eigenvector"),
+        Column("growth_steps", f"gain of {STEPS} steps"),
+        Column("negative", "negative eigenvalues"),
         Column("objective", "objective"),
         Column("gap", "proved gap to the minimum"),
     )
@@ -73,6 +77,7 @@ class Graphs(Track):
             raise InputError(rule, repr(options.cases), remedy)
         for case in cases:
             _require_case(case, options.nodes)
+        methods = _methods(options)
         require_count(options.graphs, "graphs", 1, "train on one graph or more")
         require_count(options.tests, "test-graphs", 1, "test on one graph or more")
         if require_count(options.free, "free-graphs", 1, "use one graph or more") > MAX_GRAPHS:
@@ -88,7 +93,7 @@ class Graphs(Track):
         return [
             Cell(case.label, method, seed)
             for case in cases
-            for method in METHODS
+            for method in methods
             for seed in range(options.seeds)
         ]
 
@@ -194,6 +199,8 @@ class Graphs(Track):
 
     def pictures(self, options: Any, results: Sequence[Result]) -> Sequence[Picture]:
         cases = list(dict.fromkeys(r.cell.case for r in results))
+        methods = _methods(options)
+        networks = [method for method in NETWORKS if method in methods]
         layers = [
             picture(
                 f"layers-{number}",
@@ -204,10 +211,10 @@ class Graphs(Track):
                 "W1, where a node sees itself. Right: W2 alone.",
                 [
                     (name, f"NC1 by layer, {name}", partial(draw_layers, results, case, name))
-                    for name in NETWORKS
+                    for name in networks
                 ],
             )
-            for number, case in enumerate(cases)
+            for number, case in enumerate(cases if networks else ())
         ]
         return (
             *layers,
@@ -220,11 +227,21 @@ class Graphs(Track):
                 "iteration with the second eigenvector against its steps, on one test graph of the "
                 "first case with two classes.",
                 [
-                    ("overlap", "overlap of all methods", partial(draw_methods, results, METHODS)),
+                    ("overlap", "overlap of all methods", partial(draw_methods, results, methods)),
                     ("steps", "cosine by steps", partial(_draw_cosines, options)),
                 ],
             ),
         )
+
+
+def _methods(options: GraphOptions) -> list[str]:
+    names = options.methods.split(",")
+    for name in names:
+        if name not in METHODS:
+            raise unknown(name, METHODS, "method")
+    if len(set(names)) < len(names):
+        raise InputError("Need every method once", repr(options.methods), "drop what is double")
+    return names
 
 
 def _require_case(case: BlockModel, nodes: int) -> None:

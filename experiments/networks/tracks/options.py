@@ -139,6 +139,10 @@ class GraphOptions(TrackOptions):
             "and in each other class.",
         ),
     ] = "2:12.5:0.85,4:25:1.7"
+    methods: Annotated[
+        str,
+        _data("--methods", metavar="LIST", help="What is measured, with commas; all of them."),
+    ] = "gnn,gnn-w2-only,free,free-w2-only,bethe-hessian,laplacian"
     nodes: Annotated[
         int, _data("--nodes", metavar="INT", help="Nodes of a graph; 1000 in the paper.")
     ] = 400

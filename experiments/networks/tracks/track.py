@@ -255,8 +255,10 @@ def _begin(name: str, options: TrackOptions, folder: Path, provenance: Mapping[s
         there = read_record(folder / TRACK)
     if there["track"] != name:
         raise InputError("The folder belongs to another track", there["track"], remedy)
-    if there["options"] != about["options"]:
-        theirs = there["options"]
+    # A folder from before an option was there was made with its default.
+    theirs = {**json.loads(json.dumps(asdict(type(options)()))), **there["options"]}
+    theirs.pop("seeds", None)
+    if theirs != about["options"]:
         differ = ", ".join(key for key in own if theirs.get(key) != about["options"][key])
         raise InputError("The folder was made with other options", f"another {differ}", remedy)
 
