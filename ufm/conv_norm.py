@@ -134,3 +134,41 @@ def stacked_values(kernels: Array, shape: tuple[int, ...]) -> Array:
     found = spectra(normalised(kernels, shape), shape)
     matrices = np.moveaxis(found, (0, 1), (-2, -1))
     return np.asarray(np.linalg.svd(matrices, compute_uv=False))
+
+
+def sampled_norm(kernels: Array, shape: tuple[int, ...], stride: int = 1) -> float:
+    """Largest singular value of a circular convolution of which every so many outputs are kept.
+
+    With n = s m places on an axis the outputs 0, s, 2s, ... are a convolution on m places whose
+    K x K Gram matrix at frequency w is s^(-1) sum_l a^(w + l m) a^(w + l m)^*, on every axis:
+    frequencies that fall together are averaged. Exact where the stride divides the grid; else the
+    norm of all outputs, which is not below it.
+
+    Zeros around an image are part of a grid of n + r - 1 places, on which nothing wraps: the norm
+    on any such grid bounds that of the padded convolution, which has some of its rows and columns.
+
+    Source: derived here (CN-3 of docs/theory.md).
+
+    Args:
+        kernels: (K, J, r, ...).
+        shape: of the grid.
+        stride: s >= 1, the same on every axis.
+
+    Raises:
+        InputError: as ``spectra``.
+
+    Example:
+        >>> moves = np.array([[[1.0, 1.0]]])
+        >>> [round(sampled_norm(moves, (4,), stride), 6) for stride in (1, 2)]
+        [2.0, 1.414214]
+    """
+    found = spectra(kernels, shape)
+    axes = found.ndim - 2
+    matrices = np.moveaxis(found, (0, 1), (-2, -1))
+    gram = matrices @ matrices.conj().swapaxes(-1, -2)
+    if all(n % stride == 0 for n in shape):
+        for axis in range(axes):
+            n = gram.shape[axis]
+            cut = (*gram.shape[:axis], stride, n // stride, *gram.shape[axis + 1 :])
+            gram = gram.reshape(cut).mean(axis=axis)
+    return float(np.sqrt(np.linalg.eigvalsh(gram)[..., -1].max()))

@@ -27,6 +27,14 @@ DESCENTS = (
     "-K 1000 -d 2048 -n 1281 --lambda 2.8e-6",
 )
 
+
+def _training(row: str, width: float, batch: int, settings: Settings) -> list[Record]:
+    # Networks need more packages than the other rows.
+    from experiments.benchmarks.training import training
+
+    return training(row, width, batch, settings)
+
+
 ROWS: dict[str, Callable[[Settings], list[Record]]] = {
     "minimum-small": partial(minimum, "minimum-small", SMALL, (500.0, 3.0)),
     "minimum-large": partial(minimum, "minimum-large", LARGE, (200.0, 5.0)),
@@ -49,5 +57,6 @@ ROWS: dict[str, Callable[[Settings], list[Record]]] = {
     "sweep-512": partial(instances, "sweep-512", SMALL, 512),
     "sweep-scaling": partial(scaling, "sweep-scaling", large_spec, 50_000),
     "sweep-100k": partial(large, "sweep-100k", 100_000, 75.0),
+    "resnet18": partial(_training, "resnet18", 1.0, 128),
     "store-1m": partial(rows_of_store, "store-1m", 1_000_000, (3.0, 1.0)),
 }

@@ -56,6 +56,7 @@ class Row(StrEnum):
     sweep_512 = "sweep-512"
     sweep_scaling = "sweep-scaling"
     sweep_100k = "sweep-100k"
+    resnet18 = "resnet18"
     store_1m = "store-1m"
 
 

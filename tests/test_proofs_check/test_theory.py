@@ -18,6 +18,7 @@ UNCLAIMED = {
     "R-3": "non-negative features: the same tests",
     "E-1": "fixed classifier: tests/test_ufm/test_models_fixed_classifier.py",
     "GL-1": "contrastive losses, probed: tests/test_ufm/test_losses.py",
+    "CN-3": "norms of layers and a bound: tests/test_ufm/test_conv_norm.py and those of the track",
     "CE-8": "a table of computed numbers: tests/test_landscape/test_atlas.py",
     "DL-1": "an inequality: its minimisers are tested in tests/test_ufm/test_models_deep_linear.py",
     "MCR-2": "a block structure: tests/test_ufm/test_models_rate_reduction.py",

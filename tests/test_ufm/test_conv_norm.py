@@ -7,7 +7,7 @@ import pytest
 from scipy.linalg import fractional_matrix_power
 
 from ufm import InputError
-from ufm.conv_norm import normalised, padded, spectra, stacked_values, wrapped
+from ufm.conv_norm import normalised, padded, sampled_norm, spectra, stacked_values, wrapped
 
 K, J, R, N = 3, 2, 4, 7
 KERNELS = np.random.default_rng(5).normal(size=(K, J, R))
@@ -108,3 +108,21 @@ def test_what_cannot_be_normalised_is_refused():
         normalised(KERNELS, (3,))
     with pytest.raises(InputError, match="fit into the grid"):
         spectra(KERNELS, (7, 7))
+
+
+@pytest.mark.parametrize(("shape", "stride"), [((6, 4), 2), ((6, 9), 3), ((5, 4), 1)])
+def test_norms_with_a_stride_are_those_of_the_rows_that_are_kept(shape, stride):
+    kernels = np.random.default_rng(3).normal(size=(2, 3, 2, 3))
+    A = dense(kernels, shape).reshape(2, *shape, -1)
+    kept = A[:, ::stride, ::stride].reshape(-1, A.shape[-1])
+    found = sampled_norm(kernels, shape, stride)
+    assert found == pytest.approx(np.linalg.norm(kept, 2), rel=1e-12)
+    # Mutant: that of all rows.
+    if stride > 1:
+        assert sampled_norm(kernels, shape) > 1.01 * found
+
+
+def test_a_stride_that_does_not_divide_the_grid_has_the_norm_of_all_rows():
+    kernels = np.random.default_rng(3).normal(size=(2, 3, 2))
+    A = dense(kernels, (5,)).reshape(10, -1)
+    assert sampled_norm(kernels, (5,), 2) == pytest.approx(np.linalg.norm(A, 2), rel=1e-12)

@@ -67,13 +67,17 @@ class NormalisedConv(Conv):
         # Added: kernels larger than the grid wrap.
         return made.at[rows[:, None], columns[None]].add(self.weight.astype(DTYPE))
 
+    def normalised(self, grid: tuple[int, int]) -> Any:
+        """Transforms of the normalised kernels, half of the last axis as of real ones."""
+        spectra = jnp.fft.rfft2(self.kernels(grid), axes=(0, 1))
+        energies = jnp.sum(jnp.real(spectra) ** 2 + jnp.imag(spectra) ** 2, axis=2, keepdims=True)
+        return spectra / jnp.sqrt(energies + np.float32(EPSILON))
+
     def __call__(self, images: Any) -> Any:
         """(N, height, width, inputs) to (N, height / stride, width / stride, outputs)."""
         height, width = images.shape[1:3]
         grid = self.grid((height, width))
-        spectra = jnp.fft.rfft2(self.kernels(grid), axes=(0, 1))
-        energies = jnp.sum(jnp.real(spectra) ** 2 + jnp.imag(spectra) ** 2, axis=2, keepdims=True)
-        spectra = spectra / jnp.sqrt(energies + np.float32(EPSILON))
+        spectra = self.normalised(grid)
         x = jnp.fft.rfft2(images.astype(DTYPE), grid, axes=(1, 2))
         y = jnp.fft.irfft2(jnp.einsum("nabj,abjk->nabk", x, spectra), grid, axes=(1, 2))
         y = y[:, : height : self.stride, : width : self.stride].astype(images.dtype)

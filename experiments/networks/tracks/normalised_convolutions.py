@@ -18,6 +18,7 @@ from experiments.networks.architectures.conv_norm import NormalisedConv
 from experiments.networks.data import Dataset
 from experiments.networks.runs import DataRequest
 from experiments.networks.tracks.options import ConvNormOptions
+from experiments.networks.tracks.residual_bounds import residual_bounds
 from experiments.networks.tracks.robustness import attacked, bounds, layer_values
 from experiments.networks.tracks.track import (
     CHECKPOINT,
@@ -60,8 +61,9 @@ class NormalisedConvolutions(Track):
     short_of = (
         "Two stages on small images instead of ResNets on CIFAR; the normaliser belongs to the "
         "newest kernels and is differentiated through, in public code it is a running mean. "
-        "bound: product of the norms of all linear layers, in pixels of [0, 1]; gain: of "
-        "attacks; radius: median l2 distance within which the bound rules out any mistake."
+        "bound: product of the norms of all linear layers (and 1 + norm of residual blocks), in "
+        "pixels of [0, 1]; gain: of attacks; radius: median l2 distance within which the bound "
+        "rules out any mistake."
     )
     options = ConvNormOptions
     columns = (
@@ -133,6 +135,7 @@ class NormalisedConvolutions(Track):
     def claims(self, results: Sequence[Result]) -> Sequence[Claim]:
         bounded = tuple(r for r in results if r.numbers.get("lipschitz", 0) > 0)
         circular = tuple(r for r in bounded if r.cell.method == "circular")
+        circular = tuple(r for r in circular if "channel_least" in r.numbers)
         ended = tuple(r for r in results if r.cell.method == "circular" and "accuracy" in r.numbers)
         both = Hypothesis(
             "the padded form was trained as well",
@@ -173,9 +176,9 @@ class NormalisedConvolutions(Track):
                 "conv-norm-bound",
                 "No attack moves logits by more than the bound",
                 "The change of logits over that of the image is below the product of the norms of "
-                "the layers, for every attack.",
+                "the layers, for every attack; of residual blocks the shortcut's is added.",
                 bounded,
-                source="norms multiply; CN-1 for those of circular layers",
+                source="norms multiply; CN-1 for those of circular layers; CN-3",
                 check=lambda r: max(0.0, r.numbers["gain"] / r.numbers["lipschitz"] - 1),
                 tolerance=Tolerance(1e-4, "float32"),
                 mutant=Mutant(
@@ -296,16 +299,16 @@ def _told(
         "pgd": curves["pgd"][middle],
         "gain": max(gains),
     }
-    if options.network == "convnet":
-        found = bounds(network, dataset.image_shape)
-        # A pixel of [0, 1] is 1 / std of the network's, the narrowest channel at most.
-        found["lipschitz"] /= float(std.min())
-        others = np.where(np.arange(every.shape[1]) == truth[:, None], -np.inf, every).max(axis=1)
-        margins = np.maximum(every[np.arange(len(truth)), truth] - others, 0)
-        # A difference of two logits moves by at most sqrt 2 of the bound.
-        if found["lipschitz"] > 0:  # else the network is constant
-            found["radius"] = float(np.median(margins)) / (math.sqrt(2) * found["lipschitz"])
-        numbers |= found
+    bound = bounds if options.network == "convnet" else residual_bounds
+    found = bound(network, dataset.image_shape)
+    # A pixel of [0, 1] is 1 / std of the network's, the narrowest channel at most.
+    found["lipschitz"] /= float(std.min())
+    others = np.where(np.arange(every.shape[1]) == truth[:, None], -np.inf, every).max(axis=1)
+    margins = np.maximum(every[np.arange(len(truth)), truth] - others, 0)
+    # A difference of two logits moves by at most sqrt 2 of the bound.
+    if found["lipschitz"] > 0:  # else the network is constant
+        found["radius"] = float(np.median(margins)) / (math.sqrt(2) * found["lipschitz"])
+    numbers |= found
     return numbers, {"eps": list(reaches_of(options)), **curves}
 
 

@@ -309,7 +309,7 @@ class ConvNormOptions(TrackOptions):
         str, _data("--noises", metavar="LIST", help="Shares of wrong train labels, with commas.")
     ] = "0,0.2"
     network: Annotated[
-        str, _training("--network", metavar="NAME", help="convnet, or resnet18 (without bounds).")
+        str, _training("--network", metavar="NAME", help="convnet, or resnet18.")
     ] = "convnet"
     width: Annotated[
         float, _training("--width", metavar="FACTOR", help="Of the network's channels.")
