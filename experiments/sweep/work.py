@@ -90,11 +90,13 @@ class Work:
     def starts(self) -> Point:
         """The random points that ``ufm solve --seed`` starts from, in the common width."""
         columns, size = self.cells.columns, len(self.cells)
+        # In K dimensions where the loss is convex, else in all of them.
+        drawn = np.where(self.cells.convex, self.cells.needed, self.dimensions)
         K, biased = int(columns["K"][0]), self.first.lambda_b is not None
         W, H = np.zeros((size, K, self.width)), np.zeros((size, self.width, K))
         b = np.zeros((size, K))
-        for d in np.unique(self.dimensions):
-            here = np.flatnonzero(self.dimensions == d)
+        for d in np.unique(drawn):
+            here = np.flatnonzero(drawn == d)
             draw = normal_draws(columns["seed"][here], 2 * K * int(d) + K) * (1 / np.sqrt(d))
             left = draw[:, : K * d].reshape(-1, K, d)
             right = draw[:, K * d : 2 * K * d].reshape(-1, d, K)
