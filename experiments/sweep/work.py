@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from experiments.sweep.cells import Cells
 from experiments.sweep.tasks.registry import TASKS, Task
 from ufm.plain.model import UFM
-from ufm.point import SMALLEST_DRAW, Point
+from ufm.point import SMALLEST_DRAW, Point, drawn
 
 Array = NDArray[np.float64]
 
@@ -122,10 +122,5 @@ def normal_draws(seeds: Any, length: int) -> Array:
     whole = max(SMALLEST_DRAW, 1 << (length - 1).bit_length())
     found, place = np.unique(np.asarray(seeds), return_inverse=True)
     # One seed at a time: few differ, and the program then depends on the length alone.
-    rows = [np.asarray(_draw(int(seed), whole)) for seed in found]
+    rows = [np.asarray(drawn(int(seed), length=whole)) for seed in found]
     return np.stack(rows)[place][:, :length]
-
-
-@partial(jax.jit, static_argnums=1)
-def _draw(seed: Any, length: int) -> Any:
-    return jax.random.normal(jax.random.key(seed), (length,))
