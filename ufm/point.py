@@ -205,6 +205,18 @@ def _draw(key: Any, *, length: int) -> Any:
     return jax.random.normal(key, (length,))
 
 
+@kept("length")
+def drawn(seed: Any, *, length: int) -> Any:
+    """The flat draw of ``gaussian`` for the random key of a seed, of a length it may have.
+
+    Example:
+        >>> one = gaussian(jax.random.key(5), [(100,)])[0]
+        >>> bool((drawn(5, length=128)[:100] == one).all())
+        True
+    """
+    return jax.random.normal(jax.random.key(seed), (length,))
+
+
 @kept()
 def two_keys(seed: Any) -> tuple[Any, Any]:
     """The halves of the random key of a seed, as ``jax.random.split`` gives them.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,12 +90,15 @@ class Spectrum:
         return np.repeat(values, [level.multiplicity for level in self.levels])
 
 
-def pair(lambda_W: float, lambda_H: float, coupling: float) -> tuple[float, float]:
+def pair(lambda_W: Any, lambda_H: Any, coupling: Any) -> tuple[Any, Any]:
     """Eigenvalues of [[lambda_W, g], [g, lambda_H]], the smaller one without cancellation.
+
+    Of numbers, or element by element of arrays.
 
     Example:
         >>> pair(1.0, 4.0, 2.0)  # g^2 = lambda_W lambda_H: a zero mode
         (0.0, 5.0)
     """
     large = 0.5 * (lambda_W + lambda_H) + np.hypot(0.5 * (lambda_W - lambda_H), coupling)
-    return float((lambda_W * lambda_H - coupling**2) / large), float(large)
+    small = (lambda_W * lambda_H - coupling**2) / large
+    return (small, large) if np.ndim(large) else (float(small), float(large))

@@ -27,6 +27,7 @@ from experiments.sweep.cells import expand
 from experiments.sweep.run import Job, LocalExecutor, run
 from experiments.sweep.spec import Spec, make_spec
 from experiments.sweep.store import Store
+from experiments.sweep.strategies import SLOTS
 from experiments.sweep.work import Work
 from ufm.plain.model import UFM
 from ufm.point import Point
@@ -115,7 +116,7 @@ def _ours(spec: Spec) -> dict[str, Any]:
             i,
             len(part),
             spec.task,
-            Work(cells.take(part), int(cells.columns["d"][0]), spec.options, 16, False),
+            Work(cells.take(part), int(cells.needed.max()), spec.options, SLOTS, False),
         )
         for i, part in enumerate(np.array_split(np.arange(len(cells)), 2))
     ]

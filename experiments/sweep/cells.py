@@ -27,8 +27,9 @@ LEAST = {
     "seed": (0, "use 0 or more"),
 }
 BIASES = ("no bias", "free bias", "bias")
-# A start in K + K columns has a row space of at most 2 K dimensions, whatever d is.
-ROW_SPACE = 2
+# A start in K + K columns has a row space of at most 2 K dimensions, whatever d is; and where the
+# loss is convex a random start needs K (``ufm.point.narrow_start``).
+ROW_SPACE, CONVEX = 2, 1
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,20 @@ class Cells:
         if key not in self._kept:
             self._kept[key] = told.at(len(counts))
         return self._kept[key]
+
+    @cached_property
+    def convex(self) -> NDArray[np.bool_]:
+        """Whether the loss of every cell is convex in the logits."""
+        pairs = np.stack([self.which, self.columns["K"]], axis=1)
+        _, first, place = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
+        told = [self.loss(int(i)).properties(int(self.columns["K"][i])).convex for i in first]
+        return np.array([bool(fact) for fact in told])[place.ravel()]
+
+    @property
+    def needed(self) -> NDArray[np.int64]:
+        """Dimensions that the descent of every cell takes place in."""
+        most = np.where(self.convex, CONVEX, ROW_SPACE) * self.columns["K"]
+        return np.asarray(np.minimum(self.columns["d"], most))
 
     def model(self, i: int) -> UFM:
         """The model of one cell, as ``ufm solve`` would build it."""
@@ -287,15 +302,15 @@ def batches(cells: Any, size: int) -> list[Batch]:
 def _shapes(cells: Cells) -> NDArray[np.int64]:
     """(loss number, K, width, kind of bias) of every cell.
 
-    Widths are shared: a cell runs in the largest width of its K that is at most twice its own,
-    with idle columns, which costs less than compiling another program.
+    Widths are shared: a cell runs in the largest width of its loss and K that is at most twice its
+    own, with idle columns, which costs less than compiling another program.
     """
     column = cells.columns
     loss = np.unique(column["loss"].astype(str), return_inverse=True)[1]
-    needed = np.minimum(column["d"], ROW_SPACE * column["K"])
+    needed = cells.needed
     width = needed.copy()
-    for K in np.unique(column["K"]):
-        here = column["K"] == K
+    for one, K in np.unique(np.stack([loss, column["K"]], axis=1), axis=0):
+        here = (column["K"] == K) & (loss == one)
         top = None
         for value in np.unique(needed[here])[::-1]:
             if top is None or 2 * value < top:

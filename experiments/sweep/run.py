@@ -153,7 +153,7 @@ def jobs_of(
     many: dict[Any, int] = {}
     for batch in cut:
         many[batch.shape] = many.get(batch.shape, 0) + 1
-    for batch in todo:
+    for batch in spread(todo):
         filled = np.pad(batch.indices, (0, batch.size - len(batch.indices)), mode="edge")
         work = work_of(cells.take(filled), batch.shape, spec.options)
         job = Job(batch.number, len(batch.indices), spec.task, work, (*batch.shape, batch.size))
@@ -161,6 +161,21 @@ def jobs_of(
             batch.shape, batch.size, many[batch.shape], partial(_seconds, job)
         )
         yield replace(job, work=replace(work, slots=slots, together=together))
+
+
+def spread(todo: list[Batch]) -> list[Batch]:
+    """The batches in order, but the first of every shape before all others.
+
+    So threads compile different programs, instead of waiting for the same one.
+
+    Example:
+        >>> shapes = [("ce", 3), ("ce", 3), ("ce", 4), ("ce", 4)]
+        >>> todo = [Batch(i, np.arange(1), shape, 1) for i, shape in enumerate(shapes)]
+        >>> [batch.number for batch in spread(todo)]
+        [0, 2, 1, 3]
+    """
+    first = {batch.shape: batch.number for batch in reversed(todo)}
+    return sorted(todo, key=lambda batch: first[batch.shape] != batch.number)
 
 
 def cells_of(spec: Spec) -> Cells | AnyCells:

@@ -14,8 +14,9 @@ from experiments.files import DamagedFile, accessible, cache_folder, read_record
 
 # Cells that step together on a CPU where nothing was measured (fastest at K = 10, d = 16).
 SLOTS = 16
-# What is compared where a shape has so many batches that two more compilations pay.
-CANDIDATES, MEASURE_FROM = (1, SLOTS), 8
+# What is compared where a shape has so many batches that it pays: another program takes three
+# seconds to compile, a batch at K = 10 a tenth of one.
+CANDIDATES, MEASURE_FROM = (1, SLOTS), 64
 NAME = "strategies.json"
 
 

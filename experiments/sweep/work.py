@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from experiments.sweep.cells import Cells
 from experiments.sweep.tasks.registry import TASKS, Task
 from ufm.plain.model import UFM
-from ufm.point import SMALLEST_DRAW, Point
+from ufm.point import SMALLEST_DRAW, Point, drawn
 
 Array = NDArray[np.float64]
 
@@ -90,11 +90,13 @@ class Work:
     def starts(self) -> Point:
         """The random points that ``ufm solve --seed`` starts from, in the common width."""
         columns, size = self.cells.columns, len(self.cells)
+        # In K dimensions where the loss is convex, else in all of them.
+        drawn = np.where(self.cells.convex, self.cells.needed, self.dimensions)
         K, biased = int(columns["K"][0]), self.first.lambda_b is not None
         W, H = np.zeros((size, K, self.width)), np.zeros((size, self.width, K))
         b = np.zeros((size, K))
-        for d in np.unique(self.dimensions):
-            here = np.flatnonzero(self.dimensions == d)
+        for d in np.unique(drawn):
+            here = np.flatnonzero(drawn == d)
             draw = normal_draws(columns["seed"][here], 2 * K * int(d) + K) * (1 / np.sqrt(d))
             left = draw[:, : K * d].reshape(-1, K, d)
             right = draw[:, K * d : 2 * K * d].reshape(-1, d, K)
@@ -120,10 +122,5 @@ def normal_draws(seeds: Any, length: int) -> Array:
     whole = max(SMALLEST_DRAW, 1 << (length - 1).bit_length())
     found, place = np.unique(np.asarray(seeds), return_inverse=True)
     # One seed at a time: few differ, and the program then depends on the length alone.
-    rows = [np.asarray(_draw(int(seed), whole)) for seed in found]
+    rows = [np.asarray(drawn(int(seed), length=whole)) for seed in found]
     return np.stack(rows)[place][:, :length]
-
-
-@partial(jax.jit, static_argnums=1)
-def _draw(seed: Any, length: int) -> Any:
-    return jax.random.normal(jax.random.key(seed), (length,))

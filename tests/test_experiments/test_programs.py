@@ -228,12 +228,32 @@ print(float(found[1]).hex(), float(found[2]).hex(), len(lowered))
 """
 
 
-def test_another_process_traces_nothing_and_finds_the_same_bits(tmp_path):
+# The same of a batch of a sweep.
+BATCH = (
+    PROGRAM[: PROGRAM.index("from landscape")]
+    + """
+import numpy as np
+from experiments.sweep.cells import expand
+from experiments.sweep.run import Job, compute
+from experiments.sweep.spec import make_spec
+from experiments.sweep.work import Work
+spec = make_spec({"task": "verdict", "axes": {"K": 3, "d": [2, 5], "c": [0.3, 1.2]}})
+found = compute(Job(0, 4, "verdict", Work(expand(spec), 3, spec.options, 2, False)))
+assert set(found["curvature"]) == {"MORSE_BOTT_MINIMUM"}
+print(float(found["gap"].sum()).hex(), float(found["objective"].sum()).hex(), len(lowered))
+"""
+)
+
+
+@pytest.mark.parametrize(
+    "program", [PROGRAM, pytest.param(BATCH, marks=pytest.mark.slow)], ids=["solve", "sweep"]
+)
+def test_another_process_traces_nothing_and_finds_the_same_bits(tmp_path, program):
     environment = {name: x for name, x in os.environ.items() if "CACHE" not in name}
     environment |= {"XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
 
     def ran():
-        command = [sys.executable, "-c", PROGRAM]
+        command = [sys.executable, "-c", program]
         words = subprocess.check_output(command, env=environment, text=True).split()
         return words[:2], int(words[2])
 

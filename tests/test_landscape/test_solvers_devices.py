@@ -60,9 +60,9 @@ for size in (3, 8):
     models, points = problem(size)
     plain, spread = both(models, points, slots=8)
     queued = both(models, points, slots=1)
-    rest = (plain.point, np.full(size, 5), plain.gradient_norm)
+    rest = (plain.point, np.full(size, 5), plain.gradient_norm, np.full(size, True))
     judged = judge_many(models, *rest, together=False, shift=False)
-    apart = shard(judge_many, batched=4)(models, *rest, together=False, shift=False)
+    apart = shard(judge_many, batched=5)(models, *rest, together=False, shift=False)
     facts[str(size)] = {
         "minimised": same(plain, spread), "judged": same(judged, apart),
         "objectives": widest(plain.objective, spread.objective),
@@ -76,7 +76,7 @@ for size in (3, 8):
     }
 seven = jax.tree.map(lambda leaf: leaf[:7], (models, points))
 facts["seven"] = same(*both(*seven, slots=8))
-vector = shard(judge_many, batched=4)(models, *rest, together=True, shift=False)
+vector = shard(judge_many, batched=5)(models, *rest, together=True, shift=False)
 facts["together"] = widest(judged.gap, vector.gap)
 fewer = shard(minimise_many, batched=2, devices=jax.devices()[1:3])
 found = fewer(models, points, 1e-9, 500, slots=8)

@@ -32,12 +32,12 @@ def descended(models, points, *, tolerance=1e-10, most=5000, slots=2):
     return jax.tree.map(np.asarray, found)
 
 
-def judged(models, points, *, dimensions=None, norms=None, together=False, shift=False):
+def judged(models, points, *, dimensions=None, norms=None, asked=None, **ways):
     d = [model.d for model in models] if dimensions is None else dimensions
     norms = np.full(len(models), 1e-11) if norms is None else norms
-    told = judge_many(
-        stack(models), stack(points), np.array(d), norms, together=together, shift=shift
-    )
+    asked = np.ones(len(models), bool) if asked is None else asked
+    ways = {"together": False, "shift": False, **ways}
+    told = judge_many(stack(models), stack(points), np.array(d), norms, np.array(asked), **ways)
     return jax.tree.map(np.asarray, told)
 
 
@@ -235,6 +235,17 @@ def test_a_point_too_far_from_critical_is_not_proved():
     point = model.minimiser().point
     norms = np.array([1e-9, 1e-2])
     assert judged([model] * 2, [point] * 2, norms=norms, together=True).minimum.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_only_the_points_that_are_asked_for_are_proved(together):
+    model = merged(counts=(1, 1, 1), d=2)
+    points = [minimum(model) for _ in range(3)]
+    every = judged([model] * 3, points, together=together)
+    some = judged([model] * 3, points, asked=[False, True, True], together=together)
+    assert every.minimum.all()
+    assert some.minimum.tolist() == [False, True, True]
+    np.testing.assert_allclose(some.gap[1:], every.gap[1:], rtol=1e-12)
 
 
 # ---- closed forms

@@ -6,7 +6,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
-from ufm.collapse.margins import margin_excess, polar_factor, simplex_norm
+from ufm.collapse.margins import margin_excess, margin_excesses, polar_factor, simplex_norm
 
 
 @pytest.mark.parametrize("counts", [(6, 6, 1, 1), (5, 2, 1), (7, 3)])
@@ -40,3 +40,14 @@ def test_scale_plays_no_part_and_shifts_cost():
 
 def test_without_a_positive_margin_there_is_no_answer():
     assert math.isnan(margin_excess(np.array([[1.0, 2.0], [0.0, 3.0]]) * -1, (1, 2)))
+
+
+def test_many_margins_at_once():
+    rng = np.random.default_rng(3)
+    logits = rng.normal(size=(4, 3, 3)) + 4 * np.eye(3)
+    logits[2], logits[3, 0, 1] = -logits[2], np.nan
+    counts = [(3, 1, 2), (1, 1, 5), (1, 1, 5), (3, 1, 2)]
+    told = margin_excesses(logits, counts)
+    np.testing.assert_allclose(told[:2], [margin_excess(logits[i], counts[i]) for i in (0, 1)])
+    assert abs(told[0] / margin_excess(logits[0], counts[1]) - 1) > 1e-3
+    assert np.isnan(told[2:]).all()

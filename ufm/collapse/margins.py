@@ -77,9 +77,22 @@ def margin_excess(logits: ArrayLike, counts: Sequence[int]) -> float:
         >>> margin_excess(3 * np.eye(2), (4, 4)), margin_excess(np.zeros((2, 2)), (4, 4))
         (1.0, nan)
     """
-    Z, K = np.asarray(logits, dtype=float), len(counts)
-    least = float(np.min(np.diag(Z) - Z + np.diag(np.full(K, np.inf))))
-    if not least > 0:
-        return math.nan
-    norm = np.linalg.svd(Z * np.sqrt(np.array(counts, dtype=float)), compute_uv=False).sum()
-    return float(norm / (least * simplex_norm(counts)) - 1)
+    return float(margin_excesses(np.asarray(logits)[None], np.asarray(counts)[None])[0])
+
+
+def margin_excesses(logits: ArrayLike, counts: ArrayLike) -> Matrix:
+    """``margin_excess`` of many logits (any, K, K), each with counts of its own (any, K).
+
+    Example:
+        >>> margin_excesses([3 * np.eye(2), np.zeros((2, 2))], [(4, 4), (4, 1)]).tolist()
+        [1.0, nan]
+    """
+    Z, sizes = np.asarray(logits, dtype=float), np.asarray(counts, dtype=float)
+    own = np.diagonal(Z, axis1=1, axis2=2)
+    least = np.min(own[:, None] - Z + np.diag(np.full(Z.shape[1], np.inf)), axis=(1, 2))
+    positive = np.where((least > 0)[:, None, None], Z, 0.0)  # no NaN, which has no SVD
+    norm = np.linalg.svd(positive * np.sqrt(sizes)[:, None], compute_uv=False).sum(axis=1)
+    kinds, which = np.unique(sizes, axis=0, return_inverse=True)
+    simplices = np.array([simplex_norm(kind) for kind in kinds])[which.ravel()]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(least > 0, norm / (least * simplices) - 1, np.nan))

@@ -13,14 +13,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from ufm.kept import kept
 from ufm.losses.loss import Loss
 from ufm.precision import require_x64
 
 
 @dataclass(frozen=True)
 class LogitCurve:
-    """Value, gradient and Hessian of L at z = a (e_0 - 1/K) + t 1.
+    """Value, gradient and Hessian of L at z = a (e_0 - 1/K) + t 1: numbers, or arrays of many.
 
     Attributes:
         value: L(z, 0).
@@ -31,11 +33,11 @@ class LogitCurve:
             S[0][0] is s1 of the theory, and the rest vanishes for shift-invariant losses.
     """
 
-    value: float
-    own: float
-    other: float
-    s2: float
-    S: tuple[tuple[float, float], tuple[float, float]]
+    value: Any
+    own: Any
+    other: Any
+    s2: Any
+    S: tuple[tuple[Any, Any], tuple[Any, Any]]
 
 
 def _logits(a: Any, t: Any, num_classes: int) -> Any:
@@ -91,4 +93,26 @@ def logit_curve(loss: Loss, a: float, t: float, num_classes: int) -> LogitCurve:
     require_x64()
     numbers = [float(x) for x in _curve(loss, float(a), float(t), num_classes)]
     value, own, other, s2, uu, u1, one = numbers
+    return LogitCurve(value, own, other, s2, ((uu, u1), (u1, one)))
+
+
+@kept("num_classes")
+def _curves(losses: Any, a: Any, t: Any, *, num_classes: int) -> tuple[Any, ...]:
+    return jax.vmap(lambda *one: _curve(*one, num_classes))(losses, a, t)
+
+
+def logit_curves(losses: Any, a: Any, t: Any, num_classes: int) -> LogitCurve:
+    """The same for a stack of losses, one pair (a, t) each.
+
+    Example:
+        >>> import numpy as np
+        >>> from ufm.losses import CrossEntropy
+        >>> from ufm.stack import stack
+        >>> zero = np.zeros(2)
+        >>> logit_curves(stack([CrossEntropy()] * 2), zero, zero, 4).s2.tolist()
+        [0.25, 0.25]
+    """
+    require_x64()
+    found = _curves(losses, a, t, num_classes=num_classes)
+    value, own, other, s2, uu, u1, one = (np.asarray(x) for x in found)
     return LogitCurve(value, own, other, s2, ((uu, u1), (u1, one)))

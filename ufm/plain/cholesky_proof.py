@@ -57,7 +57,14 @@ class Judged(NamedTuple):
 
 @kept("together", "shift")
 def judge_many(
-    models: Any, points: Any, dimensions: Any, gradient_norms: Any, *, together: bool, shift: bool
+    models: Any,
+    points: Any,
+    dimensions: Any,
+    gradient_norms: Any,
+    asked: Any,
+    *,
+    together: bool,
+    shift: bool,
 ) -> Judged:
     """Prove that critical points are Morse-Bott minima, where a factorisation can.
 
@@ -68,6 +75,7 @@ def judge_many(
         dimensions: the feature dimension of each model, (size,); larger than the width where the
             width is that of the start's row space.
         gradient_norms: at the points.
+        asked: of which points a proof is wanted; the others are not looked at, and not proved.
         together: vectorise over points (for accelerators) instead of looping (faster on a CPU).
         shift: whether adding a constant to the bias changes nothing (lambda_b = 0 and a shift
             invariant loss).
@@ -81,16 +89,25 @@ def judge_many(
         >>> model = UFM(CrossEntropy(), 3, 2, lambda_W=0.1, lambda_H=0.1).merge().model
         >>> points = stack([model.minimiser().point, model.origin()])
         >>> two, models = jnp.array([2, 2]), stack([model, model])
-        >>> told = judge_many(models, points, two, 0.0 * two, together=True, shift=False)
+        >>> told = judge_many(models, points, two, 0 * two, two > 0, together=True, shift=False)
         >>> told.minimum.tolist()
         [True, False]
     """
     judge = partial(_judge, shift=shift)
     parts = (models, points, dimensions, gradient_norms)
     if together:
-        return jax.vmap(judge)(*parts)
-    told: Judged = jax.lax.map(lambda part: judge(*part), parts)
-    return told
+        told: Judged = jax.vmap(judge)(*parts)
+        return told._replace(minimum=told.minimum & asked)
+    order, unknown = jnp.argsort(~asked), jnp.full(asked.shape, jnp.nan)
+
+    def one(place: Any, told: Judged) -> Judged:
+        i = order[place]
+        found = judge(*jax.tree.map(lambda leaf: jnp.asarray(leaf)[i], parts))
+        return jax.tree.map(lambda whole, part: whole.at[i].set(part), told, found)
+
+    nothing = Judged(jnp.zeros(asked.shape, bool), unknown, unknown, unknown)
+    proved: Judged = jax.lax.fori_loop(0, asked.sum(), one, nothing)
+    return proved
 
 
 def _judge(model: Any, point: Any, dimension: Any, gradient_norm: Any, shift: bool) -> Judged:

@@ -11,7 +11,7 @@ Source: derived here.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Levels = list[tuple[float, int, str]]
+# lambda_W, lambda_H and lambda_b, numbers or arrays of many models; None without bias.
+Decays = tuple[Any, Any, Any]
 
 
 def minimiser_spectrum(model: UFM) -> Spectrum:
@@ -89,7 +91,7 @@ def classifier_spectrum(model: UFM) -> Spectrum:
     lw, K = float(model.lambda_W), frame.K
     levels: Levels = [(lw, K * (model.d - code.rank), "outside the features")]
     for name, dimension, W_basis, _, _ in _isotypic_bases(frame, None):
-        block = _block(model, frame, W_basis, [], [])
+        block = _block(_decays(model), frame, W_basis, [], [])
         levels += [(x, dimension, name) for x in np.linalg.eigvalsh(block)]
     return Spectrum.of(levels)
 
@@ -108,16 +110,19 @@ def origin_spectrum(model: UFM) -> Spectrum:
 
 @dataclass(frozen=True)
 class _Frame:
-    """The class-symmetric point in matrix form: W -> w_P P + w_J J/K, Hbar likewise, gradient G."""
+    """The class-symmetric point in matrix form: W -> w_P P + w_J J/K, Hbar likewise, gradient G.
+
+    Numbers may be arrays of many models, with one K and one support.
+    """
 
     K: int
-    n: int
-    N: int
+    n: Any
+    N: Any
     use_P: bool
     use_J: bool
-    w: tuple[float, float]
-    h: tuple[float, float]
-    g: tuple[float, float]
+    w: tuple[Any, Any]
+    h: tuple[Any, Any]
+    g: tuple[Any, Any]
     curve: LogitCurve
 
 
@@ -128,54 +133,109 @@ def symmetric_spectrum(model: UFM, code: Code) -> Spectrum:
         InputError: d below the rank of the point.
     """
     require_smooth(model.loss, model.num_classes)
-    frame = _frame(model, code)
-    K, d, rank = frame.K, model.d, code.rank
-    if d < rank:
-        raise InputError(f"Need d >= rank = {rank}", d, "increase d")
-    lw, lh = float(model.lambda_W), float(model.lambda_H)
-    levels: Levels = []
+    if model.d < code.rank:
+        raise InputError(f"Need d >= rank = {code.rank}", model.d, "increase d")
+    return Spectrum.of(_levels(_frame(model, code), model.d, _decays(model)))
+
+
+def symmetric_levels(
+    curve: LogitCurve, num_classes: int, n: Any, d: Any, code: tuple[Any, Any], decays: Decays
+) -> tuple[Array, Array]:
+    """The levels of ``symmetric_spectrum`` for many models at once.
+
+    Args:
+        curve: of their losses at their codes, as arrays (``logit_curves``).
+        num_classes: K, the same for all.
+        n: samples per class, an array.
+        d: feature dimensions, an array.
+        code: (a, s) of the logits W H, an array each; all are zero, or none is.
+        decays: lambda_W, lambda_H and lambda_b, an array each, or None without bias.
+
+    Returns:
+        Values and multiplicities, (levels, models); a level that a model lacks has multiplicity 0.
+
+    Example:
+        >>> from ufm.losses import CrossEntropy
+        >>> from ufm.losses.logit_curve import logit_curves
+        >>> from ufm.stack import stack
+        >>> one, a = np.ones(1), np.log([17.0])  # c = 0.2
+        >>> curve = logit_curves(stack([CrossEntropy()]), a, 0 * a, 4)
+        >>> decays = (0.05 * one, 0.05 * one, None)
+        >>> values, times = symmetric_levels(curve, 4, one, 6 * one, (a, 0 * a), decays)
+        >>> int(times.sum()), int(times[np.abs(values) < 1e-12].sum())  # 3 + 3 (6 - 3) rotations
+        (48, 12)
+    """
+    frame = _frame_of(curve, num_classes, n, code, decays)
+    levels = _levels(frame, d, decays)
+    values, times, _ = zip(*levels, strict=True)
+    return np.stack(values), np.stack([np.broadcast_to(x, np.shape(n)) for x in times])
+
+
+def _levels(frame: _Frame, d: Any, decays: Decays) -> list[tuple[Any, Any, str]]:
+    lw, lh, lb = decays
+    K, rank = frame.K, (frame.K - 1) * frame.use_P + frame.use_J
+    levels: list[tuple[Any, Any, str]] = []
     for coupling, multiplicity, name in ((frame.g[0], K - 1, "V"), (frame.g[1], 1, "shift")):
         small, large = pair(lw, lh, coupling)
         levels.append((small, multiplicity * (d - rank), f"complement {name}, rotation"))
         levels.append((large, multiplicity * (d - rank), f"complement {name}, anti-rotation"))
     levels += _within_class(frame, lh, d - rank)
-    for name, dimension, W_basis, H_basis, b_basis in _isotypic_bases(frame, model.lambda_b):
-        block = _block(model, frame, W_basis, H_basis, b_basis)
-        levels += [(x, dimension, f"frame {name}") for x in np.linalg.eigvalsh(block)]
-    return Spectrum.of(levels)
+    for name, dimension, W_basis, H_basis, b_basis in _isotypic_bases(frame, lb):
+        block = _block(decays, frame, W_basis, H_basis, b_basis)
+        levels += [(x, dimension, f"frame {name}") for x in _eigenvalues(block)]
+    return levels
+
+
+def _eigenvalues(block: Array) -> Array:
+    """Eigenvalues (size, ...) of symmetric matrices (..., size, size)."""
+    return np.moveaxis(np.asarray(np.linalg.eigvalsh(block), np.float64), -1, 0)
+
+
+def _decays(model: UFM) -> Decays:
+    lambda_b = None if model.lambda_b is None else float(model.lambda_b)
+    return float(model.lambda_W), float(model.lambda_H), lambda_b
 
 
 def _frame(model: UFM, code: Code) -> _Frame:
-    K, n = model.num_classes, model.n
+    K = model.num_classes
     curve = logit_curve(model.loss, code.a, code.shift, K)
-    ratio = (float(model.lambda_H) / float(model.lambda_W)) ** 0.25
-    size = np.sqrt(np.sqrt(n) * np.abs([code.a, code.s]))
+    return _frame_of(curve, K, model.n, (code.a, code.s), _decays(model))
+
+
+def _frame_of(curve: LogitCurve, K: int, n: Any, code: tuple[Any, Any], decays: Decays) -> _Frame:
+    lw, lh, _ = decays
+    a, s = code
+    ratio, sigma = (lh / lw) ** 0.25, np.sqrt(lw * lh)
+    size = np.sqrt(np.sqrt(n) * np.abs([a, s]))
     scale = np.sqrt(n) / (n * K)
+    use_P, use_J = bool(np.any(a)), bool(np.any(s))
     # On the support of a critical point the gradient is -sigma exactly.
-    g_P = -model.sigma if code.a else scale * (curve.own - curve.other)
-    g_J = -model.sigma * np.sign(code.s) if code.s else scale * (curve.own + (K - 1) * curve.other)
+    g_P = -sigma * np.sign(a) if use_P else scale * (curve.own - curve.other)
+    g_J = -sigma * np.sign(s) if use_J else scale * (curve.own + (K - 1) * curve.other)
     w = (ratio * size[0], ratio * size[1])
-    h = (np.sign(code.a) * size[0] / ratio, np.sign(code.s) * size[1] / ratio)
-    return _Frame(K, n, n * K, code.a != 0, code.s != 0, w, h, (g_P, g_J), curve)
+    h = (np.sign(a) * size[0] / ratio, np.sign(s) * size[1] / ratio)
+    return _Frame(K, n, n * K, use_P, use_J, w, h, (g_P, g_J), curve)
 
 
-def _within_class(frame: _Frame, lh: float, complement: int) -> Levels:
+def _within_class(frame: _Frame, lh: Any, complement: Any) -> list[tuple[Any, Any, str]]:
     """Eigenvalues of A_k = W^T S_k W / N + lambda_H I, each K (n - 1) times."""
     times = frame.K * (frame.n - 1)
-    levels: Levels = [(lh, times * complement, "within-class, outside row(W)")]
+    levels: list[tuple[Any, Any, str]] = [(lh, times * complement, "within-class, outside row(W)")]
     if frame.use_P:
         inner = lh + frame.w[0] ** 2 * frame.curve.s2 / frame.N
         levels.append((inner, times * (frame.K - 2), "within-class, inside row(W)"))
     used = np.flatnonzero([frame.use_P, frame.use_J])
-    w = np.asarray(frame.w)
-    own = np.outer(w, w) * np.asarray(frame.curve.S) / frame.N + lh * np.eye(2)
-    for value in np.linalg.eigvalsh(own[np.ix_(used, used)]):
-        levels.append((float(value), times, "within-class, own-class direction"))
+    w = np.asarray(frame.w)[used]
+    own = w[:, None] * w * np.asarray(frame.curve.S)[np.ix_(used, used)] / frame.N
+    for i in range(len(used)):
+        own[i, i] += lh
+    for value in _eigenvalues(np.moveaxis(own, (0, 1), (-2, -1))):
+        levels.append((value, times, "within-class, own-class direction"))
     return levels
 
 
 def _isotypic_bases(
-    frame: _Frame, lambda_b: float | None
+    frame: _Frame, lambda_b: Any
 ) -> list[tuple[str, int, list[Array], list[Array], list[Array]]]:
     """(name, dimension, unit matrices A1, unit matrices B1, unit bias vectors) of each irrep.
 
@@ -214,46 +274,61 @@ def _double_centred(X: Array) -> Array:
 
 
 def _block(
-    model: UFM, frame: _Frame, W_basis: list[Array], H_basis: list[Array], b_basis: list[Array]
+    decays: Decays,
+    frame: _Frame,
+    W_basis: list[Array],
+    H_basis: list[Array],
+    b_basis: list[Array],
 ) -> Array:
     """The Hessian on one copy of an irrep: the quadratic form on representative directions."""
     K, root_n = frame.K, np.sqrt(frame.n)
-    lw, lh, lb = float(model.lambda_W), float(model.lambda_H), float(model.lambda_b or 0.0)
     moves = [_times(X, frame.h) for X in W_basis]
-    moves += [_times(X.T, frame.w).T for X in H_basis]
-    moves += [np.repeat(root_n * v[:, None], K, axis=1) for v in b_basis]
-    block = _logit_form(moves, frame.curve) / frame.N
-    decay = [lw] * len(W_basis) + [lh] * len(H_basis) + [lb] * len(b_basis)
-    block += np.diag(decay)
+    moves += [np.swapaxes(_times(X.T, frame.w), -1, -2) for X in H_basis]
+    moves += [_matrix(root_n) * v[:, None] * np.ones(K) for v in b_basis]
+    block = _logit_form(moves, frame.curve) / _matrix(frame.N)
+    kinds = (W_basis, H_basis, b_basis)
+    priced = [x for x, kind in zip(decays, kinds, strict=True) for _ in kind]
+    for i, decay in enumerate(priced):
+        block[..., i, i] += decay
     for i, A in enumerate(W_basis):
         for j, B in enumerate(H_basis, start=len(W_basis)):
-            coupling = float(np.sum(_times(A.T, frame.g) * B))  # <G, A B> = <A^T G, B>
-            block[i, j] += coupling
-            block[j, i] += coupling
+            coupling = np.sum(_times(A.T, frame.g) * B, axis=(-2, -1))  # <G, A B> = <A^T G, B>
+            block[..., i, j] += coupling
+            block[..., j, i] += coupling
     return block
 
 
-def _times(X: Array, weights: tuple[float, float]) -> Array:
+def _matrix(numbers: Any) -> Array:
+    """Numbers of many models as factors of their matrices."""
+    return np.asarray(numbers, np.float64)[..., None, None]
+
+
+def _times(X: Array, weights: tuple[Any, Any]) -> Array:
     """X (p P + q J / K) for weights (p, q), without forming the matrix."""
-    return weights[0] * X + (weights[1] - weights[0]) * X.mean(axis=1)[:, None]
+    p, q = (_matrix(x) for x in weights)
+    return np.asarray(p * X + (q - p) * X.mean(axis=1)[:, None])
 
 
 def _logit_form(moves: list[Array], curve: LogitCurve) -> Array:
     """Sum over classes k of m_k^T S_k m'_k for every pair of moves (columns are classes)."""
     if not moves:
         return np.zeros((0, 0))
-    stack = np.stack(moves)
-    K = stack.shape[1]
-    mean = stack.mean(axis=1)
+    stack = np.stack(np.broadcast_arrays(*moves), axis=-3)
+    K = stack.shape[-1]
+    mean = stack.mean(axis=-2)
     along_one = mean * np.sqrt(K)
-    own = np.diagonal(stack, axis1=1, axis2=2)
+    own = np.diagonal(stack, axis1=-2, axis2=-1)
     along_u = (own - mean) * np.sqrt(K / (K - 1))
-    flat = stack.reshape(len(stack), -1)
-    (s1, cross), (_, shift) = curve.S
-    mixed = along_u @ along_one.T
-    return (
-        curve.s2 * (flat @ flat.T)
-        + (s1 - curve.s2) * along_u @ along_u.T
-        + (shift - curve.s2) * along_one @ along_one.T
-        + cross * (mixed + mixed.T)
+    flat = stack.reshape(*stack.shape[:-2], K * K)
+
+    def gram(x: Array, y: Array) -> Array:
+        return np.asarray(x @ np.swapaxes(y, -1, -2))
+
+    (s1, cross), (_, shift) = ((_matrix(x) for x in row) for row in curve.S)
+    s2, mixed = _matrix(curve.s2), gram(along_u, along_one)
+    return np.asarray(
+        s2 * gram(flat, flat)
+        + (s1 - s2) * gram(along_u, along_u)
+        + (shift - s2) * gram(along_one, along_one)
+        + cross * (mixed + np.swapaxes(mixed, -1, -2))
     )

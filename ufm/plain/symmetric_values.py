@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from ufm.kept import kept
 from ufm.losses.logit_curve import slopes
 
 # Halvings of the bracket: 1e3 down to one unit in the last place of a gap of size one.
 HALVINGS = 64
 
 
-@partial(jax.jit, static_argnames="num_classes")
+@kept("num_classes")
 def symmetric_values(losses: Any, c: Any, *, num_classes: int) -> tuple[Any, Any]:
     """Logit gap and value of the best symmetric solution, for shift-invariant contrastive losses.
 

@@ -14,7 +14,7 @@ from experiments.sweep.work import Work
 from landscape.solvers.devices import shard
 from landscape.solvers.minimise import Minimised, minimise_many
 from ufm.collapse.geometry import etf_target
-from ufm.collapse.margins import margin_excess
+from ufm.collapse.margins import margin_excesses
 from ufm.plain.reduce import RANK_TOLERANCE, SMALLEST_LOGIT
 from ufm.plain.symmetric_values import symmetric_values
 
@@ -80,8 +80,7 @@ def ending(work: Work, found: Minimised) -> Columns:
 
 def _margin_excess(logits: Array, counts: Array, rank: NDArray[np.int64]) -> Array:
     """What margins cost beyond simplex-encoded labels; NaN where one is not positive, or rank 0."""
-    told = [margin_excess(*pair) for pair in zip(logits, np.asarray(counts), strict=True)]
-    return np.where(rank > 0, told, np.nan)
+    return np.where(rank > 0, margin_excesses(logits, counts), np.nan)
 
 
 def reduction(work: Work) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from landscape.solvers.devices import shard
 from landscape.solvers.minimise import Minimised
 from landscape.verdict import global_slack, judge_curvature
 from ufm.plain.cholesky_proof import Judged, judge_many
+from ufm.plain.symmetric_points import SymmetricMinima, symmetric_minima
 from ufm.plain.symmetry import predicted_nullity
 from ufm.point import Point
 
@@ -31,15 +33,24 @@ def verdict(work: Work) -> Columns:
     Columns added: index, nullity, predicted_nullity (-1 where unknown), gap (smallest eigenvalue
     that is positive beyond doubt), lambda_min (negative only at saddles, NaN where it was not
     needed), curvature, globality.
+
+    Ends at which all classes are alike are judged by their spectrum in closed form, others by
+    factorisation, and what neither decides as ``ufm verdict`` does.
     """
     found = descend(work, work.models)
     columns = ending(work, found)
-    told = judged(work, found)
     size = len(work.cells)
     integers = {name: np.full(size, -1) for name in ("index", "nullity", "predicted_nullity")}
     gap, smallest = np.full(size, np.nan), np.full(size, np.nan)
     curvature = np.full(size, "NOT_CRITICAL", dtype=object)
-    for i in np.flatnonzero(columns["result"] == "CONVERGED"):
+    converged = columns["result"] == "CONVERGED"
+    alike = symmetric(work, found)
+    settled = converged & alike.minimum & (alike.rank == columns["rank"])
+    integers["index"][settled] = 0
+    integers["nullity"][settled] = integers["predicted_nullity"][settled] = alike.nullity[settled]
+    gap[settled], curvature[settled] = alike.gap[settled], "MORSE_BOTT_MINIMUM"
+    told = judged(work, found, converged & ~settled)
+    for i in np.flatnonzero(converged & ~settled):
         model = work.cells.model(int(i))
         point = own_point(work, found, int(i))
         if told.minimum[i]:
@@ -65,20 +76,54 @@ def verdict(work: Work) -> Columns:
     return columns
 
 
-def judged(work: Work, found: Minimised) -> Judged:
-    """The proofs of ``judge_many`` for a batch, as NumPy arrays."""
-    model = work.first
-    free = model.lambda_b is not None and float(model.lambda_b) == 0
-    shift = free and bool(model.loss.properties(model.num_classes).shift_invariant)
-    told = shard(judge_many, batched=4)(
+def symmetric(work: Work, found: Minimised) -> SymmetricMinima:
+    """Which ends are class-symmetric minima: of losses that treat all classes alike."""
+    K, size = work.first.num_classes, len(work.cells)
+    told = SymmetricMinima(
+        np.zeros(size, bool), np.full(size, -1), np.full(size, -1), np.full(size, np.nan)
+    )
+    for which in np.unique(work.cells.which):
+        here = np.flatnonzero(work.cells.which == which)
+        properties = work.cells.loss(int(here[0])).properties(K)
+        proved = properties.equivariant.evidence == "proved"
+        if not (properties.equivariant and proved and properties.smooth):
+            continue
+        models, points = jax.tree.map(itemgetter(here), (work.models, found.point))
+        part = symmetric_minima(
+            models,
+            points,
+            work.dimensions[here],
+            found.gradient_norm[here],
+            work.options["tolerance"],
+            shift=_shift(work),
+        )
+        for whole, some in zip(told, part, strict=True):
+            whole[here] = some
+    return told
+
+
+def judged(work: Work, found: Minimised, asked: NDArray[np.bool_]) -> Judged:
+    """The proofs of ``judge_many`` for some ends of a batch, as NumPy arrays."""
+    if not asked.any():  # nor is a program compiled
+        unknown = np.full(len(asked), np.nan)
+        return Judged(np.zeros(len(asked), bool), unknown, unknown, unknown)
+    told = shard(judge_many, batched=5)(
         work.models,
         found.point,
         work.dimensions,
         found.gradient_norm,
+        asked,
         together=work.together,
-        shift=shift,
+        shift=_shift(work),
     )
     return jax.tree.map(np.asarray, jax.block_until_ready(told))
+
+
+def _shift(work: Work) -> bool:
+    """Whether adding a constant to the bias costs nothing."""
+    model = work.first
+    free = model.lambda_b is not None and float(model.lambda_b) == 0
+    return free and bool(model.loss.properties(model.num_classes).shift_invariant)
 
 
 def own_point(work: Work, found: Minimised, i: int) -> Point:
