@@ -176,6 +176,7 @@ def test_a_missing_orbit_leaves_boxes_open(cover):
         (lambda x: x.update(tree=x["tree"].replace(".", "?", 1)), "Undecided", "was left open"),
         (lambda x: x["claim"]["orbits"].pop(), "Invalid", "is not in the list"),
         (lambda x: x["claim"]["orbits"].append(x["claim"]["orbits"][0]), "Undecided", "to be two"),
+        (lambda x: x.update(tree="0" * 10**6), "NotACertificate", "more than 1,000 boxes are open"),
         (lambda x: x["claim"].update(spread=x["claim"]["spread"] * 0.99), "Invalid", "too small"),
         (lambda x: x["claim"].update(origin=5.0), "Undecided", "the origin is not proved"),
         (lambda x: x["claim"].update(count=2), "NotACertificate", "unknown in the claim: count"),
