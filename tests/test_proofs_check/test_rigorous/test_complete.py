@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from flint import arb, ctx
 
 from landscape import atlas
 from proofs_check import checker
@@ -190,6 +191,24 @@ def test_a_slightly_false_cover_is_refused(cover, change, error, reason):
     _, document = cover
     with pytest.raises(getattr(checker, error), match=reason):
         checker.check(changed(document, change))
+
+
+def test_no_box_with_a_critical_point_is_empty(cover):
+    """Around orbits wherever they lie in the box; beside them boxes are proved to be empty."""
+    orbits, document = cover
+    with ctx.workprec(checker.COVER_BITS):
+        line = checker.Line(checker.Model(checker.parsed(json.dumps(document["model"]))))
+        rng, beside = np.random.default_rng(5), 0
+        for u in [*orbits, *(u[::-1] for u in orbits)]:
+            if u[0] < u[-1] - 1e-9:
+                continue  # the mirror image stands for it
+            for half in (0.1, 0.01, 1e-3, 1e-5):
+                for _ in range(6):
+                    centre = u + 0.98 * half * rng.uniform(-1, 1, len(u))
+                    assert not line.empty([arb(x, half) for x in centre])
+                away = u + np.array([2.5, -2.5]) * half
+                beside += line.empty([arb(x, half) for x in away])
+        assert beside >= 3
 
 
 @pytest.mark.slow
