@@ -193,6 +193,19 @@ def test_a_slightly_false_cover_is_refused(cover, change, error, reason):
         checker.check(changed(document, change))
 
 
+def test_features_over_a_box_hold_those_at_its_corners(cover):
+    """The checker's enclosures of h_k, which nothing else bounds."""
+    _, document = cover
+    with ctx.workprec(checker.COVER_BITS):
+        line = checker.Line(checker.Model(checker.parsed(json.dumps(document["model"]))))
+        for half in (0.3, 0.02):
+            held = line.roots([arb(1.6, half), arb(0.9, half)])[1]
+            for x, y in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
+                found = line.roots([arb(1.6 + 0.999 * x * half), arb(0.9 + 0.999 * y * half)])[1]
+                assert all(map(arb.overlaps, held, found))
+                assert all(root.rad() < 1e-12 for root in found)
+
+
 def test_no_box_with_a_critical_point_is_empty(cover):
     """Around orbits wherever they lie in the box; beside them boxes are proved to be empty."""
     orbits, document = cover
