@@ -73,7 +73,9 @@ def pages(
     }
     if parts:
         made["graph.html"] = environment.get_template("graph.html.j2").render(
-            pictures=[drawing(part) for part in parts], alone=nx.number_of_isolates(graph)
+            pictures=[drawing(part) for part in parts],
+            alone=nx.number_of_isolates(graph),
+            verdicts={card.verdict.key: card.verdict for card in cards}.values(),
         )
     if derived:
         made["theory.html"] = environment.get_template("theory.html.j2").render(

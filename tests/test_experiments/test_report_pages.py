@@ -91,6 +91,8 @@ def test_links_lead_from_a_claim_to_what_it_rests_on_and_back(tmp_path):
     whole = (tmp_path / "graph.html").read_text(encoding="utf-8")
     assert whole.count('data-claim="') == 4
     assert "1 claims that use none" in whole
+    # Colours are named: all four claims of the diamond have one verdict.
+    assert whole.count('class="badge ') == 1
     # What left and right imply is not drawn again.
     assert whole.count("<path") == 4
 

@@ -226,6 +226,20 @@ def test_a_matrix_that_may_be_singular_has_no_inertia():
     assert checker.regular(balls([[1, arb(0.9, 0.05)], [arb(0.9, 0.05), 1]]))
 
 
+def test_a_matrix_a_little_beyond_regular_is_not():
+    """1.01^1024 is 3e4: a bound of the powers that is not below 1 proves nothing."""
+    assert not checker.regular(balls([[arb(1, 1.01)]]))
+    assert checker.regular(balls([[arb(1, 0.99)]]))
+
+
+def test_an_image_that_leaves_its_box_proves_no_zero():
+    """x - 0.7 with slopes from 1/2 to 3/2 on [-1, 1]: the image is [0.2, 1.2]."""
+    at, off, value, slope = (balls([[x]]) for x in (0, arb(0, 1), -0.7, arb(1, 0.5)))
+    image = checker.krawczyk(at, off, value, slope, slope.mid().inv())[0, 0]
+    assert image.overlaps(arb(1.19))
+    assert not image.overlaps(arb(1.21))
+
+
 def test_a_singular_leading_block_is_no_obstacle():
     """The first half is zero: its inertia alone means nothing."""
     half = np.eye(15)

@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from flint import arb, ctx
 
 from landscape import atlas
 from proofs_check import checker
@@ -176,6 +177,7 @@ def test_a_missing_orbit_leaves_boxes_open(cover):
         (lambda x: x.update(tree=x["tree"].replace(".", "?", 1)), "Undecided", "was left open"),
         (lambda x: x["claim"]["orbits"].pop(), "Invalid", "is not in the list"),
         (lambda x: x["claim"]["orbits"].append(x["claim"]["orbits"][0]), "Undecided", "to be two"),
+        (lambda x: x.update(tree="0" * 10**6), "NotACertificate", "more than 1,000 boxes are open"),
         (lambda x: x["claim"].update(spread=x["claim"]["spread"] * 0.99), "Invalid", "too small"),
         (lambda x: x["claim"].update(origin=5.0), "Undecided", "the origin is not proved"),
         (lambda x: x["claim"].update(count=2), "NotACertificate", "unknown in the claim: count"),
@@ -189,6 +191,37 @@ def test_a_slightly_false_cover_is_refused(cover, change, error, reason):
     _, document = cover
     with pytest.raises(getattr(checker, error), match=reason):
         checker.check(changed(document, change))
+
+
+def test_features_over_a_box_hold_those_at_its_corners(cover):
+    """The checker's enclosures of h_k, which nothing else bounds."""
+    _, document = cover
+    with ctx.workprec(checker.COVER_BITS):
+        line = checker.Line(checker.Model(checker.parsed(json.dumps(document["model"]))))
+        for half in (0.3, 0.02):
+            held = line.roots([arb(1.6, half), arb(0.9, half)])[1]
+            for x, y in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
+                found = line.roots([arb(1.6 + 0.999 * x * half), arb(0.9 + 0.999 * y * half)])[1]
+                assert all(map(arb.overlaps, held, found))
+                assert all(root.rad() < 1e-12 for root in found)
+
+
+def test_no_box_with_a_critical_point_is_empty(cover):
+    """Around orbits wherever they lie in the box; beside them boxes are proved to be empty."""
+    orbits, document = cover
+    with ctx.workprec(checker.COVER_BITS):
+        line = checker.Line(checker.Model(checker.parsed(json.dumps(document["model"]))))
+        rng, beside = np.random.default_rng(5), 0
+        for u in [*orbits, *(u[::-1] for u in orbits)]:
+            if u[0] < u[-1] - 1e-9:
+                continue  # the mirror image stands for it
+            for half in (0.1, 0.01, 1e-3, 1e-5):
+                for _ in range(6):
+                    centre = u + 0.98 * half * rng.uniform(-1, 1, len(u))
+                    assert not line.empty([arb(x, half) for x in centre])
+                away = u + np.array([2.5, -2.5]) * half
+                beside += line.empty([arb(x, half) for x in away])
+        assert beside >= 3
 
 
 @pytest.mark.slow

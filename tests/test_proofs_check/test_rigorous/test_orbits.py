@@ -1,8 +1,11 @@
 """Every orbit of an atlas proved, in its rank and beyond."""
 
+import numpy as np
 import pytest
 
+from landscape import dense_hessian
 from landscape.atlas import atlas
+from proofs_check import checker
 from proofs_check.rigorous import orbits as module
 from proofs_check.rigorous.arithmetic import Undecided
 from proofs_check.rigorous.orbits import prove_orbits
@@ -31,6 +34,27 @@ def agree(found, proofs):
 @pytest.mark.parametrize("K", [3, 4, 5])
 def test_every_orbit_is_proved(loss, K):
     agree(*certified(loss, K))
+
+
+def test_unequal_groups_of_classes_carry_certificates_in_all_samples():
+    """Against the whole Hessian in all samples, which knows no merged class; and proved again."""
+    model = UFM(CrossEntropy(), counts=(3, 3, 1), d=3, lambda_W=0.02, lambda_H=0.02)
+    found = atlas(model, budget=60.0, seed=0)
+    proofs = list(prove_orbits(model, found.orbits))
+    agree(found, proofs)
+    for proof in proofs:
+        told = proof.certificate.found
+        values = np.linalg.eigvalsh(np.asarray(dense_hessian(told.model, told.point)))
+        assert told.model.counts_tuple == (3, 3, 1)
+        assert len(values) == proof.d * (3 + 7)
+        assert (told.index, told.nullity) == (np.sum(values < -1e-7), np.sum(abs(values) < 1e-7))
+        document = proof.certificate.as_dict()
+        assert checker.check(document)
+        document["model"]["counts"] = [3, 1, 3]  # the samples then belong to other classes
+        document["digest"] = checker.digest(document)
+        if proof.orbit + 1 < len(found.orbits):  # at the origin no class is special
+            with pytest.raises(checker.Invalid):
+                checker.check(document)
 
 
 def test_contradictions_and_undecided_orbits_are_said(monkeypatch):
