@@ -22,7 +22,6 @@ def named_model(spec: str) -> Any:
         InputError: an unknown name, a file that does not import, or not a model's constructor.
     """
     from ufm import InputError, declared, registered
-    from ufm import Model as ModelClass
 
     place, _, name = spec.rpartition(":")
     if not place:
@@ -32,7 +31,7 @@ def named_model(spec: str) -> Any:
         constructor = getattr(module, name)
     except AttributeError:
         classes = inspect.getmembers(module, inspect.isclass)
-        own = [x for x, found in classes if issubclass(found, ModelClass) and x != "Model"]
+        own = [x for x, found in classes if hasattr(found, "objective") and x != "Model"]
         remedy = f"use one of {', '.join(own)}" if own else "define it"
         raise InputError(f"Need a model named {name} in {place}", "no such name", remedy) from None
     return declared(spec, constructor)

@@ -75,3 +75,30 @@ def class_counts(
         return parsed_counts(counts)
     K = require_count(num_classes, "K", 2, "give two classes or more")
     return (require_count(n, "n", 1, "give one sample or more per class"),) * K
+
+
+def samples_per_class(
+    num_classes: int | None, n: int | None, counts: Sequence[int] | None
+) -> tuple[int, ...]:
+    """n samples, one by default, for each of K classes, or the counts: one of the two.
+
+    Raises:
+        InputError: both, a count below 1, fewer than two classes, or not K counts.
+
+    Example:
+        >>> samples_per_class(3, 2, None), samples_per_class(None, None, [4, 1])
+        ((2, 2, 2), (4, 1))
+    """
+    remedy = "give two classes or more"
+    if counts is None:
+        K = require_count(num_classes, "K", 2, remedy)
+        size = require_count(1 if n is None else n, "n", 1, "give one sample or more per class")
+        return (size,) * K
+    if n is not None:
+        raise InputError("Give n or counts, not both", f"n={n}, counts={tuple(counts)}", "drop n")
+    sizes = [require_count(count, "count", 1, "give every class a sample") for count in counts]
+    require_count(len(sizes), "K", 2, remedy)
+    if num_classes is not None and num_classes != len(sizes):
+        rule = f"Need one count per class, K={num_classes}"
+        raise InputError(rule, f"{len(sizes)} counts", "drop K or fix the counts")
+    return tuple(sizes)

@@ -92,7 +92,7 @@ def _derivatives(loss: Any, Z: Any, labels: Any) -> tuple[Any, Any, Any]:
 def _solved(matrices: Array, right: Array) -> Array:
     """The solutions of small linear systems."""
     try:
-        return np.linalg.solve(matrices, right)
+        return np.asarray(np.linalg.solve(matrices, right))
     except np.linalg.LinAlgError:  # a loss that is not convex, exactly at a fold of its own
         return np.asarray(np.linalg.pinv(matrices) @ right)
 
@@ -252,11 +252,11 @@ class Whole(Eliminated):
         own = self._own(W, b, F.reshape(B * K, r), np.arange(B * K))
         *parts, own_gradient, own_hessian = (x.reshape(B, K, *x.shape[1:]) for x in own)
         value, gradient, hessian, mixed = self._blocks(W, b, F, *parts)
-        corner = np.zeros((B, K, r, K, r))
-        corner[:, range(K), :, range(K)] = np.swapaxes(own_hessian, 0, 1)
+        diagonal = np.zeros((B, K, r, K, r))
+        diagonal[:, range(K), :, range(K)] = np.swapaxes(own_hessian, 0, 1)
         cross = np.swapaxes(mixed * (roots / self.total)[:, None, None], 1, 2)
         cross = cross.reshape(B, gradient.shape[1], K * r)
-        corner = corner.reshape(B, K * r, K * r)
+        corner = diagonal.reshape(B, K * r, K * r)
         full = np.block([[hessian, cross], [np.swapaxes(cross, 1, 2), corner]])
         features = (roots[:, None] * own_gradient).reshape(B, K * r)
         gradient = np.concatenate([gradient, features], axis=1)

@@ -15,8 +15,9 @@ from landscape.atlas.search import Found
 from ufm.errors import InputError
 from ufm.frames import simplex_etf
 from ufm.model import norm
-from ufm.plain.minimisers import factorised, quadratic_singular_target, quadratic_target
+from ufm.plain.minimisers import factorised
 from ufm.plain.model import UFM
+from ufm.plain.quadratic_form import quadratic_singular_target, quadratic_target
 from ufm.plain.symmetry import DENSE_CLASS_ROTATIONS
 
 Array = NDArray[np.float64]

@@ -77,11 +77,6 @@ class Eigenpairs:
     result: LanczosResult
 
     @property
-    def invariant_subspace(self) -> bool:
-        """Whether some chain closed: the span of its pairs is invariant to the tolerance."""
-        return self.breakdowns > 0 or self.exhausted
-
-    @property
     def intervals(self) -> Array:
         """(k, 2): each [theta - residual, theta + residual] contains an eigenvalue of A."""
         return np.stack([self.eigenvalues - self.residuals, self.eigenvalues + self.residuals], 1)

@@ -12,6 +12,7 @@ from scipy.special import softmax
 
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant
 from proofs_check.claims.minimisers import c_of, code, reached
+from proofs_check.claims.minority_collapse import strength
 from proofs_check.claims.one_vs_rest import (
     POINT,
     SUBJECT,
@@ -20,7 +21,6 @@ from proofs_check.claims.one_vs_rest import (
     equal_classes,
     minimum,
 )
-from proofs_check.claims.thresholds import strength
 from proofs_check.formula_alterations import formula
 from proofs_check.hypotheses import BALANCED, ETF_FITS, NO_BIAS, loss_is
 from proofs_check.law import Law, miscount

@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 
 from landscape.solvers.solve import solve
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
-from proofs_check.claims.thresholds import SIZES, strength
+from proofs_check.claims.minority_collapse import SIZES, strength
 from proofs_check.hypotheses import CROSS_ENTROPY, ETF_FITS, TWO_SIZES, WITH_BIAS
 from proofs_check.instance import Specimen
 from proofs_check.law import Law

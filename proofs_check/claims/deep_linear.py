@@ -17,7 +17,8 @@ from proofs_check.law import Law, miscount
 from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen
 from ufm.losses import MSE, CrossEntropy
-from ufm.models.deep_linear import DeepLinear, Network, deep_linear
+from ufm.models.deep_linear import DeepLinear, deep_linear
+from ufm.models.factors import Network
 
 Array = NDArray[np.float64]
 SUBJECT = "deep linear networks"

@@ -16,8 +16,8 @@ from proofs_check.instance import Specimen
 from proofs_check.law import Law
 from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen
-from ufm.models.deep_linear import Network
 from ufm.models.deep_relu import DeepReLU, deep_relu
+from ufm.models.factors import Network
 
 Array = NDArray[np.float64]
 SUBJECT = "deep ReLU networks"

@@ -14,7 +14,7 @@ from landscape.branches.curve import Curve, hermite
 from landscape.branches.diagram import branches
 from landscape.branches.events import Kind, event_error, events_on
 from landscape.branches.turning import Turn
-from proofs_check.claims.codes import balanced_model, bifurcation, merged_point
+from proofs_check.claims.merged_classes import balanced_model, bifurcation, merged_point
 from tests.helpers import FAMILY, Problem, slow
 from tests.landscapes import polished, scaled
 from ufm import MSE, UFM, CrossEntropy, Focal, InputError, LabelSmoothing

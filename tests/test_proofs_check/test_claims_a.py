@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 from proofs_check import Status, check_claim
-from proofs_check.claims import certificates, codes, critical, minimisers, saddles, thresholds
+from proofs_check.claims import (
+    certificates,
+    critical,
+    merged_classes,
+    minimisers,
+    minority_collapse,
+    polygons,
+    saddles,
+    thresholds,
+)
 from proofs_check.run import TEETH
 from proofs_check.specimens import (
     descended_specimens,
@@ -18,7 +27,16 @@ from ufm import UFM, Focal, Point, RescaledMSE
 from ufm.model import norm, value_and_gradient
 from ufm.plain.minimisers import thresholds as library_thresholds
 
-MODULES = (critical, minimisers, thresholds, certificates, saddles, codes)
+MODULES = (
+    critical,
+    minimisers,
+    thresholds,
+    minority_collapse,
+    certificates,
+    saddles,
+    merged_classes,
+    polygons,
+)
 CLAIMS = [claim for module in MODULES for claim in module.CLAIMS]
 BY_ID = {claim.id: claim for claim in CLAIMS}
 
@@ -98,19 +116,19 @@ def test_thresholds_written_out_are_those_of_the_library():
 def test_bifurcations_of_merged_classes():
     known = {3: 0.1305506509, 4: 0.0733330384, 5: 0.0541337162, 6: 0.0444386734}
     for G, value in known.items():
-        assert codes.bifurcation(G, 0.0) == pytest.approx(value, abs=5e-11)
-    assert codes.bifurcation(2, 0.0) == 0
-    assert codes.bifurcation(3, 0.165) > 0
-    assert codes.bifurcation(3, 0.166) == 0
+        assert merged_classes.bifurcation(G, 0.0) == pytest.approx(value, abs=5e-11)
+    assert merged_classes.bifurcation(2, 0.0) == 0
+    assert merged_classes.bifurcation(3, 0.165) > 0
+    assert merged_classes.bifurcation(3, 0.166) == 0
 
 
 def test_the_plain_gradient_is_the_gradient():
-    model = codes.balanced_model(0.1, 4, 3, 2, 0.3, 2.0)
+    model = merged_classes.balanced_model(0.1, 4, 3, 2, 0.3, 2.0)
     rng = np.random.default_rng(0)
     point = Point(rng.normal(size=(4, 3)), rng.normal(size=(3, 4)))
     merged = model.as_merged(point)[0]
     value, gradient = value_and_gradient(merged, point)
-    said = codes.value_and_slope(model, point)
+    said = merged_classes.value_and_slope(model, point)
     assert said == pytest.approx((float(value), float(norm(gradient))), rel=1e-12)
 
 

@@ -19,7 +19,8 @@ from proofs_check.claims import (
     thresholds,
 )
 from proofs_check.claims.minimisers import c_of, code
-from proofs_check.claims.thresholds import focal_constant, strength, vanishing_point
+from proofs_check.claims.minority_collapse import strength, vanishing_point
+from proofs_check.claims.thresholds import focal_constant
 
 CLAIMS = {claim.id: claim for claim in core_claims()}
 

@@ -23,7 +23,7 @@ from ufm import (
     vector_scaling,
 )
 from ufm.losses import Scaled
-from ufm.plain.minimisers import quadratic_form
+from ufm.plain.quadratic_form import quadratic_form
 from ufm.plain.reduce import full_spectrum, reduced
 from ufm.plain.relabelling import matching
 from ufm.plain.symmetry import turned_classes

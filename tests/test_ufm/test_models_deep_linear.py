@@ -8,7 +8,7 @@ from scipy.optimize import minimize_scalar
 from landscape import Curvature, dense_hessian, solve, verdict
 from tests.helpers import slow
 from ufm import MSE, UFM, CrossEntropy, Focal, InputError, LabelSmoothing, as_rows, deep_linear
-from ufm.models.deep_linear import Network
+from ufm.models.factors import Network
 from ufm.models.first_order import collapse_price, shrunk_output
 from ufm.tolerance import generator_rank
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from landscape import solve
-from proofs_check.claims.codes import bifurcation
-from proofs_check.claims.thresholds import vanishing_point
+from proofs_check.claims.merged_classes import bifurcation
+from proofs_check.claims.minority_collapse import vanishing_point
 from tests.helpers import merged_index, slow
 from ufm import UFM, CrossEntropy, InputError
 from ufm.plain.laws import majority_alone, merged_bifurcation, vanishing_minority

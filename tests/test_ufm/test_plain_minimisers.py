@@ -17,7 +17,8 @@ from ufm import (
     orthogonal_frame,
     simplex_etf,
 )
-from ufm.plain.minimisers import quadratic_target, symmetric_code, thresholds
+from ufm.plain.minimisers import symmetric_code, thresholds
+from ufm.plain.quadratic_form import quadratic_target
 
 LW, LH = 8e-3, 5e-3
 SIZES = {"lambda_W": LW, "lambda_H": LH}

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import reduce
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import scipy
@@ -23,10 +21,11 @@ from ufm.losses.columns import column_gradients, column_hessians, column_losses
 from ufm.losses.loss import Loss
 from ufm.losses.user import fixed_loss
 from ufm.model import Model
+from ufm.models.factors import Network, in_hidden_spaces, product
 from ufm.models.first_order import collapse_price, shrunk_output
 from ufm.plain.class_means import ClassMeans
-from ufm.plain.minimisers import quadratic_form
 from ufm.plain.model import UFM
+from ufm.plain.quadratic_form import quadratic_form
 from ufm.plain.symmetry import turned_classes
 from ufm.point import Point, as_rows, gaussian, skew_basis
 from ufm.records import pytree_record
@@ -37,21 +36,6 @@ Array = NDArray[np.float64]
 
 # A program traces every factor.
 MAX_DEPTH = 100
-
-
-class Network(NamedTuple):
-    """Weight matrices (W_1, ..., W_M) in the order in which features pass, and features ``H``."""
-
-    weights: tuple[Any, ...]
-    H: Any
-
-    def factors(self) -> list[Any]:
-        """H, W_1, ..., W_M."""
-        return [self.H, *self.weights]
-
-    def logits(self) -> Any:
-        """W_M ... W_1 H."""
-        return product(self.factors())
 
 
 @pytree_record(static=("widths", "merged"), eq=False)
@@ -169,7 +153,7 @@ class DeepLinear(Model[Network]):
                 return None
             told: Structure | None = merge.model.structure(mean)
             return told
-        cut = _cut(point)
+        cut = in_hidden_spaces(point)
         if cut is None or sum(np.size(x) for x in cut[0].factors()) > MAX_DIAGONALISED:
             return None
         core, dropped = cut
@@ -348,35 +332,6 @@ class DeepLinear(Model[Network]):
             "lambda_W": float(self.lambda_W),
             "lambda_H": float(self.lambda_H),
         }
-
-
-def product(factors: Sequence[Any]) -> Any:
-    """The last factor times ... times the first, None of none.
-
-    Example:
-        >>> product([np.array([[1.0], [2.0]]), np.array([[3.0, 4.0]])]).tolist()
-        [[11.0]]
-    """
-    return reduce(lambda below, above: above @ below, factors) if factors else None
-
-
-def _cut(point: Network) -> tuple[Network, float] | None:
-    """The point in its hidden spaces, and how far it was moved; None where they are not shared."""
-    factors = [np.asarray(x) for x in point.factors()]
-    bases, dropped = [], 0.0
-    for below, above in pairwise(factors):
-        left, values, _ = np.linalg.svd(below)
-        rank = int(np.sum(values > RANK * (1 + values[0])))
-        bases.append(left[:, :rank])
-        rest = above - above @ bases[-1] @ bases[-1].T
-        leak = max(float(np.linalg.norm(values[rank:])), float(np.linalg.norm(rest)))
-        if leak > RANK * (1 + np.linalg.norm(above)) or rank != bases[0].shape[1]:
-            return None
-        dropped = max(dropped, leak)
-    H = bases[0].T @ factors[0]
-    sides = [*bases[1:], np.eye(len(factors[-1]))]
-    weights = [out.T @ W @ into for W, into, out in zip(factors[1:], bases, sides, strict=True)]
-    return Network(tuple(weights), H), dropped
 
 
 def _eigenvalues(model: DeepLinear, point: Network) -> Array:

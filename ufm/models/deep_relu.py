@@ -16,11 +16,12 @@ from ufm.losses import MSE
 from ufm.losses.columns import column_gradients
 from ufm.losses.loss import Loss
 from ufm.model import Model
-from ufm.models.deep_linear import DeepLinear, Network, deep_linear
+from ufm.models.deep_linear import DeepLinear, deep_linear
+from ufm.models.factors import Network
 from ufm.models.first_order import shrunk_output
 from ufm.models.idle_units import MOST_SAMPLES, unit_gain
 from ufm.models.low_rank_codes import circulant, cycle_scales, low_rank_codes
-from ufm.plain.minimisers import quadratic_form
+from ufm.plain.quadratic_form import quadratic_form
 from ufm.point import skew_basis
 from ufm.records import pytree_record
 from ufm.tolerance import RANK

@@ -24,7 +24,7 @@ from ufm.model import Model
 from ufm.models.equilibrium_blocks import layer_structure
 from ufm.models.equilibrium_codes import Saturated, best_simplex, saturated_codes
 from ufm.plain.class_means import ClassMeans
-from ufm.plain.minimisers import quadratic_form
+from ufm.plain.quadratic_form import quadratic_form
 from ufm.plain.symmetry import turned_classes
 from ufm.point import gaussian, skew_basis
 from ufm.records import pytree_record

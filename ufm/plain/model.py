@@ -20,7 +20,7 @@ from ufm.answers import (
     StrictMinimum,
     Structure,
 )
-from ufm.counts import counts_columns
+from ufm.counts import counts_columns, samples_per_class
 from ufm.decay import penalty
 from ufm.errors import InputError, require_count, require_decay
 from ufm.losses.columns import column_losses
@@ -90,7 +90,7 @@ class UFM(Model[Point]):
         lambda_H: float,
         lambda_b: float | None = None,
     ) -> None:
-        sizes = _validated_counts(num_classes, n, counts)
+        sizes = np.asarray(samples_per_class(num_classes, n, counts))
         bias = None if lambda_b is None else require_decay(lambda_b, "lambda_b", zero=True)
         values: dict[str, Any] = {
             "loss": fixed_loss(loss, tuple(sizes.tolist())),
@@ -258,7 +258,7 @@ class UFM(Model[Point]):
         """
         if any(np.ndim(leaf) for leaf in jax.tree.leaves(self.loss)):
             return None
-        sizes = _validated_counts(None, None, counts)
+        sizes = np.asarray(samples_per_class(None, None, counts))
         columns = np.ones_like(sizes) if self.merged else sizes
         return self.with_dimension(d)._replace(
             counts=sizes.astype(np.float64), labels=np.repeat(np.arange(len(sizes)), columns)
@@ -386,21 +386,3 @@ class UFM(Model[Point]):
         ratio = (self.lambda_H / self.lambda_W) ** 0.25
         bias = None if point.b is None else jnp.ones_like(point.b)
         return Point(jnp.full_like(point.W, ratio), jnp.full_like(point.H, 1 / ratio), bias)
-
-
-def _validated_counts(
-    num_classes: int | None, n: int | None, counts: Sequence[int] | None
-) -> np.ndarray:
-    remedy = "give two classes or more"
-    if counts is None:
-        K = require_count(num_classes, "K", 2, remedy)
-        size = require_count(1 if n is None else n, "n", 1, "give one sample or more per class")
-        return np.full(K, size)
-    if n is not None:
-        raise InputError("Give n or counts, not both", f"n={n}, counts={tuple(counts)}", "drop n")
-    sizes = [require_count(count, "count", 1, "give every class a sample") for count in counts]
-    require_count(len(sizes), "K", 2, remedy)
-    if num_classes is not None and num_classes != len(sizes):
-        rule = f"Need one count per class, K={num_classes}"
-        raise InputError(rule, f"{len(sizes)} counts", "drop K or fix the counts")
-    return np.asarray(sizes)

@@ -7,8 +7,7 @@ b[p]). Energy and spectrum do not tell orbits apart: at K = 4, w ~ (1, -1, 0, 0)
 w ~ (1, 1, -1, -1) agree in both.
 
 Entries are compared by *levels*: sort all, cut where a gap exceeds the tolerance. No grid decides,
-as in rounding, and symmetries form a group. All else is exact: colour refinement separates classes,
-twins (classes whose swap changes nothing) are divided out, and a search settles the rest.
+as in rounding, and symmetries form a group. All else is exact (``colour_refinement``).
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ufm.errors import InputError, require_positive
+from ufm.plain.colour_refinement import bijection, group_order, numbered, twin_free
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -112,9 +112,9 @@ def matching(
     if (b is None) != (other_b is None):
         raise InputError("Need a bias for both points or none", "one bias", "give both")
     unit = resolution(tolerance, *left, *right)
-    codes, colours, members, _ = _twin_free(*_coded(unit, [left, right], kinds))
+    codes, colours, members, _ = twin_free(*_coded(unit, [left, right], kinds))
 
-    found = _search(codes, colours)
+    found = bijection(codes, colours)
     if found is None:
         return None
     # Twins are interchangeable, so any bijection between corresponding groups will do.
@@ -160,9 +160,9 @@ def stabiliser_order(
         first, sizes = [group[0] for group in groups], [len(group) for group in groups]
         matrix, bias = matrix[np.ix_(first, first)], None if bias is None else bias[first]
         merged = prod(map(factorial, sizes))
-        number = _numbered(np.stack([number[first], sizes], axis=-1))
-    codes, colours, _, order = _twin_free(*_coded(unit, [(matrix, bias)], number))
-    return merged * order * _chain(codes[0], colours[0])[0]
+        number = numbered(np.stack([number[first], sizes], axis=-1))
+    codes, colours, _, order = twin_free(*_coded(unit, [(matrix, bias)], number))
+    return merged * order * group_order(codes[0], colours[0])[0]
 
 
 def orbit_size(kinds: ArrayLike, stabiliser: int) -> int:
@@ -270,9 +270,6 @@ def _aligned(
     return close and (one is None or other is None or bool(np.abs(one - other).max() <= unit))
 
 
-# From here on: integer matrices ``codes`` (S, K, K) of S = 1 or 2 points that share their colours.
-
-
 def _coded(unit: float, sides: Sequence[Side], kinds: ArrayLike) -> tuple[Ints, Ints]:
     """Levels of Z (S, K, K), and class colours (S, K) from count, diagonal and bias."""
     codes = np.stack(levels(unit, *(Z for Z, _ in sides)))
@@ -280,128 +277,4 @@ def _coded(unit: float, sides: Sequence[Side], kinds: ArrayLike) -> tuple[Ints, 
     fields = [np.broadcast_to(number, codes.shape[:2]), np.diagonal(codes, axis1=1, axis2=2)]
     biases = [b for _, b in sides if b is not None]
     fields += [np.stack(levels(unit, *biases))] if biases else []
-    return codes, _numbered(np.stack(fields, axis=-1))
-
-
-def _numbered(rows: NDArray[np.generic]) -> Ints:
-    """Number the distinct rows along the last axis, over all sides together."""
-    flat = np.unique(rows.reshape(-1, rows.shape[-1]), axis=0, return_inverse=True)[1]
-    return flat.reshape(rows.shape[:-1]).astype(np.int64)
-
-
-def _refined(codes: Ints, colours: Ints) -> Ints:
-    """Split colours by the multiset of (Z_ik, Z_ki, colour of k) over k until nothing splits.
-
-    Multisets are compared by a sum of SplitMix64 hashes (Steele, Lea & Flood 2014). A collision
-    leaves a colour too coarse, which costs time and never an answer: codes are compared at the end.
-    """
-    pairs = codes * (codes.max() + 1) + np.swapaxes(codes, 1, 2)
-    colours = _numbered(colours[..., None])
-    while (number := int(colours.max()) + 1) < colours.shape[1]:
-        z = (pairs * number + colours[:, None, :]).astype(np.uint64)
-        z = z * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        sums = (z ^ (z >> np.uint64(31))).sum(axis=2)
-        finer = _numbered(np.stack([colours.astype(np.uint64), sums], axis=-1))
-        if finer.max() + 1 == number:
-            break
-        colours = finer
-    return colours
-
-
-def _twins(codes: Ints, colours: Ints) -> list[Ints]:
-    """Groups of classes any two of which may be swapped; an equivalence, as swaps generate it."""
-    groups = []
-    for colour in np.unique(colours):
-        rest = np.flatnonzero(colours == colour)
-        while len(rest):
-            first = rest[0]
-            differ = (codes[rest] != codes[first]) | (codes[:, rest] != codes[:, [first]]).T
-            differ[:, first] = False
-            differ[np.arange(len(rest)), rest] = False
-            twin = ~differ.any(axis=1) & (codes[rest, first] == codes[first, rest])
-            groups.append(rest[twin])
-            rest = rest[~twin]
-    return groups
-
-
-def _twin_free(codes: Ints, colours: Ints) -> tuple[Ints, Ints, list[list[Ints]], int]:
-    """The twin-free quotient, refined; the classes in each of its nodes; the order of the swaps."""
-    members = [[np.array([k]) for k in range(colours.shape[1])] for _ in codes]
-    order = 1
-    while True:
-        colours = _refined(codes, colours)
-        groups = [_twins(*side) for side in zip(codes, colours, strict=True)]
-        if len(groups[0]) != len(groups[-1]):  # no relabelling: let no colour be shared
-            return codes, np.arange(colours.size).reshape(colours.shape), members, order
-        if len(groups[0]) == colours.shape[1]:
-            return codes, colours, members, order
-        order *= prod(factorial(len(group)) for group in groups[0])
-        smaller, fields = [], []
-        for i, (code, colour, side) in enumerate(zip(codes, colours, groups, strict=True)):
-            first = np.array([group[0] for group in side])
-            inner = [code[group[0], group[1]] if len(group) > 1 else -1 for group in side]
-            fields.append(np.stack([colour[first], [len(group) for group in side], inner], axis=-1))
-            smaller.append(code[np.ix_(first, first)])
-            members[i] = [np.concatenate([members[i][k] for k in group]) for group in side]
-        codes, colours = np.stack(smaller), _numbered(np.stack(fields))
-
-
-def _cell(colours: Ints) -> int | None:
-    """The colour of the smallest cell with two classes or more, if any."""
-    sizes = np.bincount(colours)
-    sizes[sizes < 2] = len(colours) + 1
-    return int(sizes.argmin()) if sizes.min() <= len(colours) else None
-
-
-def _marked(colours: Ints, *points: int) -> Ints:
-    """Colours (S, K) in which one point on each side stands out."""
-    marked = 2 * colours
-    marked[np.arange(len(points)), points] += 1
-    return marked
-
-
-def _search(codes: Ints, colours: Ints) -> Ints | None:
-    """A bijection p from side 1 to side 0 that keeps colours and codes, or None."""
-    colours = _refined(codes, colours)
-    if not np.array_equal(np.sort(colours[0]), np.sort(colours[1])):
-        return None
-    cell = _cell(colours[1])
-    if cell is None:
-        p = np.empty(colours.shape[1], np.int64)
-        p[np.argsort(colours[1])] = np.argsort(colours[0])
-        return p if np.array_equal(codes[1], codes[0][np.ix_(p, p)]) else None
-    position = int((colours[1] == cell).argmax())
-    for image in np.flatnonzero(colours[0] == cell):
-        if (found := _search(codes, _marked(colours, int(image), position))) is not None:
-            return found
-    return None
-
-
-def _chain(codes: Ints, colours: Ints) -> tuple[int, list[Ints]]:
-    """Order and generators of the group that keeps codes (K, K) and refined colours (K,)."""
-    cell = _cell(colours)
-    if cell is None:
-        return 1, []
-    first, *others = (int(k) for k in np.flatnonzero(colours == cell))
-    order, generators = _chain(codes, _refined(codes[None], _marked(colours[None], first))[0])
-    both, twice = np.stack([codes, codes]), np.stack([colours, colours])
-    reached, refused = {first}, set[int]()
-    for other in others:
-        if other in reached or other in refused:
-            continue
-        p = _search(both, _marked(twice, other, first))
-        if p is None:
-            refused |= _orbit(other, generators)
-        else:
-            generators.append(p)
-            reached = _orbit(first, generators)
-    return order * len(reached), generators
-
-
-def _orbit(start: int, generators: Sequence[Ints]) -> set[int]:
-    orbit = {start}
-    while new := {int(p[k]) for p in generators for k in orbit} - orbit:
-        orbit |= new
-    return orbit
+    return codes, numbered(np.stack(fields, axis=-1))

@@ -76,11 +76,6 @@ class Interval:
     high: float
     level: float
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the difference is significant at 1 - level."""
-        return not self.low <= 0 <= self.high
-
 
 def paired_bootstrap(
     differences: npt.ArrayLike, seed: int, num_resamples: int = 10_000, level: float = 0.95
