@@ -173,9 +173,10 @@ RING = nx.to_numpy_array(nx.cycle_graph(4))
     [
         (RING[:3], "2,2", "shape (3, 4)"),
         (RING, "2,3", "adjacency matrix of 5 nodes"),
-        (2 * RING, "2,2", "unweighted graph"),
-        (np.triu(RING), "2,2", "a directed edge"),
-        (RING + np.eye(4), "2,2", "a loop"),
+        (2 * RING, "2,2", "unweighted graph, entries 0 and 1. Got 2 between nodes 0 and 1"),
+        (RING - 0.5 * np.diag([0, 0, 1.0], 1), "2,2", "Got 0.5 between nodes 2 and 3"),
+        (np.triu(RING), "2,2", "an edge of nodes 0 and 1 in one direction"),
+        (RING + np.diag([0, 0, 1.0, 0]), "2,2", "a loop at node 2"),
         (scipy.sparse.csr_array(RING - RING), "2,2", "isolated node 0"),
     ],
 )

@@ -320,10 +320,15 @@ def graph_of(adjacency: Any, counts: Any, d: int, lambda_W: float, lambda_H: flo
     if A.ndim != 2 or A.shape[0] != A.shape[1] or len(A) != sum(sizes):
         rule = f"Need an adjacency matrix of {sum(sizes)} nodes, one per label"
         raise InputError(rule, f"shape {A.shape}", "make labels and nodes match")
-    if not np.isin(A, (0.0, 1.0)).all():
-        raise InputError("Need an unweighted graph, entries 0 and 1", A.max(), "drop the weights")
-    if np.any(A != A.T) or np.any(np.diag(A)):
-        got = "a loop" if np.any(np.diag(A)) else "a directed edge"
+    weights = np.argwhere(~np.isin(A, (0.0, 1.0)))
+    if len(weights):
+        i, j = weights[0]
+        got = f"{A[i, j]:g} between nodes {i} and {j}"
+        raise InputError("Need an unweighted graph, entries 0 and 1", got, "drop the weights")
+    wrong = np.argwhere((A != A.T) | (np.diag(np.diag(A)) != 0))
+    if len(wrong):
+        i, j = wrong[0]
+        got = f"a loop at node {i}" if i == j else f"an edge of nodes {i} and {j} in one direction"
         raise InputError("Need a symmetric adjacency matrix without loops", got, "mend the graph")
     if not A.sum(axis=0).all():
         node = int(np.argmin(A.sum(axis=0)))
