@@ -38,9 +38,7 @@ class Derivatives(NamedTuple):
         sides: u (m,).
         push: dL / d(s u) (m,).
         gradient, hessian: in x, (P,) and (P, P).
-        turn: of the gradient by slopes (P, m).
         normals: of u in x (m, P).
-        shear: of u by slopes (m, m); kinks of later layers depend on slopes of earlier ones.
     """
 
     value: Any
@@ -48,9 +46,7 @@ class Derivatives(NamedTuple):
     push: Any
     gradient: Any
     hessian: Any
-    turn: Any
     normals: Any
-    shear: Any
 
 
 def derivatives(model: Model[Any], like: Any, x: Array, slopes: Array) -> Derivatives:
@@ -75,9 +71,7 @@ def _derivatives(model: Model[Any], like: Any, x: Any, slopes: Any) -> Derivativ
         jax.grad(value, argnums=2)(x, slopes, still),
         _gradient(model, like, x, slopes),
         jax.jacobian(lambda y: _gradient(model, like, y, slopes))(x),
-        _turn(model, like, x, slopes),
         jax.jacobian(sides)(x, slopes),
-        jax.jacobian(sides, argnums=1)(x, slopes),
     )
 
 

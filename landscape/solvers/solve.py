@@ -59,7 +59,7 @@ def solve(
         key: JAX random key for the start, default ``jax.random.key(0)``.
         method: "newton" (trust-region Newton-CG), "lbfgs", "momentum", "gd", "critical"
             (index-blind Levenberg-Marquardt on the gradient), or "piecewise" for models with kinks
-            (BFGS, then Newton's method on the surface where pieces meet); it leaves saddles.
+            (proximal Newton steps, and BFGS before them); it leaves saddles.
         tolerance: Euclidean gradient norm to reach.
         max_iterations: outer iterations; the default depends on the method.
         learning_rate: step of "gd" and "momentum" (0.1, as in Zhu et al. 2021).

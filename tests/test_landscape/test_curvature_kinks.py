@@ -102,8 +102,6 @@ def test_derivatives_of_pieces_are_those_of_differences():
         (told.gradient @ dx, (ahead.value - behind.value) / scale),
         (told.hessian @ dx, (ahead.gradient - behind.gradient) / scale),
         (told.normals @ dx, (ahead.sides - behind.sides) / scale),
-        (told.turn @ ds, (turned[0].gradient - turned[1].gradient) / scale),
-        (told.shear @ ds, (turned[0].sides - turned[1].sides) / scale),
     ):
         np.testing.assert_allclose(exact, seen, atol=1e-6)
     # A slope moves L by push times u.

@@ -6,6 +6,7 @@ import pytest
 
 from landscape import Curvature, Result, solve, verdict
 from landscape.solvers.piecewise import MAX_SEARCH, bfgs, piecewise
+from proofs_check.claims.deep_relu import lowered
 from tests.helpers import slow
 from tests.test_landscape.test_curvature_kinks import Ridge
 from tests.test_ufm.test_models_deep_relu import at_share
@@ -77,6 +78,30 @@ def test_networks_end_at_minima_on_kinks(K, depth, share, name, more, value):
         for _ in range(40):
             near = jax.tree.map(lambda x, t=size: x + t * rng.normal(size=x.shape), point)
             assert float(model.objective(near)) > value - 1e-14
+
+
+# Many kinks whose normals depend on each other: critical, and whether minima is not said.
+MANY = [
+    slow(6, 4, "polygon", {"d": 6}, 0.4095747090373),
+    slow(7, 4, "polygon", {"d": 7}, 0.4145333119772),
+    slow(15, 3, "edges", {"widths": "6,6,15"}, 0.4036811881505),
+]
+
+
+@pytest.mark.parametrize(("K", "depth", "name", "more", "value"), MANY)
+def test_many_kinks_end_at_critical_points(K, depth, name, more, value):
+    model = at_share(0.9, K, depth, **more)
+    point, height, size, _ = piecewise(model, model.candidates()[name], 1e-12, 30_000)
+    # The way is long and bends at rounding: no other machine has to find a higher one.
+    assert float(height) <= value + 1e-11
+    assert size < 1e-12
+    told = verdict(model, point)
+    assert told.curvature is not Curvature.MORSE_BOTT_MINIMUM
+    # A descent that knows nothing of kinks ends no lower, from the start and from beside the end.
+    rng = np.random.default_rng(0)
+    beside = [x + 1e-4 * rng.normal(size=np.shape(x)) for x in point.factors()]
+    begun = [np.asarray(x) for x in model.candidates()[name].factors()]
+    assert min(lowered(model, start)[0] for start in (begun, beside)) > float(height) - 1e-12
 
 
 @pytest.mark.slow
