@@ -26,6 +26,8 @@ from experiments.networks.tracks.options import (
     ReduNetOptions,
     SelfExpressionOptions,
     TrackOptions,
+    at_full_size,
+    full_hours,
 )
 
 FOLDER = Path("tracks")
@@ -90,9 +92,15 @@ def _command(name: str) -> Callable[..., None]:
             int,
             typer.Option("--workers", min=1, help="Processes.", show_default="one per core"),
         ] = os.cpu_count() or 1,
+        full: Annotated[
+            bool,
+            typer.Option("--full", help="The size of the paper, options that you give apart."),
+        ] = False,
         out: Folder = None,
         as_json: Json = False,
     ) -> None:
+        if full:
+            options = _full_size(name, options)
         _run(name, options, workers, FOLDER / name if out is None else out, as_json)
 
     track.__annotations__["options"] = options_type
@@ -106,6 +114,20 @@ def _command(name: str) -> Callable[..., None]:
 for _name in COMMANDS:
     _example = "\n\n".join((f"Example: ufm track {_name}", f"Example: {COMMANDS[_name][2]}"))
     app.command(_name, epilog=_example)(_command(_name))
+
+
+def _full_size(name: str, options: TrackOptions) -> TrackOptions:
+    from ufm.errors import InputError
+
+    if not options.FULL:
+        remedy = "leave out --full, and give larger sizes as options"
+        raise InputError("Need a track whose full size is known", name, remedy)
+    made = at_full_size(options)
+    said = ", ".join(f"{key} = {getattr(made, key)}" for key in options.FULL)
+    hours = full_hours(made)
+    told = f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}"
+    warn(f"full size: {said}; about {told} hours of one processor, by its parts")
+    return made
 
 
 def _run(name: str, options: TrackOptions, workers: int, folder: Path, as_json: bool) -> None:

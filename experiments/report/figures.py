@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -39,6 +39,8 @@ from ufm.losses import Loss
 # Inches of one panel, by the number of panels in the row: where three share a row of the page each
 # is shown smaller, so it is drawn smaller, with type of the same size.
 WIDTHS, HEIGHT = {1: 4.8, 2: 4.4, 3: 3.5}, 3.3
+# Of a panel that is as wide as a column of a journal, two of them as its page: type of 8 points.
+COLUMN = (3.4, 2.8)
 DOTS_PER_INCH = 160
 
 
@@ -105,10 +107,12 @@ def picture(
     drawings: Sequence[Drawing],
     *,
     size: tuple[float, float] | None = None,
+    across: int | None = None,
 ) -> Picture:
     """Draw every panel on its own for the page, and all of them in one row for the files.
 
-    ``size`` is that of one panel in inches, where its content needs another than the usual one.
+    ``size`` is that of one panel in inches, where its content needs another than the usual one;
+    of more panels than ``across`` the files have several rows.
 
     Example:
         >>> made = picture("a", "A", "Nothing to see.", [("x", "an empty panel", lambda ax: ax)])
@@ -122,9 +126,12 @@ def picture(
         source = "data:image/svg+xml;base64," + base64.b64encode(content).decode()
         panels.append(Panel(part, alt, source))
     together = [draw for _, _, draw in drawings]
-    saved = _saved(together, ("svg", "png"), size)
+    saved = _saved(together, ("svg", "png"), size, across)
     files = {f"{name}.{kind}": content for kind, content in saved.items()}
     return Picture(name, title, caption, tuple(panels), files)
+
+
+column_picture = partial(picture, size=COLUMN, across=2)
 
 
 def name_artists(ax: Axes, **place: Any) -> None:
@@ -141,14 +148,21 @@ def name_artists(ax: Axes, **place: Any) -> None:
 
 
 def _saved(
-    draws: Sequence[Callable[[Axes], Axes]], kinds: Sequence[str], size: tuple[float, float]
+    draws: Sequence[Callable[[Axes], Axes]],
+    kinds: Sequence[str],
+    size: tuple[float, float],
+    across: int | None = None,
 ) -> dict[str, bytes]:
     saved = {}
     with style():
-        figure = blank_figure(size[0] * len(draws), size[1])
-        row = figure.subplots(1, len(draws), squeeze=False)[0]
-        for draw, ax in zip(draws, row, strict=True):
+        columns = min(len(draws), across or len(draws))
+        rows = -(-len(draws) // columns)
+        figure = blank_figure(size[0] * columns, size[1] * rows)
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for draw, ax in zip(draws, panels, strict=False):
             draw(ax)
+        for ax in panels[len(draws) :]:
+            ax.remove()
         for kind in kinds:
             saved[kind] = encoded(figure, kind, DOTS_PER_INCH)
             figure.set_layout_engine("none")

@@ -48,7 +48,7 @@ from experiments.networks.training import (
     ufm_model,
 )
 from experiments.networks.training.loss_spec import LossSpec, read_loss_spec
-from experiments.report.figures import Picture, picture
+from experiments.report.figures import Picture, column_picture
 from landscape import solve
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from ufm.collapse import collapse
@@ -231,7 +231,7 @@ class AllLosses(Track):
         methods = list(_specs(options))
         judged = judge(results)
         shown = [
-            picture(
+            column_picture(
                 "accuracy",
                 "Test accuracy",
                 "Means over seeds with their standard deviation, one panel per loss, one scale. "
@@ -245,7 +245,7 @@ class AllLosses(Track):
         ]
         if judged:
             shown.append(
-                picture(
+                column_picture(
                     "differences",
                     f"Difference to {methods[0]}",
                     "Mean difference of test accuracy in percentage points, and the interval of "
@@ -265,7 +265,7 @@ class AllLosses(Track):
         if any("excess" in r.numbers for r in results):
             widths = list(dict.fromkeys(case_of(r.cell.case)[0] for r in results))
             shown.append(
-                picture(
+                column_picture(
                     "minimum",
                     "On the way to the minimum of the model",
                     "The objective over the minimum of the model of free features with the same "

@@ -28,7 +28,7 @@ from experiments.networks.tracks.track import (
     empirical_of_cells,
     numbers_of,
 )
-from experiments.report.figures import Picture, picture
+from experiments.report.figures import Picture, column_picture
 from landscape import solve
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from ufm import MSE
@@ -219,7 +219,7 @@ class Equilibria(Track):
     def pictures(self, options: Any, results: Sequence[Result]) -> Sequence[Picture]:
         cases = list(dict.fromkeys(r.cell.case for r in results))
         return (
-            picture(
+            column_picture(
                 "eigenvalues",
                 "The layer",
                 "Eigenvalues of V by size, means over seeds, against sigma z / lambda_V at the "
@@ -229,7 +229,7 @@ class Equilibria(Track):
                     for i, case in enumerate(cases)
                 ],
             ),
-            picture(
+            column_picture(
                 "logits",
                 "Minority classes",
                 "Own logits w_k . h_k of majority (filled) and minority classes (open), means over "

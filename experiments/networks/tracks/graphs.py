@@ -25,7 +25,7 @@ from experiments.networks.tracks.graph_pictures import draw_layers, draw_methods
 from experiments.networks.tracks.message_passing import TEST, TRAIN, BlockModel
 from experiments.networks.tracks.options import GraphOptions
 from experiments.networks.tracks.track import Cell, Column, Result, Track, empirical_of_cells
-from experiments.report.figures import Picture, picture
+from experiments.report.figures import Picture, column_picture
 from landscape import solve
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from ufm.errors import InputError, require_count, require_decay, require_positive
@@ -202,7 +202,7 @@ class Graphs(Track):
         methods = _methods(options)
         networks = [method for method in NETWORKS if method in methods]
         layers = [
-            picture(
+            column_picture(
                 f"layers-{number}",
                 f"Collapse by depth: {case} (classes, neighbours inside, outside)",
                 "NC1 of the features that every layer gives to the next, on test graphs, means "
@@ -218,7 +218,7 @@ class Graphs(Track):
         ]
         return (
             *layers,
-            picture(
+            column_picture(
                 "methods",
                 "Who tells the classes",
                 "Left: overlap with the classes on test graphs (free features: their own), means "

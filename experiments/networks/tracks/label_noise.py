@@ -29,7 +29,7 @@ from experiments.networks.tracks.track import (
     numbers_of,
 )
 from experiments.networks.training import TrainSettings, WeightDecay, look, train
-from experiments.report.figures import Picture, name_artists, picture
+from experiments.report.figures import Picture, column_picture, name_artists
 from landscape.plots.style import BLUE, FAINT, GREEN, INK, ORANGE, RED
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from ufm.errors import InputError
@@ -224,7 +224,7 @@ class LabelNoise(Track):
     def pictures(self, options: Any, results: Sequence[Result]) -> Sequence[Picture]:
         kinds = options.kinds.split(",")
         return (
-            picture(
+            column_picture(
                 "linear",
                 "The linear model, exactly",
                 "Left: the number that five measurements end at, one of which is -1 instead of 1, "
@@ -238,7 +238,7 @@ class LabelNoise(Track):
                 ],
             ),
             *(
-                picture(
+                column_picture(
                     f"accuracy-{kind}",
                     f"{kind.capitalize()} noise",
                     "Means over seeds, bars from least to most. Left: on test images, whose labels "

@@ -5,9 +5,10 @@ Nothing here needs JAX, because help must come at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 import typer
 
@@ -42,16 +43,50 @@ KeptPerClass = Annotated[
 
 @dataclass(frozen=True)
 class TrackOptions:
-    """What every track has: seeds 0, 1, ... of everything random."""
+    """What every track has: seeds 0, 1, ... of everything random.
+
+    Attributes:
+        FULL: option -> its value at the size of the paper; none where that size is not known.
+        FULL_HOURS: what the cells of three seeds then take, in hours of one processor.
+    """
+
+    FULL: ClassVar[Mapping[str, Any]] = {}
+    FULL_HOURS: ClassVar[float] = 0.0
 
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, metavar="INT", help="Seeds 0, 1, ... of every cell.")
     ] = SEEDS
 
 
+def at_full_size(options: TrackOptions) -> TrackOptions:
+    """The options of the paper's size; what was given otherwise than by default stays.
+
+    Example:
+        >>> made = at_full_size(GraphOptions(layers=8))
+        >>> made.nodes, made.layers
+        (1000, 8)
+    """
+    untouched = {f.name for f in fields(options) if getattr(options, f.name) == f.default}
+    return replace(options, **{k: v for k, v in options.FULL.items() if k in untouched})
+
+
+def full_hours(options: TrackOptions) -> float:
+    """About how long they take, of one processor, by the number of seeds.
+
+    Example:
+        >>> full_hours(GraphOptions(seeds=1)) < full_hours(GraphOptions())
+        True
+    """
+    return options.FULL_HOURS * options.seeds / SEEDS
+
+
 @dataclass(frozen=True)
 class LabelNoiseOptions(TrackOptions):
     """Networks under wrong labels."""
+
+    FULL: ClassVar[Mapping[str, Any]] = {"source": "fashion-mnist", "epochs": 300}
+    # 36 cells of 300 epochs, 938 steps of 0.6 ms.
+    FULL_HOURS: ClassVar[float] = 1.7
 
     source: Images = "digits"
     per_class: KeptPerClass = None
@@ -130,6 +165,17 @@ class SelfExpressionOptions(TrackOptions):
 class GraphOptions(TrackOptions):
     """Graph networks, free features and spectral methods on random graphs."""
 
+    FULL: ClassVar[Mapping[str, Any]] = {
+        "cases": "2:12.5:0.85,2:9:0.6,4:25:1.7,4:18:1.2",
+        "nodes": 1000,
+        "graphs": 1000,
+        "tests": 100,
+        "free": 10,
+        "layers": 32,
+    }
+    # 24 networks of 8000 steps, 0.03 to 0.05 s each, and 48 other cells of half a minute.
+    FULL_HOURS: ClassVar[float] = 2.6
+
     cases: Annotated[
         str,
         _data(
@@ -175,6 +221,15 @@ class GraphOptions(TrackOptions):
 @dataclass(frozen=True)
 class EquilibriumOptions(TrackOptions):
     """Equilibrium layers, balanced and not."""
+
+    FULL: ClassVar[Mapping[str, Any]] = {
+        "source": "fashion-mnist",
+        "per_class": 6000,
+        "ratios": "1,10,100",
+        "epochs": 100,
+    }
+    # 27 cells of 100 epochs, 660 to 1200 steps of 4 ms.
+    FULL_HOURS: ClassVar[float] = 2.6
 
     source: Images = "digits"
     per_class: Annotated[
@@ -223,6 +278,19 @@ class EquilibriumOptions(TrackOptions):
 @dataclass(frozen=True)
 class AllLossesOptions(TrackOptions):
     """Losses at every width and length of training."""
+
+    FULL: ClassVar[Mapping[str, Any]] = {
+        "source": "fashion-mnist",
+        "network": "resnet18",
+        "features": "relu",
+        "weight_decay": 5e-4,
+        "widths": "0.25,0.5,1,2",
+        "lengths": "50,100,200",
+        "batch_size": 512,
+    }
+    # Four losses, 350 epochs of 60,000 images at 20 a second and width 1 (docs/benchmarks.md); the
+    # squares of the widths add up to 5.3.
+    FULL_HOURS: ClassVar[float] = 18_600.0
 
     source: Images = "digits"
     per_class: KeptPerClass = None
@@ -302,6 +370,16 @@ class QueryOptions(TrackOptions):
 @dataclass(frozen=True)
 class ConvNormOptions(TrackOptions):
     """Convolutional networks with and without normalised convolutions."""
+
+    FULL: ClassVar[Mapping[str, Any]] = {
+        "source": "fashion-mnist",
+        "per_class": None,
+        "network": "resnet18",
+        "epochs": 200,
+        "batch_size": 128,
+    }
+    # 18 cells of 200 epochs of 60,000 images at 20 a second.
+    FULL_HOURS: ClassVar[float] = 3000.0
 
     source: Images = "digits"
     per_class: KeptPerClass = 100

@@ -30,7 +30,7 @@ from experiments.networks.tracks.track import (
     Track,
     empirical_of_cells,
 )
-from experiments.report.figures import Picture, name_artists, picture
+from experiments.report.figures import Picture, column_picture, name_artists
 from landscape.plots.style import BLUE, GREEN, INK, ORANGE, PURPLE
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from ufm.errors import InputError, require_count, require_positive
@@ -203,7 +203,7 @@ class ReduNet(Track):
     def pictures(self, options: Any, results: Sequence[Result]) -> Sequence[Picture]:
         growing = [result for result in results if result.cell.case == GROWING]
         return (
-            picture(
+            column_picture(
                 "rates",
                 "Rate reduction, layer by layer",
                 "Rate reduction over that of the best orthogonal classes (MCR-5) before every "
@@ -221,7 +221,7 @@ class ReduNet(Track):
                     ),
                 ],
             ),
-            picture(
+            column_picture(
                 "growing",
                 "Class by class",
                 "Test accuracy on the first two classes, among all classes seen so far; means over "

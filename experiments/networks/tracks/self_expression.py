@@ -29,7 +29,7 @@ from experiments.networks.tracks.track import (
     empirical_of_cells,
     key_of,
 )
-from experiments.report.figures import Picture, name_artists, picture
+from experiments.report.figures import Picture, column_picture, name_artists
 from landscape.plots.style import BLUE, INK, ORANGE
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from ufm.errors import InputError, require_count, require_positive
@@ -236,7 +236,7 @@ class SelfExpression(Track):
 
     def pictures(self, options: Any, results: Sequence[Result]) -> Sequence[Picture]:
         return (
-            picture(
+            column_picture(
                 "training",
                 "Objective over the exact minimum",
                 "Against steps of Adam; every seed. The dashed line is the elastic net's minimum.",

@@ -38,7 +38,7 @@ from experiments.networks.tracks.track import (
     empirical_of_cells,
     key_of,
 )
-from experiments.report.figures import Picture, name_artists, picture
+from experiments.report.figures import Picture, column_picture, name_artists
 from landscape.plots.style import BLUE, GREEN, INK, ORANGE, PURPLE
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from ufm.errors import InputError, require_count, require_positive
@@ -200,7 +200,7 @@ class TeacherGuided(Track):
             ]
 
         return (
-            picture(
+            column_picture(
                 "linear",
                 "A linear teacher, exactly",
                 "Mean risk of least squares by queries, on the manifold (generated) and in the "
@@ -208,7 +208,7 @@ class TeacherGuided(Track):
                 "the dimensions queries come from.",
                 panels(LINEAR),
             ),
-            picture(
+            column_picture(
                 "network",
                 "A smooth teacher",
                 "Share of the teacher's variance that students miss, by queries: means over seeds, "
@@ -216,7 +216,7 @@ class TeacherGuided(Track):
                 "are the same again.",
                 panels(NETWORK),
             ),
-            picture(
+            column_picture(
                 "images",
                 "Images",
                 "Kullback-Leibler divergence of students from the teacher on real test images, by "

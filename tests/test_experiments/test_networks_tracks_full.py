@@ -1,0 +1,31 @@
+"""``ufm track --full``: the sizes of the papers, and what they take."""
+
+from dataclasses import replace
+
+import pytest
+
+from experiments.networks.tracks.options import at_full_size, full_hours
+from experiments.networks.tracks.track import TRACKS, named_track
+
+
+@pytest.mark.parametrize("name", TRACKS)
+def test_full_sizes_are_options_that_there_are_and_say_what_they_take(name):
+    options = named_track(name).options()
+    made = at_full_size(options)
+    assert all(getattr(made, key) == value for key, value in options.FULL.items())
+    assert all(getattr(options, key) != value for key, value in options.FULL.items())
+    assert (full_hours(options) > 0) == bool(options.FULL)
+    assert full_hours(replace(options, seeds=6)) == 2 * full_hours(options)
+    named_track(name).cells(made)  # options within their domain
+
+
+def test_full_size_of_graphs_is_the_papers_and_what_is_given_stays(ufm, tmp_path):
+    words = "--nodes 40 --graphs 2 --test-graphs 2 --free-graphs 1 --layers 2 --epochs 1 --seeds 1"
+    cases = "--cases 2:12:3"
+    ran = ufm(f"track gnn --full {words} {cases} --workers 1 --json --out", tmp_path / "a")
+    assert ran.code == 0
+    assert "nodes = 40" in ran.err
+    assert "hours of one processor" in ran.err
+    ran = ufm("track senet --full --out", tmp_path / "b")
+    assert ran.code == 2
+    assert "Need a track whose full size is known" in ran.err
