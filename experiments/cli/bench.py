@@ -107,11 +107,10 @@ def bench(
         from experiments.cli.bench_scaling import measured_scaling
 
         refuse_with_scaling(row, repeats)
-        record = {"libraries": libraries(), "device": device()}
-        record |= measured_scaling(quick, figure, say=not as_json)
-        deliver(
-            envelope("bench", {"quick": quick, "scaling": True}, record), as_json=as_json, out=out
-        )
+        curves = measured_scaling(quick, figure, say=not as_json)
+        told = {"libraries": libraries(), "device": device(), **curves}
+        inputs: dict[str, Any] = {"quick": quick, "scaling": True}
+        deliver(envelope("bench", inputs, told), as_json=as_json, out=out)
         return
     from experiments.benchmarks.memory import reset_peak
     from experiments.benchmarks.rows import ROWS

@@ -90,7 +90,7 @@ def workers(
         "trace_seconds": sum(costs.trace.values()),
         "lines": [asdict(line) for line in lines],
     }
-    inputs = {"spec": spec, "folder": str(folder), "many": list(counts)}
+    inputs: dict[str, Any] = {"spec": spec, "folder": str(folder), "many": list(counts)}
     inputs |= {"start": start, "driver": driver, "times": times}
     deliver(envelope("sweep workers", inputs, record), as_json=as_json, out=None)
     if figure is not None:

@@ -8,7 +8,7 @@ of it; the process that deals and writes does one thing at a time, too.
 from __future__ import annotations
 
 import heapq
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
@@ -175,7 +175,7 @@ class _Play:
         self.workers: dict[str, _Worker] = {}
         self.orphans: deque[Job] = deque()  # whose worker died, and there was no other
         self.places: dict[int, str] = {}  # of the jobs in flight, as the driver has them
-        self.busy: Counter[str] = Counter()
+        self.busy: dict[str, float] = defaultdict(float)
         self.traces = self.lost = self.born = 0
         self.order: list[int] = []
         self.driven = 0.0  # when the driver is done with what it has heard of
