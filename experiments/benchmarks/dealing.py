@@ -106,6 +106,8 @@ def by_workers(spec: Spec, workers: int, batch: int = sweep.BATCH) -> Run:
         jobs = list(jobs_of(spec, cells, cut, cut, Strategies(Path(folder))))
         before, began = getrusage(RUSAGE_CHILDREN), process_time()
         for job, columns in ClusterExecutor(None, workers, timed)(jobs):
+            if not done:
+                began = process_time()  # by then the cluster is there
             done.append(replace(job, work=None))  # type: ignore[arg-type]
             seconds[job.number] = float(columns["processor"][0])
             worker[job.number] = int(columns["worker"][0])
@@ -113,7 +115,7 @@ def by_workers(spec: Spec, workers: int, batch: int = sweep.BATCH) -> Run:
         after = getrusage(RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     others = (used - sum(seconds.values())) / workers
-    return Run(tuple(done), seconds, worker, others, driver / len(done))
+    return Run(tuple(done), seconds, worker, others, driver / max(len(done) - 1, 1))
 
 
 def in_order(jobs: Sequence[Job]) -> list[Job]:

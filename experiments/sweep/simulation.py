@@ -31,12 +31,14 @@ class Costs:
         trace: of every program, in each process that meets it.
         start: of a worker, from nothing to its first job.
         driver: of the process that deals and writes, for every job.
+        warm: of the first job of a process, beside its trace: what is imported and begun once.
     """
 
     work: Mapping[int, float]
     trace: Mapping[Any, float]
     start: float = 0.0
     driver: float = 0.0
+    warm: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class _Worker:
 def costs_of(jobs: Sequence[Job], seconds: Mapping[int, float]) -> Costs:
     """Costs from a run that computed jobs one after the other in one process.
 
-    The first job of a program is longer than the median of the others by its trace. Of a program
+    The first job of a program is longer than the median of the others by its trace. By how much
+    the very first trace exceeds the median of the others is what a process takes once. Of a program
     with a single job nothing tells trace and work apart: its trace is the median of the others' and
     at most what the job took.
 
@@ -101,13 +104,19 @@ def costs_of(jobs: Sequence[Job], seconds: Mapping[int, float]) -> Costs:
         for program, numbers in by.items()
         if len(numbers) > 1
     }
-    usual = median(trace.values()) if trace else 0.0
+    begun = jobs[0].program if jobs else None
+    rest = [seconds for program, seconds in trace.items() if program != begun]
+    usual = median(rest or trace.values()) if trace else 0.0
+    warm = max(0.0, trace[begun] - usual) if rest and begun in trace else 0.0
+    if warm:
+        trace[begun] = usual
     work = dict(seconds)
     for program, numbers in by.items():
         first = numbers[0]
         trace.setdefault(program, min(usual, seconds[first]))
-        work[first] = seconds[first] - trace[program]
-    return Costs(work, trace)
+        once = warm if program == begun else 0.0
+        work[first] = seconds[first] - trace[program] - once
+    return Costs(work, trace, warm=warm)
 
 
 def enlarged(jobs: Sequence[Job], costs: Costs, times: int) -> tuple[list[Job], Costs]:
@@ -240,7 +249,7 @@ class _Play:
             return
         job = worker.waiting.popleft()
         worker.now, worker.since = job, now
-        taken = self.costs.work[job.number]
+        taken = self.costs.work[job.number] + (0.0 if worker.known else self.costs.warm)
         if job.program not in worker.known:
             worker.known.add(job.program)
             self.traces += 1

@@ -109,10 +109,23 @@ def test_costs_are_read_from_the_first_job_of_each_shape():
     found = costs_of(jobs("aabab" + "bc"), seconds)
     # a: 7 against 2 and 2.2; b: 9 against 4 and 4; c, with one job, has no more than it took.
     assert found.trace == {("a",): pytest.approx(4.9), ("b",): 5.0, ("c",): 3.0}
+    assert found.warm == 0.0
     assert found.work[0] == pytest.approx(2.1)
     assert found.work[6] == 0.0
     alone = simulated(jobs("aabab" + "bc"), found, 1)
     assert alone.makespan == pytest.approx(sum(seconds.values()))
+
+
+def test_what_a_process_does_once_is_no_trace():
+    """Of the very first job; the other traces say how much of it is a trace."""
+    seconds = {0: 20.0, 1: 2.0, 2: 7.0, 3: 3.0, 4: 8.0, 5: 4.0}
+    found = costs_of(jobs("aabbcc"), seconds)
+    assert found.trace == {("a",): 4.0, ("b",): 4.0, ("c",): 4.0}
+    assert (found.warm, found.work[0]) == (14.0, 2.0)
+    alone = simulated(jobs("aabbcc"), found, 1)
+    assert alone.makespan == pytest.approx(sum(seconds.values()))
+    two = simulated(jobs("aabbcc"), found, 2)
+    assert sum(two.busy.values()) == pytest.approx(alone.makespan + 14.0 + 4.0 * (two.traces - 3))
 
 
 def test_what_cannot_be_simulated():
