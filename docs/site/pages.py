@@ -34,7 +34,7 @@ NAVIGATION = {
     "Notebooks": ("notebooks/",),
     "What is known": ("findings", "map", "gallery", "glossary"),
     "Theory": ("theory", "atlas", "models", "claims/index"),
-    "Numbers": ("published", "fixtures", "benchmarks"),
+    "Numbers": ("published", "fixtures", "benchmarks", "scaling"),
     "Reference": tuple(f"api/{name}" for name in PACKAGES),
     "The project": ("contributing", "changelog"),
 }

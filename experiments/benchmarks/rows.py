@@ -7,6 +7,7 @@ from functools import partial
 
 from experiments.benchmarks.agreement import agreement
 from experiments.benchmarks.curvature import index_large, index_small
+from experiments.benchmarks.dealing import dealing
 from experiments.benchmarks.landscapes import merged_family, whole
 from experiments.benchmarks.minimum import gap, minimum, spectrum
 from experiments.benchmarks.processes import descent, start
@@ -56,6 +57,7 @@ ROWS: dict[str, Callable[[Settings], list[Record]]] = {
     "merged-100": partial(merged_family, "merged-100", 100, 10.0),
     "sweep-512": partial(instances, "sweep-512", SMALL, 512),
     "sweep-scaling": partial(scaling, "sweep-scaling", large_spec, 50_000),
+    "sweep-dealing": partial(dealing, "sweep-dealing", 20_480),
     "sweep-100k": partial(large, "sweep-100k", 100_000, 75.0),
     "resnet18": partial(_training, "resnet18", 1.0, 128),
     "store-1m": partial(rows_of_store, "store-1m", 1_000_000, (3.0, 1.0)),

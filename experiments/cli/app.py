@@ -105,6 +105,10 @@ ON_MODELS: dict[Any, Any] = {
 
 
 NAMES = {module.__name__.rpartition(".")[2] for module in ON_MODELS}
+COMMANDS: tuple[Any, ...] = (
+    solve, verdict, spectrum, measure, atlas, verify, falsify, check, train, compare, models, map,
+    bench, help,
+)  # fmt: skip
 
 
 def commands(model: str | None = None, asked: str = "") -> typer.Typer:
@@ -116,19 +120,35 @@ def commands(model: str | None = None, asked: str = "") -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(epilog=CODES)(ufm)
-    for module in (
-        solve, verdict, spectrum, measure, atlas, verify, falsify, check, train, compare, models,
-        map, bench, help,
-    ):  # fmt: skip
-        core = getattr(module, module.__name__.rpartition(".")[2])
+    groups = {
+        "sweep": sweep.app,
+        "enclose": enclose.app(asked == "enclose"),
+        "track": track.app,
+    }
+    names = {_named(module) for module in COMMANDS} | set(groups)
+
+    def needed(name: str) -> bool:
+        # Reading the flags of all commands takes a tenth of a second; their list needs them.
+        return name == asked or asked not in names
+
+    for module in COMMANDS:
+        if not needed(_named(module)):
+            continue
+        core = getattr(module, _named(module))
         if module in ON_MODELS:
             core = command_of(core, ON_MODELS[module], GROUPS, model)
-        lines = examples(module.EXAMPLES, module.__name__.rpartition(".")[2], model)
+        lines = examples(module.EXAMPLES, _named(module), model)
         app.command(epilog="\n\n".join(f"Example: {line}" for line in lines))(core)
-    app.add_typer(sweep.app, name="sweep")
-    app.add_typer(enclose.app(asked == "enclose"), name="enclose")
-    app.add_typer(track.app, name="track")
+    for name, group in groups.items():
+        if needed(name):
+            app.add_typer(group, name=name)
     return app
+
+
+def _named(module: Any) -> str:
+    """A command is called as its module."""
+    name: str = module.__name__.rpartition(".")[2]
+    return name
 
 
 def examples(lines: Sequence[str], command: str, model: str | None) -> tuple[str, ...]:

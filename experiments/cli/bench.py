@@ -28,6 +28,7 @@ EXAMPLES = (
     "ufm bench",
     "ufm bench --quick --row minimum-small --row index-small",
     "ufm bench --json --out bench.json",
+    "ufm bench --scaling --figure scaling.svg",
 )
 REPEATS, QUICK_REPEATS = 101, 21
 
@@ -55,6 +56,7 @@ class Row(StrEnum):
     merged_100 = "merged-100"
     sweep_512 = "sweep-512"
     sweep_scaling = "sweep-scaling"
+    sweep_dealing = "sweep-dealing"
     sweep_100k = "sweep-100k"
     resnet18 = "resnet18"
     store_1m = "store-1m"
@@ -77,9 +79,20 @@ def bench(
             show_default=f"{REPEATS}, or {QUICK_REPEATS} with --quick",
         ),
     ] = None,
+    scaling: Annotated[
+        bool,
+        typer.Option(
+            "--scaling",
+            help="Instead: cost against K, d, n, cells and orbits, with slopes and theory's.",
+        ),
+    ] = False,
     figure: Annotated[
         Path | None,
-        typer.Option("--figure", metavar="FILE.svg", help="Draw the table as bars."),
+        typer.Option(
+            "--figure",
+            metavar="FILE.svg",
+            help="Draw the table as bars; with --scaling its curves on logarithmic axes.",
+        ),
     ] = None,
     out: Out = None,
     as_json: Json = False,
@@ -91,6 +104,15 @@ def bench(
     prepare()
     require_writable(out, "--out")
     require_writable(figure, "--figure")
+    if scaling:
+        from experiments.cli.bench_scaling import measured_scaling
+
+        refuse_with_scaling(row, repeats)
+        curves = measured_scaling(quick, figure, say=not as_json)
+        told = {"libraries": libraries(), "device": device(), **curves}
+        inputs: dict[str, Any] = {"quick": quick, "scaling": True}
+        deliver(envelope("bench", inputs, told), as_json=as_json, out=out)
+        return
     from experiments.benchmarks.memory import reset_peak
     from experiments.benchmarks.rows import ROWS
     from experiments.benchmarks.timing import Settings
@@ -122,6 +144,20 @@ def bench(
         show(closing(record))
     if record["wrong"]:
         raise typer.Exit(1)
+
+
+def refuse_with_scaling(row: list[Row] | None, repeats: int | None) -> None:
+    """Refuse what belongs to rows.
+
+    Raises:
+        InputError: --scaling with --row or --repeats.
+    """
+    from ufm.errors import InputError
+
+    for flag, value in (("--row", row), ("--repeats", repeats)):
+        if value:
+            rule = "--scaling has curves of its own"
+            raise InputError(rule, f"--scaling and {flag}", f"drop {flag}")
 
 
 def with_memory(records: list[Any]) -> list[Any]:

@@ -24,6 +24,7 @@ from experiments.cli.output import (
     show,
     table,
 )
+from experiments.cli.sweep_workers import workers as workers_of
 from experiments.cli.waiting import stepwise
 
 FOLDER = "sweeps"
@@ -318,6 +319,9 @@ def figure(
     chosen = asked.pop("kind")
     drawn = draw_figure(rows, str(store.manifest.get("task", "")), file, chosen, asked, width)
     show(f"{file}: {drawn}, {done_cells(store)}.")
+
+
+app.command("workers", epilog=_examples("ufm sweep workers my_sweep.toml my_sweep"))(workers_of)
 
 
 def folder_name(spec: Any) -> str:

@@ -8,21 +8,22 @@ the store.
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import version
-from itertools import islice
 from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
+from experiments.sweep.dealing import Dealer, roomiest
 from experiments.sweep.run import Job, compute, failed, whole
 from experiments.sweep.tasks.registry import Columns
-from experiments.sweep.workers import processes
+from experiments.sweep.workers import ALLOWED_FAILURES, processes
 from ufm.errors import InputError, require_count
 from ufm.version import __version__
 
@@ -30,17 +31,14 @@ ADDRESS = re.compile(r"(tcp|tls)://(\[[^\]]+\]|[^\s:/\[\]]+):(\d{1,5})")
 # Seconds to reach a scheduler, and to get a sign of life from it: with the first job it imports the
 # lab, which on a busy machine takes long. A connection that is cut is noticed at once.
 CONNECT, ANSWER = 10, 60
-# Seconds without a result after which it is asked for one.
-PATIENCE = 10
+# Seconds without a result after which it is asked for one, and new workers get jobs; seconds
+# between looks for a first worker.
+PATIENCE, LOOK = 2.0, 0.1
+# Seconds to fetch a result that is there.
+FETCH = 10
 # Such questions in a row without a single worker after which nobody is waited for. One that was
 # killed is back within seconds, but one that is killed again and again may never be met alive.
-ABSENCES = 18
-# Jobs in flight per worker thread: one computes, one waits.
-IN_FLIGHT = 2
-# The place of a job that no worker is chosen for.
-ANYWHERE = ""
-# Jobs that are looked at to choose one, so that a sweep is never in memory as a whole.
-WINDOW = 32
+ABSENCES = 90
 # Errors of the transport after which a job is tried again.
 RETRIES = 2
 CERTIFICATES = "name them in dask's configuration, distributed.comm.tls (docs/sweeps.md)"
@@ -58,6 +56,7 @@ class ClusterExecutor:
             trusted as this process is. Certificates for tls:// are those of dask's configuration.
             None starts one on this machine, which nobody else can talk to, and stops it at the end.
         workers: processes to start where ``address`` is None, each with one thread.
+        call: what a worker does with a job; a function of a module that it can import.
 
     Raises:
         InputError: an address of another form, a number of workers below one, or no dask.
@@ -68,7 +67,10 @@ class ClusterExecutor:
         ufm.errors.InputError: Need an integer workers >= 1. Got 0. Remedy: start one or more.
     """
 
-    def __init__(self, address: str | None, workers: int) -> None:
+    def __init__(
+        self, address: str | None, workers: int, call: Callable[[Job], Columns] = compute
+    ) -> None:
+        self.call = call
         self.workers = require_count(workers, "workers", 1, "start one or more")
         found = None if address is None else ADDRESS.fullmatch(str(address))
         if address is not None and (found is None or not 0 < int(found[3]) < 2**16):
@@ -93,7 +95,7 @@ class ClusterExecutor:
                 address, security = stack.enter_context(processes(self.workers))
             else:
                 address, security = self.address, _credentials(self.address)
-            drive = stack.enter_context(_Drive.connected(address, security))
+            drive = stack.enter_context(_Drive.connected(address, security, self.call))
             suspects = []
             for job, columns in drive(jobs):
                 if columns is None:
@@ -104,52 +106,18 @@ class ClusterExecutor:
                 yield job, _lost(job) if columns is None else columns
 
 
-class Dealer:
-    """The jobs to come, dealt out so that few workers trace the same program.
-
-    A process needs a second or two to trace the program of a shape, however many cells it then
-    computes: as much as a batch takes. A worker gets the first job of a program it has, else of
-    one that no worker has, else the first.
-
-    Args:
-        jobs: in the order in which a single worker gets them.
-        window: jobs to choose from.
-
-    Example:
-        >>> Dealer([]).take("tcp://here") is None
-        True
-    """
-
-    def __init__(self, jobs: Iterable[Job], window: int = WINDOW) -> None:
-        self._jobs, self._window = iter(jobs), window
-        self._near: list[Job] = []
-        self._traced: dict[object, str] = {}
-
-    def take(self, worker: str) -> Job | None:
-        """The next job for a worker, by its address; None when all are dealt out."""
-        self._near += islice(self._jobs, self._window - len(self._near))
-        if not self._near:
-            return None
-
-        def distance(place: int) -> int:
-            owner = self._traced.get(self._near[place].program)
-            return 0 if owner == worker else 1 if owner is None else 2
-
-        job = self._near.pop(min(range(len(self._near)), key=distance))
-        self._traced.setdefault(job.program, worker)
-        return job
-
-
 class _Drive:
     """Sends jobs to one scheduler, a bounded number at a time."""
 
-    def __init__(self, client: Any, address: str) -> None:
-        self.client, self.address = client, address
+    def __init__(self, client: Any, address: str, call: Callable[[Job], Columns] = compute) -> None:
+        self.client, self.address, self.call = client, address, call
         self.run = uuid.uuid4().hex
 
     @staticmethod
     @contextmanager
-    def connected(address: str, security: Any) -> Iterator[_Drive]:
+    def connected(
+        address: str, security: Any, call: Callable[[Job], Columns] = compute
+    ) -> Iterator[_Drive]:
         """A client, closed at the end whatever became of its scheduler."""
         from distributed import Client
         from distributed.comm.core import FatalCommClosedError
@@ -161,7 +129,7 @@ class _Drive:
         except (OSError, TimeoutError, ValueError) as error:
             raise _gone(address, "was not reached") from error
         try:
-            yield _Drive(client, address)
+            yield _Drive(client, address, call)
         finally:
             # Nothing is left to be said to a scheduler that is gone.
             client.close(timeout=2)
@@ -172,33 +140,42 @@ class _Drive:
         """The jobs with their columns, None for one that its workers did not survive."""
         dealer = Dealer(jobs)
         running: dict[Any, tuple[Job, str]] = {}
+        losses: Counter[int] = Counter()
         while True:
-            while (place := self._place(running, alone)) is not None:
+            while dealer.more() and (place := self._place(running, alone)) is not None:
                 job = dealer.take(place)
-                if job is None:
-                    break
-                running[self._submit(job)] = job, place
+                running[self._submit(job, place)] = job, place
             if not running:
                 return
-            for future in self._finished(running):
-                job, _ = running.pop(future)
-                yield job, self._columns(future)
+            done = self._finished(running, alone)
+            for future in done or self._stranded(running):
+                job, place = running.pop(future)
+                if future in done:
+                    try:
+                        yield job, self._columns(future)
+                    except TimeoutError:  # it died with its worker before it was fetched
+                        running[future] = job, place
+                    continue
+                self._cancel(future)
+                losses[job.number] += 1
+                if losses[job.number] > ALLOWED_FAILURES:
+                    yield job, None
+                else:
+                    again = self._place(running, alone) or place
+                    running[self._submit(job, again)] = job, again
 
     def _place(self, running: Mapping[Any, tuple[Job, str]], alone: bool) -> str | None:
-        """The worker with most room, ANYWHERE if there is none yet, None if all are busy.
-
-        The scheduler most often chooses the same one. It is not told to: a job that waits for one
-        worker would wait for ever if all workers died at once, and came back at other addresses.
-        """
+        """The worker with most room, None if all are busy; the first one is waited for."""
         if alone and running:
             return None
         threads = self._threads()  # workers may come and go
-        if not threads:
-            return None if running else ANYWHERE
-        load = Counter(place for _, place in running.values())
-        free = {worker: IN_FLIGHT * many - load[worker] for worker, many in threads.items()}
-        best = max(free, key=lambda worker: free[worker])
-        return best if free[best] > 0 else None
+        deadline = time.monotonic() + ABSENCES * PATIENCE
+        while not threads and not running:
+            if time.monotonic() > deadline:
+                raise _gone(self.address, "has no workers")
+            time.sleep(LOOK)
+            threads = self._threads()
+        return roomiest(threads, [place for _, place in running.values()])
 
     def _threads(self) -> dict[str, int]:
         """Threads of every worker, by its address; only a live scheduler answers."""
@@ -211,21 +188,41 @@ class _Drive:
             raise _gone(self.address, "does not answer") from error
         return found
 
-    def _submit(self, job: Job) -> Any:
+    def _stranded(self, running: Mapping[Any, tuple[Job, str]]) -> list[Any]:
+        """All jobs in flight, if the workers that got them are gone and others have come.
+
+        The scheduler gives a job of a dead worker to another one. Where there is none it keeps the
+        job for the dead one, and would for ever: workers come back at other addresses.
+        """
+        threads = self._threads()
+        gone = threads and not any(place in threads for _, place in running.values())
+        return list(running) if gone else []
+
+    def _cancel(self, future: Any) -> None:
+        try:
+            self.client.cancel([future], force=True)
+        except _transport_errors() as error:
+            raise _gone(self.address, "was lost") from error
+
+    def _submit(self, job: Job, place: str) -> Any:
         # The name must not be one of another run: the scheduler would give its result.
         try:
             return self.client.submit(
                 _computed,
                 _portable(job),
                 versions(),
+                self.call,
                 key=f"sweep-{self.run}-{job.number}-{uuid.uuid4().hex}",
                 retries=RETRIES,
+                # Left to itself the scheduler has every worker trace every program.
+                workers=[place],
+                allow_other_workers=True,
             )
         except _transport_errors() as error:
             raise _gone(self.address, "was lost") from error
 
-    def _finished(self, running: Collection[Any]) -> list[Any]:
-        """Jobs that are done, at least one, in any order."""
+    def _finished(self, running: Mapping[Any, tuple[Job, str]], alone: bool) -> list[Any]:
+        """Jobs that are done, in any order; none if there is something else to do first."""
         from distributed import wait
 
         absences = 0
@@ -236,22 +233,27 @@ class _Drive:
                 return list(done)
             except TimeoutError:
                 absences = 0 if self._threads() else absences + 1
+                if not absences and (self._place(running, alone) or self._stranded(running)):
+                    return []
             except _transport_errors() as error:
                 raise _gone(self.address, "was lost") from error
             if absences >= ABSENCES:
                 raise _gone(self.address, "has no workers")
 
     def _columns(self, future: Any) -> Columns | None:
+        """What a job that is done has found.
+
+        Raises:
+            TimeoutError: its result is not there any more.
+        """
         from distributed.scheduler import KilledWorker
 
         try:
-            found: Columns | str = future.result(timeout=PATIENCE)
+            found: Columns | str = future.result(timeout=FETCH)
         except KilledWorker:
             return None
         except TimeoutError:
-            # It was done, and died with its worker before it was fetched: it is computed again.
-            self._finished([future])
-            return self._columns(future)
+            raise
         except _transport_errors() as error:
             raise _gone(self.address, "was lost") from error
         except Exception as error:
@@ -277,10 +279,10 @@ def versions() -> str:
     return f"ufm-lab {__version__}, jax {jax.__version__}, jaxlib {version('jaxlib')}, {precision}"
 
 
-def _computed(job: Job, wanted: str) -> Columns | str:
+def _computed(job: Job, wanted: str, call: Callable[[Job], Columns] = compute) -> Columns | str:
     """Runs in a worker: the columns, or the versions there if they are others."""
     here = versions()
-    return compute(job) if here == wanted else here
+    return call(job) if here == wanted else here
 
 
 def _portable(job: Job) -> Job:

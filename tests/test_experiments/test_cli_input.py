@@ -12,11 +12,19 @@ import numpy as np
 import pytest
 
 from experiments.cli import main
+from experiments.cli.app import commands
 from experiments.cli.output import plain
 from tests.helpers import slow
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("jax", "numpy", "scipy", "matplotlib", "sympy", "ufm", "landscape", "proofs_check")
+# Beside those of a drawing, a sweep, a claim or a network.
+UNUSED = (
+    "scipy.linalg", "scipy.optimize", "scipy.special", "scipy.stats", "matplotlib", "optax",
+    "sympy", "networkx", "flint", "jinja2", "pyarrow", "pandas", "distributed", "equinox",
+    "sklearn", "proofs_check", "landscape.plots", "landscape.flows", "landscape.branches",
+    "experiments.sweep.run", "experiments.benchmarks.rows",
+)  # fmt: skip
 
 LOSSES = """
 import jax.numpy as jnp
@@ -255,6 +263,31 @@ def test_help_imports_nothing_heavy():
     )
     ran = python("-c", program)
     assert ran.stdout.splitlines()[-1] == "HEAVY [] 0", ran.stderr
+
+
+def test_solve_imports_only_what_it_needs():
+    """What takes long to import, and a minimum of cross entropy has no use for."""
+    program = (
+        "import sys, experiments.cli as cli\n"
+        "code = cli.main(['solve', '-K', '3', '-d', '4'])\n"
+        f"print('UNUSED', [name for name in {UNUSED} if name in sys.modules], code)"
+    )
+    ran = python("-c", program)
+    assert ran.stdout.splitlines()[-1] == "UNUSED [] 0", ran.stderr
+
+
+def test_only_the_command_that_is_asked_for_is_built():
+    def built(asked):
+        app = commands(asked=asked)
+        names = [x.callback.__name__ for x in app.registered_commands]
+        return names, [x.name for x in app.registered_groups]
+
+    assert built("spectrum") == (["spectrum"], [])
+    assert built("track") == ([], ["track"])
+    for everything in ("", "--help", "spektrum"):
+        names, groups = built(everything)
+        assert len(names) == 14
+        assert groups == ["sweep", "enclose", "track"]
 
 
 def test_the_module_runs_and_bad_input_has_no_traceback():
