@@ -3,7 +3,6 @@
 import math
 from itertools import product
 
-import jax
 import numpy as np
 import pytest
 
@@ -196,24 +195,6 @@ def test_batches_hold_every_cell_once_and_one_shape_each():
         values = cells.columns["lambda_b"][batch.indices]
         kinds = {"no bias": np.isnan(values), "free bias": values == 0, "bias": values > 0}
         assert np.all(kinds[bias])
-
-
-def test_starts_are_those_of_solve():
-    """Of a convex loss in K dimensions, of another one in all of them, up to a rotation."""
-    axes = {"loss": ["ce", {"name": "focal", "gamma": 2.0}], "K": 3, "d": [2, 4, 9], "seed": [4, 5]}
-    cells = expand(spec_of(**axes, c=0.5, n=2))
-    for batch in batches(cells, 20):
-        work = Work(cells.take(batch.indices), batch.shape[2], {}, 1, False)
-        starts = work.starts()
-        for i in range(len(work.cells)):
-            model = work.cells.model(i).merge().model
-            key = jax.random.key(int(work.cells.columns["seed"][i]))
-            narrow = model.random_start(key)
-            own = model.random_point(key) if narrow is None else narrow.point
-            W, H = starts.W[i], starts.H[i]
-            assert (narrow is not None) == (batch.shape[0] == "ce" and model.d > 3)
-            for one, other in ((W @ H, own.W @ own.H), (W @ W.T, own.W @ own.W.T)):
-                np.testing.assert_allclose(one, other, atol=1e-13)
 
 
 def test_batches_do_not_depend_on_what_was_computed_before():

@@ -51,12 +51,14 @@ def same(one, other, but=("seconds",)):
 def test_a_cell_starts_where_solve_starts():
     spec = spec_of(K=3, d=[2, 5], c=0.3, seed=[4, 7], lambda_b=0.02)
     cells = expand(spec)
-    work = Work(cells, 5, spec.options, 4, False)
+    work = Work(cells, 4, spec.options, 4, False)
     starts = work.starts()
     for i in range(len(cells)):
-        d = int(cells.columns["d"][i])
-        model = cells.model(i).merge().model
-        point = model.random_point(jax.random.key(int(cells.columns["seed"][i])))
+        model, key = cells.model(i).merge().model, jax.random.key(int(cells.columns["seed"][i]))
+        narrow = model.random_start(key)  # a convex loss needs K dimensions
+        assert (narrow is None) == (model.d == 2)
+        point = model.random_point(key) if narrow is None else narrow.point
+        d = point.W.shape[1]
         assert np.array_equal(starts.W[i, :, :d], point.W)
         assert np.array_equal(starts.H[i, :d], point.H)
         assert np.array_equal(starts.b[i], point.b)
@@ -64,7 +66,7 @@ def test_a_cell_starts_where_solve_starts():
 
 
 def test_a_start_beyond_its_row_space_keeps_every_inner_product():
-    spec = spec_of(K=3, d=17, c=0.3, seed=4)
+    spec = spec_of(loss={"name": "focal", "gamma": 2.0}, K=3, d=17, c=0.3, seed=4)
     work = job_of(spec).work
     assert work.width == 6
     starts = work.starts()

@@ -18,7 +18,7 @@ from landscape.solvers.minimise import Minimised
 from landscape.verdict import global_slack, judge_curvature
 from ufm.plain.cholesky_proof import Judged, judge_many
 from ufm.plain.symmetric_points import SymmetricMinima, symmetric_minima
-from ufm.plain.symmetry import predicted_nullity
+from ufm.plain.symmetry import orbit_dimension
 from ufm.point import Point
 
 Array = NDArray[np.float64]
@@ -52,17 +52,16 @@ def verdict(work: Work) -> Columns:
     told = judged(work, found, converged & ~settled)
     for i in np.flatnonzero(converged & ~settled):
         model = work.cells.model(int(i))
-        point = own_point(work, found, int(i))
         if told.minimum[i]:
             rank = int(columns["rank"][i])
-            nullity = predicted_nullity(model, rank, model.d, point.W @ point.H, point.b)
+            nullity = orbit_dimension(rank, model.d) + _shift(work)  # as it was proved
             for name, value in zip(integers, (0, nullity, nullity), strict=True):
-                integers[name][i] = -1 if value is None else value
+                integers[name][i] = value
             gap[i] = outer_gap(model, rank, float(told.gap[i]))
             curvature[i] = "MORSE_BOTT_MINIMUM"
             if told.error[i] <= GAP_ERROR and (model.d > rank or max(model.counts_tuple) == 1):
                 continue
-        norm = float(found.gradient_norm[i])
+        norm, point = float(found.gradient_norm[i]), own_point(work, found, int(i))
         count = count_curvature(model, point, norm)
         for name in integers:
             value = getattr(count, name)
