@@ -57,7 +57,7 @@ def _used(specimen: PlainSpecimen) -> int:
     return int(np.sum(np.abs(specimen.point.W).max(axis=0) > 0))
 
 
-def _gradient(specimen: PlainSpecimen, x: Array) -> Array:
+def gradient(specimen: PlainSpecimen, x: Array) -> Array:
     """The gradient by hand, of all coordinates in one vector."""
     model, K, d = specimen.model, specimen.model.num_classes, specimen.model.d
     Y = np.eye(K)[:, np.asarray(model.labels)]
@@ -85,7 +85,7 @@ def _curvature(specimen: PlainSpecimen, moves: Array) -> Array:
     """Eigenvalues of the Hessian on moves (P, m) that are orthonormal, by differences."""
     x = np.concatenate([np.ravel(part) for part in specimen.point])
     columns = [
-        (_gradient(specimen, x + STEP * v) - _gradient(specimen, x - STEP * v)) / (2 * STEP)
+        (gradient(specimen, x + STEP * v) - gradient(specimen, x - STEP * v)) / (2 * STEP)
         for v in moves.T
     ]
     small = moves.T @ np.array(columns).T

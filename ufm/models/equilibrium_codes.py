@@ -14,7 +14,7 @@ from ufm.decay import plateau
 from ufm.losses.columns import column_losses
 from ufm.losses.logit_curve import logit_curve
 from ufm.losses.loss import Loss
-from ufm.plain.minimisers import quadratic_form
+from ufm.plain.quadratic_form import quadratic_form
 
 Array = NDArray[np.float64]
 # Gaps that are tried: at the last one cross entropy has vanished in float64.
