@@ -285,7 +285,7 @@ def batches(cells: Any, size: int) -> list[Batch]:
         >>> axes = {"K": [3, 4], "d": {"from": 1, "to": 5}, "c": [0.1, 0.2]}
         >>> cut = batches(expand(make_spec({"task": "minimise", "axes": axes})), 8)
         >>> [(batch.shape[1:3], len(batch.indices)) for batch in cut]
-        [((3, 2), 4), ((3, 5), 6), ((4, 2), 4), ((4, 5), 6)]
+        [((3, 1), 2), ((3, 3), 8), ((4, 1), 2), ((4, 4), 8)]
     """
     kinds, which = cells.grouped()
     found: list[Batch] = []
