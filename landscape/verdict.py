@@ -175,6 +175,9 @@ def judge_curvature(
         point: for its length only.
     """
     bound = CRITICAL * count.typical * max(1.0, length(point))
+    if count.predicted_nullity == sum(np.size(leaf) for leaf in jax.tree.leaves(point)):
+        reason = "the symmetry orbit is a neighbourhood: the objective is constant on it"
+        return Curvature.MORSE_BOTT_MINIMUM, reason, None
     if gradient_norm > bound:
         reason = f"gradient norm {gradient_norm:.3g} > {bound:.3g} = 1e-6 curvature max(1, |x|)"
         return Curvature.NOT_CRITICAL, reason, None

@@ -1,12 +1,14 @@
 """Where the numbers do not decide: noise, rank cuts, ghosts of folds, small class rotations."""
 
+import jax
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
 from landscape.verdict import Curvature, Globality, verdict
 from tests.helpers import slow
-from ufm import MSE, UFM, Focal, Point, thresholds
+from ufm import MSE, UFM, CrossEntropy, Focal, Point, Sphere, thresholds
+from ufm.models.constrained_rate import constrained_rate
 
 NOISE = 2e-9
 
@@ -111,3 +113,15 @@ def test_noise_does_not_add_to_the_symmetry():
         judged = verdict(model, noisy(model.minimiser().point, 2e-7, seed))
         least, most = judged.count.nullity_range
         assert least <= 6 <= most
+
+
+@pytest.mark.parametrize(
+    "model", [Sphere(CrossEntropy(), 3, 1, 2), constrained_rate("2,3", 1)], ids=["sphere", "rate"]
+)
+def test_where_symmetry_moves_every_variable_the_objective_is_constant(model):
+    point = model.random_point(jax.random.key(3))
+    judged = verdict(model, point)
+    nearby = jax.tree.map(lambda x: 1.001 * x, point)
+    assert float(model.objective(nearby)) == pytest.approx(judged.objective, rel=1e-14, abs=1e-15)
+    assert judged.curvature is Curvature.MORSE_BOTT_MINIMUM
+    assert "constant" in judged.reason

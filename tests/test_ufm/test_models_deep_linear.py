@@ -203,6 +203,7 @@ def test_five_classes_collapse_at_a_small_decay():
     ("changes", "says"),
     [
         ({"depth": 0}, "Need an integer depth >= 1. Got 0"),
+        ({"depth": 2, "widths": "3"}, "Need as many widths as depth says. Got depth 2, 1 widths"),
         ({"d": 0}, "Need an integer d >= 1"),
         ({"num_classes": 1}, "K >= 2"),
         ({"n": 0}, "n >= 1"),

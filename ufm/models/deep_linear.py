@@ -346,7 +346,7 @@ def deep_linear(
     num_classes: int = 3,
     d: int = 5,
     n: int = 1,
-    depth: int = 2,
+    depth: int | None = None,
     lambda_W: float = 0.02,
     lambda_H: float = 0.02,
     counts: str | Sequence[int] | None = None,
@@ -361,7 +361,7 @@ def deep_linear(
         num_classes: K, 2 or more.
         d: width of the features and of every layer.
         n: samples per class.
-        depth: M, weight matrices above the features, 1 or more; 1 is the plain model.
+        depth: M, weight matrices above the features, 1 or more, 2 by default; 1 is the plain model.
         lambda_W: weight decay of every weight matrix, > 0.
         lambda_H: weight decay of the features, > 0.
         counts: samples of every class with commas, instead of K and n.
@@ -378,11 +378,15 @@ def deep_linear(
     sizes = class_counts(num_classes, n, counts)
     if widths is None:
         width = require_count(d, "d", 1, "use a width of one or more")
-        layers = require_count(depth, "depth", 1, "give one weight matrix or more")
+        layers = 2 if depth is None else depth
+        layers = require_count(layers, "depth", 1, "give one weight matrix or more")
         sides: tuple[int, ...] = (width,) * min(layers, MAX_DEPTH)
     else:
         sides = parsed_counts(widths, "widths", least=1)
         layers = len(sides)
+        if depth not in (None, layers):
+            rule, got = "Need as many widths as depth says", f"depth {depth}, {layers} widths"
+            raise InputError(rule, got, "give widths alone: one for each weight matrix")
     if layers > MAX_DEPTH:
         raise InputError(f"Need depth <= {MAX_DEPTH}", layers, "use fewer weight matrices")
     return DeepLinear(

@@ -270,7 +270,7 @@ def deep_relu(
     num_classes: int = 3,
     d: int = 5,
     n: int = 1,
-    depth: int = 2,
+    depth: int | None = None,
     lambda_W: float = 0.02,
     lambda_H: float = 0.02,
     counts: str | Sequence[int] | None = None,
@@ -286,7 +286,7 @@ def deep_relu(
         num_classes: K, 2 or more.
         d: width of the features and of every layer.
         n: samples per class.
-        depth: M, weight matrices above the features, 1 or more; 1 is the plain model.
+        depth: M, weight matrices above the features, 1 or more, 2 by default; 1 is the plain model.
         lambda_W: weight decay of every weight matrix, > 0.
         lambda_H: weight decay of the features, > 0.
         counts: samples of every class with commas, instead of K and n.
