@@ -84,6 +84,7 @@ def test_networks_end_at_minima_on_kinks(K, depth, share, name, more, value):
 MANY = [
     slow(6, 4, "polygon", {"d": 6}, 0.4095747090373),
     slow(7, 4, "polygon", {"d": 7}, 0.4145333119772),
+    slow(10, 3, "edges", {"widths": "5,5,10"}, 0.4512386242798),
     slow(15, 3, "edges", {"widths": "6,6,15"}, 0.4036811881505),
 ]
 
