@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Collection
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -87,6 +87,7 @@ def _command(name: str) -> Callable[..., None]:
     options_type, about, _ = COMMANDS[name]
 
     def track(
+        context: typer.Context,
         options: Any,
         workers: Annotated[
             int,
@@ -100,7 +101,10 @@ def _command(name: str) -> Callable[..., None]:
         as_json: Json = False,
     ) -> None:
         if full:
-            options = _full_size(name, options)
+            source = context.get_parameter_source
+            flags = {item.name: source(f"options_{item.name}") for item in fields(options)}
+            given = [key for key, how in flags.items() if how is not None and how.name != "DEFAULT"]
+            options = _full_size(name, options, given)
         _run(name, options, workers, FOLDER / name if out is None else out, as_json)
 
     track.__annotations__["options"] = options_type
@@ -116,13 +120,13 @@ for _name in COMMANDS:
     app.command(_name, epilog=_example)(_command(_name))
 
 
-def _full_size(name: str, options: TrackOptions) -> TrackOptions:
+def _full_size(name: str, options: TrackOptions, given: Collection[str]) -> TrackOptions:
     from ufm.errors import InputError
 
     if not options.FULL:
         remedy = "leave out --full, and give larger sizes as options"
         raise InputError("Need a track whose full size is known", name, remedy)
-    made = at_full_size(options)
+    made = at_full_size(options, given)
     said = ", ".join(f"{key} = {getattr(made, key)}" for key in options.FULL)
     hours = full_hours(made)
     told = f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}"

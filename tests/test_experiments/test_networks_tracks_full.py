@@ -29,3 +29,9 @@ def test_full_size_of_graphs_is_the_papers_and_what_is_given_stays(ufm, tmp_path
     ran = ufm("track senet --full --out", tmp_path / "b")
     assert ran.code == 2
     assert "Need a track whose full size is known" in ran.err
+
+
+def test_a_default_that_is_given_stays(ufm, tmp_path):
+    ran = ufm("track gnn --full --nodes 400 --layers 0 --out", tmp_path / "x")
+    assert ran.code == 2  # no layer, said after what the full size is
+    assert "nodes = 400, graphs = 1000" in ran.err

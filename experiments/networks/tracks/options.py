@@ -5,8 +5,8 @@ Nothing here needs JAX, because help must come at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any, ClassVar
 
@@ -58,16 +58,15 @@ class TrackOptions:
     ] = SEEDS
 
 
-def at_full_size(options: TrackOptions) -> TrackOptions:
-    """The options of the paper's size; what was given otherwise than by default stays.
+def at_full_size(options: TrackOptions, given: Collection[str] = ()) -> TrackOptions:
+    """The options of the paper's size, those that were given apart.
 
     Example:
-        >>> made = at_full_size(GraphOptions(layers=8))
+        >>> made = at_full_size(GraphOptions(layers=8), ["layers"])
         >>> made.nodes, made.layers
         (1000, 8)
     """
-    untouched = {f.name for f in fields(options) if getattr(options, f.name) == f.default}
-    return replace(options, **{k: v for k, v in options.FULL.items() if k in untouched})
+    return replace(options, **{k: v for k, v in options.FULL.items() if k not in given})
 
 
 def full_hours(options: TrackOptions) -> float:
