@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from itertools import accumulate, chain, combinations, count, islice, repeat
+from itertools import accumulate, chain, combinations, count, islice, product, repeat
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ MOST_VARIABLES, MOST_SAMPLES, MOST_MERGED, MOST_MOVES, MOST_WIDTHS = 700, 700, 1
 BITS, COVER_BITS = 160, 64
 # Multiples of its expected size that the error of a root is tried at; halvings beyond the list's.
 REACHES, MORE_HALVINGS = (1.1, 1.5, 2.0, 3.0, 5.0, 8.0, 20.0), 10
+# Parts of a box around a critical point whose Jacobians are enclosed one by one.
+CELLS = 64
 
 
 class NotACertificate(Exception):
@@ -676,14 +678,22 @@ class Line:
     summed up to i and q_ki = P_i - (1 - delta) [k <= i] - delta i / K: h_k(u) is the root of
     sum_i u_i q_ki + K n lambda_H h_k, and critical points are the zeros of
     g_i = sum_k h_k q_ki / K + lambda_W sum_l (min(i, l) - i l / K) u_l.
+
+    Decays come as middle and step: the pairs middle + s step for all s from -1 to 1.
     """
 
-    def __init__(self, K: int, n: int, decay_w: arb, decay_h: arb, delta: arb) -> None:
+    def __init__(self, K: int, n: int, w: Sequence[arb], h: Sequence[arb], delta: arb) -> None:
+        steady = [w[0], w[0] * 0], [h[0], h[0] * 0]
+        self.central = self if w[1] == h[1] == 0 else Line(K, n, *steady, delta)
+        decay_w, decay_h = (middle + step * arb(0, 1) for middle, step in (w, h))
+        self.steps = [w[1], n * h[1]]
         self.classes, self.price, self.gaps = K, K * n * decay_h, range(K - 1)
         own = [[(1 - delta) * (k <= i) + delta * (i + 1) / K for i in self.gaps] for k in range(K)]
         self.own, self.decay = own, decay_w
-        # lambda_W |w|^2 <= log K by convexity, and w_1 - w_K <= sqrt(2) |w|.
-        self.spread = arb((2 * arb(K).log() / decay_w).sqrt().upper())
+        # lambda_W |w|^2 is the mean of all <tau - p, z> <= (1 - delta) S, S e^S = (K - 1) / e, and
+        # w_1 - w_K <= sqrt(2) |w|.
+        pull = (1 - delta) * ((K - 1) / arb(1).exp()).lambertw()
+        self.spread = arb((2 * pull / decay_w).sqrt().upper())
 
     def terms(self, u: Sequence[arb], h: arb, k: int) -> tuple[arb, arb, list[arb], Any]:
         """The equation of h_k, its derivative there, q_k and the covariances C_ij = P_i (1 - P_j).
@@ -753,16 +763,43 @@ class Line:
         over, J = self.equations(u, roots)
         yield over.entries()[: len(u)], [arb(0)] * len(u)
         middle = [arb(y.mid()) for y in u]
-        value, slope = self.equations(middle, near)
-        # The same with h eliminated: h - near = -(value + J (u - middle)) / bend.
-        off, L = [y - x for x, y in zip(middle, u, strict=True)], len(u)
-        mean = [value[i, 0] + total(J[i, j] * off[j] for j in self.gaps) for i in range(J.nrows())]
-        gone = [(k, mean[k] / J[k, k]) for k in range(L, J.nrows())]
-        yield [mean[i] - total(J[i, k] * y for k, y in gone) for i in self.gaps], [arb(0)] * L
+        value, slope = self.central.equations(middle, near)
+        drift, whole = self.drift(middle, near), arb(0, 1)
+        # The same with h eliminated: h - near = -(value + s drift + J (u - middle)) / bend.
+        off = [y - x for x, y in zip(middle, u, strict=True)] + [arb(0)] * self.classes
+        mean = (value + J * arb_mat([[y] for y in off])).entries()
+        gone = zip(self.without_features(J, mean), self.without_features(J, drift), strict=True)
+        yield [y + z * whole for y, z in gone], [arb(0)] * len(u)
         at = arb_mat([[y] for y in (*middle, *near)])
         held = arb_mat([[y] for y in (*u, *roots)])
-        image = krawczyk(at, held, value, J, slope.mid().inv().mid())
-        yield image.entries(), [*u, *roots]
+        near_inverse = slope.mid().inv().mid()
+        image = krawczyk(at, held, value, J, near_inverse)
+        moved = near_inverse * arb_mat([[y] for y in drift]) * whole
+        yield (image - moved).entries(), [*u, *roots]
+
+    def drift(self, u: Sequence[arb], h: Sequence[arb]) -> list[arb]:
+        """The derivatives of all equations by s, in which they are linear."""
+        w, K = self.steps[0], self.classes
+        form = [[min(i, j) + 1 - arb((i + 1) * (j + 1)) / K for j in self.gaps] for i in self.gaps]
+        pulled = [w * total(map(arb.__mul__, row, u)) for row in form]
+        return [*pulled, *(self.steps[1] * y for y in h)]
+
+    def without_features(self, J: arb_mat, x: Sequence[arb]) -> list[arb]:
+        """What elimination of the features, whose block of J is diagonal, makes of a column."""
+        gone = [(k, x[k] / J[k, k]) for k in range(len(self.gaps), J.nrows())]
+        return [x[i] - total(J[i, k] * y for k, y in gone) for i in self.gaps]
+
+    def around(self, gaps: Sequence[float], half: float) -> arb_mat:
+        """The hull of all Jacobians without the features in gaps +- half, cell by cell."""
+        parts, L = round(CELLS ** (1 / len(gaps))), len(gaps)
+        cells = [half * arb(2 * i + 1 - parts, 1) / parts for i in range(parts)]
+        grid = [[y + cell for cell in cells] for y in gaps]
+        hull = list[arb]()
+        for u in product(*grid):
+            J = self.equations(u, self.roots(u)[1])[1]
+            told = [*chain(*(self.without_features(J, row) for row in J.tolist()[:L]))]  # symmetric
+            hull = [*map(arb.union, hull, told)] if hull else told
+        return arb_mat(L, L, hull)
 
     def empty(self, box: Box, halvings: int = 0) -> bool:
         """Whether the box is proved to hold no critical point; halved where that helps."""
@@ -776,14 +813,20 @@ class Line:
         return halvings > 0 and all(self.empty(x, halvings - 1) for x in halves(box, axis))
 
     def alone(self, gaps: Sequence[float], half: float) -> bool:
-        """Whether gaps +- half holds no two critical points: all Jacobians in it are regular."""
-        u = [arb(y, half) for y in gaps]
-        return regular(self.equations(u, self.roots(u)[1])[1])
+        """Whether gaps +- half holds no two critical points: all means of D in it are regular."""
+        return regular(self.around(gaps, half))
 
     def within(self, gaps: Sequence[float], half: float) -> bool:
         """Whether a critical point lies in gaps +- half: Krawczyk's image is inside the box."""
-        *_, (image, box) = self.images([arb(y, half) for y in gaps])
-        return all(map(arb.contains_interior, box, image))
+        u, D = [*map(arb, gaps)], self.around(gaps, half)
+        near, roots = self.roots(u)
+        J = self.equations(u, [*map(arb.union, near, roots)])[1]
+        value = self.central.equations(u, near)[0].entries()
+        columns = [self.without_features(J, x) for x in (value, self.drift(u, near))]
+        moved, drift = (arb_mat([[y] for y in x]) for x in columns)
+        inverse, box = D.mid().inv().mid(), arb_mat([[arb(0, half)]] * len(u))
+        image = krawczyk(box * 0, box, moved, D, inverse) - inverse * drift * arb(0, 1)
+        return all(map(arb.contains_interior, box.entries(), image.entries()))
 
 
 def halves(box: Box, axis: int) -> list[Box]:
@@ -807,7 +850,9 @@ def check_rank_one(document: Record) -> str:
         raise Undecided("rank one is covered for ce and ls, up to 9 classes, without bias or depth")
     if len(set(model.counts)) > 1:
         raise Undecided("rank one is covered for classes of one size")
-    decay_h, decay_w = model.decays
+    ends = [document["model"][name] for name in ("lambda_w", "lambda_h")]
+    pairs = [[*map(arb, x if isinstance(x, list) else [x, x])] for x in ends]
+    decay_w, decay_h = (((low + high) / 2, (high - low) / 2) for low, high in pairs)
     line = Line(K, model.counts[0], decay_w, decay_h, arb(model.loss.get("smoothing", 0.0)))
     orbits = []
     for told in claim.listed("orbits"):
