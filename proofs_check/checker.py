@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from itertools import accumulate, chain, combinations, count, islice
+from itertools import accumulate, chain, combinations, count, islice, product
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ MOST_OPEN = 1000  # boxes of a cover that wait at one time
 BITS, COVER_BITS = 160, 64
 # Multiples of its expected size that the error of a root is tried at; halvings beyond the list's.
 REACHES, MORE_HALVINGS = (1.1, 1.5, 2.0, 3.0, 5.0, 8.0, 20.0), 10
+# Parts of a box around a critical point whose Jacobians are enclosed one by one.
+CELLS = 64
 
 
 class Refusal(Exception):
@@ -676,21 +678,36 @@ class Line:
     With classes in falling order w_1 >= ... >= w_K, u_i = w_i - w_{i+1}, P_i the softmax of w h_k
     summed up to i and q_ki = P_i - (1 - delta) [k <= i] - delta i / K: h_k(u) is the root of
     sum_i u_i q_ki + K n lambda_H h_k, and critical points are the zeros of
-    g_i = sum_k h_k q_ki + K lambda_W sum_l (min(i, l) - i l / K) u_l.
+    g_i = sum_k h_k q_ki + K lambda_W sum_l (min(i, l) - i l / K) u_l,
+
+    for all decays on the segment from one pair to another, a middle + s step with -1 <= s <= 1.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, record: Record, whole: bool = True) -> None:
+        model = Model(record)
         known = model.family == "plain" and not model.biased and model.loss in ("ce", "ls")
         why = "rank one is covered for ce and ls, up to 9 classes, without bias or depth"
         Undecided.unless(known and model.classes <= 9, why)
         one = len({*model.counts}) == 1
         Undecided.unless(one, "rank one is covered for classes of one size")
-        K, delta, (decay_h, self.decay) = model.classes, model.delta, model.decays
-        self.classes, self.gaps, self.price = K, range(K - 1), sum(model.counts) * decay_h
+        K, N, delta = model.classes, sum(model.counts), model.delta
+        told = [record[name] for name in ("lambda_h", "lambda_w")]
+        ends = [[*map(arb, x if isinstance(x, list) else [x, x])] for x in told]
+        self.steps = [(high - low) / 2 for low, high in ends]
+        middles = [(low + high) / 2 for low, high in ends]
+        decays = [x + int(whole) * step * arb(0, 1) for x, step in zip(middles, self.steps)]
+        self.central = Line(record, False) if whole else self
+        self.classes, self.samples, self.gaps = K, N, range(K - 1)
+        self.price, self.decay = N * decays[0], decays[1]
+        self.form = [
+            [K * (min(i, j) + 1) - (i + 1) * (j + 1) for j in self.gaps] for i in self.gaps
+        ]
         ahead = [[(1 - delta) * (k <= i) for i in self.gaps] for k in range(K)]
         self.own = [[x + delta * i / K for i, x in enumerate(row, 1)] for row in ahead]
-        # lambda_W |w|^2 <= log K by convexity, and w_1 - w_K <= sqrt(2) |w|.
-        self.spread = (2 * arb(K).log() / self.decay).sqrt()
+        # lambda_W |w|^2 is the mean of all <tau - p, z> <= (1 - delta) S, S e^S = (K - 1) / e, and
+        # w_1 - w_K <= sqrt(2) |w|.
+        pull = (1 - delta) * ((K - 1) / arb(1).exp()).lambertw()
+        self.spread = (2 * pull / self.decay).sqrt()
 
     def slope(self, u: Box, h: arb, k: int) -> tuple[arb, list[arb], list[arb]]:
         """The equation of h_k, q_k and P, which is known from its ends: it grows with u_i h."""
@@ -742,7 +759,7 @@ class Line:
         J, value = arb_mat(L + K, L + K), arb_mat(L + K, 1)
         for i in self.gaps:
             for j in self.gaps:
-                J[i, j] = self.decay * (K * (min(i, j) + 1) - (i + 1) * (j + 1))
+                J[i, j] = self.decay * self.form[i][j]
                 value[i, 0] += J[i, j] * u[j]
         for k, h in enumerate(roots, L):
             value[k, 0], q, P = self.slope(u, h, k - L)
@@ -754,41 +771,78 @@ class Line:
                     J[i, j] += times(times(h, h).max(0), C[i][j])
         return value, J
 
-    def linear(self, u: Box) -> tuple[arb_mat, arb_mat, arb_mat, arb_mat, arb_mat]:
-        """Gaps with their features, a point among them and f there, f and f' all over them."""
+    def linear(self, u: Box) -> tuple[arb_mat, arb_mat, arb_mat, arb_mat, arb_mat, arb_mat]:
+        """Gaps with their features; a point among them, f there and its slope in s; f, f' all over."""
         near, roots = self.roots(u)
         held = [*map(arb.union, near, roots)]  # the way to a zero from what is near it
         middle = [arb(y.mid()) for y in u]
-        value = self.equations(middle, near)[0]
-        return column([*u, *held]), column([*middle, *near]), value, *self.equations(u, held)
+        value = self.central.equations(middle, near)[0]
+        drift = column(
+            [*self.pulled(self.steps[1], middle), *(self.samples * self.steps[0] * h for h in near)]
+        )
+        return column([*u, *held]), column([*middle, *near]), value, drift, *self.equations(u, held)
+
+    def pulled(self, decay: arb, u: Box) -> list[arb]:
+        """The decay of the classifier in the equations of its gaps."""
+        return [decay * total(map(arb.__mul__, map(arb, row), u)) for row in self.form]
 
     def empty(self, u: Box, halvings: int = 0) -> bool:
         """Whether a box is proved to hold no critical point; halved where that helps."""
         if u[0] < u[-1] or total(y.lower() for y in u) > self.spread:
             return True  # mirror images, and beyond the bound
-        box, at, value, over, J = self.linear(u)
-        off, L = box - at, len(u)
-        for k in range(L, J.nrows()):  # what its equation leaves of a feature
+        box, at, value, drift, over, J = self.linear(u)
+        off, L, step = box - at, len(u), drift * 0
+        for k in range(L, J.nrows()):  # what its equation leaves of a feature, at s = 0 and by s
             off[k, 0] = -(value[k, 0] + total(J[k, i] * off[i, 0] for i in self.gaps)) / J[k, k]
+            step[k, 0] = -drift[k, 0] / J[k, k]
         # Three enclosures that contain 0 where there is a zero.
-        images = over.entries()[:L] + (value + J * off).entries()[:L]
+        whole = arb(0, 1)
+        images = over.entries()[:L]
+        images += (value + J * off + whole * (drift + J * step)).entries()[:L]
         with suppress(ZeroDivisionError):
             near = J.mid().inv().mid()
-            images += (near * value + (near * J) * off).entries()
+            by = near * drift + (near * J) * step
+            images += (near * value + (near * J) * off + whole * by).entries()
         if not all(x.contains(0) for x in images):
             return True
         axis = max(self.gaps, key=lambda i: float(u[i].rad()))
         return halvings > 0 and all(self.empty(x, halvings - 1) for x in halves(u, axis))
 
-    def alone(self, u: Box) -> bool:
-        """Whether a box holds no two critical points: all Jacobians in it are regular."""
-        return regular(self.equations(u, self.roots(u)[1])[1])
+    def newton(self, u: Box) -> list[arb]:
+        """Krawczyk's image of a box of gaps, at the middle of the decays."""
+        box, at, value, _, _, J = self.linear(u)
+        return krawczyk(at, box - at, value, J, J.mid().inv().mid()).entries()[: len(u)]
 
-    def newton(self, u: Box) -> tuple[list[arb], bool]:
-        """Krawczyk's image of a box of gaps, and whether a critical point lies in the box."""
-        box, at, value, _, J = self.linear(u)
-        image = krawczyk(at, box - at, value, J, J.mid().inv().mid()).entries()
-        return image[: len(u)], all(map(arb.contains_interior, box.entries(), image))
+    def around(self, u: Box) -> arb_mat:
+        """The hull of all Jacobians without the features in a box, cell by cell."""
+        parts, hull, L = round(CELLS ** (1 / len(u))), list[arb](), len(u)
+        cells = [arb(2 * i + 1 - parts, 1) / parts for i in range(parts)]
+        for cell in product(*([y.mid() + arb(y.rad()) * x for x in cells] for y in u)):
+            J = self.equations(cell, self.roots(cell)[1])[1]
+            told = without_features(J, arb_mat([row[:L] for row in J.tolist()])).entries()
+            hull = [*map(arb.union, hull, told)] if hull else told
+        return arb_mat(L, L, hull)
+
+    def alone(self, u: Box) -> bool:
+        """Whether a box holds no two critical points: all means of Jacobians in it are regular."""
+        return regular(self.around(u))
+
+    def within(self, u: Box) -> bool:
+        """Whether a critical point lies in a box of gaps: Krawczyk's image is inside."""
+        D, (_, _, value, drift, _, J) = self.around(u), self.linear([arb(y.mid()) for y in u])
+        near, box = D.mid().inv().mid(), column(arb(0, y.rad()) for y in u)
+        image = krawczyk(box * 0, box, without_features(J, value), D, near)
+        image += near * without_features(J, drift) * arb(0, 1)
+        return all(map(arb.contains_interior, box.entries(), image.entries()))
+
+
+def without_features(J: arb_mat, x: arb_mat) -> arb_mat:
+    """What elimination of the features, whose block of J is diagonal, makes of columns."""
+    rows, features = x.tolist(), range(J.nrows() // 2, J.nrows())
+    shares = [[y / J[k, k] for y in rows[k]] for k in features]
+    kept = range(J.nrows() // 2)
+    gone = arb_mat([[J[i, k] for k in features] for i in kept]) * arb_mat(shares)
+    return arb_mat([rows[i] for i in kept]) - gone
 
 
 def halves(box: Box, axis: int) -> Iterator[Box]:
@@ -815,7 +869,7 @@ def leaves(tree: str, box: Box) -> Iterator[Box]:
 
 def check_rank_one(document: Record) -> str:
     """All critical points of rank one, up to symmetry, by a cover of boxes."""
-    line, tree = Line(Model(document.part("model"))), document["tree"]
+    line, tree = Line(document.part("model")), document["tree"]
     claim = document.part("claim", "orbits", "origin", "spread")
     spread, origin = (claim.number(name, 0.0) for name in ("spread", "origin"))
     wide = isinstance(tree, str) and line.spread < arb(spread)
@@ -827,7 +881,7 @@ def check_rank_one(document: Record) -> str:
         u = orbit.numbers("gaps", len(line.gaps))
         r, wider = (orbit.number(name, 0.0) for name in ("within", "alone"))
         near, around = ([arb(y, half) for y in u] for half in (r, wider))
-        if not (r <= wider and line.newton(near)[1] and line.alone(around)):
+        if not (r <= wider and line.within(near) and line.alone(around)):
             false = Invalid if line.empty(near) else Undecided
             raise false(f"no single critical point is proved near the gaps {u}")
         for v, s in orbits:
@@ -844,9 +898,9 @@ def check_rank_one(document: Record) -> str:
             continue
         gaps = [arb(y.mid()) for y in box]
         for _ in range(20):  # where Newton's steps lead
-            gaps = [arb(y.mid()) for y in line.newton(gaps)[0]]
+            gaps = [arb(y.mid()) for y in line.newton(gaps)]
         near = [y + arb(0, 1e-6) for y in gaps]
-        missed = all(map(arb.overlaps, near, box)) and line.newton(near)[1]
+        missed = all(map(arb.overlaps, near, box)) and line.within(near)
         Invalid.unless(not missed, f"a critical point near the gaps {gaps} is not in the list")
         raise Undecided(f"the box {box} is not proved to be empty")
     return (

@@ -9,6 +9,7 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event
 from typing import Annotated, Any
 
 import typer
@@ -47,7 +48,7 @@ EXAMPLES = (
     "ufm atlas -K 4 -d 3 --lambda 0.02 --animation descent.gif",
     "ufm atlas -K 100 --engine symmetric --max-groups 3",
     "ufm atlas -K 4 --lambda 0.02 --out my_atlas --certify",
-    "ufm atlas -K 3 --lambda 0.02 --prove --prove-to 0.0201 --out proved",
+    "ufm atlas -K 3 --lambda 0.02 --prove --prove-to 0.05 --out proved",
 )
 BUDGET = 60.0
 GRAPH_KINDS = (".json", ".graphml")
@@ -210,8 +211,9 @@ def atlas(
     covers = None
     if prove:
         whole_model = as_plain(inputs.build(merged=False))
-        covering = partial(prove_list, whole_model, found, prove_to, out)
-        completeness, covers = stepwise("Proving rank 1", covering)
+        stop = Event()
+        covering = partial(prove_list, whole_model, found, prove_to, out, stop)
+        completeness, covers = stepwise("Proving rank 1", covering, stop)
         if completeness["ranks_proved"] == completeness["ranks"]:
             found = replace(found, proved=True)
     settings = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from experiments.cli.certify import FOLDER
@@ -11,7 +12,12 @@ from experiments.files import write_whole
 
 
 def prove_list(
-    model: Any, found: Any, until: float | None, out: Path | None, say: Callable[[str], None]
+    model: Any,
+    found: Any,
+    until: float | None,
+    out: Path | None,
+    stop: Event,
+    say: Callable[[str], None],
 ) -> tuple[dict[str, Any], Any]:
     """What is proved of an atlas, and the covers, which go beside it where there is a folder.
 
@@ -20,6 +26,7 @@ def prove_list(
         found: its atlas.
         until: the other end of a segment of lambda_W, or None.
         out: folder of the atlas, or None.
+        stop: once it is set, what is left stays undecided.
         say: told how far the proof is.
 
     Raises:
@@ -29,7 +36,7 @@ def prove_list(
     from proofs_check.rigorous.complete import gaps, prove_covers, ranks_proved
 
     line = [gaps(orbit.point.W) for orbit in found.orbits if orbit.rank == 1]
-    covers = prove_covers(model, line, until, progress=say)
+    covers = prove_covers(model, line, until, progress=say, stop=stop.is_set)
     names = []
     if out is not None:
         (out / FOLDER).mkdir(parents=True, exist_ok=True)
@@ -45,6 +52,7 @@ def prove_list(
         "boxes": covers.boxes,
         "undecided_boxes": covers.undecided,
         "lambda_W": [covers.ends[0], covers.ends[1]],
+        "lambda_W_until": covers.until,
         "pieces": len(covers.pieces),
         "files": names,
     }
@@ -77,7 +85,9 @@ def completeness_notes(told: dict[str, Any]) -> list[str]:
         f"Proved: exactly {told['orbits_of_rank_one']} orbits of rank 1{where} ({boxes:,} boxes)."
     ]
     if open_ones:
-        lines = [f"Rank 1 is undecided: {open_ones:,} of {boxes:,} boxes are open."]
+        lines = [f"Rank 1 is undecided{where}: {open_ones:,} of {boxes:,} boxes are open."]
+    elif told["lambda_W_until"] not in (low, high):
+        lines.append(f"Beyond, to {told['lambda_W_until']:g}, rank 1 is undecided.")
     searched = sorted(set(told["ranks"]) - set(told["ranks_proved"]))
     if searched:
         others = ", ".join(map(str, searched))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,9 +32,9 @@ Array = NDArray[np.float64]
 
 # Boxes grow with the power K - 1: 4 classes take 10,000 of them, 5 take half a million.
 MOST_CLASSES = 5
-# A segment of decays is halved until each piece is proved, this often at most; a piece that takes
-# more boxes than this is halved rather than worked through.
-MOST_HALVINGS, PIECE = 8, 50_000
+# A segment of decays is walked along in pieces, so long at first as a share of the decay. A piece
+# that fails, or takes so many times the boxes of the last one, is halved; the next is longer.
+FIRST_STEP, LEAST_STEP, LONGER, PATIENCE = 0.01, 1e-5, 1.5, 3
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,17 @@ class Covers:
     Attributes:
         pieces: covers of intervals of decays that follow one another.
         models: what each piece is about, as the certificates say it.
+        until: the other end of the segment that was asked for.
     """
 
     pieces: tuple[Cover, ...]
     models: tuple[dict[str, Any], ...]
+    until: float
 
     @property
     def complete(self) -> bool:
-        """Whether every piece is."""
-        return all(cover.complete for cover in self.pieces)
+        """Whether every piece is, and together they reach the other end of the segment."""
+        return self.until in self.ends and all(cover.complete for cover in self.pieces)
 
     @property
     def orbits(self) -> int:
@@ -109,8 +112,12 @@ def prove_covers(
     *,
     most_boxes: int = 2_000_000,
     progress: Callable[[str], None] = lambda text: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Covers:
     """All critical points of rank one, for one pair of decays or for a segment of them.
+
+    A segment is walked along from the model's decays, and the orbits with it: every piece has as
+    many, and neighbours share a decay.
 
     Args:
         model: with one column per sample, without bias, balanced.
@@ -118,16 +125,18 @@ def prove_covers(
         until: the last lambda_W, lambda_H in proportion; None: only the model's decays.
         most_boxes: work per piece.
         progress: told how far the proof is.
+        stop: asked now and then; once it says so, what is left stays undecided.
 
     Raises:
         InputError: as ``require_rank_one``; or a known orbit is degenerate.
     """
     require_rank_one(model)
-    first, ratio = float(model.lambda_W), float(model.lambda_H) / float(model.lambda_W)
-    ends = sorted({first, first if until is None else until})
-    todo, pieces, models = [(ends[0], ends[-1], MOST_HALVINGS)], [], []
-    while todo:
-        low, high, halvings = todo.pop()
+    first = at = float(model.lambda_W)
+    ratio, end = float(model.lambda_H) / first, first if until is None else until
+    pieces, models, orbits, step = list[Cover](), list[dict[str, Any]](), list(known), FIRST_STEP
+    while not pieces or (at != end and pieces[-1].complete and not stop()):
+        to = min(at * (1 + step), end) if end > at else max(at / (1 + step), end)
+        low, high = sorted((at, to))
         classifier = Interval.between(low, high)
         features = Interval.between(
             *(float(model.lambda_H) if x == first else x * ratio for x in (low, high))
@@ -135,27 +144,37 @@ def prove_covers(
         equations = RankOne(
             model.num_classes, classifier, features * float(model.n), smoothing_of(model) or 0.0
         )
-        halved = high > low and halvings > 0
+        may_halve = to != at and step > LEAST_STEP
+        budget = PATIENCE * pieces[-1].boxes if pieces and may_halve else most_boxes
+        where = f" for lambda_W from {low:g} to {high:g} of {end:g}" if to != at else ""
         try:
+            moved = [equations.polished(u) for u in orbits]
             cover = prove_rank_one(
                 equations,
-                [equations.polished(u) for u in known],
-                most_boxes=min(most_boxes, PIECE) if halved else most_boxes,
-                progress=lambda boxes, left: progress(f"{boxes:,} boxes, {left:,} left"),
+                moved,
+                most_boxes=min(budget, most_boxes),
+                progress=partial(_told, progress, where),
+                stop=stop,
             )
         except InputError:
-            if not halved:
+            if not may_halve:
                 raise
-        else:
-            if cover.complete or not halved:
-                pieces.append(cover)
-                decays = {"lambda_w": classifier, "lambda_h": features}
-                told = {name: _ends(decay) for name, decay in decays.items()}
-                models.append(model_record(model) | told)
-                continue
-        middle = 0.5 * (low + high)
-        todo += [(middle, high, halvings - 1), (low, middle, halvings - 1)]
-    return Covers(tuple(pieces), tuple(models))
+            step *= 0.5
+            continue
+        if not cover.complete and may_halve and not stop():
+            step *= 0.5
+            continue
+        pieces.append(cover)
+        decays = {"lambda_w": classifier, "lambda_h": features}
+        models.append(model_record(model) | {name: _ends(x) for name, x in decays.items()})
+        at, orbits, step = to, moved, step * LONGER
+    if first > end:
+        pieces, models = pieces[::-1], models[::-1]
+    return Covers(tuple(pieces), tuple(models), end)
+
+
+def _told(progress: Callable[[str], None], where: str, boxes: int, left: int) -> None:
+    progress(f"{boxes:,} boxes, {left:,} left{where}")
 
 
 def smoothing_of(model: UFM) -> float | None:

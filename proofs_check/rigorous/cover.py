@@ -64,8 +64,7 @@ class Cover:
 
     def leaves(self) -> tuple[Array, Array]:
         """Lower and upper ends (m, K-1) of the boxes that were settled or left open."""
-        L = self.equations.classes - 1
-        todo = [(np.zeros(L), np.full(L, self.equations.largest_spread()))]
+        todo = [self.equations.start()]
         low, high = [], []
         for axis in self.splits:
             a, b = todo.pop()
@@ -98,6 +97,7 @@ def prove_rank_one(
     smallest: float = 1e-4,
     most_boxes: int = 2_000_000,
     progress: Callable[[int, int], None] = lambda boxes, left: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Cover:
     """Prove that the known orbits are all critical points of rank one.
 
@@ -107,6 +107,7 @@ def prove_rank_one(
         smallest: boxes of less width are left undecided.
         most_boxes: work after which all that is open is left undecided.
         progress: told the boxes evaluated and the boxes left after every round.
+        stop: once it says so, all that is open is left undecided.
     """
     L = equations.classes - 1
     given = [np.asarray(u, dtype=float) for u in known]
@@ -121,6 +122,7 @@ def prove_rank_one(
         smallest,
         most_boxes,
         progress,
+        stop,
     )
     within, alone = (tuple(x) for x in zip(*isolated, strict=True)) if isolated else ((), ())
     return Cover(equations, tuple(given), within, alone, origin, tree, boxes, undecided)
@@ -185,13 +187,14 @@ def _search(
     smallest: float,
     most_boxes: int,
     progress: Callable[[int, int], None],
+    stop: Callable[[], bool],
 ) -> tuple[tuple[int, ...], Array, int]:
     """Halve boxes of u until each is settled; the tree in preorder, what is open, and boxes seen.
 
     The start holds all u >= 0 with u_1 >= u_{K-1} (else w -> -w) and a sum of at most the spread.
     """
-    L, spread = equations.classes - 1, equations.largest_spread()
-    low, high, nodes = np.zeros((1, L)), np.full((1, L), spread), np.array([0])
+    low, high = (x[None] for x in equations.start())
+    nodes = np.array([0])
     # Node m was halved along axis[m] into child[m] and child[m] + 1.
     axis, child, count, boxes = [SETTLED], [0], 1, 0
     open_low, open_high = [], []
@@ -206,7 +209,7 @@ def _search(
                 boxes += len(chosen)
         low, high, nodes = low[~settled], high[~settled], nodes[~settled]
         width = high - low
-        stuck = (width.max(axis=1, initial=0) < smallest) | (boxes > most_boxes)
+        stuck = (width.max(axis=1, initial=0) < smallest) | (boxes > most_boxes) | stop()
         for m in nodes[stuck]:
             axis[m] = UNDECIDED
         open_low.append(low[stuck])

@@ -14,11 +14,12 @@ Derived here: docs/certificates.md.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import lambertw
 
 from proofs_check.rigorous.intervals import Interval
 
@@ -26,6 +27,10 @@ Array = NDArray[np.float64]
 
 # How far beyond its expected place the end of a root is looked for, in multiples; then nowhere.
 REACHES = (1.1, 1.5, 3.0, 8.0, 30.0)
+# Parts of a box around a critical point whose derivatives are enclosed one by one.
+CELLS = 64
+# s from one end of the decays to the other.
+WHOLE = Interval.between(-1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,9 @@ class RankOne:
     Attributes:
         classes: K.
         lambda_w: decay of the classifier.
-        lambda_h: n times the decay of the features, for n samples per class.
+        lambda_h: n times the decay of the features, for n samples per class. Where both are
+            intervals, the statements are for the pairs on the segment from the lower ends to the
+            upper ones.
         smoothing: delta.
     """
 
@@ -55,12 +62,23 @@ class RankOne:
         return (1 - delta) * below + delta * share
 
     @property
-    def _metric(self) -> Interval:
-        """lambda_W A, (K-1, K-1)."""
+    def _form(self) -> Interval:
+        """A, (K-1, K-1)."""
         K = self.classes
         i = np.arange(1.0, K)
         cross = Interval.of(np.outer(i, i)) / Interval.of(float(K))
-        return (Interval.of(np.minimum.outer(i, i)) - cross) * self.lambda_w
+        return Interval.of(np.minimum.outer(i, i)) - cross
+
+    @property
+    def _metric(self) -> Interval:
+        """lambda_W A, (K-1, K-1)."""
+        return self._form * self.lambda_w
+
+    @cached_property
+    def central(self) -> RankOne:
+        """The equations for the decays half way from one end to the other."""
+        middles = [(Interval.of(x.lo) + x.hi) * 0.5 for x in (self.lambda_w, self.lambda_h)]
+        return replace(self, lambda_w=middles[0], lambda_h=middles[1])
 
     @property
     def _price(self) -> Interval:
@@ -68,14 +86,16 @@ class RankOne:
         return self.lambda_h * float(self.classes)
 
     def largest_spread(self) -> float:
-        """A bound of w_1 - w_K at every critical point.
-
-        lambda_W |w|^2 = -<G, Z> <= g(0) - g(Z) <= log K, because the loss is convex and not
-        negative, and w_1 - w_K <= sqrt(2) |w|.
-        """
-        ratio = Interval.of(math.log(self.classes) * (1 + 1e-15)) / self.lambda_w
+        """A bound of w_1 - w_K at every critical point: sqrt(2) |w|, see ``largest_pull``."""
+        pull = largest_pull(self.classes, self.smoothing)
+        ratio = Interval.of(pull) / self.lambda_w
         # A little more, which coarser roundings of another program stay below.
         return float(np.sqrt(2 * ratio.hi) * (1 + 1e-6))
+
+    def start(self) -> tuple[Array, Array]:
+        """Ends of the box that holds all gaps."""
+        L = self.classes - 1
+        return np.zeros(L), np.full(L, self.largest_spread())
 
     # ---- enclosures over boxes: u (B, K-1), h (B, K)
 
@@ -146,6 +166,28 @@ class RankOne:
                 hi[:, i, j] = hi[:, j, i] = entry.hi
         return Interval(lo, hi)
 
+    def drift(self, u: Interval, h: Interval) -> Interval:
+        """dg/ds (B, K-1), where s from -1 to 1 takes both decays from one end to the other.
+
+        At fixed u, dh_k/ds = -K n (dlambda_H/ds) h_k / (u' C u + K n lambda_H).
+        """
+        steps = [(Interval.of(x.hi) - x.lo) * 0.5 for x in (self.lambda_w, self.lambda_h)]
+        _, q, C = self._slope(u, h)
+        mixed = q + h[:, :, None] * (C * u[:, None, None, :]).sum(-1)
+        moved = (mixed * (h / self._stiffness(u, C))[:, :, None]).sum(1)
+        return (self._form * u[:, None, :]).sum(-1) * steps[0] - moved * steps[1]
+
+    def at_points(self, u: Interval, near: Array) -> tuple[Interval, Interval]:
+        """g at points (B, K-1), half way between the ends of the decays, and dg/ds for all of them.
+
+        Where both ends of the decays are one, dg/ds is zero.
+        """
+        middle = self.central
+        g = middle.gradient(u, middle.roots(u, near))
+        if self.lambda_w.lo == self.lambda_w.hi and self.lambda_h.lo == self.lambda_h.hi:
+            return g, Interval.of(np.zeros(g.lo.shape))
+        return g, self.drift(u, self.roots(u, near))
+
     def out_of_domain(self, low: Array, high: Array) -> NDArray[np.bool_]:
         """Boxes without u_1 >= u_{K-1}, and those beyond the spread."""
         beyond = Interval(low, low).sum(-1).lo > self.largest_spread()
@@ -204,11 +246,12 @@ class RankOne:
         if rest.any():
             u, h, middle, h_near = u[rest], h[rest], middle[rest], h_near[rest]
             at = Interval.of(middle)
-            g = self.gradient(at, self.roots(at, h_near))
+            g, drift = self.at_points(at, h_near)
             D = self.derivative(u, h)
-            moved = g + (D * (u - at)[:, None, :]).sum(-1)
-            inverse = Interval.of(_inverses(D.middle()))
+            moved = g + drift * WHOLE + (D * (u - at)[:, None, :]).sum(-1)
+            inverse = Interval.of(inverses(D.middle()))
             tilted = (inverse * g[:, None, :]).sum(-1)
+            tilted = tilted + (inverse * drift[:, None, :]).sum(-1) * WHOLE
             slopes = (inverse[:, :, :, None] * D[:, None, :, :]).sum(2)
             solved = tilted + (slopes * (u - at)[:, None, :]).sum(-1)
             found = moved.without_zero().any(-1) | solved.without_zero().any(-1)
@@ -231,38 +274,89 @@ class RankOne:
             out[:, range(L, L + K), range(L, L + K)] = s
         return Interval(made[0], made[1])
 
+    def _around(self, centre: Array, half: float) -> Interval:
+        """The hull of D over the cells of centre +- half: narrower than D over all of it."""
+        low, high = cells(centre, half)
+        u = Interval(low, high)
+        D = self.derivative(u, self.roots(u, self.approximate_roots(0.5 * low + 0.5 * high)))
+        return Interval(D.lo.min(0), D.hi.max(0))
+
     def at_most_one(self, centre: Array, half: float) -> bool:
         """Whether the box centre +- half is proved to hold no two critical points.
 
-        Two zeros x, y of all equations have J (x - y) = 0 for a mean J of the Jacobians between
-        them. With |I - Y J| v < v for a positive v there is no singular one.
+        Two zeros u, v of g have D (u - v) = 0 for a mean D of the derivatives between them, which
+        lies in their hull.
         """
-        u = Interval((centre - half)[None], (centre + half)[None])
-        J = self.jacobian(u, self.roots(u, self.approximate_roots(centre[None])))
-        size = J.lo.shape[-1]
-        slopes = (Interval.of(_inverses(J.middle()))[:, :, :, None] * J[:, None, :, :]).sum(2)
-        off = (np.eye(size) - slopes)[0].magnitude()
-        weights = np.ones(size)
-        for _ in range(30):  # towards the Perron vector; any positive one proves
-            weights = off @ weights + 1e-3 * weights.max()
-            weights /= weights.max()
-        return bool(np.all((Interval.of(off) * weights).sum(-1).hi < weights))
+        return regular(self._around(centre, half))
 
     def zero_within(self, centre: Array, half: float) -> bool:
         """Whether a critical point is proved to lie in centre +- half.
 
         The Krawczyk operator c - Y g(c) + (I - Y D)(u - c) maps the box into its inside.
         """
-        at = Interval.of(centre[None])
-        u = Interval(at.lo - half, at.hi + half)
-        near = self.approximate_roots(centre[None])
-        g = self.gradient(at, self.roots(at, near))
-        D = self.derivative(u, self.roots(u, near))
-        inverse = Interval.of(_inverses(D.middle()))
-        slopes = (inverse[:, :, :, None] * D[:, None, :, :]).sum(2)
-        off = np.eye(self.classes - 1) - slopes
-        image = at - (inverse * g[:, None, :]).sum(-1) + (off * (u - at)[:, None, :]).sum(-1)
-        return bool(np.all((image.lo > u.lo) & (image.hi < u.hi)))
+        at, near = Interval.of(centre[None]), self.approximate_roots(centre[None])
+        D = self._around(centre, half)
+        inverse = Interval.of(inverses(D.middle()[None])[0])
+        slopes = (inverse[:, :, None] * D[None]).sum(1)
+        g, drift = (x[0] for x in self.at_points(at, near))
+        tilted = (inverse * g).sum(-1) + (inverse * drift).sum(-1) * WHOLE
+        reach = ((np.eye(self.classes - 1) - slopes) * Interval.between(-half, half)).sum(-1)
+        image = reach - tilted
+        return bool(np.all((image.lo > -half) & (image.hi < half)))
+
+
+def largest_pull(classes: int, smoothing: float) -> float:
+    """An upper bound of <tau - p(z), z> over all logits z of a sample.
+
+    For delta = 0 it is sum_j p_j (z_k - z_j). Where that is largest, every gap z_k - z_j of a class
+    with p_j > 0 is 1 + S, S the sum itself, hence S e^S = (K - 1) / e; and <1/K - p, z> <= 0, so
+    the factor 1 - delta remains. At a critical point lambda_W |w|^2 = -<G, Z> is the mean of it
+    over the classes. Derived here.
+
+    Example:
+        >>> round(largest_pull(3, 0.0), 6), round(largest_pull(3, 0.5), 6)
+        (0.463056, 0.231528)
+    """
+    root = float(lambertw((classes - 1) / np.e).real) * (1 + 1e-12)
+    told = Interval.of(root)
+    while (told * (told + 1.0).exp()).lo < classes - 1:
+        root *= 1 + 1e-12
+        told = Interval.of(root)
+    return float((told * (1.0 - Interval.of(smoothing))).hi)
+
+
+def regular(matrix: Interval) -> bool:
+    """Whether no matrix M in an interval matrix (m, m) is singular: |I - Y M| x < x, an x > 0.
+
+    Example:
+        >>> regular(Interval.between(np.eye(2) - 0.4, np.eye(2) + 0.4))
+        True
+        >>> regular(Interval.between(np.eye(2) - 0.6, np.eye(2) + 0.6))
+        False
+    """
+    size = len(matrix.lo)
+    inverse = Interval.of(inverses(matrix.middle()[None])[0])
+    off = (np.eye(size) - (inverse[:, :, None] * matrix[None]).sum(1)).magnitude()
+    weights = np.ones(size)
+    for _ in range(30):  # towards the Perron vector; any positive one proves
+        weights = off @ weights + 1e-3 * weights.max()
+        weights /= weights.max()
+    return bool(np.all((Interval.of(off) * weights).sum(-1).hi < weights))
+
+
+def cells(centre: Array, half: float) -> tuple[Array, Array]:
+    """Lower and upper ends (cells, K-1) of equal parts of the box centre +- half.
+
+    Example:
+        >>> low, high = cells(np.zeros(2), 1.0)
+        >>> low.shape, float(low.min()), float(high.max())
+        ((64, 2), -1.0, 1.0)
+    """
+    parts = round(CELLS ** (1 / len(centre)))
+    cuts = np.linspace(-half, half, parts + 1)[None] + centre[:, None]
+    cuts[:, 0], cuts[:, -1] = centre - half, centre + half
+    low, high = ([*np.meshgrid(*x, indexing="ij")] for x in (cuts[:, :-1], cuts[:, 1:]))
+    return np.stack(low, -1).reshape(-1, len(centre)), np.stack(high, -1).reshape(-1, len(centre))
 
 
 def _covariance(P: Interval, Q: Interval) -> Interval:
@@ -291,7 +385,7 @@ def _cumulative(x: Array) -> tuple[Interval, Interval]:
     return Interval(lo[0], hi[0]), Interval(lo[1], hi[1])
 
 
-def _inverses(matrices: Array) -> Array:
+def inverses(matrices: Array) -> Array:
     """Approximate inverses; of a singular matrix the identity, which proves nothing wrong."""
     good = abs(np.linalg.det(matrices)) > 1e-250
     safe = np.where(good[:, None, None], matrices, np.eye(matrices.shape[-1]))

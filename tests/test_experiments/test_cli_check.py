@@ -5,6 +5,7 @@ import json
 import pytest
 
 from experiments.cli import main
+from experiments.cli.prove import completeness_notes
 from proofs_check import checker
 
 pytestmark = pytest.mark.xdist_group("atlas")
@@ -79,9 +80,9 @@ def test_more_classes_are_proved_in_rank_one(ufm):
 
 @pytest.mark.slow
 def test_a_segment_of_decays(ufm):
-    ran = ufm("atlas -K 3 --lambda 0.1 --prove --prove-to 0.1002 --json")
+    ran = ufm("atlas -K 3 --lambda 0.1 --prove --prove-to 0.103 --json")
     assert ran.code == 0, ran.err
-    assert ran.json["completeness"]["lambda_W"] == [0.1, 0.1002]
+    assert ran.json["completeness"]["lambda_W"] == [0.1, 0.103]
 
 
 @pytest.mark.parametrize(
@@ -100,3 +101,26 @@ def test_what_cannot_be_proved_is_refused_before_the_search(ufm, words, says):
     assert ran.code == 2
     assert says in ran.err
     assert len(ran.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("until", "open_ones", "says"),
+    [
+        (0.05, 0, "Proved: exactly 2 orbits of rank 1, for every lambda_W from 0.02 to 0.05 (9"),
+        (0.06, 0, "Beyond, to 0.06, rank 1 is undecided."),
+        (0.06, 3, "Rank 1 is undecided, for every lambda_W from 0.02 to 0.05: 3 of 9 boxes are"),
+    ],
+)
+def test_how_far_a_walk_came(until, open_ones, says):
+    told = {
+        "ranks": [0, 1, 2],
+        "ranks_proved": [0, 1, 2],
+        "orbits_of_rank_one": 2,
+        "boxes": 9,
+        "undecided_boxes": open_ones,
+        "lambda_W": [0.02, 0.05],
+        "lambda_W_until": until,
+    }
+    lines = completeness_notes(told)
+    assert says in "\n".join(lines)
+    assert ("Beyond" in "\n".join(lines)) == (until == 0.06 and not open_ones)

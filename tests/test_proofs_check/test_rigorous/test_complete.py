@@ -6,6 +6,8 @@ import jax
 import numpy as np
 import pytest
 from flint import arb, ctx
+from scipy.optimize import minimize
+from scipy.special import softmax
 
 from landscape import atlas
 from proofs_check import checker
@@ -18,7 +20,7 @@ from proofs_check.rigorous.complete import (
 )
 from proofs_check.rigorous.cover import SETTLED, UNDECIDED, prove_rank_one
 from proofs_check.rigorous.intervals import Interval
-from proofs_check.rigorous.rank_one import RankOne
+from proofs_check.rigorous.rank_one import RankOne, cells, largest_pull
 from tests.helpers import slow
 from ufm import MSE, UFM, CrossEntropy, Focal, InputError, LabelSmoothing, Point
 
@@ -197,7 +199,7 @@ def test_features_over_a_box_hold_those_at_its_corners(cover):
     """The checker's enclosures of h_k, which nothing else bounds."""
     _, document = cover
     with ctx.workprec(checker.COVER_BITS):
-        line = checker.Line(checker.Model(checker.parsed(json.dumps(document["model"]))))
+        line = checker.Line(checker.parsed(json.dumps(document["model"])))
         for half in (0.3, 0.02):
             held = line.roots([arb(1.6, half), arb(0.9, half)])[1]
             for x, y in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
@@ -210,7 +212,7 @@ def test_no_box_with_a_critical_point_is_empty(cover):
     """Around orbits wherever they lie in the box; beside them boxes are proved to be empty."""
     orbits, document = cover
     with ctx.workprec(checker.COVER_BITS):
-        line = checker.Line(checker.Model(checker.parsed(json.dumps(document["model"]))))
+        line = checker.Line(checker.parsed(json.dumps(document["model"])))
         rng, beside = np.random.default_rng(5), 0
         for u in [*orbits, *(u[::-1] for u in orbits)]:
             if u[0] < u[-1] - 1e-9:
@@ -226,11 +228,15 @@ def test_no_box_with_a_critical_point_is_empty(cover):
 
 @pytest.mark.slow
 def test_all_decays_of_a_segment():
+    """Three per cent at a time: the other end is met exactly, upwards and downwards."""
     model = model_of(3, 0.1)
-    covers = prove_covers(model, known(model), 0.1004)
+    back = prove_covers(model_of(3, 0.104), known(model_of(3, 0.104)), 0.1)
+    assert (back.complete, back.ends) == (True, (0.1, 0.104))
+    covers = prove_covers(model, known(model), 0.104)
     assert covers.complete
-    assert covers.ends == (0.1, 0.1004)
+    assert covers.ends == (0.1, 0.104)
     assert len(covers.pieces) > 1
+    assert {len(cover.orbits) for cover in covers.pieces} == {2}
     for document in covers.documents():
         assert checker.check(document).startswith("exactly ")
     low = [document["model"]["lambda_w"][0] for document in covers.documents()]
@@ -243,6 +249,108 @@ def test_a_small_segment_needs_the_equations_without_the_features(decay):
     model = UFM(CrossEntropy(), 3, 3, lambda_W=decay, lambda_H=decay)
     (document,) = prove_covers(model, known(model), decay + 3.125e-6).documents()
     assert checker.check(document).startswith("exactly 2 orbits")
+
+
+@pytest.mark.parametrize(("K", "delta"), [(3, 0.0), (4, 0.1)])
+def test_no_logits_pull_more(K, delta):
+    def pull(z):
+        target = (1 - delta) * np.eye(K)[0] + delta / K
+        return (softmax(z) - target) @ z
+
+    starts = np.random.default_rng(K).normal(size=(8, K))
+    best = -min(minimize(pull, z).fun for z in starts)
+    most = largest_pull(K, delta)
+    assert best <= most
+    assert most < np.log(K)
+    if delta == 0:
+        assert 0.99 * most < best  # a bound one per cent lower is exceeded
+
+
+SEGMENT = (0.1, 0.11)
+
+
+class Still(RankOne):
+    """Planted: equations of a segment that are taken for those of its middle."""
+
+    def drift(self, u, h):
+        return super().drift(u, h) * 0.0
+
+
+class Half(RankOne):
+    """Planted: half of the way."""
+
+    def drift(self, u, h):
+        return super().drift(u, h) * 0.5
+
+
+class Backwards(RankOne):
+    """Planted: a sign turned round, the features drift with their decay."""
+
+    def drift(self, u, h):
+        told = super().drift(u, h)
+        form = super().drift(u, h * 0.0)
+        return form - (told - form)
+
+
+def test_the_drift_is_the_derivative_along_the_decays():
+    ends = 0.105 - 1e-6, 0.105 + 1e-6
+    decays, u = Interval.between(*ends), I(np.array([[1.1, 0.6]]))
+    line = RankOne(3, decays, decays * 2.0)
+    g = []
+    for decay in ends:
+        exact = RankOne(3, I(decay), I(2 * decay))
+        g.append(exact.gradient(u, exact.roots(u, exact.approximate_roots(u.lo))).middle()[0])
+    moved = (g[1] - g[0]) / 2
+    h = line.roots(u, line.approximate_roots(u.lo))
+    # Differences of numbers of size 1 lose 1e-16 / 1e-6 of them; decays differ by 1e-5 of them.
+    np.testing.assert_allclose(line.drift(u, h).middle()[0], moved, rtol=1e-4)
+    for planted in (Still, Half, Backwards):
+        wrong = planted(3, decays, decays * 2.0).drift(u, h).middle()[0]
+        assert np.abs(wrong - moved).max() > 0.01 * np.abs(moved).max()
+
+
+@pytest.mark.parametrize("end", SEGMENT)
+def test_an_orbit_at_an_end_of_the_decays_is_not_lost(end):
+    decays = Interval.between(*SEGMENT)
+    model = model_of(3, end)
+    for u in known(model):
+        orbit = RankOne(3, I(end), I(end)).polished(u)
+        low, high = (orbit + sign * 1e-4 for sign in (-1, 1))
+        box = low[None], high[None]
+        assert not RankOne(3, decays, decays).without_zero(*box).any()
+        assert Still(3, decays, decays).without_zero(*box).all()
+        assert Half(3, decays, decays).without_zero(*box).all()
+        assert RankOne(3, I(0.105), I(0.105)).without_zero(*box).all()
+
+
+class Middle(RankOne):
+    """Planted: the derivative at the middle of a box for all of it."""
+
+    def _around(self, centre, half):
+        return super()._around(centre, 0.0)
+
+
+def test_a_box_with_two_points_is_not_taken_for_one():
+    line = RankOne(3, I(0.1), I(0.1))
+    orbit = line.polished(known(model_of(3, 0.1))[0])
+    centre, half = orbit / 2, np.abs(orbit).max() / 2 + 0.01  # the origin and the orbit
+    assert not line.at_most_one(centre, half)
+    assert Middle(3, I(0.1), I(0.1)).at_most_one(centre, half)
+    assert line.at_most_one(orbit, 0.01)
+    assert line.zero_within(orbit, 0.01)
+    assert not line.zero_within(orbit + 0.011, 0.01)
+    low, high = cells(orbit, 0.3)
+    assert np.prod(high - low, axis=1).sum() == pytest.approx(0.6**2, rel=1e-12)
+    np.testing.assert_array_equal(low.min(0), orbit - 0.3)
+    np.testing.assert_array_equal(high.max(0), orbit + 0.3)
+
+
+def test_a_search_that_is_stopped_counts_what_is_open():
+    model = model_of(3, 0.1)
+    stopped = prove_covers(model, known(model), 0.2, stop=lambda: True)
+    assert not stopped.complete
+    assert stopped.undecided > 0
+    assert len(stopped.pieces) == 1
 
 
 def test_what_is_not_covered_is_refused():
