@@ -694,8 +694,8 @@ class Line:
         told = [record[name] for name in ("lambda_h", "lambda_w")]
         ends = [[*map(arb, x if isinstance(x, list) else [x, x])] for x in told]
         self.steps = [(high - low) / 2 for low, high in ends]
-        middles = [(low + high) / 2 for low, high in ends]
-        decays = [x + int(whole) * step * arb(0, 1) for x, step in zip(middles, self.steps)]
+        reach = arb(0, int(whole))
+        decays = [(low + high + (high - low) * reach) / 2 for low, high in ends]
         self.central = Line(record, False) if whole else self
         self.classes, self.samples, self.gaps = K, N, range(K - 1)
         self.price, self.decay = N * decays[0], decays[1]
@@ -772,7 +772,7 @@ class Line:
         return value, J
 
     def linear(self, u: Box) -> tuple[arb_mat, arb_mat, arb_mat, arb_mat, arb_mat, arb_mat]:
-        """Gaps with their features; a point among them, f there and its slope in s; f, f' all over."""
+        """Gaps and features, a point among them, f and its slope in s there, f and f' all over."""
         near, roots = self.roots(u)
         held = [*map(arb.union, near, roots)]  # the way to a zero from what is near it
         middle = [arb(y.mid()) for y in u]
