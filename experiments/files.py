@@ -1,4 +1,4 @@
-"""The one way to keep a file on disk: whole or not at all, checked when read, one writer a folder.
+"""The one way to keep a file on disk: whole or not at all, and checked when read.
 
 A file is written under ``.<name>.<eight characters>.unfinished`` beside its place, put on the disk
 and renamed. Its writer holds a lock (flock) on it, which the kernel frees however the writer ends:
@@ -20,7 +20,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
 
-LOCK, DAMAGED = "lock", "damaged"
+DAMAGED = "damaged"
 UNFINISHED = re.compile(r"\..+\.[a-z0-9_]{8}\.unfinished")
 # The entry of a record that tells whether a bit of the others was flipped.
 CHECKSUM = "checksum"
@@ -263,43 +263,6 @@ def set_aside(path: Path, folder: Path | None = None) -> Path | None:
         os.rename(path, target)
         return target
     return None
-
-
-@contextmanager
-def locked(folder: Path, rule: str) -> Iterator[None]:
-    """Keep other writers out of a folder, which is made if need be, and remove what was left there.
-
-    The kernel frees the lock when the process ends, however it ends; but processes that were
-    forked from it inside the block hold it too.
-
-    Args:
-        folder: with the files, or with folders of them.
-        rule: what is said when another process has the folder.
-
-    Raises:
-        InputError: another process has it, or it cannot be written to.
-
-    Example:
-        >>> with tempfile.TemporaryDirectory() as folder, locked(Path(folder), "Only one writes"):
-        ...     os.listdir(folder)
-        ['lock']
-    """
-    from ufm.errors import InputError  # not above: it brings JAX, and help must come at once
-
-    with accessible(folder, "Need a folder that can be written to", "make room, or choose another"):
-        folder.mkdir(parents=True, exist_ok=True)
-        stream = (folder / LOCK).open("ab")
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            stream.close()
-            got = f"{folder}, which another process has"
-            remedy = "wait until it ends, stop it, or choose another folder"
-            raise InputError(rule, got, remedy) from error
-    with stream:
-        for place in (folder, *(entry for entry in folder.iterdir() if entry.is_dir())):
-            remove_unfinished(place)
-        yield
 
 
 @contextmanager

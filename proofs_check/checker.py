@@ -699,9 +699,7 @@ class Line:
         self.central = Line(record, False) if whole else self
         self.classes, self.samples, self.gaps = K, N, range(K - 1)
         self.price, self.decay = N * decays[0], decays[1]
-        self.form = [
-            [K * (min(i, j) + 1) - (i + 1) * (j + 1) for j in self.gaps] for i in self.gaps
-        ]
+        self.form = arb_mat([[K * min(i, j) - i * j for j in range(1, K)] for i in range(1, K)])
         ahead = [[(1 - delta) * (k <= i) for i in self.gaps] for k in range(K)]
         self.own = [[x + delta * i / K for i, x in enumerate(row, 1)] for row in ahead]
         # lambda_W |w|^2 is the mean of all <tau - p, z> <= (1 - delta) S, S e^S = (K - 1) / e, and
@@ -759,7 +757,7 @@ class Line:
         J, value = arb_mat(L + K, L + K), arb_mat(L + K, 1)
         for i in self.gaps:
             for j in self.gaps:
-                J[i, j] = self.decay * self.form[i][j]
+                J[i, j] = self.decay * self.form[i, j]
                 value[i, 0] += J[i, j] * u[j]
         for k, h in enumerate(roots, L):
             value[k, 0], q, P = self.slope(u, h, k - L)
@@ -777,14 +775,9 @@ class Line:
         held = [*map(arb.union, near, roots)]  # the way to a zero from what is near it
         middle = [arb(y.mid()) for y in u]
         value = self.central.equations(middle, near)[0]
-        drift = column(
-            [*self.pulled(self.steps[1], middle), *(self.samples * self.steps[0] * h for h in near)]
-        )
+        pulled = (self.form * column(middle) * self.steps[1]).entries()
+        drift = column([*pulled, *(self.samples * self.steps[0] * h for h in near)])
         return column([*u, *held]), column([*middle, *near]), value, drift, *self.equations(u, held)
-
-    def pulled(self, decay: arb, u: Box) -> list[arb]:
-        """The decay of the classifier in the equations of its gaps."""
-        return [decay * total(map(arb.__mul__, map(arb, row), u)) for row in self.form]
 
     def empty(self, u: Box, halvings: int = 0) -> bool:
         """Whether a box is proved to hold no critical point; halved where that helps."""

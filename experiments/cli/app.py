@@ -34,9 +34,9 @@ from experiments.cli import (
     verdict,
     verify,
 )
+from experiments.cli.flags import DecayFlags, LossFlags, SizeFlags, resolve
 from experiments.cli.html_page import WORDS
 from experiments.cli.model import asked_model, command_of
-from experiments.cli.options import DecayFlags, LossFlags, SizeFlags, resolve
 from experiments.cli.points import PlainFlags
 from experiments.cli.signals import interruptible
 from experiments.cli.waiting import ABANDONED

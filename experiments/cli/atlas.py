@@ -16,8 +16,7 @@ import typer
 
 from experiments.cli.atlas_record import atlas_notes, atlas_record, atlas_table
 from experiments.cli.certify import FOLDER, certify_orbits, require_rigour, said
-from experiments.cli.html_page import Html, require_page, write_page_of
-from experiments.cli.options import (
+from experiments.cli.flags import (
     COLUMN,
     DecayFlags,
     Json,
@@ -28,6 +27,7 @@ from experiments.cli.options import (
     Width,
     resolve,
 )
+from experiments.cli.html_page import Html, require_page, write_page_of
 from experiments.cli.output import (
     deliver,
     envelope,

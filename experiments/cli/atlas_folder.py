@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from experiments.arrays import read_arrays, write_arrays
-from experiments.cli.options import ModelInputs
+from experiments.cli.flags import ModelInputs
 from experiments.cli.output import plain
 from ufm.errors import InputError
 from ufm.point import Point

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.cli.options import Json, Out
+from experiments.cli.flags import Json, Out
 from experiments.cli.output import (
     deliver,
     envelope,

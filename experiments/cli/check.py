@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from experiments.cli.certify import require_rigour
-from experiments.cli.options import Json
+from experiments.cli.flags import Json
 from experiments.cli.output import deliver, envelope, show, table
 from experiments.cli.waiting import patiently
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from experiments.cli.flags import Json
 from experiments.cli.network_flags import (
     Folder,
     MeasureEvery,
@@ -20,7 +21,6 @@ from experiments.cli.network_flags import (
     network_command,
 )
 from experiments.cli.network_output import Counter, provenance_of, warn, warn_of_narrow
-from experiments.cli.options import Json
 from experiments.cli.output import deliver, envelope, show, table
 from experiments.cli.waiting import stepwise
 from experiments.networks.options import (

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from experiments.cli.certify import require_rigour
+from experiments.cli.flags import Json, Out, expand_flags
 from experiments.cli.model import flags_of
-from experiments.cli.options import Json, Out, expand_flags
 from experiments.cli.output import deliver, envelope, number, require_writable, show, table
 
 EXAMPLES = (

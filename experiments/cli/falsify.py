@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.cli.options import Json, Seed
+from experiments.cli.flags import Json, Seed
 from experiments.cli.output import deliver, envelope, number, prepare, show, table
 from experiments.cli.verify import Chosen, OwnClaims, choose_claims
 from experiments.files import write_whole

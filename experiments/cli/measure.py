@@ -8,16 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.cli.html_page import Html, require_page, write_page_of
-from experiments.cli.measure_curves import measure_curves
-from experiments.cli.measured_file import measured_file
-from experiments.cli.options import (
+from experiments.cli.flags import (
     DecayFlags,
     Json,
     LossFlags,
     Out,
     expand_flags,
 )
+from experiments.cli.html_page import Html, require_page, write_page_of
+from experiments.cli.measure_curves import measure_curves
+from experiments.cli.measured_file import measured_file
 from experiments.cli.output import (
     deliver,
     envelope,

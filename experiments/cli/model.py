@@ -1,6 +1,6 @@
 """``--model``: any registered model, or FILE.py:NAME, with flags derived from its declaration.
 
-Without ``--model`` a command takes the flags of the plain model (``experiments.cli.options``). With
+Without ``--model`` a command takes the flags of the plain model (``experiments.cli.flags``). With
 it, the same command is made anew: the groups of flags of the plain model are replaced by one flag
 for every parameter of the model that was named.
 """
@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.cli.options import COPIES, MODEL_PANEL, LossFlags, expand_flags
+from experiments.cli.flags import COPIES, MODEL_PANEL, LossFlags, expand_flags
 from experiments.losses import PARAMETERS, LossChoice
 from experiments.memory import require_memory
 from experiments.models import built_loss, named_model

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from experiments.cli.flags import Json, Out
 from experiments.cli.model import flag_of
-from experiments.cli.options import Json, Out
 from experiments.cli.output import deliver, envelope, prepare, require_writable, show, table
 from experiments.models import named_model
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.cli.options import expand_flags
+from experiments.cli.flags import expand_flags
 from experiments.cli.output import prepare
 from experiments.networks.options import (
     DATA_PANEL,

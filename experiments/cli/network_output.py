@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
-from experiments.cli.options import crowded
+from experiments.cli.flags import crowded
 from experiments.cli.output import number, table
 
 

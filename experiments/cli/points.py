@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.cli.flags import DECAY, DecayFlags, LossFlags, ModelInputs, SizeFlags
 from experiments.cli.model import SETTINGS, read_general, settings_of, stored_inputs
-from experiments.cli.options import DECAY, DecayFlags, LossFlags, ModelInputs, SizeFlags
 from experiments.losses import PARAMETERS, LossChoice
 
 POINT_SCHEMA = 1

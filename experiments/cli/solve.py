@@ -13,14 +13,14 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.cli.html_page import Html, point_pictures, require_page, write_page_of
-from experiments.cli.options import (
+from experiments.cli.flags import (
     MOST_STEPS,
     Json,
     Out,
     Seed,
     crowded,
 )
+from experiments.cli.html_page import Html, point_pictures, require_page, write_page_of
 from experiments.cli.output import deliver, envelope, prepare, require_writable, show
 from experiments.cli.solve_table import solved_table, unjudged_table
 from experiments.cli.starts import explicit_point, height_of, way_down

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.cli.options import (
+from experiments.cli.flags import (
     Json,
     Out,
 )

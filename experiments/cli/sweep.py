@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.cli.options import COLUMN, Json, Width
+from experiments.cli.flags import COLUMN, Json, Width
 from experiments.cli.output import (
     deliver,
     envelope,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.cli.options import COLUMN, Json, Width
+from experiments.cli.flags import COLUMN, Json, Width
 from experiments.cli.output import deliver, envelope, number, prepare, require_writable, show, table
 
 MANY = "1,2,4,10,20,40"

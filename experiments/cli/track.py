@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
+from experiments.cli.flags import Json
 from experiments.cli.network_flags import Folder, network_command
 from experiments.cli.network_output import provenance_of, warn
-from experiments.cli.options import Json
 from experiments.cli.output import deliver, envelope, number, show, table
 from experiments.cli.waiting import stepwise
 from experiments.networks.tracks.options import (

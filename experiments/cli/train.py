@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from experiments.cli.flags import Json, Seed
 from experiments.cli.network_flags import (
     Folder,
     MeasureEvery,
@@ -26,7 +27,6 @@ from experiments.cli.network_output import (
     warn,
     warn_of_narrow,
 )
-from experiments.cli.options import Json, Seed
 from experiments.cli.output import deliver, envelope, show
 from experiments.cli.waiting import stepwise
 from experiments.networks.options import (

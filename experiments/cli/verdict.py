@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from experiments.cli.certify import certify_point, nearness_words, require_rigour
-from experiments.cli.html_page import Html, point_pictures, require_page, write_page_of
-from experiments.cli.options import (
+from experiments.cli.flags import (
     Json,
     Out,
     Seed,
 )
+from experiments.cli.html_page import Html, point_pictures, require_page, write_page_of
 from experiments.cli.output import (
     deliver,
     envelope,

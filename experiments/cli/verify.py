@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.cli.options import Json
+from experiments.cli.flags import Json
 from experiments.cli.output import console, deliver, envelope, prepare, show
 from experiments.cli.verify_output import (
     blind,

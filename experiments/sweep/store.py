@@ -30,13 +30,13 @@ from experiments.files import (
     UNFINISHED,
     accessible,
     fingerprint,
-    locked,
     read_record,
     read_whole,
     set_aside,
     write_record,
     write_whole,
 )
+from experiments.lock import locked
 from experiments.nearest import unknown
 from experiments.sweep.conditions import chosen_rows, excluded
 from ufm.errors import InputError, require_count

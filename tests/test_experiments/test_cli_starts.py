@@ -69,7 +69,7 @@ def test_long_work_says_what_it_will_take_and_too_much_is_refused(ufm, monkeypat
     assert told.code == 0
     assert "ufm: about " in told.err
     monkeypatch.setattr("experiments.memory.available_memory", lambda: 3000)
-    monkeypatch.setattr("experiments.cli.options.require_memory", lambda *given: None)
+    monkeypatch.setattr("experiments.cli.flags.require_memory", lambda *given: None)
     refused = ufm(f"solve {SMALL}")
     assert refused.code == 2
     assert "memory for K=3" in refused.err

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from experiments import files
 from experiments.files import (
     DamagedFile,
-    locked,
     read_record,
     read_whole,
     remove_unfinished,
@@ -27,6 +26,7 @@ from experiments.files import (
     write_record,
     write_whole,
 )
+from experiments.lock import locked
 from tests.conftest import ROOT
 from ufm.errors import InputError
 

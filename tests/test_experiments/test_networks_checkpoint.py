@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.files import locked
+from experiments.lock import locked
 from experiments.networks.training import (
     Augmentation,
     Outcome,

@@ -11,7 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from experiments.files import accessible, locked, read_record, write_record
+from experiments.files import accessible, read_record, write_record
+from experiments.lock import locked
 from experiments.networks.comparison.plan import Cell
 from experiments.networks.data import Dataset
 from experiments.networks.runs import DataRequest, OtherSet, Run, other_sets, perform, read_run

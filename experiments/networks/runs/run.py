@@ -17,13 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from experiments.arrays import read_arrays, write_arrays
-from experiments.files import (
-    accessible,
-    locked,
-    read_record,
-    set_aside,
-    write_record,
-)
+from experiments.files import accessible, read_record, set_aside, write_record
+from experiments.lock import locked
 from experiments.networks.data import Dataset
 from experiments.networks.runs.assess import Assessment, assess
 from experiments.networks.runs.others import OtherSet

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.files import locked, set_aside
+from experiments.files import set_aside
+from experiments.lock import locked
 from experiments.networks.tracks.track import STOPPED, Cell, key_of
 from experiments.networks.training.checkpoint import (
     MANIFEST,

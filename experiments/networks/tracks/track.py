@@ -17,7 +17,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from experiments.files import accessible, fingerprint, locked, read_record, set_aside, write_record
+from experiments.files import accessible, fingerprint, read_record, set_aside, write_record
+from experiments.lock import locked
 from experiments.nearest import unknown
 from experiments.networks.tracks.options import TrackOptions
 from experiments.pool import Pool, WorkerEnded

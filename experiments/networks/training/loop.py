@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.files import fingerprint, locked
+from experiments.files import fingerprint
+from experiments.lock import locked
 from experiments.networks.architectures import Network
 from experiments.networks.training.checkpoint import (
     has_checkpoint,
