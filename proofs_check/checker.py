@@ -569,13 +569,8 @@ def check_point(document: Record) -> str:
     tangents = [model.moved(inner, moves[place]) for place in places]
     transversal = not places or regular(arb_mat(tangents) * B)
     Undecided.unless(transversal, "directions of symmetry cannot be told from dependent ones")
-    found, own = negative_eigenvalues(true + held), len(places)
+    found, own = negative_eigenvalues(true + held) + negative_differences(model, true), len(places)
     Invalid.unless(own == nullity, f"the nullity is {own}, and {nullity} is claimed")
-    for k, n in enumerate(model.copies):  # differences of samples see the block of their column
-        if n > 1:
-            block = range(k, model.widths[0] * model.classes, model.classes)
-            part = arb_mat([[true[i, j] for j in block] for i in block])
-            found += (n - 1) * negative_eigenvalues(part)
     Invalid.unless(found == index, f"the index is {found}, and {index} is claimed")
     # |f(x) - f(true point)| <= sum_j |gradient_j| |x_j - true_j| somewhere between them.
     steepest = each(upper_bound, slope + curved * off)
@@ -596,6 +591,16 @@ def check_point(document: Record) -> str:
         Undecided.unless(other < arb(below), reason)
         said += f"; not global: another point has a value below {below!r}"
     return f"a critical point {said}"
+
+
+def negative_differences(model: Model, hessian: arb_mat) -> int:
+    """Of samples of a merged class: n_k - 1 times those of the block of column k."""
+    found = 0
+    for k, n in enumerate(model.copies):
+        block = range(k, model.widths[0] * model.classes, model.classes)
+        part = arb_mat([[hessian[i, j] for j in block] for i in block]) if n > 1 else unit(1)
+        found += (n - 1) * negative_eigenvalues(part)
+    return found
 
 
 def check_minimiser(model: Model, claim: Record, x: arb_mat, box: arb_mat, drift: arb) -> str:

@@ -49,7 +49,7 @@ FLOORS = {
 LONGEST_FILE, LONGEST_TEST = 400, 450
 # The program that checks certificates is one file: it is read as a whole, and carried elsewhere, by
 # people who trust nothing else.
-LONGER_FILES = {PurePosixPath("proofs_check/checker.py"): 947}
+LONGER_FILES = {PurePosixPath("proofs_check/checker.py"): 952}
 VAGUE_NAMES = {"utils", "util", "misc", "common", "helpers", "helper"}
 
 # A folder that exists on one machine only. Nothing may stand before the slash, as in a URL.

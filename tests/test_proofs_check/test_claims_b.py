@@ -9,6 +9,7 @@ from proofs_check import core_claims
 from proofs_check.claim import Claim, Status
 from proofs_check.claims import (
     adjusted,
+    complete_invariant,
     conditioning,
     constrained_rate,
     contrastive,
@@ -47,6 +48,7 @@ from proofs_check.claims import (
     symbolic_losses,
     symbolic_points,
     symbolic_tables,
+    symbolic_thresholding,
     tasks,
     unused_dimensions,
 )
@@ -67,6 +69,7 @@ MODULES = (
     contrastive,
     conv_norm,
     reductions,
+    complete_invariant,
     redunet,
     regression,
     random_graphs,
@@ -95,6 +98,7 @@ MODULES = (
     symbolic_losses,
     symbolic_points,
     symbolic_tables,
+    symbolic_thresholding,
 )
 CLAIMS = tuple(chain.from_iterable(module.CLAIMS for module in MODULES))
 REFUTED = {

@@ -11,7 +11,7 @@ import pytest
 
 from proofs_check import Status, check_claim, core_claims
 from proofs_check.claims import (
-    codes,
+    merged_classes,
     minimisers,
     mse,
     regression,
@@ -126,7 +126,7 @@ def mse_nullity_for_three_classes(d, r):
 
 
 def bifurcation_at_two_per_mille(G, delta):
-    return 1.002 * codes.bifurcation(G, delta)
+    return 1.002 * merged_classes.bifurcation(G, delta)
 
 
 def polygon_index_in_the_fourth_dimension(K, d):
