@@ -84,8 +84,8 @@ class LabelNoiseOptions(TrackOptions):
     """Networks under wrong labels."""
 
     FULL: ClassVar[Mapping[str, Any]] = {"source": "fashion-mnist", "epochs": 300}
-    # 36 cells of 300 epochs, 938 steps of 0.6 ms.
-    FULL_HOURS: ClassVar[float] = 1.7
+    # 36 cells of 300 epochs, 938 steps of 1.8 ms: 400 steps of either method, on two busy cores.
+    FULL_HOURS: ClassVar[float] = 5.1
 
     source: Images = "digits"
     per_class: KeptPerClass = None
@@ -227,8 +227,9 @@ class EquilibriumOptions(TrackOptions):
         "ratios": "1,10,100",
         "epochs": 100,
     }
-    # 27 cells of 100 epochs, 660 to 1200 steps of 4 ms.
-    FULL_HOURS: ClassVar[float] = 2.6
+    # 27 cells of 100 epochs, 606 to 1200 steps of 1.7 ms: 200 steps at |V| = 0.4, of 1.1 to 1.9 at
+    # the start and of 3 where |V| = 0.9.
+    FULL_HOURS: ClassVar[float] = 1.0
 
     source: Images = "digits"
     per_class: Annotated[
