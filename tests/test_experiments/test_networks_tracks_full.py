@@ -28,7 +28,7 @@ def test_full_size_of_graphs_is_the_papers_and_what_is_given_stays(ufm, tmp_path
     assert "hours of one processor" in ran.err
     ran = ufm("track tgt --full --out", tmp_path / "b")
     assert (ran.code, ran.err.count("\n")) == (2, 1)
-    assert "Need a track whose full size is known. Got tgt: of the paper the abstract was" in ran.err
+    assert "Need a track whose full size is known. Got tgt: of the paper" in ran.err
 
 
 def test_a_default_that_is_given_stays(ufm, tmp_path):
