@@ -16,6 +16,7 @@ from experiments.cli.network_output import provenance_of, warn
 from experiments.cli.options import Json
 from experiments.cli.output import deliver, envelope, number, show, table
 from experiments.cli.waiting import stepwise
+from experiments.networks.tracks.full_size import at_full_size, full_hours
 from experiments.networks.tracks.options import (
     AllLossesOptions,
     ConvNormOptions,
@@ -26,8 +27,6 @@ from experiments.networks.tracks.options import (
     ReduNetOptions,
     SelfExpressionOptions,
     TrackOptions,
-    at_full_size,
-    full_hours,
 )
 
 FOLDER = Path("tracks")

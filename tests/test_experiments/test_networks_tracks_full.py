@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from experiments.networks.tracks.options import at_full_size, full_hours
+from experiments.networks.tracks.full_size import at_full_size, full_hours
 from experiments.networks.tracks.track import TRACKS, named_track
 
 

@@ -5,8 +5,8 @@ Nothing here needs JAX, because help must come at once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, ClassVar
 
@@ -58,27 +58,6 @@ class TrackOptions:
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, metavar="INT", help="Seeds 0, 1, ... of every cell.")
     ] = SEEDS
-
-
-def at_full_size(options: TrackOptions, given: Collection[str] = ()) -> TrackOptions:
-    """The options of the paper's size, those that were given apart.
-
-    Example:
-        >>> made = at_full_size(GraphOptions(layers=8), ["layers"])
-        >>> made.nodes, made.layers
-        (1000, 8)
-    """
-    return replace(options, **{k: v for k, v in options.FULL.items() if k not in given})
-
-
-def full_hours(options: TrackOptions) -> float:
-    """About how long they take, of one processor, by the number of seeds.
-
-    Example:
-        >>> full_hours(GraphOptions(seeds=1)) < full_hours(GraphOptions())
-        True
-    """
-    return options.FULL_HOURS * options.seeds / SEEDS
 
 
 @dataclass(frozen=True)
@@ -236,8 +215,7 @@ class EquilibriumOptions(TrackOptions):
         "ratios": "1,10,100",
         "epochs": 100,
     }
-    # 27 cells of 100 epochs, 606 to 1200 steps of 1.7 ms: 200 steps at |V| = 0.4, of 1.1 to 1.9 at
-    # the start and of 3 where |V| = 0.9.
+    # 27 cells of 100 epochs, 606 to 1200 steps of 1.7 ms at |V| = 0.4 (3 at 0.9), mean of 200.
     FULL_HOURS: ClassVar[float] = 1.0
 
     source: Images = "digits"
