@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 # Newton moves no exponent by more: its Hessian then changes by less than a factor e.
 LONGEST = 1.0
 MOST_STEPS = 10_000
-ROUNDING = 1e-15
+ROUNDING, EPSILON = 1e-15, float(np.finfo(float).eps)
 # Of the residual, relative to the largest target: some hundred roundings of a double.
 RESIDUAL = 1e-13
 # Interior-point steps: the gap shrinks to a tenth each, and no slack by more than to a twentieth.
@@ -78,7 +78,9 @@ def flow_limit(J: ArrayLike, y: ArrayLike, gamma: float, ratio: float) -> FlowLi
     for _ in range(MOST_STEPS):
         up, down = np.exp(rate * nu + log), np.exp(log - rate * nu)
         residual = gram @ nu + up - down - target
-        if np.abs(residual).max() <= RESIDUAL * size:
+        # Roundings of an exponent, relative to its exponential: of a product, a sum and nu itself.
+        blurred = 3 * EPSILON * (rate * np.abs(nu) - log) * (up + down)
+        if np.all(np.abs(residual) <= RESIDUAL * size + blurred):
             return FlowLimit(matrix.T @ nu, up - down, nu)
         slope = gram + np.diag(rate * (up + down) + floor)
         step = np.linalg.solve(slope, residual)

@@ -16,6 +16,7 @@ from experiments.cli.network_flags import Folder, network_command
 from experiments.cli.network_output import provenance_of, warn
 from experiments.cli.output import deliver, envelope, number, show, table
 from experiments.cli.waiting import stepwise
+from experiments.networks.tracks.full_size import at_full_size, full_hours
 from experiments.networks.tracks.options import (
     AllLossesOptions,
     ConvNormOptions,
@@ -26,8 +27,6 @@ from experiments.networks.tracks.options import (
     ReduNetOptions,
     SelfExpressionOptions,
     TrackOptions,
-    at_full_size,
-    full_hours,
 )
 
 FOLDER = Path("tracks")
@@ -125,12 +124,15 @@ def _full_size(name: str, options: TrackOptions, given: Collection[str]) -> Trac
 
     if not options.FULL:
         remedy = "leave out --full, and give larger sizes as options"
-        raise InputError("Need a track whose full size is known", name, remedy)
+        got = f"{name}: {options.UNKNOWN}"
+        raise InputError("Need a track whose full size is known", got, remedy)
     made = at_full_size(options, given)
     said = ", ".join(f"{key} = {getattr(made, key)}" for key in options.FULL)
     hours = full_hours(made)
-    told = f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}"
-    warn(f"full size: {said}; about {told} hours of one processor, by its parts")
+    told = f"{hours:,.0f} hours" if hours >= 10 else f"{hours:.1f} hours"
+    if hours < 0.1:
+        told = f"{60 * hours:.1g} minutes"
+    warn(f"full size: {said}; about {told} of one processor, by its parts")
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import product
 
@@ -15,6 +16,8 @@ from proofs_check.law import Law
 Array = NDArray[np.float64]
 SUBJECT = "teacher-guided queries"
 SOURCE = "TG-1; after Zaheer et al. (2022); derived here"
+# Of a quadrature, whose nodes grow like a power of the size: two seconds of them.
+MOST_NODES = 20_000
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,10 @@ def few(quick: bool = False) -> tuple[Queries, ...]:
     )
 
 
+def _nodes_of_gap(size: int, freedom: int) -> int:
+    return size * ((freedom - size - 1) // 2 + size)
+
+
 def _mean_inverse(size: int, freedom: int) -> float:
     """The mean of tr W^-1, W Wishart of that size and freedom.
 
@@ -84,7 +91,7 @@ def _mean_inverse(size: int, freedom: int) -> float:
     exponentials where the exponent is an integer, which Gauss-Laguerre rules integrate exactly.
     """
     power = (freedom - size - 1) // 2
-    nodes, weights = np.polynomial.laguerre.laggauss(size * (power + size))
+    nodes, weights = np.polynomial.laguerre.laggauss(_nodes_of_gap(size, freedom))
     total = whole = 0.0
     for places in product(range(len(nodes)), repeat=size):
         # The gap before eigenvalue i is in size - i of them, each with exp(-l / 2).
@@ -169,7 +176,18 @@ def _is_integrable(instance: Queries) -> bool:
     return apart >= 3 and apart % 2 == 1 and instance.asked <= instance.dimension
 
 
+def _is_soon_integrated(instance: Queries) -> bool:
+    low, high = sorted((instance.num_queries, instance.dimension))
+    return _nodes_of_gap(low, high) ** low <= MOST_NODES
+
+
+def _is_soon_told(instance: Queries) -> bool:
+    left = range(instance.dimension - instance.num_queries + 1, instance.dimension + 1)
+    return math.prod(3**r - 1 for r in left) <= MOST_NODES
+
+
 INTEGRABLE = Hypothesis("|N - p| is odd and above 1, where quadratures are exact", _is_integrable)
+SOON = f"at most {MOST_NODES:,} nodes of quadrature measure it"
 FEW = Hypothesis(
     "fewer queries than dimensions, no more asked than there are",
     lambda s: s.num_queries < s.dimension and s.asked <= s.dimension,
@@ -185,7 +203,7 @@ CLAIMS = (
         latex=r"\tau^2\,\frac kp\,\frac{\min(N,p)}{\lvert N-p\rvert-1}",
         source=SOURCE,
         literature="proved",
-        hypotheses=(INTEGRABLE,),
+        hypotheses=(INTEGRABLE, Hypothesis(SOON, _is_soon_integrated)),
         region=noisy,
         check=Law(noise_risk, _variance_seen),
         tolerance=Tolerance(1e-10, "relative; sums of some hundred products of rounded nodes"),
@@ -201,7 +219,7 @@ CLAIMS = (
         r"b=\frac{(p-N)N}{p(p+2)(p-1)},\quad a+b=\frac{(p-N)(p-N+2)}{p(p+2)}",
         source=SOURCE,
         literature="proved",
-        hypotheses=(FEW,),
+        hypotheses=(FEW, Hypothesis(SOON, _is_soon_told)),
         region=few,
         check=Law(untold_risk, _bias_seen),
         tolerance=Tolerance(1e-11, "relative; some thousand positive terms"),

@@ -202,6 +202,8 @@ BAD[5, 1] = np.nan
         ({"X_test": GOOD[:, 1:], "y_test": TWO}, "of one shape"),
         ({"X_test": GOOD, "y_test": TWO + 1}, "of every label in y_test. Got none of 2"),
         ({"y": TWO / 2 + 0.25}, "integers or texts. Got type float64"),
+        ({"y": [4, *TWO[1:]]}, "two samples or more of every class of own: .* Got one of 4"),
+        ({"y": np.arange(12)}, "Got one of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ..."),
         ({"X": GOOD.astype(str)}, "real numbers in X"),
         ({"X": GOOD[0]}, r"as \(N, p\)"),
     ],
@@ -209,6 +211,11 @@ BAD[5, 1] = np.nan
 def test_arrays_that_are_no_data_set_are_refused(arrays, says):
     with pytest.raises(InputError, match=says):
         from_arrays(**{"X": GOOD, "y": TWO, **arrays})
+
+
+def test_a_class_of_one_sample_is_enough_where_the_test_split_is_given():
+    y = np.array([4, *TWO[1:]])
+    assert from_arrays(GOOD, y, GOOD, TWO).counts.tolist() == [5, 6, 1]
 
 
 def test_a_file_is_read_by_its_ending(tmp_path):

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from experiments.figures import blank_figure
 from experiments.networks.runs import DataRequest
 from experiments.networks.tracks import queries, stepping
 from experiments.networks.tracks.options import QueryOptions
@@ -22,7 +23,7 @@ from experiments.networks.tracks.queries import (
     synthetic_teacher,
     told,
 )
-from experiments.networks.tracks.teacher_guided import TeacherGuided, _slope
+from experiments.networks.tracks.teacher_guided import TeacherGuided, _draw, _slope
 from experiments.networks.tracks.track import STOPPED, Cell, Result
 from proofs_check.run import check_claim
 from tests.helpers import slow
@@ -253,3 +254,17 @@ def test_a_training_that_diverges_is_said(tmp_path):
     cell = Cell("network, k = 2", "generated, D = 5", 0)
     numbers, _ = TRACK.measure(replace(OPTIONS, learning_rate=1e30), cell, tmp_path)
     assert set(numbers) == {STOPPED}
+
+
+def test_names_lie_below_all_curves():
+    """Also where the lowest curve begins at the left, where the names are."""
+    series = {"queries": [32.0, 64.0, 512.0]}
+    results = [
+        Result(Cell("network, k = 2", f"{method}, D = 5", seed), {}, {**series, "risk": risk})
+        for method in queries.METHODS
+        for seed, risk in enumerate(([1e-3, 2e-3, 1.0], [3e-3, 1e-2, 0.5]))
+    ]
+    ax = _draw(results, "network, k = 2", "D = 5", blank_figure(4.0, 3.2).add_subplot())
+    ax.figure.canvas.draw()
+    lowest = min(float(line.get_window_extent().y0) for line in ax.lines)
+    assert ax.get_legend().get_window_extent().y1 < lowest

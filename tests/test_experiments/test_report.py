@@ -260,6 +260,18 @@ def test_the_head_counts(tmp_path: Path) -> None:
     text = Page(written(tmp_path, *outcomes)).text
     assert "smallest found: ce K=3 d=1" in text
     assert "not rejected , only 3 tolerances off" in text
+    assert "6 claims run on 60 instances" in text
+    assert "4 / 5 mutants rejected" in text
+
+
+def test_one_of_a_kind_is_no_plural(tmp_path: Path) -> None:
+    html = written(tmp_path, make_outcome(instances=1, alterations=1))
+    assert "<title>Neural collapse: 1 claim checked</title>" in html
+    text = Page(html).text
+    assert "1 claim run on 1 instance in" in text
+    assert "1 / 1 mutant rejected" in text
+    assert "1 / 1 altered formula rejected" in text
+    assert not re.search(r"\b1 (claims|instances|mutants|formulas)\b", text)
 
 
 def test_evidence_is_counted_by_what_the_literature_says(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Over-parameterised noise, against an ODE solver, CVXPY and enumeration of signs."""
 
+import mpmath
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
@@ -152,3 +153,26 @@ def test_penalties_and_ratios_are_inverse():
 def test_bad_input_is_refused(call, says):
     with pytest.raises(InputError, match=says):
         call()
+
+
+def test_the_flow_is_solved_where_exponents_of_hundreds_are_rounded():
+    """The residual stays above a hundred roundings, as exponentials of rounded numbers do."""
+    gamma, ratio = 4.947324536032221e-159, 2301.3149113863174
+    rng = np.random.default_rng((83, 6, 2, 1, 1836))
+    J, theta, noise = rng.normal(size=(6, 2)), rng.normal(size=2), np.zeros(6)
+    hit = rng.choice(6, 1, replace=False)
+    noise[hit] = rng.choice([-1, 1], 1) * (1 + rng.random(1))
+    found = flow_limit(J, J @ theta + noise, gamma, ratio)
+    with mpmath.workdps(40):
+        matrix, nu = mpmath.matrix(J.tolist()), mpmath.matrix(found.dual.tolist())
+        start = mpmath.mpf(gamma)  # its square is below the smallest double
+        # Newton from there, in forty digits.
+        for _ in range(8):
+            slope = matrix * matrix.T
+            residual = slope * nu - mpmath.matrix((J @ theta + noise).tolist())
+            for i in range(6):
+                residual[i] += 2 * start**2 * mpmath.sinh(4 * ratio * nu[i])
+                slope[i, i] += 8 * ratio * start**2 * mpmath.cosh(4 * ratio * nu[i])
+            nu -= mpmath.lu_solve(slope, residual)
+        exact = [float(x) for x in matrix.T * nu]
+    np.testing.assert_allclose(found.theta, exact, rtol=1e-13)

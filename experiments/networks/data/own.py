@@ -88,6 +88,11 @@ def from_arrays(
     splits = [Split(*pair) for pair in zip(_scaled(images, history), numbers, strict=True)]
     train, test = splits[0], splits[-1]
     if X_test is None:
+        lonely = np.flatnonzero(np.bincount(train.labels) < 2)
+        if lonely.size:
+            rule = f"Need two samples or more of every class of {name}: one is for the test"
+            remedy = "add samples, or give X_test and y_test"
+            raise InputError(rule, f"one of {_listed(classes[lonely])}", remedy)
         rows, held_out = folded(train.labels, FOLDS, 0)
         train, test = train.take(rows), train.take(held_out)
         history.append(f"every {FOLDS}th sample of a class for the test")

@@ -27,10 +27,14 @@ from ufm.redunet import (
 
 Array = np.ndarray[Any, Any]
 LEARNERS = ("redunet", "mlp")
-# Classes come in twos.
+# Classes come in twos, the last of an odd number alone.
 TOGETHER = 2
 # Of the MLP, whose hidden layer is as wide as two images.
 HIDDEN, BATCH, RATE, MOMENTUM = 128, 32, 0.05, 0.9
+
+
+def _stages(num_classes: int) -> int:
+    return -(-num_classes // TOGETHER)
 
 
 def rows(images: Array) -> Array:
@@ -54,14 +58,14 @@ def growing_layers(
 
     def grown(state: Any, number: int) -> tuple[Any, Record]:
         room, _ = state
-        before, seen = TOGETHER * number, TOGETHER * (number + 1)
+        before, seen = TOGETHER * number, min(K, TOGETHER * (number + 1))
         # What a network has of the classes it was built from: C_j of its first layer.
         stored = np.empty((0, 1, d, d))
         if before:
             ridge = counts[:before, None, None, None] * options.precision**2 / d
             stored = np.linalg.inv(room.compress[0, :before]) - ridge * np.eye(d)
         mine = np.isin(labels, np.arange(before, seen))
-        own = covariances(Z[:, :, mine], labels[mine] - before, TOGETHER)
+        own = covariances(Z[:, :, mine], labels[mine] - before, seen - before)
         layers, S = build_from_covariances(
             np.concatenate([stored, own]), counts[:seen].tolist(), classes_normal=True, **given
         )
@@ -76,9 +80,9 @@ def growing_layers(
         return (empty, every), {"first": [float(np.mean(found == truth[ask]))]}
 
     start = no_layers(depth, K, 1, d, float), np.zeros((K, 1, d, d))
-    (room, S), records = stepped(start, K // TOGETHER, grown, folder, key)
+    (room, S), records = stepped(start, _stages(K), grown, folder, key)
     first = [record["first"][0] for record in records]
-    seen = TOGETHER * len(records)
+    seen = min(K, TOGETHER * len(records))
     layers = layers_of(room, depth, seen)
     joint, other = (
         built(Z, labels, folder / kind, key, normalisation=kind, **given)[0]
@@ -86,6 +90,7 @@ def growing_layers(
     )
     found = nearest_subspace(S[:seen], features(layers, told), options.dimension)
     return {
+        "classes": K,
         "accuracy": float(np.mean(found == truth)),
         "first": first[-1],
         "forgotten": first[0] - first[-1],
@@ -106,7 +111,7 @@ def growing_mlp(
     """An MLP trained by SGD on two classes after the other."""
     K, seed = int(labels.max()) + 1, cell.seed
     X, told = (rows(part)[0].T.astype(np.float32) for part in (images, new))
-    size = min(BATCH, TOGETHER * int(np.bincount(labels).min()))
+    size = min(BATCH, int(np.bincount(labels // TOGETHER).min()))
     network = MLP(jax.random.key(seed), X.shape[1], (HIDDEN,), K)
     optimiser = optax.sgd(RATE, MOMENTUM)
 
@@ -139,12 +144,13 @@ def growing_mlp(
         return tuple(state), record
 
     start = network, optimiser.init(network)
-    epochs, key = options.passes * (K // TOGETHER), state_key(options, cell)
+    epochs, key = options.passes * _stages(K), state_key(options, cell)
     state, records = stepped(start, epochs, once, folder, key, options.passes)
     first = [record["first"][0] for record in records if "first" in record]
     if not finished(records, epochs):
         return stopped(records), {"first": first}
     return {
+        "classes": K,
         "accuracy": right(state[0], truth >= 0),
         "first": first[-1],
         "forgotten": first[0] - first[-1],
@@ -155,13 +161,13 @@ def draw_growth(ax: Any, results: Sequence[Result]) -> Any:
     """Accuracy on the first classes against classes seen, of every learner."""
     names = {"redunet": "grown layers", "mlp": "MLP by SGD"}
     for method, colour, marker in zip(LEARNERS, (BLUE, ORANGE), "os", strict=True):
-        curves = [
-            r.series["first"] for r in results if r.cell.method == method and "first" in r.series
-        ]
-        if not curves:
+        ended = [r for r in results if r.cell.method == method and "first" in r.numbers]
+        if not ended:
             continue
-        seen = 100 * np.array(curves)
+        seen = 100 * np.array([r.series["first"] for r in ended])
         at, mean = TOGETHER * np.arange(1, seen.shape[1] + 1), seen.mean(axis=0)
+        # A folder from before the number was kept has classes in pairs.
+        at = np.minimum(at, ended[0].numbers.get("classes", at[-1]))
         bars = (mean - seen.min(axis=0), seen.max(axis=0) - mean)
         ax.errorbar(
             at, mean, yerr=bars, capsize=3, color=colour, marker=marker, label=names[method]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -105,6 +106,10 @@ class ReduNet(Track):
         dataset = DataRequest(options.source, options.per_class).load()
         if dataset.image_shape[2] != 1:
             raise InputError("Need grey images", options.source, "use digits or mnist5k")
+        pixels, K = math.prod(dataset.image_shape), dataset.num_classes
+        if pixels < K:
+            rule = f"Need a pixel or more for each of the {K} classes: best features are orthogonal"
+            raise InputError(rule, f"{pixels}", "choose fewer classes, or larger images")
 
     def measure(
         self, options: Any, cell: Cell, folder: Path

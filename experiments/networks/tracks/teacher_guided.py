@@ -52,6 +52,8 @@ COLOURS = {EXPLORED: BLUE, GENERATED: GREEN, AMBIENT: ORANGE, DATA: PURPLE}
 LINEAR_COUNTS, DRAWS, APART = (4, 8, 12, 24, 48, 96, 192, 384), 400, 5
 # Of the inputs: four hundred pseudoinverses of them take some hundred megabytes.
 LARGEST = 512
+# For the names of a panel's curves, over the height of what is drawn.
+ROOM = 0.35
 # A margin in logarithms of risks, and in slopes.
 FACTOR, SLOPE = math.log(1.5), 0.1
 # Standard errors of a mean: of some hundred means none is further off by chance but in one of 5000.
@@ -377,5 +379,8 @@ def _draw(results: Sequence[Result], case: str, space: str, ax: Any) -> Any:
     ax.xaxis.set_major_formatter("{x:.0f}")
     ax.set_xlabel("queries")
     ax.set_ylabel("risk")
-    name_artists(ax, loc="lower left")
+    # Room for the names below everything that is drawn.
+    low, high = ax.get_ylim()
+    ax.set_ylim(low * (low / high) ** ROOM, high)
+    name_artists(ax, loc="lower left", ncols=2, fontsize="small")
     return ax
