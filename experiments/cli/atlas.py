@@ -193,9 +193,9 @@ def atlas(
         require_writable(out / "atlas.json", "--out")
         kept = read_points(out, inputs)
 
-    require_proof(inputs, prove, prove_to, prove_rank, most_boxes)
     if certify or prove:
         require_rigour()
+    require_proof(inputs, prove, prove_to, prove_rank, most_boxes)
     if certify and out is None:
         rule = "--certify writes beside the atlas"
         raise InputError(rule, "no --out", "add --out DIR")

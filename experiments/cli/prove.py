@@ -14,7 +14,7 @@ from experiments.cli.waiting import stepwise
 from experiments.files import write_whole
 
 # That of ``cover_two``, which a test compares: help shall not load it.
-MOST_BOXES = 400_000
+MOST_BOXES = 500_000
 
 
 def require_proof(
@@ -26,8 +26,6 @@ def require_proof(
         InputError: another model than those of the rank, an end of decays out of range, or flags
             that need others.
     """
-    from landscape.atlas.explore import as_plain
-    from proofs_check.rigorous.complete import require_rank_one, require_rank_two
     from ufm.errors import InputError, require_decay
 
     if until is not None and not prove:
@@ -41,6 +39,9 @@ def require_proof(
         rule = "Rank 2 is covered for one pair of decays"
         raise InputError(rule, f"--prove-to {until:g}", "leave out --prove-to or --prove-rank")
     if prove:
+        from landscape.atlas.explore import as_plain
+        from proofs_check.rigorous.complete import require_rank_one, require_rank_two
+
         require = require_rank_one if rank == 1 else require_rank_two
         require(as_plain(inputs.build(merged=False)))
     if until is not None:

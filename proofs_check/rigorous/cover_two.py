@@ -19,7 +19,7 @@ from proofs_check.rigorous.turned import UNKNOWNS, Array, entries, images
 from ufm.errors import InputError
 
 # Boxes after which what is open is left so: some minutes.
-MOST_BOXES = 400_000
+MOST_BOXES = 500_000
 
 
 @dataclass(frozen=True)
