@@ -74,10 +74,12 @@ class Affine:
 
     @property
     def lo(self) -> Array:
+        """Lower ends."""
         return np.nextafter(self.middle - self.reach, -np.inf)
 
     @property
     def hi(self) -> Array:
+        """Upper ends."""
         return np.nextafter(self.middle + self.reach, np.inf)
 
     @property
