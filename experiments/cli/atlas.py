@@ -9,7 +9,6 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Event
 from typing import Annotated, Any
 
 import typer
@@ -36,7 +35,13 @@ from experiments.cli.output import (
     require_writable,
     show,
 )
-from experiments.cli.prove import completeness_notes, draw_covers, prove_list
+from experiments.cli.prove import (
+    MOST_BOXES,
+    completeness_notes,
+    draw_covers,
+    prove_ranks,
+    require_proof,
+)
 from experiments.cli.waiting import stepwise
 from experiments.files import whole_file
 
@@ -49,6 +54,7 @@ EXAMPLES = (
     "ufm atlas -K 100 --engine symmetric --max-groups 3",
     "ufm atlas -K 4 --lambda 0.02 --out my_atlas --certify",
     "ufm atlas -K 3 --lambda 0.02 --prove --prove-to 0.05 --out proved",
+    "ufm atlas -K 4 --lambda 0.2 --prove --prove-rank 2",
 )
 BUDGET = 60.0
 GRAPH_KINDS = (".json", ".graphml")
@@ -143,6 +149,26 @@ def atlas(
             help="Prove it for every lambda_W up to this one, lambda_H in proportion.",
         ),
     ] = None,
+    prove_rank: Annotated[
+        int,
+        typer.Option(
+            "--prove-rank",
+            min=1,
+            max=2,
+            help="2: prove for K = 4 that nothing of rank 2 is missing either; takes minutes, and "
+            "may end undecided, with the number of boxes left open.",
+        ),
+    ] = 1,
+    most_boxes: Annotated[
+        int | None,
+        typer.Option(
+            "--most-boxes",
+            metavar="INT",
+            min=1,
+            help="Boxes of rank 2 after which what is open is left undecided.",
+            show_default=f"{MOST_BOXES:,}",
+        ),
+    ] = None,
     html: Html = None,
     as_json: Json = False,
 ) -> None:
@@ -167,13 +193,9 @@ def atlas(
         require_writable(out / "atlas.json", "--out")
         kept = read_points(out, inputs)
 
-    if prove_to is not None and not prove:
-        rule = "--prove-to goes with --prove"
-        raise InputError(rule, "--prove-to alone", "add --prove")
     if certify or prove:
         require_rigour()
-    if prove:
-        require_proof(inputs, prove_to)
+    require_proof(inputs, prove, prove_to, prove_rank, most_boxes)
     if certify and out is None:
         rule = "--certify writes beside the atlas"
         raise InputError(rule, "no --out", "add --out DIR")
@@ -211,9 +233,9 @@ def atlas(
     covers = None
     if prove:
         whole_model = as_plain(inputs.build(merged=False))
-        stop = Event()
-        covering = partial(prove_list, whole_model, found, prove_to, out, stop)
-        completeness, covers = stepwise("Proving rank 1", covering, stop)
+        completeness, covers = prove_ranks(
+            whole_model, found, prove_to, prove_rank, most_boxes, out
+        )
         if completeness["ranks_proved"] == completeness["ranks"]:
             found = replace(found, proved=True)
     settings = {
@@ -257,7 +279,7 @@ def atlas(
         if not as_json:
             show(f"Film: {animation}.")
     undecided = not all(proof["proved"] for proof in proofs)
-    undecided |= prove and 1 not in completeness["ranks_proved"]
+    undecided |= prove and not {1, prove_rank} <= {*completeness["ranks_proved"]}
     if undecided or (found.status.name == "OPEN" and not found.unsearched):
         raise typer.Exit(3)
 
@@ -276,21 +298,6 @@ def atlas_pictures(found: Any, d: int, seed: int, say: Callable[[str], None]) ->
             for svg in [Path(folder, f"{name}.svg")]
             if svg.exists()
         ]
-
-
-def require_proof(inputs: Any, until: float | None) -> None:
-    """Refuse what cannot be proved before any search for it.
-
-    Raises:
-        InputError: another model than those of rank one, or an end of decays out of range.
-    """
-    from landscape.atlas.explore import as_plain
-    from proofs_check.rigorous.complete import require_rank_one
-    from ufm.errors import require_decay
-
-    require_rank_one(as_plain(inputs.build(merged=False)))
-    if until is not None:
-        require_decay(until, "--prove-to")
 
 
 def require_graph(path: Path | None) -> None:

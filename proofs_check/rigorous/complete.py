@@ -3,9 +3,11 @@
 For cross entropy and label smoothing without bias and classes of one size:
 
 - rank 0 is the origin;
-- rank 1 is covered by boxes (``cover``);
+- rank 1 is covered by boxes (``cover``), rank 2 of four classes too (``cover_two``);
 - rank K - 1 is one orbit or none: there all singular values of the logit gradient G are sigma but
   for the one of 1' G = 0, so the duality gap vanishes, and the convex problem has one solution.
+- where the origin is the minimum of the convex problem, it is the only critical point: along s Z
+  that problem is strictly convex, and flat at a critical point.
 
 Derived here: docs/certificates.md.
 """
@@ -23,8 +25,12 @@ from numpy.typing import NDArray
 from landscape.atlas import Orbit
 from proofs_check.rigorous.certificate import document, loss_record, model_record
 from proofs_check.rigorous.cover import Cover, prove_rank_one
+from proofs_check.rigorous.cover_two import MOST_BOXES, CoverTwo, prove_rank_two
 from proofs_check.rigorous.intervals import Interval
 from proofs_check.rigorous.rank_one import RankOne
+from proofs_check.rigorous.rank_two import RankTwo
+from proofs_check.rigorous.turned import CLASSES
+from ufm.answers import Minimiser
 from ufm.errors import InputError
 from ufm.plain.model import UFM
 
@@ -199,7 +205,69 @@ def _ends(decay: Interval) -> float | list[float]:
     return float(decay.lo) if decay.lo == decay.hi else [float(decay.lo), float(decay.hi)]
 
 
-def ranks_proved(model: UFM, orbits: Sequence[Orbit], covers: Covers) -> set[int]:
+def require_rank_two(model: UFM) -> None:
+    """Refuse a model of which rank 2 is neither covered nor known.
+
+    Raises:
+        InputError: as ``require_rank_one``; or there are more than four classes.
+    """
+    require_rank_one(model)
+    if model.num_classes not in (CLASSES - 1, CLASSES):
+        rule = "Rank 2 is covered for 4 classes (of 3 it is the highest, which a theorem knows)"
+        raise InputError(rule, f"{model.num_classes} classes", "take --prove-rank 1")
+
+
+def cover_rank_two(
+    model: UFM,
+    orbits: Sequence[Orbit],
+    *,
+    most_boxes: int = MOST_BOXES,
+    progress: Callable[[str], None] = lambda text: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> CoverTwo | None:
+    """All critical points of rank two by boxes, or None where a theorem knows them.
+
+    Args:
+        model: with one column per sample, without bias, balanced.
+        orbits: the list that shall be complete.
+        most_boxes: work after which what is open is left undecided.
+        progress: told how far the proof is.
+        stop: asked now and then; once it says so, what is left stays undecided.
+
+    Raises:
+        InputError: as ``require_rank_two``; or a known orbit is degenerate.
+    """
+    require_rank_two(model)
+    if model.num_classes != CLASSES or origin_alone(model):
+        return None
+    equations = RankTwo(
+        Interval.of(float(model.lambda_W)),
+        Interval.of(float(model.lambda_H)) * float(model.n),
+        smoothing_of(model) or 0.0,
+    )
+    planes, lines = (
+        [np.asarray(orbit.point.W) for orbit in orbits if orbit.rank == rank] for rank in (2, 1)
+    )
+    return prove_rank_two(
+        equations, planes, lines, most_boxes=most_boxes, progress=progress, stop=stop
+    )
+
+
+def origin_alone(model: UFM) -> bool:
+    """Whether the origin is proved to be the only critical point: c >= 1 - delta (CE-1, LS-1)."""
+    best = _best(model)
+    return best is not None and best.evidence == "proved" and best.rank == 0
+
+
+def _best(model: UFM) -> Minimiser | None:
+    """The global minimiser where there is room for every rank."""
+    K, decays = model.num_classes, {"lambda_W": model.lambda_W, "lambda_H": model.lambda_H}
+    return UFM(model.loss, K, K, model.n, **decays).minimiser()
+
+
+def ranks_proved(
+    model: UFM, orbits: Sequence[Orbit], covers: Covers, second: CoverTwo | None = None
+) -> set[int]:
     """Ranks of which a list of orbits is proved to have all.
 
     Rank K - 1 has the simplex ETF where c < 1 - delta (CE-1, LS-1), and nothing otherwise; where
@@ -210,8 +278,11 @@ def ranks_proved(model: UFM, orbits: Sequence[Orbit], covers: Covers) -> set[int
     proved = {rank for rank, number in ((0, 1), (1, covers.orbits)) if listed.count(rank) == number}
     if not covers.complete:
         proved -= {1}
-    decays = {"lambda_W": model.lambda_W, "lambda_H": model.lambda_H}
-    best = UFM(model.loss, K, K, model.n, **decays).minimiser()
+    if second is not None and second.complete and listed.count(2) == len(second.orbits):
+        proved |= {2}
+    if origin_alone(model) and not any(listed):
+        return set(range(K))
+    best = _best(model)
     if (
         best is not None
         and best.evidence == "proved"

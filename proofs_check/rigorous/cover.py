@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,27 @@ ROOM = 0.8
 SETTLED, UNDECIDED = -1, -2
 # Boxes evaluated at once: their enclosures take some 30 kB each.
 BATCH = 4096
+
+
+class Equations(Protocol):
+    """What a search over boxes asks of the equations of some rank."""
+
+    name: str
+
+    def start(self) -> tuple[Array, Array]:
+        """Ends of a box that holds everything."""
+
+    def out_of_domain(self, low: Array, high: Array) -> NDArray[np.bool_]:
+        """Boxes that others stand for."""
+
+    def without_zero(self, low: Array, high: Array) -> NDArray[np.bool_]:
+        """Which boxes are proved to hold no critical point."""
+
+    def at_most_one(self, centre: Array, half: float) -> bool:
+        """Whether a box is proved to hold no two."""
+
+    def zero_within(self, centre: Array, half: float) -> bool:
+        """Whether a box is proved to hold one."""
 
 
 @dataclass(frozen=True)
@@ -64,19 +85,7 @@ class Cover:
 
     def leaves(self) -> tuple[Array, Array]:
         """Lower and upper ends (m, K-1) of the boxes that were settled or left open."""
-        todo = [self.equations.start()]
-        low, high = [], []
-        for axis in self.splits:
-            a, b = todo.pop()
-            if axis < 0:
-                low.append(a)
-                high.append(b)
-                continue
-            middle = 0.5 * (a[axis] + b[axis])
-            first, second = b.copy(), a.copy()
-            first[axis] = second[axis] = middle
-            todo += [(second, b), (a, first)]
-        return np.array(low), np.array(high)
+        return leaves(self.equations.start(), self.splits)
 
     def record(self) -> dict[str, Any]:
         """What the certificate claims, and the tree of boxes that proves it."""
@@ -111,11 +120,11 @@ def prove_rank_one(
     """
     L = equations.classes - 1
     given = [np.asarray(u, dtype=float) for u in known]
-    isolated = [_isolated(equations, u) for u in given]
+    isolated = [isolated_zero(equations, u) for u in given]
     _require_distinct(given, [within for within, _ in isolated])
     centres, halves = _with_reversed(given, [half for _, half in isolated])
-    origin = _alone(equations, np.zeros(L))
-    tree, undecided, boxes = _search(
+    origin = alone(equations, np.zeros(L))
+    tree, undecided, boxes = search(
         equations,
         np.array([*centres, np.zeros(L)]),
         np.array([*halves, origin]),
@@ -124,26 +133,26 @@ def prove_rank_one(
         progress,
         stop,
     )
-    within, alone = (tuple(x) for x in zip(*isolated, strict=True)) if isolated else ((), ())
-    return Cover(equations, tuple(given), within, alone, origin, tree, boxes, undecided)
+    within, single = (tuple(x) for x in zip(*isolated, strict=True)) if isolated else ((), ())
+    return Cover(equations, tuple(given), within, single, origin, tree, boxes, undecided)
 
 
-def _isolated(equations: RankOne, centre: Array) -> tuple[float, float]:
+def isolated_zero(equations: Equations, centre: Array) -> tuple[float, float]:
     """Half-widths of a box with a critical point, and of one that has no second.
 
     Raises:
         InputError: none is proved to be there.
     """
-    alone = _alone(equations, centre)
-    tried = [share * alone for share in SHARES if alone]
+    single = alone(equations, centre)
+    tried = [share * single for share in SHARES if single]
     within = next((h for h in tried if equations.zero_within(centre, h)), None)
     if within is None:
         raise InputError(
-            "Need a nondegenerate critical point of rank one near every given one",
+            f"Need a nondegenerate critical point of {equations.name} near every given one",
             np.array2string(centre, precision=6),
             "polish it; near a bifurcation take another decay",
         )
-    return within, alone
+    return within, single
 
 
 def _require_distinct(orbits: Sequence[Array], within: Sequence[float]) -> None:
@@ -165,7 +174,8 @@ def _require_distinct(orbits: Sequence[Array], within: Sequence[float]) -> None:
             )
 
 
-def _alone(equations: RankOne, centre: Array) -> float:
+def alone(equations: Equations, centre: Array) -> float:
+    """Half-width of a box around a point that is proved to hold no two critical points, or 0."""
     # Enclosures grow with the box, so what cannot be proved of one is not proved of a larger one.
     first = bisect_left(HALF_WIDTHS, True, key=lambda h: equations.at_most_one(centre, h))
     return ROOM * HALF_WIDTHS[first] if first < len(HALF_WIDTHS) else 0.0
@@ -180,8 +190,8 @@ def _with_reversed(
     return [u for u, _ in made], [half for _, half in made]
 
 
-def _search(
-    equations: RankOne,
+def search(
+    equations: Equations,
     centres: Array,
     halves: Array,
     smallest: float,
@@ -189,9 +199,9 @@ def _search(
     progress: Callable[[int, int], None],
     stop: Callable[[], bool],
 ) -> tuple[tuple[int, ...], Array, int]:
-    """Halve boxes of u until each is settled; the tree in preorder, what is open, and boxes seen.
+    """Halve boxes until each is settled; the tree in preorder, what is open, and boxes seen.
 
-    The start holds all u >= 0 with u_1 >= u_{K-1} (else w -> -w) and a sum of at most the spread.
+    The widest come first, so that what is open in the end is as small as so much work makes it.
     """
     low, high = (x[None] for x in equations.start())
     nodes = np.array([0])
@@ -204,9 +214,10 @@ def _search(
             settled |= np.all((low >= centre - half) & (high <= centre + half), axis=1)
         for start in range(0, len(nodes), BATCH):
             chosen = np.flatnonzero(~settled[start : start + BATCH]) + start
-            if len(chosen):
+            if len(chosen) and boxes <= most_boxes and not stop():
                 settled[chosen] = equations.without_zero(low[chosen], high[chosen])
                 boxes += len(chosen)
+                progress(boxes, len(nodes) - int(settled.sum()))
         low, high, nodes = low[~settled], high[~settled], nodes[~settled]
         width = high - low
         stuck = (width.max(axis=1, initial=0) < smallest) | (boxes > most_boxes) | stop()
@@ -228,7 +239,6 @@ def _search(
         low = np.concatenate([low, second])
         high = np.concatenate([first, high])
         nodes = np.concatenate([new, new + 1])
-        progress(boxes, len(nodes))
     order, stack = [], [0]
     while stack:
         m = stack.pop()
@@ -236,6 +246,23 @@ def _search(
         if axis[m] >= 0:
             stack += [child[m] + 1, child[m]]
     return tuple(order), np.stack([np.concatenate(open_low), np.concatenate(open_high)]), boxes
+
+
+def leaves(start: tuple[Array, Array], splits: Sequence[int]) -> tuple[Array, Array]:
+    """Lower and upper ends (m, unknowns) of the leaves of a tree of boxes in preorder."""
+    todo = [start]
+    low, high = [], []
+    for axis in splits:
+        a, b = todo.pop()
+        if axis < 0:
+            low.append(a)
+            high.append(b)
+            continue
+        middle = 0.5 * (a[axis] + b[axis])
+        first, second = b.copy(), a.copy()
+        first[axis] = second[axis] = middle
+        todo += [(second, b), (a, first)]
+    return np.array(low), np.array(high)
 
 
 def child_ends(

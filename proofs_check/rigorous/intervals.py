@@ -104,6 +104,10 @@ class Interval:
             )
         return self * inverse
 
+    def inverse(self) -> Interval:
+        """1/x; (-inf, inf) where x has a zero."""
+        return Interval.of(1.0) / self
+
     def square(self) -> Interval:
         """x^2, never below zero."""
         low = np.where((self.lo > 0) | (self.hi < 0), np.minimum(abs(self.lo), abs(self.hi)), 0.0)

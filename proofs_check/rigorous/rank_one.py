@@ -51,6 +51,8 @@ class RankOne:
     lambda_h: Interval
     smoothing: float = 0.0
 
+    name = "rank one"
+
     # ---- constants of the equations
 
     @property

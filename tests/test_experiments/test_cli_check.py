@@ -5,8 +5,9 @@ import json
 import pytest
 
 from experiments.cli import main
-from experiments.cli.prove import completeness_notes
+from experiments.cli.prove import completeness_notes, rank_two_note
 from proofs_check import checker
+from tests.helpers import slow
 
 pytestmark = pytest.mark.xdist_group("atlas")
 
@@ -68,6 +69,38 @@ def test_in_words(ufm):
     assert "Proved: exactly 0 orbits of rank 1 (" in ran.out
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("-K 4 --lambda 0.3", "At these decays the origin is the minimum of the convex"),
+        slow("-K 3 --lambda 0.1", "Rank 2: no boxes needed. It is the highest rank of 3 classes"),
+    ],
+)
+def test_rank_two_where_a_theorem_knows_it(ufm, words, says):
+    ran = ufm(f"atlas {words} --prove --prove-rank 2")
+    assert ran.code == 0, ran.err
+    assert says in ran.out
+    assert "COMPLETE: a theorem lists every critical point" in ran.out
+
+
+@pytest.mark.slow
+def test_rank_two_is_left_undecided_with_a_number(ufm):
+    words = "atlas -K 4 --lambda 0.1 --prove --prove-rank 2 --most-boxes 100 --json"
+    ran = ufm(words)
+    assert ran.code == 3
+    said = ran.json["completeness"]
+    assert said["ranks_proved"] == [0, 1, 3]
+    second = said["rank_two"]
+    assert (second["proved"], second["by"], second["orbits"]) == (False, "boxes", 4)
+    assert second["most_boxes"] == 100
+    assert 100 < second["boxes"] < 400
+    assert second["undecided_boxes"] > 20
+    assert 0.9 < second["undecided_share"] <= 1
+    assert ran.json["status"] != "COMPLETE"
+    (line,) = (x for x in completeness_notes(said) if x.startswith("Rank 2"))
+    assert f"{second['undecided_boxes']} boxes of volume share" in line
+
+
 @pytest.mark.slow
 def test_more_classes_are_proved_in_rank_one(ufm):
     ran = ufm("atlas -K 4 --lambda 0.1 --prove --json")
@@ -94,6 +127,11 @@ def test_a_segment_of_decays(ufm):
         ("-K 3 --lambda-b 0 --prove", "Got a bias"),
         ("--counts 1,2,1 --prove", "Got the counts"),
         ("-K 6 --prove", "Got 6 classes"),
+        ("-K 5 --prove --prove-rank 2", "Rank 2 is covered for 4 classes"),
+        ("-K 4 --prove-rank 2", "--prove-rank goes with --prove"),
+        ("-K 4 --prove --prove-rank 3", "Got 3"),
+        ("-K 4 --prove --most-boxes 9", "--most-boxes goes with --prove-rank 2"),
+        ("-K 4 --prove --prove-rank 2 --prove-to 0.3", "covered for one pair of decays"),
     ],
 )
 def test_what_cannot_be_proved_is_refused_before_the_search(ufm, words, says):
@@ -124,3 +162,15 @@ def test_how_far_a_walk_came(until, open_ones, says):
     lines = completeness_notes(told)
     assert says in "\n".join(lines)
     assert ("Beyond" in "\n".join(lines)) == (until == 0.06 and not open_ones)
+
+
+@pytest.mark.parametrize(
+    ("open_ones", "says"),
+    [
+        (7, "Rank 2 is UNDECIDED: 7 boxes of volume share 0.25 left open, 1,000 evaluated, 3 s."),
+        (0, "Proved: exactly 4 orbits of rank 2 (1,000 boxes, 3 s). No other program has checked"),
+    ],
+)
+def test_what_is_said_of_rank_two(open_ones, says):
+    told = {"by": "boxes", "orbits": 4, "boxes": 1000, "undecided_boxes": open_ones}
+    assert rank_two_note(told | {"undecided_share": 0.25, "seconds": 3.2}).startswith(says)
