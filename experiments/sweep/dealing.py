@@ -52,9 +52,6 @@ class Dealer:
         """
         if not self.more():
             raise InputError("Need jobs to deal out", "none left", "ask for more() first")
-
-        left = Counter(job.program for job in self._near)
-
         left = Counter(job.program for job in self._near)
 
         def distance(place: int) -> tuple[int, float]:
