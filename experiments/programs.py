@@ -22,6 +22,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import numpy as np
+
 from experiments.files import fingerprint, read_whole, write_whole
 
 # Told to the processes that are started from here.
@@ -139,13 +141,15 @@ def _kind(leaf: Any) -> tuple[Any, ...] | None:
     """Shape and type of an array or a number on the first device; None of anything else."""
     import jax
 
+    if type(leaf) is np.ndarray:  # what JAX says of it, at a tenth of the time
+        return leaf.shape, leaf.dtype, False
     if isinstance(leaf, jax.Array) and leaf.sharding.device_set != {jax.devices()[0]}:
         return None
     try:
         aval: Any = jax.typeof(leaf)
     except TypeError:
         return None
-    return tuple(aval.shape), str(aval.dtype), bool(aval.weak_type)
+    return tuple(aval.shape), aval.dtype, bool(aval.weak_type)
 
 
 def _structure(tree: Any) -> Any:

@@ -94,7 +94,7 @@ def length(point: Any) -> float:
         >>> length({"a": np.array([3.0]), "b": np.array([4.0])})
         5.0
     """
-    return float(np.linalg.norm(flatten(point)))
+    return math.hypot(*(float(np.linalg.norm(leaf)) for leaf in jax.tree.leaves(point)))
 
 
 def widened(point: Point, d: int) -> Point:

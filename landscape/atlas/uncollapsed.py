@@ -30,9 +30,9 @@ from ufm.errors import InputError, require_count
 from ufm.losses.columns import column_gradients, column_hessians
 from ufm.plain.focal_collapse import collapse_theorem
 from ufm.plain.model import UFM
+from ufm.plain.reduce import COLLAPSED, averaged
 from ufm.plain.relabelling import TOLERANCE as SAME
 from ufm.plain.relabelling import resolution
-from ufm.plain.structure import is_collapsed
 from ufm.point import Point
 
 Array = NDArray[np.float64]
@@ -180,7 +180,7 @@ def uncollapsed(
         for rank in range(1, full.d + 1):
             inside = full.with_dimension(rank)
             harvest = search(inside, _starts(inside, collapsed, batch, rng))
-            apart = [x for x in harvest.found if not is_collapsed(inside, x.point)]
+            apart = [x for x in harvest.found if averaged(inside, x.point)[2] > COLLAPSED]
             made = replace(
                 made,
                 searches=made.searches + harvest.starts,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ufm.answers import StrictMinimum
 from ufm.losses.columns import column_gradients
-from ufm.plain.structure import is_collapsed
+from ufm.plain.reduce import COLLAPSED, averaged
 from ufm.plain.symmetry import orbit_dimension
 from ufm.point import Point
 from ufm.spectrum import pair
@@ -54,10 +54,12 @@ def strict_minimum(model: UFM, point: Point, larger_than: int = -1) -> StrictMin
     bias = 0 if model.lambda_b is None else model.num_classes
     entries = model.num_classes**1.5
     largest = max(2 * model.num_classes * min(model.d, model.num_classes) + bias, entries)
-    if largest <= larger_than or not is_collapsed(model, point):
+    if largest <= larger_than:
         return None
-    merged, averaged = model.as_merged(point)
-    W, H, b = averaged.to_numpy()
+    merged, small, spread = averaged(model, point)
+    if spread > COLLAPSED:
+        return None
+    W, H, b = small.to_numpy()
     K, d, sigma = merged.num_classes, merged.d, merged.sigma
     lw, lh = float(merged.lambda_W), float(merged.lambda_H)
     lb = None if merged.lambda_b is None else float(merged.lambda_b)

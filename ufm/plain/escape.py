@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ufm.answers import Direction
-from ufm.plain.reduce import complement_gradient, reduced
-from ufm.plain.structure import is_collapsed
+from ufm.plain.reduce import COLLAPSED, averaged, complement_gradient, reduced
 from ufm.point import Point
 from ufm.spectrum import pair
 
@@ -34,9 +33,10 @@ def outside_row_space(model: UFM, point: Point) -> Direction | None:
         >>> round(float(model.second_derivative(model.origin(), move) / square), 12)  # 0.1 - 1/3
         -0.233333333333
     """
-    if not is_collapsed(model, point):
+    merged, small, spread = averaged(model, point)
+    if spread > COLLAPSED:
         return None
-    parts = reduced(model, point)
+    parts = reduced(merged, small)
     rank, lw, lh = parts.space.rank, float(model.lambda_W), float(model.lambda_H)
     if model.d <= rank:
         return None

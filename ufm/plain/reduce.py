@@ -33,6 +33,8 @@ Indices = NDArray[np.int64]
 # by O(1), or they are near a bifurcation and this bound errs on the side of keeping them apart.
 GROUP_TOLERANCE = 1e-9
 RANK_TOLERANCE = 1e-6
+# Features of a class that agree to this, relative to 1 + the largest, are one feature.
+COLLAPSED = 1e-6
 # Curvature is taken in every direction beyond this, a millionth of the amplitudes: it is near
 # bifurcations that directions are small. What lies below is dropped and its size accounted for.
 CURVATURE_RANK = 1e-12
@@ -65,6 +67,27 @@ def lift(model: UFM, point: Point) -> Point:
     """The inverse of ``reduce``: every sample of a class gets the feature of the class."""
     merge = model.merge()
     return point if merge is None else merge.lift(point)
+
+
+def averaged(model: UFM, point: Point) -> tuple[UFM, Point, float]:
+    """A-1 as ``reduce``, and how far a feature is from the mean of its class.
+
+    The distance is the largest of any entry, relative to 1 + the largest feature: 0 at merged
+    columns; up to ``COLLAPSED`` the reductions apply.
+
+    Example:
+        >>> from ufm import UFM, CrossEntropy, Point
+        >>> model = UFM(CrossEntropy(), 2, 1, 2, lambda_W=0.1, lambda_H=0.1)
+        >>> point = Point(np.ones((2, 1)), np.array([[1.0, 3.0, 2.0, 2.0]]))
+        >>> round(averaged(model, point)[2], 12)
+        0.25
+    """
+    merged, small = model.as_merged(point)
+    H = np.asarray(point.H)
+    if H.shape[1] == merged.num_classes:
+        return merged, small, 0.0
+    apart = np.abs(np.asarray(lift(model, small).H) - H).max()
+    return merged, small, float(apart / (1 + np.abs(H).max()))
 
 
 @dataclass(frozen=True)
@@ -194,16 +217,14 @@ def reduced(model: UFM, point: Point, *, merge_classes: bool = True) -> Reduced:
     """
     require_x64()
     model.require_smooth()
-    merged, small = model.as_merged(point)
-    if point.H.shape[1] != small.H.shape[1]:
-        spread = np.abs(np.asarray(lift(model, small).H) - np.asarray(point.H)).max()
-        if spread > 1e-6 * (1 + np.abs(np.asarray(point.H)).max()):
-            raise InputError(
-                "The reduction needs collapsed features (equal within a class)",
-                f"a spread of {spread:.1e}",
-                "polish the point with `solve`, or use a dense Hessian",
-            )
-    model, point = merged, small.to_numpy()
+    model, small, spread = averaged(model, point)
+    if spread > COLLAPSED:
+        raise InputError(
+            "The reduction needs collapsed features (equal within a class)",
+            f"a spread of {spread:.1e} of the largest",
+            "polish the point with `solve`, or use a dense Hessian",
+        )
+    point = small.to_numpy()
     K, counts = model.num_classes, np.asarray(model.counts)
     space = row_space(model, point, CURVATURE_RANK)
     groups = tuple(np.array([k]) for k in range(K))

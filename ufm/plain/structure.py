@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ufm.answers import HiddenBlock, Structure
 from ufm.plain.blocks import GroupData
 from ufm.plain.inertia import count_range_below
-from ufm.plain.reduce import Reduced, assembled, outer_levels, reduced
+from ufm.plain.reduce import COLLAPSED, Reduced, assembled, averaged, outer_levels, reduced
 from ufm.plain.symmetry import predicted_nullity
 from ufm.spectrum import MAX_DIAGONALISED, Spectrum
 
@@ -22,21 +22,8 @@ if TYPE_CHECKING:
     from ufm.plain.model import UFM
 
 Array = NDArray[np.float64]
-# Features of a class that agree to this, relative to 1 + the largest, are one feature.
-COLLAPSED = 1e-6
 # A range block beyond this order has no spectrum here: its factor takes 3 GiB, and has copies.
 MAX_FACTORISED = 40_000
-
-
-def is_collapsed(model: UFM, point: Any) -> bool:
-    """Whether all features of a class agree to six digits, so that the reductions apply."""
-    merged, small = model.as_merged(point)
-    H = np.asarray(point.H)
-    if H.shape[1] == merged.num_classes:
-        return True
-    merge = model.merge()
-    back = np.asarray(merge.lift(small).H) if merge is not None else H
-    return bool(np.abs(back - H).max() <= COLLAPSED * (1 + np.abs(H).max()))
 
 
 def structure(model: UFM, point: Any) -> Structure | None:
@@ -56,9 +43,10 @@ def structure(model: UFM, point: Any) -> Structure | None:
         (12, 0)
     """
     model.require_smooth()
-    if not is_collapsed(model, point):
+    merged, small, spread = averaged(model, point)
+    if spread > COLLAPSED:
         return None
-    parts = reduced(model, point)
+    parts = reduced(merged, small)
     too_large = parts.data.size > MAX_FACTORISED and not parts.types_shrink
     return None if too_large else from_blocks(parts)
 
