@@ -138,7 +138,7 @@ class Programs:
 
 
 def _kind(leaf: Any) -> tuple[Any, ...] | None:
-    """Shape and type of an array or a number on the first device; None of anything else."""
+    """Shape and type of an array or number on the first device; None of anything else."""
     import jax
 
     if type(leaf) is np.ndarray:  # what JAX says of it, at a tenth of the time

@@ -243,14 +243,17 @@ def finite(point: P) -> P:
         >>> finite({"x": jnp.zeros(2)})["x"].tolist()
         [0.0, 0.0]
     """
-    for leaf in jax.tree.leaves(point):
-        dtype = np.asarray(leaf).dtype
-        if dtype != np.float64:
+
+    def checked(leaf: Any) -> Array:
+        array = np.asarray(leaf)
+        if array.dtype != np.float64:
             remedy = "convert with np.asarray(x, float); jax.config 'jax_enable_x64' must be on"
-            raise InputError("Need float64 arrays", dtype, remedy)
-        if not np.all(np.isfinite(leaf)):
+            raise InputError("Need float64 arrays", array.dtype, remedy)
+        if not np.isfinite(array).all():
             raise InputError("Need finite arrays", "NaN or inf", "check the point")
-    told: P = jax.tree.map(np.asarray, point)
+        return array
+
+    told: P = jax.tree.map(checked, point)
     return told
 
 

@@ -36,6 +36,8 @@ from ufm.point import Point
 Array = NDArray[np.float64]
 # Dense Hessians of 2 K r variables: beyond this one search takes longer than a second.
 MAX_CLASSES = 12
+# With so few classes nearly all of a search is Python, which two threads only take turns at.
+ALONE = 5
 # How far a point is lifted into a new dimension, relative to its size (at least one).
 LIFT = 0.1
 
@@ -172,7 +174,7 @@ def _searched(made: Atlas, rank: int, batch: int, rng: np.random.Generator) -> A
     model, share = made.model.with_dimension(rank), batch // 3
     blind, aware = _starts(made, rank, share, rng)
     fresh = _with_bias(model, _blind(rng, batch - share, model.num_classes, rank), rng)
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(1 if model.num_classes <= ALONE else 2) as pool:
         joint = pool.submit(joint_search, model, aware)
         eliminated = pool.submit(eliminated_search, model, fresh)
         made = _taken(made, model, joint.result(), blind=blind)

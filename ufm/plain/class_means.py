@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ufm.answers import Merge
 from ufm.losses.loss import Fact, Loss
@@ -30,18 +32,26 @@ class ClassMeans:
     counts: tuple[int, ...]
     field: str = "H"
 
+    # Kept: they take longer than to merge a small point.
+    @cached_property
+    def _roots(self) -> NDArray[np.float64]:
+        return np.sqrt(self.counts)
+
+    @cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        return np.cumsum((0, *self.counts[:-1]))
+
     def reduce(self, point: Any) -> Any:
         """hbar_k = sum_i h_{k,i} / sqrt(n_k); a merged point stays what it is."""
         features = np.asarray(getattr(point, self.field))
         if features.shape[1] == len(self.counts) != sum(self.counts):
             return point
-        starts = np.concatenate([[0], np.cumsum(self.counts)[:-1]]).astype(int)
-        sums = np.add.reduceat(features, starts, axis=1)
-        return point._replace(**{self.field: sums / np.sqrt(self.counts)})
+        sums = np.add.reduceat(features, self._starts, axis=1)
+        return point._replace(**{self.field: sums / self._roots})
 
     def lift(self, point: Any) -> Any:
         """Every sample of class k gets hbar_k / sqrt(n_k)."""
-        means = np.asarray(getattr(point, self.field)) / np.sqrt(self.counts)
+        means = np.asarray(getattr(point, self.field)) / self._roots
         return point._replace(**{self.field: np.repeat(means, self.counts, axis=1)})
 
     def merge(self, merged: Any, loss: Loss) -> Merge:
