@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -55,15 +55,15 @@ def spectrum(
     prepare()
     require_writable(out, "--out")
     model = inputs.build()
-    levels, source = levels_at(model, at)
-    rows = merged_levels(levels)
-    tolerance = EQUAL * levels.radius
+    found = read_at(model, at)
+    rows, tolerance = merged_levels(found.levels), found.tolerance
     record = {
         "at": at.value,
-        "source": source,
-        "variables": levels.size,
-        "index": levels.count_below(-tolerance),
-        "nullity": levels.count_within(tolerance),
+        "source": found.source,
+        "variables": found.levels.size,
+        "index": counted(found.negative),
+        "nullity": counted(found.zeros),
+        "tolerance": tolerance,
         "spectrum": [
             {"value": value, "multiplicity": times, "block": block} for value, times, block in rows
         ],
@@ -76,15 +76,66 @@ def spectrum(
     made = table(("value", "multiplicity", "block"), right=("value", "multiplicity"))
     for value, times, block in rows:
         made.add_row("0" if abs(value) <= tolerance else number(value, 10), number(times), block)
-    show(f"Spectrum at {place}: {inputs.headline(model)}", made, f"Source: {source}.")
+    show(f"Spectrum at {place}: {inputs.headline(model)}", made, f"Source: {found.source}.")
     show(
-        f"{number(levels.size)} eigenvalues: {number(record['index'])} negative, "
-        f"{number(record['nullity'])} zero (|value| <= {tolerance:.1e})."
+        f"{number(found.levels.size)} eigenvalues: {in_words(found.negative)} negative, "
+        f"{in_words(found.zeros)} zero (|value| <= {tolerance:.1e})."
     )
 
 
-def levels_at(model: Any, at: Place) -> tuple[Any, str]:
+def counted(fewest_and_most: tuple[int, int | None]) -> int | None:
+    """A count, None where the numbers do not decide.
+
+    Example:
+        >>> counted((2, 2)), counted((2, 3))
+        (2, None)
+    """
+    fewest, most = fewest_and_most
+    return fewest if fewest == most else None
+
+
+def in_words(fewest_and_most: tuple[int, int | None]) -> str:
+    """A count, or what it is between.
+
+    Example:
+        >>> in_words((2, 2)), in_words((2, 3)), in_words((2, None))
+        ('2', '2 to 3', '2 or more')
+    """
+    fewest, most = fewest_and_most
+    if most is None:
+        return f"{number(fewest)} or more"
+    return number(fewest) if fewest == most else f"{number(fewest)} to {number(most)}"
+
+
+class Reading(NamedTuple):
+    """A spectrum, and what its signs are.
+
+    Attributes:
+        levels: the eigenvalues.
+        source: where they come from.
+        negative, zeros: fewest and most such eigenvalues.
+        tolerance: up to it no eigenvalue is read by its sign.
+    """
+
+    levels: Any
+    source: str
+    negative: tuple[int, int | None]
+    zeros: tuple[int, int | None]
+    tolerance: float
+
+
+def _exact(levels: Any, source: str) -> Reading:
+    """The reading of eigenvalues that carry rounding only."""
+    zero = EQUAL * levels.radius
+    below, within = levels.count_below(-zero), levels.count_within(zero)
+    return Reading(levels, source, (below, below), (within, within), zero)
+
+
+def read_at(model: Any, at: Place) -> Reading:
     """The spectrum at a place, and where it comes from.
+
+    Where the point is the end of a descent, signs are read as ``landscape.verdict`` does, which
+    knows how far the gradient that is left may move an eigenvalue.
 
     Raises:
         InputError: unbalanced classes, a model that knows no origin, or one too large.
@@ -92,7 +143,7 @@ def levels_at(model: Any, at: Place) -> tuple[Any, str]:
     import jax
     import numpy as np
 
-    from ufm import InputError, Spectrum, minimiser_spectrum, origin_spectrum
+    from ufm import InputError, minimiser_spectrum, origin_spectrum
 
     plain = model.as_plain()
     if plain is not None:
@@ -103,13 +154,21 @@ def levels_at(model: Any, at: Place) -> tuple[Any, str]:
                 "use -n, or run `ufm solve` with these counts",
             )
         chosen = minimiser_spectrum if at is Place.minimiser else origin_spectrum
-        return chosen(plain), "closed form"
-    from landscape import dense_hessian, solve
+        return _exact(chosen(plain), "closed form")
+    from landscape import solve
+    from landscape.curvature.count import count_curvature, dense_structure
+    from ufm.model import norm
 
     if at is Place.origin:
         pattern = jax.eval_shape(model.random_point, jax.random.key(0))
         point: Any = jax.tree.map(lambda leaf: np.zeros(leaf.shape), pattern)
         place = "the origin"
+        with np.errstate(all="ignore"):
+            value = float(model.objective(point))
+        if not np.isfinite(value):
+            name = type(model).__name__
+            rule = "A Hessian at zero needs a finite objective there"
+            raise InputError(rule, f"{value} from {name}", "use --at minimiser")
     else:
         known = model.minimiser()
         point = solve(model).full_point if known is None else known.point
@@ -119,10 +178,18 @@ def levels_at(model: Any, at: Place) -> tuple[Any, str]:
         if owner is not model and merge is not None:
             point = merge.lift(point)  # closed forms have one column per class or type
     structure = model.structure(point)
-    if structure is not None and structure.hidden is None:
-        return structure.levels, f"exact structure at {place}"
-    values = np.linalg.eigvalsh(dense_hessian(model, point))
-    return Spectrum.of((x, 1, "dense") for x in values), f"dense Hessian at {place}"
+    known = structure is not None and structure.hidden is None
+    source = f"{'exact structure' if known else 'dense Hessian'} at {place}"
+    if structure is None or structure.hidden is not None:
+        structure = dense_structure(model, point)
+    kinks = model.kinks(point)
+    if kinks:
+        return _exact(structure.levels, f"{source}, on one side of each of its {kinks:,} kinks")
+    # Zero is a point exactly, and its Hessian is asked for whether or not it is critical.
+    size = 0.0 if at is Place.origin else float(norm(model.value_and_gradient(point)[1]))
+    count = count_curvature(model, point, size, structure)
+    zeros = count.nullity_range or (0, None)
+    return Reading(structure.levels, source, count.index_range, zeros, count.tolerance)
 
 
 def merged_levels(levels: Any) -> list[tuple[float, int, str]]:

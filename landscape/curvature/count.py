@@ -183,11 +183,27 @@ def _counted(
     size = sum(np.size(leaf) for leaf in jax.tree.leaves(point))
     if size > MAX_DIAGONALISED:
         return _by_lanczos(model, point, gradient_norm, size)
+    dense = dense_structure(model, point)
+    return _from_spectrum(dense, "dense", gradient_norm, length(point), start, moved)
+
+
+def dense_structure(model: Model[Any], point: Any) -> Structure:
+    """What ``model.structure`` would say, from the dense Hessian and the symmetry generators.
+
+    Raises:
+        InputError: too many variables (``dense_hessian``).
+
+    Example:
+        >>> from ufm import UFM, CrossEntropy
+        >>> model = UFM(CrossEntropy(), 3, 2, lambda_W=0.1, lambda_H=0.1)
+        >>> told = dense_structure(model, model.origin())
+        >>> told.levels.count_below(-1e-12), told.predicted_nullity
+        (4, 0)
+    """
     values = np.linalg.eigvalsh(dense_hessian(model, point))
     tangents = model.generators(point)
     expected = None if tangents is None else generator_rank(as_rows(tangents))
-    dense = Structure(Spectrum.of((x, 1, "dense") for x in values), expected, size)
-    return _from_spectrum(dense, "dense", gradient_norm, length(point), start, moved)
+    return Structure(Spectrum.of((x, 1, "dense") for x in values), expected, len(values))
 
 
 def _at_kinks(model: Model[Any], point: Any, kinks: int) -> CurvatureCount:

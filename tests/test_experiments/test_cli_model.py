@@ -71,6 +71,24 @@ def test_the_spectrum_of_a_foreign_model_is_that_of_its_dense_hessian(ufm):
     )
     np.testing.assert_allclose(np.sort(values), dense, atol=1e-9)
     assert "dense Hessian" in told["source"]
+    # Zeros of a descent's end are not its rounding: they are read as by a verdict.
+    assert (told["index"], told["nullity"]) == (0, 11)
+    assert told["tolerance"] > 1e3 * np.abs(dense[:11]).max() > 0
+
+
+def test_a_spectrum_at_zero_needs_a_value_there(ufm):
+    ran = ufm("spectrum --model sphere --at origin")
+    assert ran.code == 2
+    assert ran.err == (
+        "ufm: A Hessian at zero needs a finite objective there. Got nan from Sphere. "
+        "Remedy: use --at minimiser.\n"
+    )
+
+
+def test_a_spectrum_at_kinks_says_of_which_side_it_is(ufm):
+    told = record(ufm("spectrum --model deep-relu --json"))
+    assert told["source"].endswith("on one side of each of its 6 kinks")
+    assert (told["index"], told["nullity"]) == (0, 12)
 
 
 def test_an_atlas_of_a_foreign_model_is_one_line_and_exit_code_2(ufm):
