@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from ufm.plain.reduce import Reduced, reduced
 from ufm.plain.relabelling import (
     TOLERANCE,
     Item,
+    Side,
+    in_order,
     orbit_size,
     resolution,
     same_orbit,
@@ -92,6 +95,10 @@ class Orbit:
         """(objective, Z, bias): what tells orbits of one rank apart."""
         return self.objective, self.Z, self.bias
 
+    @cached_property
+    def _in_order(self) -> Side:
+        return in_order(self.Z, self.model.kinds, self.bias)
+
     @property
     def is_continuum(self) -> bool:
         """Whether the matrices Z form a continuum modulo relabelling."""
@@ -103,7 +110,7 @@ class Orbit:
         Continua of squared error are told by objective and singular values of Z.
         """
         if not self.is_continuum:
-            return same_orbit(self.item, item, self.model.kinds)
+            return same_orbit(self.item, item, self.model.kinds, first=self._in_order)
         sizes = [np.linalg.svd(np.asarray(M), compute_uv=False) for M in (self.Z, item[1])]
         unit = resolution(TOLERANCE, self.Z, np.asarray(item[1]))
         near = abs(self.objective - item[0]) <= TOLERANCE * max(1.0, abs(self.objective))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 
@@ -248,21 +248,19 @@ def gathered(
         >>> [orbit.hits for orbit in gathered((), model.merge().model, again)]
         [2]
     """
-    hits = int(counted), int(counted and eliminated)
-    kept = sorted(orbits, key=_height)
+    kept, hits = sorted(orbits, key=_height), Counter[Orbit]()
     for new in found:
         item = (new.objective, new.point.W @ new.point.H, centred_bias(model, new.point))
         # Objectives of one orbit agree far better than the tolerance for Z; others are not met.
         reach = TOLERANCE * max(1.0, abs(new.objective))
         first = bisect_left(kept, new.objective - reach, key=_height)
         last = bisect_right(kept, new.objective + reach, key=_height)
-        for i in range(first, last):
-            if kept[i].contains(item):
-                kept[i] = kept[i].seen_again(*hits)
-                break
-        else:
-            insort(kept, describe(model, new).seen_again(hits[0] - 1, hits[1]), key=_height)
-    return tuple(kept)
+        met = next((orbit for orbit in kept[first:last] if orbit.contains(item)), None)
+        if met is None:
+            met = replace(describe(model, new), hits=0)
+            insort(kept, met, key=_height)
+        hits[met] += counted
+    return tuple(orbit.seen_again(hits[orbit], eliminated * hits[orbit]) for orbit in kept)
 
 
 def _height(orbit: Orbit) -> float:

@@ -154,28 +154,31 @@ def sorted_out(
         stuck: which searches gave up before their iterations were spent.
         tolerance: largest norm of a critical point.
     """
-    failures: Counter[Failure] = Counter()
-    found = []
-    for i, (value, size) in enumerate(zip(values, norms, strict=True)):
-        point = Point(points.W[i], points.H[i], None if points.b is None else points.b[i])
-        reason = _reason(point, float(size), bool(stuck[i]), rank, tolerance)
-        if reason is None:
-            found.append(Found(point, float(value), float(size), i))
-        else:
-            failures[reason] += 1
-    return Harvest(tuple(found), failures, len(values))
-
-
-def _reason(point: Point, size: float, stuck: bool, rank: int, tolerance: float) -> Failure | None:
-    largest = max(float(np.abs(point.W).max()), float(np.abs(point.H).max()))
-    if not (np.isfinite(size) and np.isfinite(largest)) or largest > TOO_LARGE:
-        return Failure.DIVERGED
-    if size > tolerance:
-        return Failure.GRADIENT_FLAT if stuck else Failure.NOT_CONVERGED
-    values = np.linalg.svd(point.W @ point.H, compute_uv=False)
-    if values[rank - 1] <= RANK_TOLERANCE * max(float(values[0]), RANK_TOLERANCE):
-        return Failure.LOWER_STRATUM
-    return None
+    W, H, b = points
+    largest = np.maximum(np.abs(W).max(axis=(1, 2)), np.abs(H).max(axis=(1, 2)))
+    inside = np.isfinite(norms) & (largest <= TOO_LARGE)  # of NaN neither is true
+    ended = np.flatnonzero(inside & (norms <= tolerance))
+    sizes = np.linalg.svd(W[ended] @ H[ended], compute_uv=False)
+    lower = sizes[:, rank - 1] <= RANK_TOLERANCE * np.maximum(sizes[:, 0], RANK_TOLERANCE)
+    open_ = inside & (norms > tolerance)
+    failures = Counter(
+        {
+            Failure.DIVERGED: int(np.sum(~inside)),
+            Failure.GRADIENT_FLAT: int(np.sum(open_ & stuck)),
+            Failure.NOT_CONVERGED: int(np.sum(open_ & ~stuck)),
+            Failure.LOWER_STRATUM: int(np.sum(lower)),
+        }
+    )
+    found = tuple(
+        Found(
+            Point(W[i], H[i], None if b is None else b[i]),
+            float(values[i]),
+            float(norms[i]),
+            int(i),
+        )
+        for i in ended[~lower]
+    )
+    return Harvest(found, +failures, len(values))
 
 
 def together(batches: Sequence[Point]) -> Point:

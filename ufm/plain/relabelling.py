@@ -228,8 +228,22 @@ def distinct(
     return orbits
 
 
-def same_orbit(one: Item, other: Item, kinds: ArrayLike, *, tolerance: float = TOLERANCE) -> bool:
+def same_orbit(
+    one: Item,
+    other: Item,
+    kinds: ArrayLike,
+    *,
+    tolerance: float = TOLERANCE,
+    first: Side | None = None,
+) -> bool:
     """Whether two points (objective, Z, b) are one orbit: filters first, then a relabelling.
+
+    Args:
+        one: a point.
+        other: another.
+        kinds: a number for every class (K,), ``model.kinds``.
+        tolerance: relative, see ``resolution``.
+        first: ``in_order`` of one, if it is at hand.
 
     Example:
         >>> same_orbit((0.5, np.diag([1.0, 2.0]), None), (0.5, np.diag([2.0, 1.0]), None), [1, 1])
@@ -238,8 +252,11 @@ def same_orbit(one: Item, other: Item, kinds: ArrayLike, *, tolerance: float = T
     if abs(one[0] - other[0]) > tolerance * max(1.0, abs(one[0])):
         return False
     (old, old_bias), (new, bias) = (checked(Z, kinds, b) for _, Z, b in (one, other))
-    if _aligned(old, old_bias, new, bias, np.asarray(kinds), tolerance):
-        return True
+    if (old_bias is None) == (bias is None):
+        unit = resolution(tolerance, old, old_bias, new, bias)
+        ordered = first or in_order(old, kinds, old_bias, tolerance=tolerance)
+        if _agree(ordered, in_order(new, kinds, bias, tolerance=tolerance), unit):
+            return True
     seen, vector = invariant(old, kinds, old_bias), invariant(new, kinds, bias)
     reach = len(new) * resolution(tolerance, new, bias, old, old_bias)
     if len(seen) == len(vector) and np.abs(seen - vector).max() > reach:
@@ -247,27 +264,34 @@ def same_orbit(one: Item, other: Item, kinds: ArrayLike, *, tolerance: float = T
     return matching(old, new, kinds, old_bias, bias, tolerance=tolerance) is not None
 
 
-def _aligned(
-    old: Array, old_bias: Array | None, new: Array, bias: Array | None, kinds: Array, tol: float
-) -> bool:
-    """Whether sorting the classes on both sides is a relabelling between them: quick, if it is."""
-    if (old_bias is None) != (bias is None):
-        return False
-    unit = resolution(tol, old, old_bias, new, bias)
-    sides = []
-    for Z, b in ((old, old_bias), (new, bias)):
-        # Coarse, so that rounding seldom orders equal values; where it does, the search decides.
-        coarse = np.round(Z / (100 * unit))
-        fields = [coarse.diagonal(), (coarse**2).sum(axis=1), (coarse**2).sum(axis=0), kinds]
-        # Symmetric classes agree in all of these: tell them by how they stand to the first two.
-        for i in (0, 1):
-            place = np.lexsort(fields)[i]
-            fields = [coarse[place], coarse[:, place], *fields]
-        order = np.lexsort(fields)
-        sides.append((Z[np.ix_(order, order)], None if b is None else b[order]))
-    (first, one), (second, other) = sides
-    close = bool(np.abs(first - second).max() <= unit)
-    return close and (one is None or other is None or bool(np.abs(one - other).max() <= unit))
+def in_order(
+    Z: ArrayLike, kinds: ArrayLike, b: ArrayLike | None = None, *, tolerance: float = TOLERANCE
+) -> Side:
+    """A point with its classes sorted: points of one orbit mostly become equal, to rounding.
+
+    Quick, and no canonical form: rounding may order classes that are alike, and ``matching`` must
+    decide.
+
+    Example:
+        >>> in_order(np.diag([2.0, 1.0]), [1, 1])[0].tolist()
+        [[1.0, 0.0], [0.0, 2.0]]
+    """
+    matrix, bias = checked(Z, kinds, b)
+    # Coarse, so that rounding seldom orders equal values.
+    coarse = np.round(matrix / (100 * resolution(tolerance, matrix, bias)))
+    squares = coarse**2
+    fields = [coarse.diagonal(), squares.sum(axis=1), squares.sum(axis=0), np.asarray(kinds)]
+    # Symmetric classes agree in all of these: tell them by how they stand to the first two.
+    for i in (0, 1):
+        place = np.lexsort(fields)[i]
+        fields = [coarse[place], coarse[:, place], *fields]
+    order = np.lexsort(fields)
+    return matrix[np.ix_(order, order)], None if bias is None else bias[order]
+
+
+def _agree(one: Side, other: Side, unit: float) -> bool:
+    pairs = [(x, y) for x, y in zip(one, other, strict=True) if x is not None and y is not None]
+    return all(bool(np.abs(x - y).max() <= unit) for x, y in pairs)
 
 
 def _coded(unit: float, sides: Sequence[Side], kinds: ArrayLike) -> tuple[Ints, Ints]:
