@@ -273,7 +273,7 @@ def atlas(
         if not as_json:
             show(f"{len(names)} figures in {figures}: {', '.join(names)}.", *left_out)
     if animation is not None:
-        from experiments.cli.atlas_pictures import write_film
+        from experiments.cli.atlas_figures import write_film
 
         stepwise("Filming", lambda say: write_film(found, inputs.d, animation))
         if not as_json:

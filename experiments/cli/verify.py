@@ -302,7 +302,7 @@ def run_claims(
     outcomes: list[Any] = []
     with _progress(len(claims)) as (advance, finish):
         if in_lanes(claims, processes):
-            from proofs_check.lanes import check_in_lanes
+            from proofs_check.parallel_run import check_in_lanes
 
             with ExitStack() as stack:
                 pools = (_process() for _ in range(processes))
@@ -327,7 +327,7 @@ def in_lanes(claims: Sequence[Any], processes: int) -> bool:
 def _process() -> Any:
     """A process for small problems: they gain nothing from threads, which would fight for cores."""
     from experiments.pool import ONE_THREAD, Pool
-    from proofs_check.lanes import quick_compilation
+    from proofs_check.parallel_run import quick_compilation
 
     return Pool(1, {**ONE_THREAD, **quick_compilation()})
 

@@ -29,7 +29,7 @@ from proofs_check.rigorous.cover_two import MOST_BOXES, CoverTwo, prove_rank_two
 from proofs_check.rigorous.intervals import Interval
 from proofs_check.rigorous.rank_one import RankOne
 from proofs_check.rigorous.rank_two import RankTwo
-from proofs_check.rigorous.turned import CLASSES
+from proofs_check.rigorous.rank_two_coordinates import CLASSES
 from ufm.answers import Minimiser
 from ufm.errors import InputError
 from ufm.plain.model import UFM

@@ -7,7 +7,7 @@ from experiments.networks.runs.against_theory import (
     run_against_theory,
 )
 from experiments.networks.runs.assess import Assessment, assess
-from experiments.networks.runs.others import OtherSet, other_sets
+from experiments.networks.runs.out_of_distribution import OtherSet, other_sets
 from experiments.networks.runs.request import DataRequest, RunRequest
 from experiments.networks.runs.run import Run, perform, read_run
 

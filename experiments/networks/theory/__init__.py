@@ -7,10 +7,10 @@ which model a training run is a realisation of is said in ``experiments.networks
 """
 
 from experiments.networks.theory.appraisal import Appraisal, Terms, appraise, headline, quantities
+from experiments.networks.theory.census import Census, Meter, census
 from experiments.networks.theory.comparison import Comparison, Measured, Quantity, compare, measured
 from experiments.networks.theory.diagnosis import Diagnosis, diagnose
 from experiments.networks.theory.measurement import Measurement, measure, measure_batches
-from experiments.networks.theory.meter import Census, Meter, census
 from experiments.networks.theory.prediction import (
     NoTheory,
     Prediction,

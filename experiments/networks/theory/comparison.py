@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 import numpy.typing as npt
 
-from experiments.networks.theory.meter import Census, census
+from experiments.networks.theory.census import Census, census
 from experiments.networks.theory.prediction import Prediction
 from ufm.decay import penalty
 from ufm.errors import InputError

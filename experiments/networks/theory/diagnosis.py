@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from experiments.networks.theory.meter import Census
+from experiments.networks.theory.census import Census
 from experiments.networks.theory.prediction import NoTheory, Prediction
 
 Matrix = npt.NDArray[np.float64]
@@ -84,7 +84,7 @@ def diagnose(
         prediction: of the minimum, for the errors that it makes itself.
 
     Example:
-        >>> from experiments.networks.theory.meter import census
+        >>> from experiments.networks.theory.census import census
         >>> from ufm import UFM, CrossEntropy, lift
         >>> model = UFM(CrossEntropy(), 3, 5, 4, lambda_W=0.01, lambda_H=0.02)
         >>> W, H, _ = lift(model, model.minimiser().point)

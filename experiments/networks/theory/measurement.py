@@ -18,8 +18,8 @@ from experiments.networks.theory.appraisal import (
     headline,
     quantities,
 )
+from experiments.networks.theory.census import Census, Meter
 from experiments.networks.theory.diagnosis import FIXED, SPHERE
-from experiments.networks.theory.meter import Census, Meter
 from experiments.networks.theory.prediction import Prediction
 from ufm.collapse import Collapse, CollapseMetric, collapse
 from ufm.collapse.inputs import read

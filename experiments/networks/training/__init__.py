@@ -8,7 +8,21 @@ from experiments.networks.training.augment import Augmentation
 from experiments.networks.training.checkpoint import load_checkpoint, save_checkpoint
 from experiments.networks.training.decay import FeatureDecay, WeightDecay
 from experiments.networks.training.evaluate import Evaluation, Seen, evaluate, look
-from experiments.networks.training.kornblith import (
+from experiments.networks.training.loop import continued, epochs, start, train
+from experiments.networks.training.monitor import CURVATURE_EPOCHS, Monitor
+from experiments.networks.training.named_objectives import (
+    KORNBLITH,
+    PARAMETERS,
+    make_objective,
+    objective_parameters,
+    ufm_model,
+)
+from experiments.networks.training.objective import Objective, PlainObjective
+from experiments.networks.training.over_parameterised import OverParameterised
+from experiments.networks.training.progress import EpochRecord, Outcome, Progress
+from experiments.networks.training.schedule import SCHEDULES, learning_rate
+from experiments.networks.training.settings import TrainSettings, initial_network
+from experiments.networks.training.softmax_variants import (
     CosineSoftmax,
     Dropout,
     ExtraL2,
@@ -16,20 +30,6 @@ from experiments.networks.training.kornblith import (
     LogitPenalty,
     Sigmoid,
 )
-from experiments.networks.training.loop import continued, epochs, start, train
-from experiments.networks.training.monitor import CURVATURE_EPOCHS, Monitor
-from experiments.networks.training.objective import Objective, PlainObjective
-from experiments.networks.training.objectives import (
-    KORNBLITH,
-    PARAMETERS,
-    make_objective,
-    objective_parameters,
-    ufm_model,
-)
-from experiments.networks.training.over_parameterised import OverParameterised
-from experiments.networks.training.progress import EpochRecord, Outcome, Progress
-from experiments.networks.training.schedule import SCHEDULES, learning_rate
-from experiments.networks.training.settings import TrainSettings, initial_network
 from experiments.networks.training.step import StepValues, TrainState, make_step
 
 __all__ = [

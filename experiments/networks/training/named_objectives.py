@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from experiments import losses
 from experiments.nearest import unknown
-from experiments.networks.training.kornblith import (
+from experiments.networks.training.objective import Objective, PlainObjective
+from experiments.networks.training.over_parameterised import OverParameterised
+from experiments.networks.training.softmax_variants import (
     CosineSoftmax,
     Dropout,
     ExtraL2,
@@ -15,8 +17,6 @@ from experiments.networks.training.kornblith import (
     LogitPenalty,
     Sigmoid,
 )
-from experiments.networks.training.objective import Objective, PlainObjective
-from experiments.networks.training.over_parameterised import OverParameterised
 from ufm.errors import InputError
 from ufm.losses import CrossEntropy, LabelSmoothing, RescaledMSE, Scaled, as_loss
 from ufm.plain.model import UFM
