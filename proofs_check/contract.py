@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.curvature.hessian import dense_hessian
 from landscape.solvers.solve import MAX_CRITICAL_SIZE
@@ -22,8 +21,8 @@ from proofs_check.specimens import minima_of
 from ufm.errors import InputError
 from ufm.model import Model
 from ufm.point import as_rows, flatten
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SCALES = (0.5, 2.0)
 # Central differences along a unit direction: truncation step^2, rounding eps / step.
 STEP = 1e-5

@@ -6,13 +6,12 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from proofs_check.specimens import NEAR
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Logits (rows, N) -> mean loss and its gradient.
 LogitLoss = Callable[[Array], tuple[float, Array]]
 

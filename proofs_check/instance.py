@@ -9,14 +9,13 @@ from typing import Any, Generic, TypeVar
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.curvature.hessian import dense_hessian
 from landscape.verdict import Verdict, verdict
 from proofs_check.columns import columns_of, in_words, number_of
 from ufm.records import numbers_of
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 NUMBERS = (int, float)  # not bool
 Region = Callable[[bool], "Iterable[Instance]"]
 M = TypeVar("M")

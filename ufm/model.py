@@ -30,8 +30,7 @@ from ufm.kept import kept
 from ufm.losses.loss import Loss, require_smooth
 from ufm.point import P, flatten, unflatten
 from ufm.tolerance import RANK
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 class Model(ABC, Generic[P]):

@@ -9,8 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog
 
 from ufm.errors import InputError, require_positive
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 # Newton moves no exponent by more: its Hessian then changes by less than a factor e.
 LONGEST = 1.0

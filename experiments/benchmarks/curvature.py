@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from numpy.typing import NDArray
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from experiments.benchmarks.minimum import cross_entropy
@@ -27,8 +26,8 @@ from ufm.model import norm, value_and_gradient
 from ufm.models.symmetric import Symmetric
 from ufm.plain.model import UFM
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 OURS = "ufm-lab count_curvature"
 DENSE, ARPACK = "jax.hessian + eigvalsh", "ARPACK, Hessian-vector products"
 # Of the spectral radius; eigenvalues of a dense matrix agree to a few roundings.

@@ -10,7 +10,6 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from landscape.atlas.engines import eliminated_search, joint_search, stacked
@@ -32,8 +31,8 @@ from ufm.plain.chain_rule import value_and_gradient
 from ufm.plain.model import UFM
 from ufm.plain.reduce import complement_gradient, reduced, row_space
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Dense Hessians of 2 K r variables: beyond this one search takes longer than a second.
 MAX_CLASSES = 12
 # How far a point is lifted into a new dimension, relative to its size (at least one).

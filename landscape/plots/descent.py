@@ -11,15 +11,14 @@ import jax
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
-from numpy.typing import NDArray
 
 from landscape.plots.style import INK, darker, loss_colour, loss_label
 from ufm.collapse import collapse
 from ufm.model import Model
 from ufm.plain.model import UFM
 from ufm.plain.spectra import minimiser_spectrum
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 FLOOR = 1e-13  # below it a metric is rounding
 SAME = 1e-9  # relative distance of two eigenvalues that are one
 # Metric -> field of Collapse; these three vanish for an ETF and for an orthogonal frame alike.

@@ -35,8 +35,8 @@ from ufm.losses import (
     vector_scaling,
 )
 from ufm.plain.model import UFM
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 MARGINS = loss_is("the loss is LDAM", "ldam")
 UNEQUAL = Hypothesis("unequal class sizes", lambda s: not s.model.balanced)
 # Classifiers of a class size that agree to this are one; apart, they differ by a tenth and more.

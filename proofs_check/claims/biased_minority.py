@@ -6,7 +6,6 @@ from functools import cache
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from landscape.solvers.solve import solve
@@ -20,7 +19,6 @@ from ufm.losses import CrossEntropy
 from ufm.plain.laws import majority_alone, vanishing_minority
 from ufm.plain.model import UFM
 
-Array = NDArray[np.float64]
 SUBJECT = "imbalance"
 SOURCE = "X-4; derived here, after Hong & Ling (2024)"
 # Numbers below are zero: descents leave 1e-10, and classifiers a thousandth before the threshold

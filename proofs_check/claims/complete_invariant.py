@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import COUNTING, Claim, Mutant, Tolerance
 from proofs_check.claims.mse import product, rank, signs
@@ -17,8 +16,7 @@ from ufm.losses import CrossEntropy
 from ufm.model import norm, value_and_gradient
 from ufm.plain.model import UFM
 from ufm.point import Point
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 def _stacked(specimen: PlainSpecimen) -> Array:

@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.curvature.hessian import dense_hessian
 from proofs_check.claim import Claim, Mutant, Tolerance
@@ -28,8 +27,8 @@ from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen
 from ufm.losses import MSE, CrossEntropy, LabelSmoothing, Loss, RescaledMSE
 from ufm.plain.model import UFM
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "conditioning"
 # Below this share of the largest, an eigenvalue is a zero mode: true ones exceed 1e-4 here.
 ZERO = 1e-9

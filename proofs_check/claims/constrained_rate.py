@@ -6,7 +6,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
@@ -16,8 +15,8 @@ from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen
 from ufm.models.constrained_rate import ConstrainedRate, constrained_rate
 from ufm.models.rate_reduction import Representation
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "constrained rate reduction"
 SOURCE = "derived here; the model after Yu et al. (2020)"
 RANK = 1e-4  # singular values; those that are not zero exceed 0.1

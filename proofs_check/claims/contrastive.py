@@ -6,7 +6,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from proofs_check.claim import COUNTING, Claim, Mutant, Tolerance
@@ -14,8 +13,8 @@ from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen
 from ufm.models.contrastive import Contrastive, Features, contrastive
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "contrastive features"
 SOURCE = "derived here; the model after Graf et al. (2021)"
 STEP = 1e-5  # of central differences: truncation 1e-10, rounding 1e-11

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.instance import Instance
 from proofs_check.law import Law
 from ufm.conv_norm import normalised, padded, wrapped
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "normalised convolutions"
 CONV_NORM = "after the public code of ConvNorm (Liu et al. 2021); derived here"
 

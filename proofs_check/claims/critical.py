@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.solvers.solve import solve
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
@@ -30,8 +29,8 @@ from ufm.losses import UserLoss
 from ufm.plain.model import UFM
 from ufm.plain.reduce import Reduced, reduced
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "every critical point"
 # Gradient norm 1e-12, divided by the smallest decay of the region, 4e-3, and 4.
 RESIDUAL_SOURCE = "gradient norm 1e-12, divided by the smallest decay of the region, 4e-3, and 4"

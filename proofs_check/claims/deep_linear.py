@@ -7,7 +7,6 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize, minimize_scalar
 
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
@@ -19,8 +18,8 @@ from proofs_check.specimens import PlainSpecimen
 from ufm.losses import MSE, CrossEntropy
 from ufm.models.deep_linear import DeepLinear, deep_linear
 from ufm.models.factors import Network
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "deep linear networks"
 ZERO = 1e-9  # share of the largest |eigenvalue|; the others exceed 1e-3 of it
 

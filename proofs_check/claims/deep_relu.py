@@ -7,7 +7,6 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from proofs_check.claim import Claim, Mutant, Tolerance
@@ -18,8 +17,8 @@ from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen
 from ufm.models.deep_relu import DeepReLU, deep_relu
 from ufm.models.factors import Network
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "deep ReLU networks"
 SOURCE = "derived here; the model after Sukenik et al. (2024)"
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from scipy.linalg import hadamard
 from scipy.special import softmax
@@ -16,8 +15,8 @@ from proofs_check.instance import Instance
 from proofs_check.law import Law
 from proofs_check.specimens import where
 from ufm.row_sums import nc0
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "optimisers and flows"
 NC0 = "after arXiv 2602.16642; derived here"
 

@@ -6,7 +6,6 @@ from functools import cache
 from itertools import accumulate
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
@@ -18,8 +17,8 @@ from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen
 from ufm.losses import MSE, CrossEntropy, Loss
 from ufm.models.equilibrium import Equilibrium, Layer, equilibrium
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "equilibrium layers"
 SOURCE = "derived here; the setting after Sun & Shi (2024)"
 RANK = 1e-4  # singular values; those that are not zero exceed 1e-2

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.instance import Specimen
@@ -14,8 +13,8 @@ from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen
 from ufm.losses import MSE, CrossEntropy, Loss
 from ufm.models.equilibrium import Equilibrium, Layer, equilibrium
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "equilibrium layers"
 SOURCE = "DQ-4; derived here"
 STEP = 1e-4  # of central differences of a gradient: truncation 1e-8, rounding 1e-12

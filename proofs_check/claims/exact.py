@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import softmax
 
@@ -22,8 +21,8 @@ from ufm.frames import merged_code, polygon
 from ufm.losses import CrossEntropy, Focal, LabelSmoothing
 from ufm.plain.model import UFM
 from ufm.plain.spectra import minimiser_spectrum
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "closed forms in ball arithmetic"
 WIDTH = 1e-20
 ROUNDING = Tolerance(1e-11, "float64 root finding: 1e-14, times the steepness of the equation")

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from proofs_check.claim import COUNTING, Check, Claim, Mutant
@@ -25,8 +24,7 @@ from proofs_check.claims.focal import window
 from ufm.frames import merged_code
 from ufm.losses.focal import focal_convexity_threshold
 from ufm.plain.laws import vanishing_minority
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 def _index_changes(factor: float) -> Callable[[Setting], float]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar
 
 from landscape.curvature.hessian import dense_hessian
@@ -25,8 +24,8 @@ from ufm.plain.minimisers import thresholds
 from ufm.plain.model import UFM
 from ufm.plain.spectra import origin_spectrum
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "focal loss"
 TINY = 1e-12
 FALLING = (2.5, 7.0)  # u* falls between these gammas, and passes 1/18 and 1/20

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from proofs_check.claim import Claim, Mutant, Tolerance
@@ -15,8 +14,8 @@ from proofs_check.specimens import PlainSpecimen
 from ufm.eigen import eigh
 from ufm.models.graph import GraphUFM, graph
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "graphs"
 SOURCE = "derived here; the model after Kothapalli et al. (2023)"
 ZERO = 1e-9  # share of the largest |eigenvalue|; the others exceed 1e-4 of it

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 
 from proofs_check.claim import Claim, Mutant, Tolerance
@@ -23,8 +22,8 @@ from proofs_check.law import Law
 from proofs_check.specimens import PlainSpecimen
 from ufm.models.graph import graph
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Multiples of 1 / lambda_H between which the spread is measured: faster modes are gone by then.
 _LATE = (16.0, 18.0)
 # Where flows have ended: the slowest mode falls like e^(-lambda_H t).

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from proofs_check.claim import Claim, Mutant, Tolerance
@@ -13,8 +12,8 @@ from proofs_check.claims.graph import SOURCE, SUBJECT
 from proofs_check.instance import Specimen
 from proofs_check.specimens import PlainSpecimen
 from ufm.models.graph_network import GraphNetwork, GraphWeights, graph_network
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # K, n, d = 2K or more, graphs, p, q, decays of W1, W2 and H.
 _SETTINGS: tuple[tuple[int, int, int, int, float, float, float, float, float], ...] = (
     (2, 4, 5, 2, 0.7, 0.3, 0.03, 0.02, 0.01),

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.claims.graph import SUBJECT
@@ -22,8 +21,8 @@ from ufm.models.graph_spectra import (
     overlap,
     power_iteration,
 )
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 OPERATORS = {"Bethe-Hessian": bethe_hessian, "normalised Laplacian": normalised_laplacian}
 # Of the public code.
 STEPS = 32

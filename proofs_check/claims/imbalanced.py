@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.solvers.solve import solve
 from proofs_check.claim import COUNTING, Claim, Mutant
@@ -20,8 +19,7 @@ from proofs_check.specimens import PlainSpecimen, built_on, critical_specimens
 from ufm.losses import MSE, CrossEntropy, Loss
 from ufm.plain.model import UFM
 from ufm.point import Point
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 def target(model: UFM) -> Array:

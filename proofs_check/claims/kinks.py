@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.instance import Instance
 from proofs_check.law import Law
 from ufm.models.seli import seli, simplex_encoded_labels
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "deep ReLU networks"
 STEP = 1e-3  # of second differences, extrapolated: truncation 1e-12, rounding 1e-9
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize
 from scipy.special import logsumexp, softmax
 
@@ -18,8 +17,8 @@ from ufm.losses import CrossEntropy
 from ufm.models.layer_peeled import layer_peeled
 from ufm.models.merging_ratio import merging_ratio
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "imbalance"
 
 

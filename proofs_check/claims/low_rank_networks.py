@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
@@ -21,8 +20,7 @@ from proofs_check.specimens import PlainSpecimen
 from ufm.models.deep_relu import deep_relu
 from ufm.models.low_rank_codes import PLANE
 from ufm.tolerance import RANK
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 # K, depth and share; widths are K + 1.
 _DEEP: tuple[tuple[int, int, float], ...] = (

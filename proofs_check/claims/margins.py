@@ -7,7 +7,6 @@ from functools import cache
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from landscape.solvers.solve import solve
@@ -19,8 +18,8 @@ from proofs_check.specimens import PlainSpecimen
 from ufm.losses import CrossEntropy
 from ufm.plain.model import UFM
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "imbalance"
 
 

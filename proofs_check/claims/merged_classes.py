@@ -6,7 +6,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import logsumexp, softmax
 
@@ -23,7 +22,6 @@ from ufm.losses import CrossEntropy, LabelSmoothing
 from ufm.plain.model import UFM
 from ufm.point import Point
 
-Array = NDArray[np.float64]
 SUBJECT = "saddles"
 # Up to this many variables the index is counted a second time, on the dense Hessian.
 DENSE_WITNESS = 40

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from proofs_check.claim import Claim, Mutant, Tolerance
@@ -28,8 +27,8 @@ from proofs_check.hypotheses import (
 from proofs_check.instance import Region
 from proofs_check.law import Law, discrepancy
 from proofs_check.specimens import PlainSpecimen, descended_specimens, where
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "global minimisers"
 DESCENT = Tolerance(
     1e-8, "gradient norm 1e-12 over the smallest curvature of the region, above 1e-4"

@@ -6,7 +6,6 @@ from functools import cache
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.solvers.solve import solve
 from proofs_check.claim import COUNTING, Claim, Mutant, Tolerance
@@ -23,8 +22,8 @@ from proofs_check.specimens import PlainSpecimen, built_on, critical_specimens
 from ufm.losses import MSE
 from ufm.plain.model import UFM
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "mean squared error"
 # Zero eigenvalues of points with residual 1e-12 stay below 1e-9; decays are at least 4e-3.
 ZERO = 1e-7

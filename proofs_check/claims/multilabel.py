@@ -6,7 +6,6 @@ from functools import cache
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import COUNTING, Claim, Mutant, Tolerance
 from proofs_check.factored import beside, descended, entropy_against
@@ -14,8 +13,8 @@ from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen
 from ufm.models.multilabel import multilabel
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "sets of labels"
 SOURCE = "derived here; the structure after Li et al. (2023)"
 

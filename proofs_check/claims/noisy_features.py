@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.claims.overparameterised import SUBJECT
 from proofs_check.instance import Instance
 from proofs_check.law import Law
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 @dataclass(frozen=True)

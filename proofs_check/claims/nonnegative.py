@@ -6,7 +6,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from proofs_check.claim import COUNTING, Claim, Mutant, Tolerance
@@ -19,8 +18,8 @@ from proofs_check.specimens import PlainSpecimen
 from ufm.losses import CrossEntropy
 from ufm.models.nonnegative import Nonnegative
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "non-negative features"
 SOURCE = "derived here; orthogonal means after arXiv 2401.02058"
 STARTS = 8

@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
@@ -22,8 +21,8 @@ from proofs_check.redraw import Redraw, redrawn_by
 from proofs_check.specimens import NEAR, PlainSpecimen, with_c
 from ufm.losses import BCE, Loss
 from ufm.plain.model import UFM
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 ByHand = Callable[[Array, Array], tuple[Array, Array]]
 SUBJECT = "losses"
 ONE_VS_REST = loss_is("the loss is binary cross entropy", "bce")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit
 
 from proofs_check.claim import COUNTING, Claim, Mutant, Tolerance
@@ -14,8 +13,8 @@ from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen
 from ufm.models.ordinal import Ordinal, ordinal
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "ordered classes"
 SOURCE = "derived here; the model after arXiv 2506.05801"
 FAR = 1e3  # stands for infinity: 1 - g(FAR) = 0 in float64

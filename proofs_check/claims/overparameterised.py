@@ -8,15 +8,14 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
 from proofs_check.instance import Instance
 from proofs_check.law import Law, miscount
 from ufm.sparse_overparameterisation import flow_limit, recovery_window, sparse_limit
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "label noise"
 SOURCE = "after Liu, Zhu, Qu & You (2022); derived here"
 # Beside the ends of a window, as thresholds ask.

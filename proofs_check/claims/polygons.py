@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import logsumexp, softmax
 
@@ -31,8 +30,7 @@ from proofs_check.specimens import PlainSpecimen, where
 from ufm.frames import polygon
 from ufm.plain.model import UFM
 from ufm.point import Point
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 def polygon_amplitude(K: int, c: float) -> float:

@@ -6,10 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import comb
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.claims.graph import SOURCE, SUBJECT
@@ -17,8 +15,8 @@ from proofs_check.instance import Instance
 from proofs_check.law import Law
 from proofs_check.specimens import where
 from ufm.models.graph_chance import biregular_matrices, regular_graphs
+from ufm.typing import AnyArray
 
-Array = NDArray[Any]
 # Fractions of a few neighbours differ by more, and by no more than rounding if they are equal.
 SAME = 1e-9
 # All graphs of so many nodes are gone through: 2^15.
@@ -99,16 +97,16 @@ def _rows_added_up(instance: BlockModel) -> float:
 def _enumerated_ratios(instance: BlockModel) -> tuple[float, float]:
     """Of equal ratios without isolated nodes; of equal ratios where nodes are seen alike too."""
 
-    def connected(A: Array, labels: Array) -> Array:
+    def connected(A: AnyArray, labels: AnyArray) -> AnyArray:
         return np.asarray(_equal_ratios(A, labels)[0] & np.all(A.sum(axis=2) > 0, axis=1))
 
-    def both(A: Array, labels: Array) -> Array:
+    def both(A: AnyArray, labels: AnyArray) -> AnyArray:
         return np.asarray(np.logical_and(*_equal_ratios(A, labels)))
 
     return _summed(instance, connected), _summed(instance, both)
 
 
-def _summed(instance: BlockModel, holds: Callable[[Array, Array], Array]) -> float:
+def _summed(instance: BlockModel, holds: Callable[[AnyArray, AnyArray], AnyArray]) -> float:
     """The probability of what holds, of adjacencies (graphs, N, N) and labels, over all graphs."""
     nodes = instance.K * instance.n
     labels = np.repeat(np.arange(instance.K), instance.n)
@@ -122,13 +120,13 @@ def _summed(instance: BlockModel, holds: Callable[[Array, Array], Array]) -> flo
     return float(np.sum(weights))
 
 
-def _equal_counts(A: Array, labels: Array) -> Array:
+def _equal_counts(A: AnyArray, labels: AnyArray) -> AnyArray:
     K = labels.max() + 1
     blocks = (A @ (labels[:, None] == np.arange(K))).reshape(len(A), K, -1, K)
     return np.asarray(np.all(blocks == blocks[:, :, :1], axis=(1, 2, 3)))
 
 
-def _equal_ratios(A: Array, labels: Array) -> tuple[Array, Array]:
+def _equal_ratios(A: AnyArray, labels: AnyArray) -> tuple[AnyArray, AnyArray]:
     """Nodes of a class see equal fractions of every class, none if isolated; are seen alike."""
     K, degrees = labels.max() + 1, A.sum(axis=2)
     own = (labels[:, None] == np.arange(K)).astype(float)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
@@ -20,8 +19,8 @@ from proofs_check.formula_alterations import formula
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen, where
 from ufm.models.rate_reduction import Representation
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "rate reduction"
 SOURCE = "derived here; the model after Wang et al. (2024)"
 ZERO = 1e-9  # share of the largest |eigenvalue|; the others exceed 1e-4 of it

@@ -7,7 +7,6 @@ from functools import cache
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.curvature.hessian import dense_hessian
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
@@ -25,8 +24,8 @@ from ufm.plain.model import UFM
 from ufm.plain.reduce import Reduced, full_spectrum, reduced
 from ufm.plain.symmetry import predicted_nullity
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "exact reductions"
 # Signs at critical points are taken outside this band around zero (see mse.ZERO).
 BAND = 1e-8

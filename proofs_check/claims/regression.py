@@ -7,7 +7,6 @@ from itertools import chain, combinations
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.solvers.solve import solve
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
@@ -19,8 +18,8 @@ from proofs_check.specimens import PlainSpecimen
 from ufm.eigen import eigh
 from ufm.models.regression import Regression
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "regression"
 TARGETS, SAMPLES, WIDTH = 3, 12, 4
 ZERO = 1e-8  # share of the largest |eigenvalue|; decays over M exceed 1e-3 of it

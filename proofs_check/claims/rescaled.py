@@ -6,7 +6,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
 from proofs_check.claims.minimisers import c_of
@@ -21,8 +20,8 @@ from ufm.eigen import eigh
 from ufm.losses import RescaledMSE
 from ufm.plain.model import UFM
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "rescaled MSE"
 # Effective targets of two classes agree to the residual or differ by O(1).
 EQUAL = 1e-6

@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.solvers.solve import solve
 from landscape.verdict import Curvature, Globality
@@ -30,8 +29,8 @@ from ufm.losses import CrossEntropy, UserLoss
 from ufm.model import hessian_vector_product
 from ufm.plain.model import UFM
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "saddles"
 
 

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from proofs_check.formula_alterations import formula
 from proofs_check.instance import Instance
 from proofs_check.law import Law
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "self-expression"
 THOUSANDTH = 1e-3
 

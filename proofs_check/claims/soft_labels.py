@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
 from proofs_check.factored import beside, descended, entropy_against
@@ -13,8 +12,8 @@ from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen
 from ufm.models.soft_labels import SoftLabels, soft_labels
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "soft labels"
 SOURCE = "derived here; the setting after arXiv 2408.15417"
 

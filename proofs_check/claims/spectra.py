@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.claims.minimisers import c_of
@@ -48,8 +47,8 @@ from ufm.plain.minimisers import thresholds
 from ufm.plain.model import UFM
 from ufm.plain.spectra import symmetric_spectrum
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "Hessian spectra"
 
 

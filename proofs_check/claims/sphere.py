@@ -6,7 +6,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from proofs_check.claim import COUNTING, Claim, Mutant, Tolerance
@@ -16,8 +15,8 @@ from proofs_check.specimens import PlainSpecimen
 from ufm.losses import CrossEntropy
 from ufm.models.sphere import Sphere
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "spheres"
 SOURCE = "after Yaras et al. (2022); the proof derived here"
 STEP = 1e-5  # of central differences: truncation 1e-10, rounding 1e-11

@@ -6,7 +6,6 @@ from functools import cache
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.factored import descended, entropy_against
@@ -14,8 +13,8 @@ from proofs_check.instance import Specimen
 from proofs_check.law import Law
 from proofs_check.specimens import PlainSpecimen
 from ufm.models.tasks import tasks
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "several tasks"
 SOURCE = "derived here"
 

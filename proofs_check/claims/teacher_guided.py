@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from proofs_check.instance import Instance
 from proofs_check.law import Law
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SUBJECT = "teacher-guided queries"
 SOURCE = "TG-1; after Zaheer et al. (2022); derived here"
 # Of a quadrature, whose nodes grow like a power of the size: two seconds of them.

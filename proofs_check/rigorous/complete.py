@@ -20,7 +20,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.atlas import Orbit
 from proofs_check.rigorous.certificate import document, loss_record, model_record
@@ -33,8 +32,7 @@ from proofs_check.rigorous.rank_two_coordinates import CLASSES
 from ufm.answers import Minimiser
 from ufm.errors import InputError
 from ufm.plain.model import UFM
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 # Boxes grow with the power K - 1: 4 classes take 10,000 of them, 5 take half a million.
 MOST_CLASSES = 5

@@ -28,10 +28,10 @@ from proofs_check.rigorous.rank_two_coordinates import (
     ROWS,
     SIDE,
     UNKNOWNS,
-    Array,
     entries,
     gaps,
 )
+from ufm.typing import Array
 
 # Rounds in which the enclosures of the features are narrowed.
 ROUNDS = 3

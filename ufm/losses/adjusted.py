@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ufm.errors import InputError, require_positive
-from ufm.losses.dual import Array, SimplexDual
+from ufm.losses.dual import SimplexDual
 from ufm.losses.loss import Fact, Loss, Properties
 from ufm.records import pytree_record
+from ufm.typing import Array
 
 
 @pytree_record(static=("label",), eq=False)

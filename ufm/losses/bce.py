@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import scipy
 
-from ufm.losses.dual import Array
 from ufm.losses.loss import Fact, Loss, Properties
 from ufm.records import pytree_record
+from ufm.typing import Array
 
 
 @pytree_record()

@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 import scipy
 from numpy.linalg import LinAlgError, eigvalsh
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from ufm.typing import Array
+
 # Of so few eigenvalues one takes no less time than all, and SciPy need not be there.
 FEW = 50
 

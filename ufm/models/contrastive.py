@@ -21,8 +21,6 @@ from ufm.models.unused_dimensions import unused_dimensions
 from ufm.point import gaussian, skew_basis
 from ufm.records import pytree_record
 
-Array = NDArray[np.float64]
-
 
 class Features(NamedTuple):
     """Features ``H`` (d, N), class by class."""

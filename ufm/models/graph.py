@@ -26,8 +26,7 @@ from ufm.point import (
 from ufm.records import pytree_record
 from ufm.spectrum import MAX_DIAGONALISED, Spectrum, pair
 from ufm.tolerance import RANK, generator_rank
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 @pytree_record(static=("d",), eq=False)

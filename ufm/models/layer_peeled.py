@@ -27,8 +27,6 @@ from ufm.models.unused_dimensions import AXES, unused_dimensions
 from ufm.point import Point, gaussian, rotation_generators
 from ufm.records import pytree_record
 
-Array = NDArray[np.float64]
-
 
 @pytree_record(static=("counts", "d"), eq=False)
 class LayerPeeled(Model[Point]):

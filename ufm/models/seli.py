@@ -20,8 +20,6 @@ from ufm.model import Model
 from ufm.point import Point, gaussian, rotation_generators, row_space_of_start
 from ufm.records import pytree_record
 
-Array = NDArray[np.float64]
-
 
 @pytree_record(static=("counts", "d"), eq=False)
 class Margins(Model[Point]):

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ufm.answers import Certificate, Code, Minimiser, Structure
 from ufm.collapse.codes import code_measures, one_vs_rest_distances
@@ -21,8 +20,6 @@ from ufm.model import Model
 from ufm.models.unused_dimensions import AXES, unused_dimensions
 from ufm.point import Point, gaussian, rotation_generators
 from ufm.records import pytree_record
-
-Array = NDArray[np.float64]
 
 
 @pytree_record(static=("num_classes", "n", "d"), eq=False)

@@ -7,7 +7,6 @@ which model a training run is a realisation of is said in ``experiments.networks
 """
 
 from experiments.networks.theory.appraisal import Appraisal, Terms, appraise, headline, quantities
-from experiments.networks.theory.census import Census, Meter, census
 from experiments.networks.theory.comparison import Comparison, Measured, Quantity, compare, measured
 from experiments.networks.theory.diagnosis import Diagnosis, diagnose
 from experiments.networks.theory.measurement import Measurement, measure, measure_batches
@@ -19,6 +18,7 @@ from experiments.networks.theory.prediction import (
     predict_nonnegative,
     predict_sphere,
 )
+from experiments.networks.theory.sample_sums import Census, Meter, census
 
 __all__ = [
     "Appraisal",

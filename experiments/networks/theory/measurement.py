@@ -18,9 +18,9 @@ from experiments.networks.theory.appraisal import (
     headline,
     quantities,
 )
-from experiments.networks.theory.census import Census, Meter
 from experiments.networks.theory.diagnosis import FIXED, SPHERE
 from experiments.networks.theory.prediction import Prediction
+from experiments.networks.theory.sample_sums import Census, Meter
 from ufm.collapse import Collapse, CollapseMetric, collapse
 from ufm.collapse.inputs import read
 from ufm.losses import CrossEntropy

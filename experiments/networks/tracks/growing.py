@@ -24,8 +24,8 @@ from ufm.redunet import (
     nearest_subspace,
     transformed,
 )
+from ufm.typing import AnyArray
 
-Array = np.ndarray[Any, Any]
 LEARNERS = ("redunet", "mlp")
 # Classes come in twos, the last of an odd number alone.
 TOGETHER = 2
@@ -37,13 +37,19 @@ def _stages(num_classes: int) -> int:
     return -(-num_classes // TOGETHER)
 
 
-def rows(images: Array) -> Array:
+def rows(images: AnyArray) -> AnyArray:
     """Images (m, height, width) as features (1, d, m)."""
     return np.asarray(images.reshape(len(images), -1).T[None])
 
 
 def growing_layers(
-    options: Any, cell: Cell, images: Array, labels: Array, new: Array, truth: Array, folder: Path
+    options: Any,
+    cell: Cell,
+    images: AnyArray,
+    labels: AnyArray,
+    new: AnyArray,
+    truth: AnyArray,
+    folder: Path,
 ) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
     """Classes in twos; of old ones nothing is kept but the covariances in the network."""
     K = int(labels.max()) + 1
@@ -52,7 +58,7 @@ def growing_layers(
     d, depth, key = Z.shape[1], options.depth, state_key(options, cell)
     given: dict[str, Any] = {"eps": options.precision, "eta": options.step, "depth": depth}
 
-    def features(layers: Any, Z: Array) -> Array:
+    def features(layers: Any, Z: AnyArray) -> AnyArray:
         way: dict[str, Any] = {"eta": options.step, "sharpness": options.sharpness}
         return transformed(layers, Z, normalisation="class", **way)
 
@@ -106,7 +112,13 @@ def _off(one: Any, two: Any) -> float:
 
 
 def growing_mlp(
-    options: Any, cell: Cell, images: Array, labels: Array, new: Array, truth: Array, folder: Path
+    options: Any,
+    cell: Cell,
+    images: AnyArray,
+    labels: AnyArray,
+    new: AnyArray,
+    truth: AnyArray,
+    folder: Path,
 ) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
     """An MLP trained by SGD on two classes after the other."""
     K, seed = int(labels.max()) + 1, cell.seed

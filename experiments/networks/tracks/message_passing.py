@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from experiments.networks.architectures.layers import EPSILON, constant, normal
 from ufm.models.graph_network import block_model
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 TRAIN, TEST = 0, 1
 
 

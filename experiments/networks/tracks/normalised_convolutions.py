@@ -36,7 +36,6 @@ from landscape.plots.style import BLUE, GREEN, INK, ORANGE, PURPLE
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from ufm.errors import InputError, require_count
 
-Array = np.ndarray[Any, Any]
 COLOURS = {"none": INK, "batch": ORANGE, "circular": BLUE, "padded": GREEN}
 NAMES = {"none": "plain", "batch": "batch", "circular": "ConvNorm", "padded": "ConvNorm, padded"}
 # Test images that are attacked.

@@ -45,10 +45,10 @@ from ufm.redunet import (
     transformed,
     unit_columns,
 )
+from ufm.typing import AnyArray
 
-Array = np.ndarray[Any, Any]
 # Directions of the centres of Gaussian mixtures, columns.
-MIXTURES: dict[str, Array] = {
+MIXTURES: dict[str, AnyArray] = {
     "circle, orthogonal": np.eye(2),
     "circle, 60 degrees": np.array([[1.0, 0.5], [0.0, np.sqrt(0.75)]]),
     "sphere, orthogonal": np.eye(3),
@@ -242,7 +242,7 @@ class ReduNet(Track):
         )
 
 
-def _three_classes() -> tuple[Array, Array]:
+def _three_classes() -> tuple[AnyArray, AnyArray]:
     """Nine samples in five dimensions."""
     Z = np.random.default_rng(0).normal(size=(1, 5, 9))
     return Z, np.repeat([0, 1, 2], [4, 3, 2])
@@ -261,7 +261,7 @@ def _lost(result: Result) -> float:
 
 
 def _mixture(
-    centres: Array, options: Any, cell: Cell, folder: Path
+    centres: AnyArray, options: Any, cell: Cell, folder: Path
 ) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
     """Gaussian classes on a sphere; half of the samples are for the test."""
     d, K = centres.shape
@@ -302,7 +302,7 @@ def _against_optimum(
     return numbers, {"share": [rate / best for rate in rates]}
 
 
-def _pictures(options: Any, seed: int) -> tuple[Array, Array, Array, Array]:
+def _pictures(options: Any, seed: int) -> tuple[AnyArray, AnyArray, AnyArray, AnyArray]:
     """Train images (m, height, width) and labels, and test ones; seeds take other train images."""
     dataset = DataRequest(options.source, options.per_class).load()
     train, test = dataset.train, dataset.test
@@ -321,7 +321,7 @@ def _pictures(options: Any, seed: int) -> tuple[Array, Array, Array, Array]:
     )
 
 
-def _lifted(images: Array, channels: int) -> Array:
+def _lifted(images: AnyArray, channels: int) -> AnyArray:
     """Fourier coefficients of the images seen by random circular filters, (B, channels, m)."""
     rng = np.random.default_rng(channels)
     filters = rng.normal(size=(channels, FILTER, FILTER))
@@ -338,7 +338,13 @@ def _lifted(images: Array, channels: int) -> Array:
 
 
 def _on_images(
-    options: Any, cell: Cell, images: Array, labels: Array, new: Array, truth: Array, folder: Path
+    options: Any,
+    cell: Cell,
+    images: AnyArray,
+    labels: AnyArray,
+    new: AnyArray,
+    truth: AnyArray,
+    folder: Path,
 ) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
     K, eps, dimension = int(labels.max()) + 1, options.precision, options.dimension
     depth = options.depth

@@ -43,8 +43,8 @@ from landscape.plots.style import BLUE, GREEN, INK, ORANGE, PURPLE
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from ufm.errors import InputError, require_count, require_positive
 from ufm.teacher_guided import bias, variance
+from ufm.typing import AnyArray
 
-Array = np.ndarray[Any, Any]
 LINEAR, NETWORK, IMAGES = "linear", "network", "images"
 COLOURS = {EXPLORED: BLUE, GENERATED: GREEN, AMBIENT: ORANGE, DATA: PURPLE}
 # Students of the linear teacher: numbers of queries, and how many students a mean is over. Risks
@@ -253,7 +253,7 @@ def manifolds_of(options: QueryOptions) -> list[tuple[int, int]]:
     return pairs
 
 
-def _risk(X: Array, w: Array, basis: Array) -> float:
+def _risk(X: AnyArray, w: AnyArray, basis: AnyArray) -> float:
     """Of least squares of least norm without noise, on the manifold."""
     return float(np.sum((basis.T @ (np.linalg.pinv(X) @ (X @ w) - w)) ** 2))
 

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from experiments.sweep.columns import (
     ROUNDING,
-    Array,
     Table,
     column,
     converged,
@@ -41,6 +40,7 @@ from experiments.sweep.drawing.legends import (
 )
 from landscape.plots.style import INK
 from ufm.errors import InputError
+from ufm.typing import Array
 
 # Lines that can be told apart.
 MOST_LINES = 10
