@@ -108,30 +108,6 @@ def padded(kernels: AnyArray, signal: AnyArray, *, truncated: bool) -> AnyArray:
     return full[(slice(None), *(slice(n) for n in shape))] if truncated else full
 
 
-def stacked_values(kernels: AnyArray, shape: tuple[int, ...]) -> AnyArray:
-    """Singular values of all normalised channels together, (*shape, min(K, J)), descending in each.
-
-    Those of the K x J matrices a_kj^ at every frequency. Their rows are unit vectors, so the
-    squares add up to K and the largest lies between sqrt(K / min(K, J)) and sqrt(K).
-
-    Source: CN-1 of docs/theory.md, derived here.
-
-    Args:
-        kernels: (K, J, r, ...).
-        shape: of the grid.
-
-    Raises:
-        InputError: as ``normalised``.
-
-    Example:
-        >>> stacked_values(np.array([[[1.0, 0.5]], [[1.0, 0.2]]]), (3,)).round(6).ravel().tolist()
-        [1.414214, 1.414214, 1.414214]
-    """
-    found = spectra(normalised(kernels, shape), shape)
-    matrices = np.moveaxis(found, (0, 1), (-2, -1))
-    return np.asarray(np.linalg.svd(matrices, compute_uv=False))
-
-
 def sampled_norm(kernels: AnyArray, shape: tuple[int, ...], stride: int = 1) -> float:
     """Largest singular value of a circular convolution of which every so many outputs are kept.
 

@@ -120,11 +120,6 @@ class Branch:
         return np.array([np.linalg.norm(s.Z) for s in self.stations])
 
     @property
-    def gradient_norms(self) -> Array:
-        """Euclidean gradient norm of every station."""
-        return np.array([s.gradient_norm for s in self.stations])
-
-    @property
     def range_index(self) -> NDArray[np.int64]:
         """Negative eigenvalues in dimension r at every station."""
         return np.array([s.range_index for s in self.stations])

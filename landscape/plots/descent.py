@@ -144,23 +144,6 @@ def predicted_rates(model: UFM, learning_rate: float) -> dict[str, float]:
     return {"NC1": 2 * within, "NC2": shape, "NC3": duality}
 
 
-def observed_rate(data: DescentRecord, metric: str) -> float:
-    """The slope of the last straight decade of a metric above rounding, per unit of time.
-
-    Example:
-        >>> t = np.linspace(0, 40, 41)
-        >>> data = DescentRecord("ce", t, {"NC1": np.exp(-0.5 * t)}, {})
-        >>> round(observed_rate(data, "NC1"), 6)
-        0.5
-    """
-    values = data.values[metric]
-    last = _last_sound(values)
-    first = int(np.searchsorted(-values[:last], -1e2 * values[last - 1]))
-    first = min(first, last - 3)
-    slope = np.polyfit(data.times[first:last], np.log(values[first:last]), 1)[0]
-    return float(-slope)
-
-
 def _last_sound(values: Array) -> int:
     below = np.flatnonzero(~(values > FLOOR))
     return int(below[0]) if len(below) else len(values)

@@ -90,11 +90,6 @@ def _imbalance(seen: tuple[Array, Array, float], weights: tuple[float, float]) -
 BALANCEDNESS = Law(balanced_weights, factors, error=_imbalance)
 
 
-def balancedness(specimen: PlainSpecimen) -> float:
-    """|lw W^T W - lh H H^T| relative to lw |W|^2."""
-    return BALANCEDNESS(specimen)
-
-
 def _unequal_decay(specimen: PlainSpecimen) -> float:
     lw, lh = float(specimen.model.lambda_W), float(specimen.model.lambda_H)
     return BALANCEDNESS.compare(specimen, (lh, lw))

@@ -160,11 +160,6 @@ def _shifted(instance: Samples, left_out: int = 0) -> float:
     return float(np.abs(seen @ P - P @ seen).max() / np.abs(seen).max())
 
 
-def _rate(instance: Samples) -> float:
-    S = covariances(instance.Z, instance.labels, len(instance.counts))
-    return rate_reduction(S, np.array(instance.counts), instance.eps)
-
-
 def _rate_of_frequencies(instance: Samples) -> float:
     """The same of all cyclic shifts, in one block per frequency."""
     d, K = instance.d, len(instance.counts)

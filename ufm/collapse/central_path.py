@@ -15,7 +15,7 @@ import scipy
 
 from ufm.collapse.inputs import read, require_finite
 from ufm.eigen import eigh
-from ufm.errors import InputError, require_count
+from ufm.errors import InputError
 from ufm.typing import Array
 
 
@@ -128,17 +128,6 @@ def signal_to_noise(features: npt.ArrayLike, labels: npt.ArrayLike) -> Array:
     M, D = means_and_deviations(features, labels)
     whitened = M @ inverse_root(D.T @ D / len(D))
     return np.asarray(np.linalg.svd(whitened, compute_uv=False)[: len(M) - 1])
-
-
-def path_loss(omega: npt.ArrayLike, num_classes: int) -> float:
-    """L_LS = sum_j 1 / (K + omega_j^2) / 2: the loss on the central path without decay (CP-2).
-
-    Example:
-        >>> path_loss([0.0, 0.0], 3)  # two lost directions of three classes
-        0.3333333333333333
-    """
-    K = require_count(num_classes, "K", 2, "use two classes or more")
-    return float(0.5 * np.sum(1 / (K + np.asarray(omega, dtype=np.float64) ** 2)))
 
 
 def tangent_time(omega: npt.ArrayLike, num_classes: int, n: int) -> Array:

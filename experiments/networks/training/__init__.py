@@ -11,7 +11,6 @@ from experiments.networks.training.evaluate import Evaluation, Seen, evaluate, l
 from experiments.networks.training.loop import continued, epochs, start, train
 from experiments.networks.training.monitor import CURVATURE_EPOCHS, Monitor
 from experiments.networks.training.named_objectives import (
-    KORNBLITH,
     PARAMETERS,
     make_objective,
     objective_parameters,
@@ -34,7 +33,6 @@ from experiments.networks.training.step import StepValues, TrainState, make_step
 
 __all__ = [
     "CURVATURE_EPOCHS",
-    "KORNBLITH",
     "PARAMETERS",
     "SCHEDULES",
     "Augmentation",
