@@ -168,12 +168,14 @@ def run(
     # Read when NumPy loads: its threads would wait for the cores that the batches use.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     prepare()
-    from experiments.cli.sweep_status import require_package, status_record, status_table
+    from experiments.cli.sweep_status import status_record, status_table
+    from experiments.packages import require_package
     from experiments.sweep.run import run as compute
     from experiments.sweep.spec import read_spec
+    from experiments.sweep.store import PYARROW
 
     executor = _executor(threads, workers, cluster)
-    require_package("pyarrow", "A sweep keeps its table in Parquet files, which needs pyarrow")
+    require_package("pyarrow", PYARROW, "sweep")
     read = read_spec(spec)
     folder = Path(FOLDER) / folder_name(read) if out is None else out
     if not as_json:

@@ -32,9 +32,9 @@ from landscape.plots import (
     window_record,
 )
 from landscape.solvers.solve import solve
-from ufm import MSE, UFM, CrossEntropy, Focal, LabelSmoothing, Point, RescaledMSE
+from proofs_check.specimens import losses
+from ufm import UFM, CrossEntropy, Focal, Point
 from ufm.frames import merged_code
-from ufm.losses import Loss
 
 # Inches of one panel, by the number of panels in the row: where three share a row of the page each
 # is shown smaller, so it is drawn smaller, with type of the same size.
@@ -79,11 +79,6 @@ class Picture:
 
 
 Drawing = tuple[str, str, Callable[[Axes], Axes]]
-
-
-def losses() -> tuple[Loss, ...]:
-    """The five losses, with the parameters of the claims."""
-    return (CrossEntropy(), LabelSmoothing(0.1), Focal(2.0), MSE(), RescaledMSE(3.0, 2.0))
 
 
 def pictures(say: Callable[[str], None] = lambda line: None) -> tuple[Picture, ...]:
