@@ -17,6 +17,7 @@ from landscape.curvature.hessian import dense_hessian
 from landscape.solvers.solve import MAX_CRITICAL_SIZE
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
 from proofs_check.instance import Region, Specimen
+from proofs_check.law import apart
 from proofs_check.specimens import minima_of
 from ufm.errors import InputError
 from ufm.model import Model
@@ -288,7 +289,7 @@ def _merger_error(s: Any, altered: bool = False) -> float:
     there, slope = merge.model.value_and_gradient(small)
     sizes = [float(np.linalg.norm(flatten(g))) for g in (gradient, slope)]
     told = float(there) * (1.01 if altered else 1.0)
-    return max(_apart(told, float(value)), abs(sizes[0] - sizes[1]))
+    return max(apart(told, float(value)), abs(sizes[0] - sizes[1]))
 
 
 def _minimiser_error(s: Any, altered: bool = False) -> float:
@@ -298,7 +299,7 @@ def _minimiser_error(s: Any, altered: bool = False) -> float:
     told = known.value * (1.01 if altered else 1.0)
     below = max(0.0, told - float(s.model.objective(s.full_point))) / max(abs(told), 1e-300)
     steep = float(np.linalg.norm(flatten(gradient))) / (1 + float(np.linalg.norm(flatten(point))))
-    return max(_apart(told, float(value)), below, steep)
+    return max(apart(told, float(value)), below, steep)
 
 
 def _certificate(s: Any) -> Any:
@@ -311,7 +312,3 @@ def _certificate_error(s: Any, altered: bool = False) -> float:
     bound = known.bound + (0.01 * abs(known.bound) if altered else 0.0)
     # A bound that is not tight may rise unseen; that it is the value less the gap may not.
     return max(bound - value, abs(value - bound - known.gap)) / max(abs(value), 1e-300)
-
-
-def _apart(one: float, other: float) -> float:
-    return abs(one - other) / max(abs(one), abs(other), 1e-300)

@@ -11,7 +11,7 @@ from proofs_check.claims.critical import NOT_THE_ORIGIN, frames, sigma
 from proofs_check.claims.saddles import low_dimension_minima
 from proofs_check.hypotheses import BALANCED, CONVEX, OPTIMUM_FITS, SHIFT_INVARIANT
 from proofs_check.instance import Instance
-from proofs_check.law import Law
+from proofs_check.law import Law, relative
 from proofs_check.specimens import (
     PlainSpecimen,
     built_on,
@@ -165,10 +165,6 @@ BOUND = Claim(
 )
 
 
-def _relative(seen: float, said: float) -> float:
-    return abs(seen / said - 1)
-
-
 RATIO = Claim(
     id="gradient-norm-is-sigma-at-minimisers",
     title="|grad g| = sigma at nonzero minimisers",
@@ -179,9 +175,9 @@ RATIO = Claim(
     literature="proved",
     hypotheses=(CONVEX, OPTIMUM_FITS, NOT_THE_ORIGIN),
     region=sampled_minima,
-    check=Law(sigma, _gradient_norm, error=_relative),
+    check=Law(sigma, _gradient_norm, error=relative),
     tier="T0",
-    mutant=Mutant("Frobenius norm for spectral norm", Law(sigma, _frobenius, error=_relative)),
+    mutant=Mutant("Frobenius norm for spectral norm", Law(sigma, _frobenius, error=relative)),
     subject=SUBJECT,
     tolerance=Tolerance(
         1e-7, "gradient norm 1e-12 over sigma times the smallest factor, above 1e-4"

@@ -7,9 +7,9 @@ from functools import cache
 import numpy as np
 
 from proofs_check.claim import COUNTING, Claim, Mutant, Tolerance
-from proofs_check.claims.mse import product, rank, signs
+from proofs_check.claims.mse import product, rank
 from proofs_check.claims.reductions import SUBJECT, critical_points
-from proofs_check.instance import Specimen
+from proofs_check.instance import Specimen, signs
 from proofs_check.law import Law
 from proofs_check.specimens import PlainSpecimen
 from ufm.losses import CrossEntropy

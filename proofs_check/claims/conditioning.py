@@ -22,7 +22,7 @@ from proofs_check.hypotheses import (
     SMOOTHED,
     THREE_CLASSES,
 )
-from proofs_check.law import Law
+from proofs_check.law import Law, relative
 from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen
 from ufm.losses import MSE, CrossEntropy, LabelSmoothing, Loss, RescaledMSE
@@ -85,10 +85,6 @@ def own_over_other(K: int, n: int, lambda_W: float, lambda_H: float, delta: floa
 
 def _half_smoothed(K: int, c: float, delta: float) -> float:
     return K - (K - 1) * (c + delta / 2)
-
-
-def _relative(seen: Any, said: Any) -> float:
-    return float(np.max(np.abs(np.asarray(seen) / said - 1)))
 
 
 def _block_condition(specimen: PlainSpecimen) -> float:
@@ -251,8 +247,8 @@ CLAIMS = (
         literature="recalled",
         hypotheses=(CROSS_ENTROPIES, THREE_CLASSES, BELOW),
         region=conditioned,
-        check=Law(own_over_other, _loss_only, DELTA, _relative),
-        mutant=Mutant("delta halved", Law(_half_smoothed, _loss_only, DELTA, _relative)),
+        check=Law(own_over_other, _loss_only, DELTA, relative),
+        mutant=Mutant("delta halved", Law(_half_smoothed, _loss_only, DELTA, relative)),
         subject=SUBJECT,
         tolerance=Tolerance(1e-9, _RATIO),
         uses=("spectrum-logit-losses",),
@@ -294,10 +290,10 @@ CLAIMS = (
         source="LS-2b; derived here",
         hypotheses=(CROSS_ENTROPIES, FRAME_FITS, BELOW),
         region=conditioned,
-        check=Law(block_condition, _block_conditions, DELTA, _relative),
+        check=Law(block_condition, _block_conditions, DELTA, relative),
         mutant=Mutant(
             "without the factor (c + delta)/c",
-            Law(_without_inflation, _block_conditions, DELTA, _relative),
+            Law(_without_inflation, _block_conditions, DELTA, relative),
         ),
         subject=SUBJECT,
         tolerance=Tolerance(1e-9, _RATIO),

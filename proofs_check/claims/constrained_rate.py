@@ -6,9 +6,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
+from proofs_check.descents import lowest
 from proofs_check.formula_alterations import formula
 from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
@@ -71,16 +71,15 @@ def _descended(counts: tuple[int, ...], d: int, eps: float) -> PlainSpecimen:
     model = constrained_rate(counts, d, eps)
     labels = np.asarray(model.free.labels)
     options = {"maxiter": 4000, "ftol": 0, "gtol": 1e-11}
-    runs = []
+    starts = []
     for seed in range(10):
         rng = np.random.default_rng((41, seed))
         start = rng.normal(size=(d, len(labels)))
         if seed % 2:  # rows dealt out to the classes, and ever more to none
             rows = rng.permutation(d) % (len(counts) + seed // 2)
             start *= (rows[:, None] == labels) + 0.05
-        x = start.ravel()
-        runs.append(minimize(value_and_slope, x, (model,), "L-BFGS-B", True, options=options))
-    best = min(runs, key=lambda run: run.fun).x.reshape(d, -1)
+        starts.append(start.ravel())
+    best = lowest(value_and_slope, model, starts, **options).reshape(d, -1)
     for k, m in enumerate(counts):
         best[:, labels == k] *= np.sqrt(m) / np.linalg.norm(best[:, labels == k])
     return Specimen(model, Representation(best), "minimiser")

@@ -6,9 +6,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 
 from proofs_check.claim import COUNTING, Claim, Mutant, Tolerance
+from proofs_check.descents import lowest
 from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen
@@ -76,11 +76,9 @@ def _descended(
 ) -> PlainSpecimen:
     model = contrastive(d=d, radius=radius, nonnegative=nonnegative, counts=counts)
     options = {"maxiter": 8000, "ftol": 0, "gtol": 1e-11}
-    runs = []
-    for seed in range(4):
-        start = np.random.default_rng((37, seed)).normal(size=d * sum(counts))
-        runs.append(minimize(value_and_slope, start, (model,), "L-BFGS-B", True, options=options))
-    best = min(runs, key=lambda run: run.fun).x.reshape(d, -1)
+    size = d * sum(counts)
+    starts = [np.random.default_rng((37, seed)).normal(size=size) for seed in range(4)]
+    best = lowest(value_and_slope, model, starts, **options).reshape(d, -1)
     point = Features(best / np.linalg.norm(best, axis=0))
     return Specimen(model, point, "minimiser")
 

@@ -7,11 +7,12 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq, minimize, minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
 
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
+from proofs_check.descents import minimised
 from proofs_check.formula_alterations import formula
-from proofs_check.instance import Specimen
+from proofs_check.instance import Specimen, nullity_of
 from proofs_check.law import Law, miscount
 from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen
@@ -21,7 +22,6 @@ from ufm.models.factors import Network
 from ufm.typing import Array
 
 SUBJECT = "deep linear networks"
-ZERO = 1e-9  # share of the largest |eigenvalue|; the others exceed 1e-3 of it
 
 # K, d, n, depth, lambda_W / lambda_H, and B as a share of B_c: deep inside and on both sides.
 _MINIMA: tuple[tuple[int, int, int, int, float, float], ...] = (
@@ -85,14 +85,8 @@ def _descended(model: DeepLinear, near: float, seed: int) -> tuple[float, Networ
     starts = [np.pad(targets, ((0, sides[1] - K), (0, 0)))]
     starts += [np.eye(above, below) for below, above in pairwise(sides[1:])]
     x = [near * F + 0.02 * rng.normal(size=F.shape) for F in starts]
-    cuts = list(accumulate(F.size for F in x))[:-1]
 
-    def split(flat: Array) -> list[Array]:
-        parts = np.split(flat, cuts)
-        return [part.reshape(F.shape) for part, F in zip(parts, x, strict=True)]
-
-    def both(flat: Array) -> tuple[float, Array]:
-        factors = split(flat)
+    def both(*factors: Array) -> tuple[float, list[Array]]:
         passed = list(accumulate(factors, lambda below, W: W @ below))
         error = (passed[-1] - targets) / sides[0]
         value = sides[0] * np.sum(error**2) / 2
@@ -100,15 +94,13 @@ def _descended(model: DeepLinear, near: float, seed: int) -> tuple[float, Networ
         for i in reversed(range(len(factors))):
             value += decays[i] / 2 * np.sum(factors[i] ** 2)
             slope = error if i == 0 else error @ passed[i - 1].T
-            slopes.append((slope + decays[i] * factors[i]).ravel())
+            slopes.append(slope + decays[i] * factors[i])
             error = factors[i].T @ error
-        return float(value), np.concatenate(slopes[::-1])
+        return value, slopes[::-1]
 
     options = {"maxiter": 10_000, "maxfun": 20_000, "ftol": 1e-17, "gtol": 1e-11}
-    flat = np.concatenate([F.ravel() for F in x])
-    run = minimize(both, flat, jac=True, method="L-BFGS-B", options=options)
-    H, *weights = split(run.x)
-    return float(run.fun), Network(tuple(weights), H)
+    value, (H, *weights) = minimised(both, x, **options)
+    return value, Network(tuple(weights), H)
 
 
 @cache
@@ -269,11 +261,6 @@ def _nullity_of_all_factors(K: int, d: int, depth: int) -> float:
     return nullity(K, d, depth + 1)
 
 
-def _nullity(specimen: PlainSpecimen) -> int:
-    values = np.abs(specimen.dense_eigenvalues)
-    return int(np.sum(values < ZERO * values.max()))
-
-
 def lowest_curvature(lambda_W: float, lambda_H: float) -> tuple[float, float]:
     """Smallest and largest eigenvalue at the origin: the decays."""
     return min(lambda_W, lambda_H), max(lambda_W, lambda_H)
@@ -332,10 +319,10 @@ CLAIMS = (
         latex=r"M\,[K(d-K)+K(K-1)/2]",
         source="DL-3; derived here",
         region=full_rank_points,
-        check=Law(nullity, _nullity, error=miscount),
+        check=Law(nullity, nullity_of, error=miscount),
         tolerance=COUNTING,
         mutant=Mutant(
-            "a space for every factor", Law(_nullity_of_all_factors, _nullity, error=miscount)
+            "a space for every factor", Law(_nullity_of_all_factors, nullity_of, error=miscount)
         ),
         subject=SUBJECT,
     ),

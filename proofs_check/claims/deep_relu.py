@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 
 from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.claims.deep_linear import decays, value
+from proofs_check.descents import minimised
 from proofs_check.instance import Specimen
 from proofs_check.law import Law
 from proofs_check.redraw import redrawn_by
@@ -108,21 +108,9 @@ def _descended(model: DeepReLU, seed: int) -> tuple[float, Network]:
 
 def lowered(model: DeepReLU, start: list[Array]) -> tuple[float, Network]:
     """L-BFGS from given factors: the lowest value it saw, and where."""
-    cuts = list(accumulate(F.size for F in start))[:-1]
-
-    def split(x: Array) -> list[Array]:
-        parts = zip(np.split(x, cuts), start, strict=True)
-        return [part.reshape(F.shape) for part, F in parts]
-
-    def both(x: Array) -> tuple[float, Array]:
-        total, slopes = value_and_slope(model, split(x))
-        return total, np.concatenate([slope.ravel() for slope in slopes])
-
-    x = np.concatenate([F.ravel() for F in start])
     options = {"maxiter": 5000, "maxfun": 10_000, "ftol": 0, "gtol": 1e-11, "maxcor": 30}
-    run = minimize(both, x, jac=True, method="L-BFGS-B", options=options)
-    H, *weights = split(run.x)
-    return float(run.fun), Network(tuple(weights), H)
+    best, (H, *weights) = minimised(lambda *x: value_and_slope(model, [*x]), start, **options)
+    return best, Network(tuple(weights), H)
 
 
 def height(specimen: PlainSpecimen) -> float:

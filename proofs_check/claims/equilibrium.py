@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
-from itertools import accumulate
 
 import numpy as np
-from scipy.optimize import minimize
 
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
+from proofs_check.descents import minimised
 from proofs_check.formula_alterations import formula
 from proofs_check.hypotheses import SQUARED
 from proofs_check.instance import Specimen
@@ -72,14 +71,8 @@ def _descended(model: Equilibrium, loss: Loss, seed: int) -> tuple[float, Layer]
     N, squared = Y.shape[1], loss.name == "mse"
     decays = [float(x) for x in (model.lambda_W, model.lambda_V, model.lambda_X)]
     starts = [rng.normal(size=(K, d)), 0.1 * rng.normal(size=(d, d)), rng.normal(size=(d, N))]
-    cuts = list(accumulate(x.size for x in starts))[:-1]
 
-    def split(x: Array) -> list[Array]:
-        parts = np.split(x, cuts)
-        return [part.reshape(like.shape) for part, like in zip(parts, starts, strict=True)]
-
-    def both(x: Array) -> tuple[float, Array]:
-        W, V, X = split(x)
+    def both(W: Array, V: Array, X: Array) -> tuple[float, list[Array]]:
         G = np.linalg.inv(np.eye(d) - V)
         H = G @ X
         Z = W @ H
@@ -94,12 +87,11 @@ def _descended(model: Equilibrium, loss: Loss, seed: int) -> tuple[float, Layer]
         slopes = [error @ H.T, back @ H.T, back]
         value += sum(c / 2 * np.sum(F**2) for c, F in zip(decays, (W, V, X), strict=True))
         sides = zip(slopes, decays, (W, V, X), strict=True)
-        return float(value), np.concatenate([(s + c * F).ravel() for s, c, F in sides])
+        return value, [s + c * F for s, c, F in sides]
 
     options = {"maxiter": 10_000, "maxfun": 20_000, "ftol": 1e-17, "gtol": 1e-11}
-    flat = np.concatenate([x.ravel() for x in starts])
-    run = minimize(both, flat, jac=True, method="L-BFGS-B", options=options)
-    return float(run.fun), Layer(*split(run.x))
+    value, parts = minimised(both, starts, **options)
+    return value, Layer(*parts)
 
 
 def _escaping_again(listed: PlainSpecimen, model: Equilibrium, seed: int) -> PlainSpecimen:

@@ -15,7 +15,7 @@ from proofs_check.claims.thresholds import focal_constant
 from proofs_check.formula_alterations import formula
 from proofs_check.hypotheses import NOT_CROSS_ENTROPY
 from proofs_check.instance import Specimen
-from proofs_check.law import Law
+from proofs_check.law import Law, relative
 from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen
 from ufm.losses import Focal
@@ -102,10 +102,6 @@ def _altered_convexity(gamma: float) -> float:
         return criterion(u, gamma) - (1 - u)
 
     return float(brentq(altered, TINY, 1 / (gamma + 1)))
-
-
-def _relative(seen: float, said: float) -> float:
-    return abs(seen / said - 1)
 
 
 def _origin_model(gamma: float, K: int, c: float) -> PlainSpecimen:
@@ -260,10 +256,10 @@ CLAIMS = (
         source="FL-2; derived here",
         hypotheses=(NOT_CROSS_ENTROPY,),
         region=logit_samples,
-        check=Law(convexity_threshold, _signs_around, error=_relative),
+        check=Law(convexity_threshold, _signs_around, error=relative),
         mutant=Mutant(
             "2 gamma instead of 2 gamma + 1",
-            Law(_altered_convexity, _signs_around, error=_relative),
+            Law(_altered_convexity, _signs_around, error=relative),
         ),
         subject=SUBJECT,
         tolerance=Tolerance(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from scipy.optimize import minimize
 
 from proofs_check.claim import Claim, Mutant, Tolerance
-from proofs_check.instance import Specimen
+from proofs_check.descents import minimised
+from proofs_check.instance import Specimen, index_of
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen
 from ufm.eigen import eigh
@@ -18,7 +18,6 @@ from ufm.typing import Array
 
 SUBJECT = "graphs"
 SOURCE = "derived here; the model after Kothapalli et al. (2023)"
-ZERO = 1e-9  # share of the largest |eigenvalue|; the others exceed 1e-4 of it
 
 # K, n, d, inside, outside, lambda_W, lambda_H: like and unlike neighbours, kept and dropped.
 EQUITABLE: tuple[tuple[int, int, int, int, int, float, float], ...] = (
@@ -79,18 +78,17 @@ def descended(model: GraphUFM, seed: int) -> PlainSpecimen:
     (K, N), d = Y.shape, model.d
     decays = float(model.lambda_W), float(model.lambda_H)
 
-    def both(x: Array) -> tuple[float, Array]:
-        W, H = x[: K * d].reshape(K, d), x[K * d :].reshape(d, N)
+    def both(W: Array, H: Array) -> tuple[float, tuple[Array, Array]]:
         error = (W @ H @ means - Y) / N
         back = error @ means.T
         value = N / 2 * np.sum(error**2) + decays[0] / 2 * np.sum(W**2)
         slopes = back @ H.T + decays[0] * W, W.T @ back + decays[1] * H
-        return value + decays[1] / 2 * np.sum(H**2), np.concatenate([s.ravel() for s in slopes])
+        return value + decays[1] / 2 * np.sum(H**2), slopes
 
-    start = np.random.default_rng((29, seed)).normal(size=d * (K + N))
+    rng = np.random.default_rng((29, seed))
     options = {"maxiter": 10_000, "maxfun": 20_000, "ftol": 1e-18, "gtol": 1e-12}
-    x = minimize(both, start, jac=True, method="L-BFGS-B", options=options).x
-    return Specimen(model, Point(x[: K * d].reshape(K, d), x[K * d :].reshape(d, N)), "minimiser")
+    start = rng.normal(size=(K, d)), rng.normal(size=(d, N))
+    return Specimen(model, Point(*minimised(both, start, **options)[1]), "minimiser")
 
 
 def height(specimen: PlainSpecimen) -> float:
@@ -144,8 +142,7 @@ def _inside_classes(specimen: PlainSpecimen) -> Array:
 
 
 def _index(specimen: PlainSpecimen) -> tuple[float, int]:
-    values = specimen.dense_eigenvalues
-    return float(values[0]), int(np.sum(values < -ZERO * np.abs(values).max()))
+    return float(specimen.dense_eigenvalues[0]), index_of(specimen)
 
 
 # ---- formulas

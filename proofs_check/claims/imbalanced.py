@@ -11,9 +11,9 @@ import numpy as np
 
 from landscape.solvers.solve import solve
 from proofs_check.claim import COUNTING, Claim, Mutant
-from proofs_check.claims.mse import POINT, RANK, SUBJECT, index_of, objective, product
+from proofs_check.claims.mse import POINT, RANK, SUBJECT, objective, product
 from proofs_check.hypotheses import DISTINCT, FRAME_FITS, NO_BIAS, NO_REGULARISED_BIAS, SQUARED
-from proofs_check.instance import Specimen
+from proofs_check.instance import Specimen, index_of
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen, built_on, critical_specimens
 from ufm.losses import MSE, CrossEntropy, Loss

@@ -16,7 +16,7 @@ from proofs_check.hypotheses import (
     NO_BIAS,
     SQUARED,
 )
-from proofs_check.instance import Specimen
+from proofs_check.instance import Specimen, index_of, nullity_of
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen, built_on, critical_specimens
 from ufm.losses import MSE
@@ -26,7 +26,6 @@ from ufm.typing import Array
 
 SUBJECT = "mean squared error"
 # Zero eigenvalues of points with residual 1e-12 stay below 1e-9; decays are at least 4e-3.
-ZERO = 1e-7
 RANK = 1e-6
 
 
@@ -39,23 +38,6 @@ def product(specimen: PlainSpecimen) -> Array:
 def rank(specimen: PlainSpecimen) -> int:
     """Rank of W H at a polished point: its singular values are O(1) or rounding."""
     return int(np.sum(np.linalg.svd(product(specimen), compute_uv=False) > RANK))
-
-
-def index_of(specimen: PlainSpecimen) -> int:
-    """Morse index counted in the dense Hessian of the full problem."""
-    return signs(specimen)[0]
-
-
-def nullity_of(specimen: PlainSpecimen) -> int:
-    """Zero eigenvalues counted in the dense Hessian of the full problem."""
-    return signs(specimen)[1]
-
-
-def signs(specimen: PlainSpecimen) -> tuple[int, int]:
-    """(index, nullity) counted in the dense Hessian of the full problem."""
-    values = specimen.dense_eigenvalues
-    zero = ZERO * float(np.abs(values).max())
-    return int(np.sum(values < -zero)), int(np.sum(np.abs(values) <= zero))
 
 
 def objective(specimen: PlainSpecimen) -> float:

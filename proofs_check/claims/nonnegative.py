@@ -6,10 +6,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 
 from proofs_check.claim import COUNTING, Claim, Mutant, Tolerance
-from proofs_check.factored import beside
+from proofs_check.descents import beside, lowest
 from proofs_check.formula_alterations import formula
 from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
@@ -75,15 +74,14 @@ def _descended(counts: tuple[int, ...], d: int, lambda_W: float, lambda_H: float
     model = Nonnegative(CrossEntropy(), d=d, counts=counts, lambda_W=lambda_W, lambda_H=lambda_H)
     K, labels = len(counts), np.repeat(np.arange(len(counts)), counts)
     options = {"maxiter": 20_000, "maxfun": 40_000, "ftol": 0, "gtol": 1e-12, "maxcor": 40}
-    runs = []
+    starts = []
     for seed in range(STARTS):
         rng = np.random.default_rng((47, seed))
         W, A = rng.normal(size=(K, d)), rng.normal(size=(d, len(labels)))
         if seed % 2:
             W, A = 0.1 * W + np.eye(K, d), 0.1 * A + np.eye(d, K)[:, labels]
-        start = np.concatenate([W.ravel(), A.ravel()])
-        runs.append(minimize(value_and_slope, start, (model,), "L-BFGS-B", True, options=options))
-    best = min(runs, key=lambda run: run.fun).x
+        starts.append(np.concatenate([W.ravel(), A.ravel()]))
+    best = lowest(value_and_slope, model, starts, **options)
     point = Point(best[: K * d].reshape(K, d), best[K * d :].reshape(d, -1))
     return Specimen(model, point, "minimiser")
 

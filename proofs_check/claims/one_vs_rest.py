@@ -12,7 +12,7 @@ from scipy.special import expit, logit
 
 from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.claims.minimisers import c_of, code, reached
-from proofs_check.factored import descended
+from proofs_check.descents import descended
 from proofs_check.formula_alterations import formula
 from proofs_check.hypotheses import BALANCED, ETF_FITS, FRAME_FITS, FREE_BIAS, NO_BIAS, loss_is
 from proofs_check.instance import Specimen

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import expit
 
 from proofs_check.claim import COUNTING, Claim, Mutant, Tolerance
-from proofs_check.factored import beside, descended
+from proofs_check.descents import beside, descended
 from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen

@@ -16,6 +16,7 @@ from proofs_check.claims.rate_reduction_points import (
     simplex_points,
 )
 from proofs_check.formula_alterations import formula
+from proofs_check.instance import index_of, nullity_of
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen, where
 from ufm.models.rate_reduction import Representation
@@ -23,7 +24,6 @@ from ufm.typing import Array
 
 SUBJECT = "rate reduction"
 SOURCE = "derived here; the model after Wang et al. (2024)"
-ZERO = 1e-9  # share of the largest |eigenvalue|; the others exceed 1e-4 of it
 RANK = 1e-5  # singular values; those that are not zero exceed 0.1
 
 
@@ -195,16 +195,6 @@ def _existence_without_root(rate: float, shares: Array) -> Array:
     return rate * (1 - shares) / (1 + shares)
 
 
-def _index(specimen: PlainSpecimen) -> int:
-    values = specimen.dense_eigenvalues
-    return int(np.sum(values < -ZERO * np.abs(values).max()))
-
-
-def _nullity(specimen: PlainSpecimen) -> int:
-    values = np.abs(specimen.dense_eigenvalues)
-    return int(np.sum(values < ZERO * values.max()))
-
-
 def _overlap(specimen: PlainSpecimen) -> float:
     """The largest entry of Z_j^T Z_k over different classes."""
     Z = blocks(specimen)
@@ -214,7 +204,7 @@ def _overlap(specimen: PlainSpecimen) -> float:
 
 def _excess(specimen: PlainSpecimen, critical: bool = False) -> float:
     """Height over the closed-form minimum, where the dense Hessian shows no descent."""
-    if _index(specimen) and not critical:
+    if index_of(specimen) and not critical:
         return 0.0
     return max(0.0, height(specimen) - specimen.model.minimiser().value)
 
@@ -249,10 +239,10 @@ CLAIMS = (
         latex=r"\sum_kr_k^-(r_k^-+1)/2",
         source=f"MCR-3; {SOURCE}",
         region=orthogonal_points,
-        check=Law(index, _index, GIVEN, miscount),
+        check=Law(index, index_of, GIVEN, miscount),
         tolerance=COUNTING,
         mutant=Mutant(
-            "directions for pairs", Law(lambda low: np.sum(low), _index, GIVEN, miscount)
+            "directions for pairs", Law(lambda low: np.sum(low), index_of, GIVEN, miscount)
         ),
         subject=SUBJECT,
         uses=("rate-reduction-spectrum",),
@@ -266,9 +256,9 @@ CLAIMS = (
         r"-\tfrac{r_k^-(r_k^--1)}2\Big]",
         source=f"MCR-3; {SOURCE}",
         region=orthogonal_points,
-        check=Law(nullity, _nullity, GIVEN, miscount),
+        check=Law(nullity, nullity_of, GIVEN, miscount),
         tolerance=COUNTING,
-        mutant=Mutant("both roots alike", Law(_nullity_of_one_root, _nullity, GIVEN, miscount)),
+        mutant=Mutant("both roots alike", Law(_nullity_of_one_root, nullity_of, GIVEN, miscount)),
         subject=SUBJECT,
         uses=("rate-reduction-spectrum",),
     ),

@@ -10,10 +10,10 @@ import numpy as np
 
 from landscape.curvature.hessian import dense_hessian
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
-from proofs_check.claims.mse import index_of, nullity_of, product, rank, rotations
+from proofs_check.claims.mse import product, rank, rotations
 from proofs_check.claims.spectra import table_error
 from proofs_check.hypotheses import CONVEX, SYMMETRIC
-from proofs_check.instance import Specimen
+from proofs_check.instance import Specimen, index_of, nullity_of
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen, built_on, critical_specimens, losses, with_c
 from ufm.frames import merged_code

@@ -12,7 +12,7 @@ from landscape.solvers.solve import solve
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
 from proofs_check.claims.imbalanced import split
 from proofs_check.claims.mse import RANK
-from proofs_check.instance import Specimen
+from proofs_check.instance import Specimen, index_of
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen
 from ufm.eigen import eigh
@@ -22,7 +22,6 @@ from ufm.typing import Array
 
 SUBJECT = "regression"
 TARGETS, SAMPLES, WIDTH = 3, 12, 4
-ZERO = 1e-8  # share of the largest |eigenvalue|; decays over M exceed 1e-3 of it
 
 REGULAR = Hypothesis(
     "lambda_W lambda_H is below every eigenvalue of the target covariance",
@@ -191,12 +190,6 @@ VARIANCES = {
 }
 
 
-def _observed_index(specimen: PlainSpecimen) -> int:
-    """Negative eigenvalues of the dense Hessian."""
-    values = specimen.dense_eigenvalues
-    return int(np.sum(values < -ZERO * np.abs(values).max()))
-
-
 def index(
     lambda_W: float, lambda_H: float, d: int, M: int, variances: Array, values: Array
 ) -> float:
@@ -217,8 +210,7 @@ def _without_exchanges(
 
 def _strict(specimen: PlainSpecimen, lowest: bool = False) -> float:
     """Distance in f to the closed-form minimum where the dense Hessian shows no descent."""
-    values = specimen.dense_eigenvalues
-    if values[0] < -ZERO * np.abs(values).max() and not lowest:
+    if index_of(specimen) and not lowest:
         return 0.0
     best = specimen.model.minimiser()
     return max(0.0, float(specimen.model.objective(specimen.point)) - best.value)
@@ -297,11 +289,11 @@ CLAIMS = (
         ),
         source="X-11; after Andriopoulos et al. (2024)",
         region=critical_points,
-        check=Law(index, _observed_index, VARIANCES, miscount),
+        check=Law(index, index_of, VARIANCES, miscount),
         tolerance=COUNTING,
         mutant=Mutant(
             "the exchanges i, j left out",
-            Law(_without_exchanges, _observed_index, VARIANCES, miscount),
+            Law(_without_exchanges, index_of, VARIANCES, miscount),
         ),
         subject=SUBJECT,
     ),

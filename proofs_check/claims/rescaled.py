@@ -9,10 +9,10 @@ import numpy as np
 
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
 from proofs_check.claims.minimisers import c_of
-from proofs_check.claims.mse import nullity_of, product, rank, rotations
+from proofs_check.claims.mse import product, rank, rotations
 from proofs_check.formula_alterations import formula
 from proofs_check.hypotheses import NO_BIAS, RESCALED
-from proofs_check.instance import Specimen
+from proofs_check.instance import Specimen, nullity_of
 from proofs_check.law import Law, miscount
 from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen, built_on, critical_specimens

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
-from proofs_check.factored import beside, descended, entropy_against
+from proofs_check.descents import beside, descended, entropy_against
 from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen

@@ -6,9 +6,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 
 from proofs_check.claim import COUNTING, Claim, Mutant, Tolerance
+from proofs_check.descents import lowest
 from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen
@@ -62,11 +62,9 @@ def value_and_slope(x: Array, setting: tuple[int, int, int, float]) -> tuple[flo
 def _descended(*setting: Any) -> PlainSpecimen:
     K, d, n, tau = setting
     options = {"maxiter": 5000, "ftol": 1e-17, "gtol": 1e-12}
-    runs = []
-    for seed in range(3):
-        start = np.random.default_rng((31, seed)).normal(size=K * d + d * K * n)
-        runs.append(minimize(value_and_slope, start, (setting,), "L-BFGS-B", True, options=options))
-    best = min(runs, key=lambda run: run.fun).x
+    size = K * d + d * K * n
+    starts = [np.random.default_rng((31, seed)).normal(size=size) for seed in range(3)]
+    best = lowest(value_and_slope, setting, starts, **options)
     point = Point(best[: K * d].reshape(K, d), best[K * d :].reshape(d, K * n))
     return Specimen(Sphere(CrossEntropy(), K, d, n, tau), point, "minimiser")
 

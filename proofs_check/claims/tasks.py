@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 
 from proofs_check.claim import Claim, Mutant, Tolerance
-from proofs_check.factored import descended, entropy_against
+from proofs_check.descents import descended, entropy_against
 from proofs_check.instance import Specimen
 from proofs_check.law import Law
 from proofs_check.specimens import PlainSpecimen
