@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from experiments.figures import blank_figure, encoded
@@ -140,6 +141,27 @@ def name_artists(ax: Axes, **place: Any) -> None:
     """
     if ax.get_legend_handles_labels()[0]:
         ax.legend(**place)
+
+
+def draw_over_seeds(ax: Axes, x: Any, values: Any, middle: Any = np.mean, **look: Any) -> None:
+    """A line through the middle of the values at every place, with bars from least to most.
+
+    Args:
+        ax: where to draw.
+        x: the places.
+        values: the numbers at every place, those of its seeds; without places nothing is drawn.
+        middle: of numbers.
+        look: as ``Axes.errorbar`` takes it.
+
+    Example:
+        >>> ax = blank_figure(2.0, 2.0).add_subplot()
+        >>> draw_over_seeds(ax, [1, 2], [[0.0, 4.0], [1.0]])
+        >>> ax.lines[0].get_ydata().tolist()
+        [2.0, 1.0]
+    """
+    if len(values):
+        low, y, high = (np.array([f(each) for each in values]) for f in (np.min, middle, np.max))
+        ax.errorbar(x, y, yerr=(y - low, high - y), **look)
 
 
 def _saved(

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from experiments.networks.measures.equivalence import DIFFERS, EQUAL, OPEN
 from experiments.networks.tracks.all_losses_judged import Judged, case_of, has_fitted
 from experiments.networks.tracks.track import Result
-from experiments.report.figures import name_artists
+from experiments.report.figures import draw_over_seeds, name_artists
 from landscape.plots.style import FAINT, INK, loss_colour, loss_marker
 
 SIGNS = {EQUAL: "=", DIFFERS: "≠", OPEN: "?"}
@@ -81,19 +81,9 @@ def draw_excess(results: Sequence[Result], width: float, ax: Any) -> Any:
             seen, epochs = case_of(r.cell.case)
             if (r.cell.method, seen) == (method, width) and r.numbers.get("excess", 0.0) > 0:
                 at.setdefault(epochs, []).append(r.numbers["excess"])
-        if not at:
-            continue
         x = sorted(at)
-        low, middle, high = (np.array([f(at[e]) for e in x]) for f in (np.min, np.median, np.max))
-        ax.errorbar(
-            x,
-            middle,
-            yerr=(middle - low, high - middle),
-            marker=loss_marker(method),
-            color=loss_colour(method),
-            capsize=2,
-            label=method,
-        )
+        look = {"marker": loss_marker(method), "color": loss_colour(method), "label": method}
+        draw_over_seeds(ax, x, [at[epochs] for epochs in x], np.median, capsize=2, **look)
     every = [r.numbers["excess"] for r in results if r.numbers.get("excess", 0.0) > 0]
     ax.set_xscale("log")
     ax.set_yscale("log")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ import optax
 from experiments.networks.architectures.mlp import MLP
 from experiments.networks.tracks.layering import built, layers_of, no_layers
 from experiments.networks.tracks.stepping import Record, finished, state_key, stepped, stopped
-from experiments.networks.tracks.track import Cell, Result
-from experiments.report.figures import name_artists
+from experiments.networks.tracks.track import Cell, Measured, Result
+from experiments.report.figures import draw_over_seeds, name_artists
 from landscape.plots.style import BLUE, FAINT, ORANGE
 from ufm.redunet import (
     build_from_covariances,
@@ -50,7 +50,7 @@ def growing_layers(
     new: AnyArray,
     truth: AnyArray,
     folder: Path,
-) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
+) -> Measured:
     """Classes in twos; of old ones nothing is kept but the covariances in the network."""
     K = int(labels.max()) + 1
     told, counts = rows(new), np.bincount(labels)
@@ -119,7 +119,7 @@ def growing_mlp(
     new: AnyArray,
     truth: AnyArray,
     folder: Path,
-) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
+) -> Measured:
     """An MLP trained by SGD on two classes after the other."""
     K, seed = int(labels.max()) + 1, cell.seed
     X, told = (rows(part)[0].T.astype(np.float32) for part in (images, new))
@@ -177,13 +177,11 @@ def draw_growth(ax: Any, results: Sequence[Result]) -> Any:
         if not ended:
             continue
         seen = 100 * np.array([r.series["first"] for r in ended])
-        at, mean = TOGETHER * np.arange(1, seen.shape[1] + 1), seen.mean(axis=0)
+        at = TOGETHER * np.arange(1, seen.shape[1] + 1)
         # A folder from before the number was kept has classes in pairs.
         at = np.minimum(at, ended[0].numbers.get("classes", at[-1]))
-        bars = (mean - seen.min(axis=0), seen.max(axis=0) - mean)
-        ax.errorbar(
-            at, mean, yerr=bars, capsize=3, color=colour, marker=marker, label=names[method]
-        )
+        look = {"capsize": 3, "color": colour, "marker": marker, "label": names[method]}
+        draw_over_seeds(ax, at, seen.T, **look)
     ax.axhline(0, color=FAINT, linewidth=0.8)
     ax.set_xlabel("classes seen")
     ax.set_ylabel("accuracy on the first two (%)")

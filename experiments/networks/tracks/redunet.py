@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from experiments.networks.tracks.track import (
     STOPPED,
     Cell,
     Column,
+    Measured,
     Result,
     Track,
     empirical_of_cells,
@@ -111,9 +112,7 @@ class ReduNet(Track):
             rule = f"Need a pixel or more for each of the {K} classes: best features are orthogonal"
             raise InputError(rule, f"{pixels}", "choose fewer classes, or larger images")
 
-    def measure(
-        self, options: Any, cell: Cell, folder: Path
-    ) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
+    def measure(self, options: Any, cell: Cell, folder: Path) -> Measured:
         place = folder / CHECKPOINT
         if cell.case in MIXTURES:
             return _mixture(MIXTURES[cell.case], options, cell, place)
@@ -260,9 +259,7 @@ def _lost(result: Result) -> float:
     return float(result.numbers["forgotten"] - result.rivals["mlp"]["forgotten"])
 
 
-def _mixture(
-    centres: AnyArray, options: Any, cell: Cell, folder: Path
-) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
+def _mixture(centres: AnyArray, options: Any, cell: Cell, folder: Path) -> Measured:
     """Gaussian classes on a sphere; half of the samples are for the test."""
     d, K = centres.shape
     rng = np.random.default_rng((cell.seed, d, K))
@@ -287,9 +284,7 @@ def _mixture(
     return {**numbers, "cosine": cosine, "accuracy": float(np.mean(found == labels))}, curve
 
 
-def _against_optimum(
-    rates: Sequence[float], counts: Sequence[int], d: int, eps: float
-) -> tuple[dict[str, float], dict[str, list[float]]]:
+def _against_optimum(rates: Sequence[float], counts: Sequence[int], d: int, eps: float) -> Measured:
     model = constrained_rate(list(counts), d, eps)
     best = model.best_fit()[1]
     numbers = {
@@ -345,7 +340,7 @@ def _on_images(
     new: AnyArray,
     truth: AnyArray,
     folder: Path,
-) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
+) -> Measured:
     K, eps, dimension = int(labels.max()) + 1, options.precision, options.dimension
     depth = options.depth
     if cell.case == SHIFTED:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from experiments.networks.tracks.track import (
     STOPPED,
     Cell,
     Column,
+    Measured,
     Result,
     Track,
     empirical_of_cells,
@@ -129,9 +130,7 @@ class SelfExpression(Track):
     def require(self, options: Any) -> None:
         DataRequest(options.source, options.per_class).load()
 
-    def measure(
-        self, options: Any, cell: Cell, folder: Path
-    ) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
+    def measure(self, options: Any, cell: Cell, folder: Path) -> Measured:
         make = _subspaces if cell.case == SUBSPACES else _images
         X, labels, new, truth = make(options, cell.seed)
         best = elastic_net(X, options.gamma, options.share)
