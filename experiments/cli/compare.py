@@ -20,7 +20,7 @@ from experiments.cli.network_flags import (
     make_settings,
     network_command,
 )
-from experiments.cli.network_output import Counter, provenance_of, warn, warn_of_narrow
+from experiments.cli.network_output import Counter, provenance_of, warn_of_narrow
 from experiments.cli.output import deliver, envelope, show, table
 from experiments.cli.waiting import stepwise
 from experiments.networks.options import (
@@ -29,6 +29,7 @@ from experiments.networks.options import (
     DataOptions,
     TrainingOptions,
 )
+from experiments.notices import notice
 
 EXAMPLES = (
     "ufm compare --data digits",
@@ -149,7 +150,7 @@ def compare(
     try:
         runs, failures, page = stepwise("Comparing", work)
     except KeyboardInterrupt:
-        warn(f"the runs done so far stay in {folder}; the same command goes on from there")
+        notice(f"the runs done so far stay in {folder}; the same command goes on from there")
         raise
     found = rows(runs)
     lines = deviations(runs, ways) if theory else ()
@@ -179,10 +180,10 @@ def compare(
             show(_table(found), concluded["statement"], _claims_table(concluded["claims"]))
         show(f"Page: {page}")
     for failure in failures:
-        warn(f"{failure.cell.folder}: {failure.message}")
+        notice(f"{failure.cell.folder}: {failure.message}")
     stopped = [row for row in found if row.outcome is not Outcome.COMPLETED]
     for row in stopped:
-        warn(f"{row.loss}, width {row.width:g}, seed {row.seed}: {row.outcome.value}")
+        notice(f"{row.loss}, width {row.width:g}, seed {row.seed}: {row.outcome.value}")
     if failures or stopped:
         raise typer.Exit(3)
 

@@ -18,19 +18,20 @@ import typer
 from experiments.cli.flags import expand_flags
 from experiments.cli.output import prepare
 from experiments.networks.options import (
-    DATA_PANEL,
-    TRAINING_PANEL,
     ArchitectureOptions,
     AugmentationOptions,
     TrainingOptions,
+    of_data,
+    of_training,
 )
+from experiments.options import option
 
 # Where small networks reach the minimum of the model within a per cent: c well below the threshold,
 # and |H|^2 not much larger than |W|^2.
 LAMBDA_W, C = 0.02, 0.2
 MLP_FEATURES = 32
 
-_decay = partial(typer.Option, metavar="VALUE", rich_help_panel="Decay")
+of_decay = partial(option, "Decay")
 
 Folder = Annotated[
     Path | None,
@@ -38,22 +39,20 @@ Folder = Annotated[
 ]
 Probes = Annotated[
     list[str] | None,
-    typer.Option(
+    of_data(
         "--other",
-        metavar="NAME[:DIR]",
-        help="Another data set for out-of-distribution detection and transfer; may be repeated.",
-        rich_help_panel=DATA_PANEL,
+        "NAME[:DIR]",
+        "Another data set for out-of-distribution detection and transfer; may be repeated.",
     ),
 ]
 MeasureEvery = Annotated[
     int | None,
-    typer.Option(
+    of_training(
         "--measure-every",
+        "EPOCHS",
+        "Epochs between measurements.",
         min=1,
-        metavar="EPOCHS",
-        help="Epochs between measurements.",
         show_default="about 50 in all",
-        rich_help_panel=TRAINING_PANEL,
     ),
 ]
 
@@ -63,41 +62,40 @@ class NetworkDecayFlags:
     """Decay as in the unconstrained feature model, or of all weights."""
 
     kind: Annotated[
-        str,
-        typer.Option(
-            "--decay",
-            metavar="KIND",
-            help="ufm: of W, b and the features; all: of all weights.",
-            rich_help_panel="Decay",
-        ),
+        str, of_decay("--decay", "KIND", "ufm: of W, b and the features; all: of all weights.")
     ] = "ufm"
     lambda_w: Annotated[
         float | None,
-        _decay("--lambda-w", help="With ufm: decay of W.", show_default=str(LAMBDA_W)),
+        of_decay("--lambda-w", "VALUE", "With ufm: decay of W.", show_default=str(LAMBDA_W)),
     ] = None
     lambda_h: Annotated[
         float | None,
-        _decay(
+        of_decay(
             "--lambda-h",
-            help="With ufm: decay of the features, a sum over all samples.",
+            "VALUE",
+            "With ufm: decay of the features, a sum over all samples.",
             show_default="by --c",
         ),
     ] = None
     c: Annotated[
         float | None,
-        _decay(
+        of_decay(
             "--c",
-            help="With ufm: sqrt(K N lambda_W lambda_H), instead of --lambda-h; collapse of cross "
+            "VALUE",
+            "With ufm: sqrt(K N lambda_W lambda_H), instead of --lambda-h; collapse of cross "
             "entropy to the origin is at 1.",
             show_default=str(C),
         ),
     ] = None
     lambda_b: Annotated[
-        float | None, _decay("--lambda-b", help="With ufm: decay of the bias.", show_default="0")
+        float | None,
+        of_decay("--lambda-b", "VALUE", "With ufm: decay of the bias.", show_default="0"),
     ] = None
     weight_decay: Annotated[
         float | None,
-        _decay("--weight-decay", help="With all: decay of every weight.", show_default="0.0005"),
+        of_decay(
+            "--weight-decay", "VALUE", "With all: decay of every weight.", show_default="0.0005"
+        ),
     ] = None
 
     def make(self, num_classes: int, num_samples: int) -> Any:

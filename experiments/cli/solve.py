@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from enum import StrEnum
@@ -26,6 +25,7 @@ from experiments.cli.solve_table import solved_table, unjudged_table
 from experiments.cli.starts import explicit_point, height_of, way_down
 from experiments.cli.waiting import stepwise
 from experiments.cost import WATCHED, restarts_for, say_cost, size_of, small_model, warn_of_size
+from experiments.notices import notice
 
 EXAMPLES = (
     "ufm solve -K 10 -d 512 -n 5000 --lambda-w 5e-4 --lambda-h 1e-5",
@@ -325,7 +325,7 @@ def _warn_of_room(model: Any) -> None:
     room = None if simple is None else f"-d {simple.num_classes - 1}"
     line = None if room is None else crowded(simple.d, simple.num_classes, room)
     if line is not None:
-        print(f"ufm: {line}", file=sys.stderr)
+        notice(line)
 
 
 def unjudged_record(found: Any, spent: dict[str, float]) -> dict[str, Any]:

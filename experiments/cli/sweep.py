@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -26,6 +25,7 @@ from experiments.cli.output import (
 )
 from experiments.cli.sweep_workers import workers as workers_of
 from experiments.cli.waiting import stepwise
+from experiments.notices import notice
 
 FOLDER = "sweeps"
 # Digits of the key in the name of a folder: enough to tell the sweeps of one person apart.
@@ -202,12 +202,12 @@ def run(
         store = stepwise("Sweeping", work)
     except KeyboardInterrupt:
         kept = f"{number(last[0].done)} of {number(last[0].total)} cells" if last else "everything"
-        _warn(f"{kept} written so far stay in {folder}; the same command goes on from there")
+        notice(f"{kept} written so far stay in {folder}; the same command goes on from there")
         raise
     except ValueError as error:
         if not (last and max_failures is not None and last[0].failures > max_failures):
             raise
-        _warn(str(error))
+        notice(str(error))
         raise typer.Exit(3) from error
     seconds = perf_counter() - began
     record = {**status_record(store), "seconds": seconds}
@@ -396,7 +396,3 @@ def _next(folder: Path, spec: Any) -> list[str]:
         f"Next: ufm sweep figure {place} {spec.task}.pdf",
         f"      ufm sweep export {place} {spec.task}.csv",
     ]
-
-
-def _warn(message: str) -> None:
-    print(f"ufm: {message}", file=sys.stderr, flush=True)

@@ -13,7 +13,7 @@ import typer
 
 from experiments.cli.flags import Json
 from experiments.cli.network_flags import Folder, network_command
-from experiments.cli.network_output import provenance_of, warn
+from experiments.cli.network_output import provenance_of
 from experiments.cli.output import deliver, envelope, number, show, table
 from experiments.cli.waiting import stepwise
 from experiments.networks.tracks.full_size import at_full_size, full_hours
@@ -28,6 +28,7 @@ from experiments.networks.tracks.options import (
     SelfExpressionOptions,
     TrackOptions,
 )
+from experiments.notices import notice
 
 FOLDER = Path("tracks")
 # Options and what --help says, here because the tracks themselves bring JAX.
@@ -132,7 +133,7 @@ def _full_size(name: str, options: TrackOptions, given: Collection[str]) -> Trac
     told = f"{hours:,.0f} hours" if hours >= 10 else f"{hours:.1f} hours"
     if hours < 0.1:
         told = f"{60 * hours:.1g} minutes"
-    warn(f"full size: {said}; about {told} of one processor, by its parts")
+    notice(f"full size: {said}; about {told} of one processor, by its parts")
     return made
 
 
@@ -160,7 +161,7 @@ def _run(name: str, options: TrackOptions, workers: int, folder: Path, as_json: 
     try:
         results, exact, outcomes, page = stepwise("Measuring", work)
     except KeyboardInterrupt:
-        warn(f"the cells done so far stay in {folder}; the same command goes on from there")
+        notice(f"the cells done so far stay in {folder}; the same command goes on from there")
         raise
     record = {
         "folder": str(folder),
@@ -195,6 +196,6 @@ def _run(name: str, options: TrackOptions, workers: int, folder: Path, as_json: 
         show(made, *track.conclusions(results), beside, told, f"Page: {page}")
     stopped = [r.label for r in results if STOPPED in r.numbers]
     for label in stopped:
-        warn(f"{label}: stopped, because a number was no longer finite; lower --lr")
+        notice(f"{label}: stopped, because a number was no longer finite; lower --lr")
     if stopped:
         raise typer.Exit(3)
