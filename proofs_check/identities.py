@@ -15,7 +15,6 @@ from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.instance import Instance
 from proofs_check.law import Formula, Law
 
-SUBJECT = "identities by computer algebra"
 PROVED = Tolerance(1e-12, "none needed: zero once SymPy has simplified it")
 # Rational points at which a false identity shows its size, to thirty digits.
 POINTS = ((3, 4, 5, 9), (2, 7, 11, 13))
@@ -112,6 +111,5 @@ def identity(
         tolerance=PROVED,
         mutant=Mutant(alteration, Law(wrong, derived, error=size)),
         tier="S",
-        subject=SUBJECT,
         uses=uses,
     )

@@ -22,7 +22,6 @@ from proofs_check.specimens import (
 from ufm.plain.minimisers import global_minimiser
 from ufm.point import Point
 
-SUBJECT = "certificates"
 # Critical points have |grad g|_2 / sigma = 1 to 1e-9 or above 1 by more than 1e-4 here.
 RATIO_CUT = 1e-6
 
@@ -65,7 +64,6 @@ EQUALITY = Claim(
         "critical points in place of minimisers",
         region=where(critical_specimens, lambda s: bool(CONVEX.holds(s))),
     ),
-    subject=SUBJECT,
     tolerance=Tolerance(1e-9, "the gap is first order: gradient norm 1e-12 over curvature 1e-3"),
     uses=("bound-never-exceeds-the-minimum", "global-iff-gradient-at-most-sigma"),
 )
@@ -109,7 +107,6 @@ CRITERION = Claim(
     mutant=Mutant(
         "Frobenius norm for spectral norm", Law(within_sigma, _is_global, {"norm": _frobenius})
     ),
-    subject=SUBJECT,
     tolerance=COUNTING,
     uses=("gradient-on-support",),
 )
@@ -158,7 +155,6 @@ BOUND = Claim(
     check=_excess(1.0),
     mutant=Mutant("a dual ball 10 % wider than sigma", _excess(1.21)),
     search=True,
-    subject=SUBJECT,
     tolerance=Tolerance(
         1e-12, "rounding of sums of K N numbers of order one, and f - f* below 1e-15"
     ),
@@ -178,7 +174,6 @@ RATIO = Claim(
     check=Law(sigma, _gradient_norm, error=relative),
     tier="T0",
     mutant=Mutant("Frobenius norm for spectral norm", Law(sigma, _frobenius, error=relative)),
-    subject=SUBJECT,
     tolerance=Tolerance(
         1e-7, "gradient norm 1e-12 over sigma times the smallest factor, above 1e-4"
     ),
@@ -219,7 +214,6 @@ SHAPE = Claim(
     region=sampled_minima,
     check=Law(minus_sigma_p, _gradient, error=_shape_error),
     mutant=Mutant("I for I - J/K", Law(_minus_sigma, _gradient, error=_shape_error)),
-    subject=SUBJECT,
     tolerance=Tolerance(1e-7, RATIO.tolerance.reason),
     uses=("minimiser-cross-entropy",),
 )

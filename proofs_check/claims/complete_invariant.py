@@ -8,7 +8,7 @@ import numpy as np
 
 from proofs_check.claim import COUNTING, Claim, Mutant, Tolerance
 from proofs_check.claims.mse import product, rank
-from proofs_check.claims.reductions import SUBJECT, critical_points
+from proofs_check.claims.reductions import critical_points
 from proofs_check.instance import Specimen, signs
 from proofs_check.law import Law
 from proofs_check.specimens import PlainSpecimen
@@ -102,7 +102,6 @@ CLAIMS = (
         mutant=Mutant(
             "lambda_W and lambda_H exchanged", Law(_gram_exchanged, _stacked, {"Z": product})
         ),
-        subject=SUBJECT,
         uses=("balancedness",),
     ),
     Claim(
@@ -121,7 +120,6 @@ CLAIMS = (
         tolerance=COUNTING,
         mutant=Mutant("the rank added to what must agree", lambda s: _same_index(s, True)),
         holds=False,
-        subject=SUBJECT,
         uses=("complete-invariant", "identity-mirror-pair"),
     ),
 )

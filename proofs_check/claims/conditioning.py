@@ -29,7 +29,6 @@ from ufm.losses import MSE, CrossEntropy, LabelSmoothing, Loss, RescaledMSE
 from ufm.plain.model import UFM
 from ufm.typing import Array
 
-SUBJECT = "conditioning"
 # Below this share of the largest, an eigenvalue is a zero mode: true ones exceed 1e-4 here.
 ZERO = 1e-9
 
@@ -249,7 +248,6 @@ CLAIMS = (
         region=conditioned,
         check=Law(own_over_other, _loss_only, DELTA, relative),
         mutant=Mutant("delta halved", Law(_half_smoothed, _loss_only, DELTA, relative)),
-        subject=SUBJECT,
         tolerance=Tolerance(1e-9, _RATIO),
         uses=("spectrum-logit-losses",),
     ),
@@ -270,7 +268,6 @@ CLAIMS = (
             "unequal norms as stiff as angles",
             Law(_blocks_without_unequal_norms, _block_spectra, DELTA, _table_errors),
         ),
-        subject=SUBJECT,
         uses=(
             "spectrum-logit-losses",
             "spectrum-mse",
@@ -295,7 +292,6 @@ CLAIMS = (
             "without the factor (c + delta)/c",
             Law(_without_inflation, _block_conditions, DELTA, relative),
         ),
-        subject=SUBJECT,
         tolerance=Tolerance(1e-9, _RATIO),
         uses=("spectrum-logit-losses", "diagonal-blocks"),
     ),
@@ -315,7 +311,6 @@ CLAIMS = (
         check=_smoothing_blocks,
         mutant=Mutant("better by a factor of two", lambda s: _smoothing_blocks(s, 0.5)),
         holds=False,
-        subject=SUBJECT,
         tolerance=Tolerance(1e-6, _RATIO),
         uses=("spectrum-logit-losses",),
     ),
@@ -334,7 +329,6 @@ CLAIMS = (
         check=_rescaling,
         mutant=Mutant("better by a factor of two", lambda s: _rescaling(s, 0.5)),
         holds=False,
-        subject=SUBJECT,
         tolerance=Tolerance(1e-6, _RATIO),
         uses=("minimiser-rescaled-mse",),
     ),
@@ -355,7 +349,6 @@ CLAIMS = (
             "theta = alpha/K for label smoothing too",
             Law(_rates_unsmoothed, _angle_modes, DELTA, _rate_error),
         ),
-        subject=SUBJECT,
         tolerance=Tolerance(1e-9, _RATIO),
         uses=("spectrum-logit-losses",),
     ),

@@ -17,7 +17,6 @@ from ufm.models.constrained_rate import ConstrainedRate, constrained_rate
 from ufm.models.rate_reduction import Representation
 from ufm.typing import Array
 
-SUBJECT = "constrained rate reduction"
 SOURCE = "derived here; the model after Yu et al. (2020)"
 RANK = 1e-4  # singular values; those that are not zero exceed 0.1
 STEP = 1e-5  # of central differences: truncation 1e-10, rounding 1e-11
@@ -198,7 +197,6 @@ CLAIMS = (
         check=Law(value, _height, GIVEN),
         tolerance=_EXACT,
         mutant=Mutant("at full rank", Law(_value_at_full_rank, _height, GIVEN)),
-        subject=SUBJECT,
     ),
     Claim(
         id="constrained-rate-even-spread",
@@ -212,7 +210,6 @@ CLAIMS = (
         check=_spread,
         tolerance=Tolerance(1e-5, "gradient norm 1e-8 over a curvature above 1e-2, factor 10"),
         mutant=Mutant("features of equal length too", _lengths),
-        subject=SUBJECT,
         uses=("constrained-rate-value",),
     ),
     Claim(
@@ -227,7 +224,6 @@ CLAIMS = (
         check=Law(best_ranks, _ranks, GIVEN, miscount),
         tolerance=COUNTING,
         mutant=Mutant("the condition as recalled", Law(recalled_ranks, _ranks, GIVEN, miscount)),
-        subject=SUBJECT,
     ),
     Claim(
         id="constrained-rate-nullity",
@@ -241,7 +237,6 @@ CLAIMS = (
         check=Law(flat, _flat, GIVEN, miscount),
         tolerance=COUNTING,
         mutant=Mutant("lengths held", Law(_flat_without_lengths, _flat, GIVEN, miscount)),
-        subject=SUBJECT,
         uses=("constrained-rate-value",),
     ),
     Claim(
@@ -260,7 +255,6 @@ CLAIMS = (
             "one dimension more", lambda s: float(np.max(_recalled(s) + 1 - s.once(_ranks)))
         ),
         holds=False,
-        subject=SUBJECT,
         uses=("constrained-rate-ranks",),
     ),
 )

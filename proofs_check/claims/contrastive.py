@@ -15,7 +15,6 @@ from proofs_check.specimens import PlainSpecimen
 from ufm.models.contrastive import Contrastive, Features, contrastive
 from ufm.typing import Array
 
-SUBJECT = "contrastive features"
 SOURCE = "derived here; the model after Graf et al. (2021)"
 STEP = 1e-5  # of central differences: truncation 1e-10, rounding 1e-11
 
@@ -148,7 +147,6 @@ CLAIMS = (
         check=Law(value, _height, GIVEN),
         tolerance=_DESCENTS,
         mutant=Mutant("the sample itself counted", Law(_value_with_own_pair, _height, GIVEN)),
-        subject=SUBJECT,
     ),
     Claim(
         id="contrastive-nullity",
@@ -160,7 +158,6 @@ CLAIMS = (
         check=Law(flat, _flat, GIVEN, miscount),
         tolerance=COUNTING,
         mutant=Mutant("those of a frame", Law(_flat_of_frame, _flat, GIVEN, miscount)),
-        subject=SUBJECT,
         uses=("contrastive-value",),
     ),
     Claim(
@@ -174,7 +171,6 @@ CLAIMS = (
         check=Law(value_of_frame, _height, GIVEN),
         tolerance=_DESCENTS,
         mutant=Mutant("that of the simplex", Law(value, _height, GIVEN)),
-        subject=SUBJECT,
     ),
     Claim(
         id="contrastive-unequal-batch",
@@ -192,7 +188,6 @@ CLAIMS = (
             lambda s: max(0.0, s.once(_below_simplex) + 0.01 * _height(s)),
         ),
         holds=False,
-        subject=SUBJECT,
         uses=("contrastive-value",),
     ),
 )

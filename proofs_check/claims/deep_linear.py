@@ -21,8 +21,6 @@ from ufm.models.deep_linear import DeepLinear, deep_linear
 from ufm.models.factors import Network
 from ufm.typing import Array
 
-SUBJECT = "deep linear networks"
-
 # K, d, n, depth, lambda_W / lambda_H, and B as a share of B_c: deep inside and on both sides.
 _MINIMA: tuple[tuple[int, int, int, int, float, float], ...] = (
     (3, 4, 2, 2, 1.7, 0.5),
@@ -296,7 +294,6 @@ CLAIMS = (
         check=Law(output, _outputs),
         tolerance=Tolerance(1e-6, "gradient 1e-11 over a curvature above 1e-4, and its root"),
         mutant=Mutant("as long as the root exists", Law(_output_while_it_exists, _outputs)),
-        subject=SUBJECT,
         uses=("identity-depth-jump",),
     ),
     Claim(
@@ -309,7 +306,6 @@ CLAIMS = (
         check=Law(value, height),
         tolerance=_EXACT,
         mutant=Mutant("exponent 2/(L-1)", Law(_value_without_the_features, height)),
-        subject=SUBJECT,
         uses=("deep-linear-output",),
     ),
     Claim(
@@ -324,7 +320,6 @@ CLAIMS = (
         mutant=Mutant(
             "a space for every factor", Law(_nullity_of_all_factors, nullity_of, error=miscount)
         ),
-        subject=SUBJECT,
     ),
     Claim(
         id="deep-linear-origin",
@@ -337,7 +332,6 @@ CLAIMS = (
         check=Law(lowest_curvature, _curvatures),
         tolerance=_EXACT,
         mutant=Mutant("that of the plain model", Law(_plain_curvature, _curvatures)),
-        subject=SUBJECT,
     ),
     Claim(
         id="deep-linear-pairs",
@@ -354,7 +348,6 @@ CLAIMS = (
         mutant=Mutant(
             "at every K and depth", lambda s: max(0.0, -_excess(s)), region=collapsed_points
         ),
-        subject=SUBJECT,
     ),
     Claim(
         id="deep-linear-collapse-optimal",
@@ -370,7 +363,6 @@ CLAIMS = (
         tolerance=Tolerance(1e-10, "values of order one; they differ by 1e-4 or more"),
         mutant=Mutant("the simplex half as large", lambda s: _shrunk(s) - _pairs(s)),
         holds=False,
-        subject=SUBJECT,
         uses=("deep-linear-pairs",),
     ),
 )

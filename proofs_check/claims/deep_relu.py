@@ -19,7 +19,6 @@ from ufm.models.deep_relu import DeepReLU, deep_relu
 from ufm.models.factors import Network
 from ufm.typing import Array
 
-SUBJECT = "deep ReLU networks"
 SOURCE = "derived here; the model after Sukenik et al. (2024)"
 
 # K, d, n, lambda_W / lambda_H, and the price B as a share of its threshold: two weight matrices.
@@ -168,7 +167,6 @@ CLAIMS = (
         check=Law(value, height),
         tolerance=_SEARCH,
         mutant=Mutant("a layer more", Law(_value_of_three_layers, height)),
-        subject=SUBJECT,
     ),
     Claim(
         id="deep-relu-features-free",
@@ -181,7 +179,6 @@ CLAIMS = (
         check=lambda s: float(np.ptp(s.once(_along_family))),
         tolerance=Tolerance(1e-13, "sums of float64 terms of order one"),
         mutant=Mutant("half as far again", lambda s: float(np.ptp(s.once(_beyond_family)))),
-        subject=SUBJECT,
         uses=("deep-relu-two-layers",),
     ),
 )

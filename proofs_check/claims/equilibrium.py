@@ -18,7 +18,6 @@ from ufm.losses import MSE, CrossEntropy, Loss
 from ufm.models.equilibrium import Equilibrium, Layer, equilibrium
 from ufm.typing import Array
 
-SUBJECT = "equilibrium layers"
 SOURCE = "derived here; the setting after Sun & Shi (2024)"
 RANK = 1e-4  # singular values; those that are not zero exceed 1e-2
 
@@ -265,7 +264,6 @@ CLAIMS = (
         check=Law(penalty, decay, GIVEN),
         tolerance=Tolerance(1e-7, "first order in the distance to the minimum"),
         mutant=Mutant("the square without its half", Law(_whole_square, decay, GIVEN)),
-        subject=SUBJECT,
         uses=("identity-minimax-concave-penalty",),
     ),
     Claim(
@@ -279,7 +277,6 @@ CLAIMS = (
         check=Law(layer, _spectrum_of_layer, GIVEN),
         tolerance=_POINT,
         mutant=Mutant("sigma squared", Law(_layer_of_squares, _spectrum_of_layer, GIVEN)),
-        subject=SUBJECT,
         uses=("equilibrium-penalty",),
     ),
     Claim(
@@ -294,7 +291,6 @@ CLAIMS = (
         check=Law(outputs, _outputs, GIVEN),
         tolerance=_POINT,
         mutant=Mutant("amplified by 1 - N sigma / lambda_V", Law(_outputs_of_c, _outputs, GIVEN)),
-        subject=SUBJECT,
         uses=("equilibrium-penalty", "identity-firm-threshold"),
     ),
     Claim(
@@ -309,7 +305,6 @@ CLAIMS = (
         check=Law(value, height),
         tolerance=_EXACT,
         mutant=Mutant("c/m for c^2/m", Law(_value_of_c, height)),
-        subject=SUBJECT,
         uses=("equilibrium-firm-thresholding",),
     ),
     Claim(
@@ -323,7 +318,6 @@ CLAIMS = (
         check=Law(infimum, height),
         tolerance=Tolerance(1e-6, "1 - V is 1e-9: decays of order 1e-8 remain; factor 100"),
         mutant=Mutant("without the half", Law(_infimum_without_half, height)),
-        subject=SUBJECT,
         uses=("equilibrium-penalty",),
     ),
     Claim(
@@ -339,6 +333,5 @@ CLAIMS = (
         tolerance=Tolerance(1e-6, "1 - V is 1e-9; decays that remain are below 1e-5"),
         mutant=Mutant("twice the value", lambda s: _above_escape(s) + s.model.escape_value),
         holds=False,
-        subject=SUBJECT,
     ),
 )

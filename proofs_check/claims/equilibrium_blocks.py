@@ -15,7 +15,6 @@ from ufm.losses import MSE, CrossEntropy, Loss
 from ufm.models.equilibrium import Equilibrium, Layer, equilibrium
 from ufm.typing import Array
 
-SUBJECT = "equilibrium layers"
 SOURCE = "DQ-4; derived here"
 STEP = 1e-4  # of central differences of a gradient: truncation 1e-8, rounding 1e-12
 
@@ -187,7 +186,6 @@ CLAIMS = (
         check=Law(outside, _outside, GIVEN),
         tolerance=_DIFFERENCES,
         mutant=Mutant("without the layer on the left", Law(_outside_of_plain, _outside, GIVEN)),
-        subject=SUBJECT,
     ),
     Claim(
         id="equilibrium-within-classes",
@@ -200,6 +198,5 @@ CLAIMS = (
         check=Law(within, _within, GIVEN),
         tolerance=_DIFFERENCES,
         mutant=Mutant("one sample in all", Law(_within_of_one, _within, GIVEN)),
-        subject=SUBJECT,
     ),
 )

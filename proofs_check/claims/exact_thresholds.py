@@ -12,7 +12,6 @@ from proofs_check.claim import COUNTING, Check, Claim, Mutant
 from proofs_check.claims.exact import (
     ONE_PER_CENT,
     ROUNDING,
-    SUBJECT,
     WIDTH,
     Setting,
     against,
@@ -61,7 +60,6 @@ MERGING = Claim(
     tolerance=COUNTING,
     mutant=Mutant("c* larger by one per cent", _index_changes(ONE_PER_CENT)),
     tier="T3",
-    subject=SUBJECT,
     uses=("exact-merged-saddles",),
 )
 
@@ -92,7 +90,6 @@ CONVEXITY = Claim(
         against(enclosed_convexity, _library_convexity, gamma=ONE_PER_CENT),
     ),
     tier="T3",
-    subject=SUBJECT,
     uses=("identity-focal-criterion",),
 )
 
@@ -131,7 +128,6 @@ EXTREME = Claim(
     tolerance=ROUNDING,
     mutant=Mutant("larger by one per cent", against(_extreme_mutant, _library_extreme)),
     tier="T3",
-    subject=SUBJECT,
     uses=("focal-convexity",),
 )
 
@@ -164,7 +160,6 @@ WINDOW = Claim(
         "gamma larger by one per cent", against(enclosed_window, _float_window, gamma=ONE_PER_CENT)
     ),
     tier="T3",
-    subject=SUBJECT,
     uses=("focal-convexity",),
 )
 
@@ -203,7 +198,6 @@ MINORITY = Claim(
         "twice as many small classes", against(enclosed_minority, _library_minority, small=2)
     ),
     tier="T3",
-    subject=SUBJECT,
     uses=("minority-vanishes",),
 )
 
@@ -261,7 +255,6 @@ CROSSING = Claim(
     tolerance=COUNTING,
     mutant=Mutant("larger by one per cent", _crossing_error(ONE_PER_CENT)),
     tier="T3",
-    subject=SUBJECT,
     uses=("deep-linear-pairs",),
 )
 

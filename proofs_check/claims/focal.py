@@ -26,7 +26,6 @@ from ufm.plain.spectra import origin_spectrum
 from ufm.point import Point
 from ufm.typing import Array
 
-SUBJECT = "focal loss"
 TINY = 1e-12
 FALLING = (2.5, 7.0)  # u* falls between these gammas, and passes 1/18 and 1/20
 # Where the steepest chord of psi is looked for: next to u* = 1/K it is short.
@@ -261,7 +260,6 @@ CLAIMS = (
             "2 gamma instead of 2 gamma + 1",
             Law(_altered_convexity, _signs_around, error=relative),
         ),
-        subject=SUBJECT,
         tolerance=Tolerance(
             1e-8,
             "the eigenvalue crosses zero with slope O(1) per relative change of u and "
@@ -286,7 +284,6 @@ CLAIMS = (
         region=window_specimens,
         check=Law(window, _measured),
         mutant=Mutant("exponent gamma instead of gamma - 1", Law(_window_altered, _measured)),
-        subject=SUBJECT,
         tolerance=Tolerance(
             1e-10,
             "difference quotients of psi over a >= 0.05 cost 1e-16 / 0.05, and the "
@@ -306,7 +303,6 @@ CLAIMS = (
         check=spurious_height,
         mutant=Mutant("every critical point for every minimum", _height_of_the_origin),
         holds=False,
-        subject=SUBJECT,
         tolerance=Tolerance(1e-9, "two values of order one, each to 1e-14; factor 1e5"),
         uses=("focal-window",),
     ),

@@ -16,7 +16,6 @@ from ufm.models.graph import GraphUFM, graph
 from ufm.point import Point
 from ufm.typing import Array
 
-SUBJECT = "graphs"
 SOURCE = "derived here; the model after Kothapalli et al. (2023)"
 
 # K, n, d, inside, outside, lambda_W, lambda_H: like and unlike neighbours, kept and dropped.
@@ -207,7 +206,6 @@ CLAIMS = (
         check=spread,
         tolerance=Tolerance(1e-8, "squares of 1e-12 over a curvature above 1e-2"),
         mutant=Mutant("uneven neighbours", spread, uneven),
-        subject=SUBJECT,
         uses=("explicit-negative-curvature",),
     ),
     Claim(
@@ -223,7 +221,6 @@ CLAIMS = (
         tolerance=Tolerance(1e-8, "squares of 1e-12 over a curvature above 1e-2"),
         mutant=Mutant("no condition at all", spread, uneven),
         holds=False,
-        subject=SUBJECT,
         uses=("graph-collapse",),
     ),
     Claim(
@@ -238,7 +235,6 @@ CLAIMS = (
         check=Law(value, height, GIVEN),
         tolerance=_EXACT,
         mutant=Mutant("like neighbours only", Law(_value_of_like_neighbours, height, GIVEN)),
-        subject=SUBJECT,
         uses=("graph-collapse",),
     ),
     Claim(
@@ -252,7 +248,6 @@ CLAIMS = (
         check=Law(within, _inside_classes, GIVEN),
         tolerance=Tolerance(1e-8, "first order in the distance 1e-10 to the minimum; factor 100"),
         mutant=Mutant("tau instead of its square", Law(_within_of_one, _inside_classes, GIVEN)),
-        subject=SUBJECT,
         uses=("graph-collapse",),
     ),
     Claim(
@@ -270,6 +265,5 @@ CLAIMS = (
             "every class counts",
             Law(_lowest_of_nodes, _index, GIVEN, lambda x, y: miscount(x[1], y[1])),
         ),
-        subject=SUBJECT,
     ),
 )

@@ -12,7 +12,6 @@ from proofs_check.claims.graph import (
     EQUITABLE,
     PATH,
     SOURCE,
-    SUBJECT,
     TRIANGLES,
     averages,
     descended,
@@ -138,7 +137,6 @@ CLAIMS = (
                 {"time": lambda s: np.ptp(_LATE) / float(s.model.lambda_H)},
             ),
         ),
-        subject=SUBJECT,
         uses=("graph-collapse",),
     ),
     Claim(
@@ -152,7 +150,6 @@ CLAIMS = (
         check=Law(plateau, _plateau, _MINIMUM),
         tolerance=Tolerance(1e-8, "descents to 1e-12; e^-30 of the start; the integration"),
         mutant=Mutant("one per cent lower", Law(_no_plateau, _plateau, _MINIMUM)),
-        subject=SUBJECT,
         uses=("graph-flow",),
     ),
 )

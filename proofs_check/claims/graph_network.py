@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 
 from proofs_check.claim import Claim, Mutant, Tolerance
-from proofs_check.claims.graph import SOURCE, SUBJECT
+from proofs_check.claims.graph import SOURCE
 from proofs_check.descents import minimised
 from proofs_check.instance import Specimen
 from proofs_check.specimens import PlainSpecimen
@@ -84,7 +84,6 @@ CLAIMS = (
         check=_gap,
         tolerance=Tolerance(1e-7, "first order in the distance to the minimum, 1e-8; seen 4e-9"),
         mutant=Mutant("one decay for both classifiers", _gap_of_one_decay),
-        subject=SUBJECT,
         uses=("graph-collapse", "explicit-negative-curvature"),
     ),
 )

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from proofs_check.claim import Claim, Mutant, Tolerance
-from proofs_check.claims.graph import SUBJECT
 from proofs_check.instance import Instance
 from proofs_check.law import Law
 from proofs_check.specimens import where
@@ -222,7 +221,6 @@ CLAIMS = (
         check=Law(levels, _levels),
         tolerance=Tolerance(1e-12, "roundings of a few numbers of size 10"),
         mutant=Mutant("the other classes left out", Law(_levels_of_own, _levels)),
-        subject=SUBJECT,
     ),
     Claim(
         id="graph-power-iteration",
@@ -235,7 +233,6 @@ CLAIMS = (
         check=Law(cosine, _cosine, _GIVEN),
         tolerance=Tolerance(1e-10, "T roundings of vectors of norm 1; seen 1e-14"),
         mutant=Mutant("one step less", Law(_cosine_before, _cosine, _GIVEN)),
-        subject=SUBJECT,
     ),
     Claim(
         id="graph-second-eigenvector",
@@ -249,7 +246,6 @@ CLAIMS = (
         check=_missed,
         tolerance=_NODES,
         mutant=Mutant("the first", _missed_by_first),
-        subject=SUBJECT,
     ),
     Claim(
         id="graph-power-iteration-converged",
@@ -264,7 +260,6 @@ CLAIMS = (
         tolerance=_NODES,
         mutant=Mutant("one step", _missed_by_one_step),
         holds=False,
-        subject=SUBJECT,
         uses=("graph-power-iteration", "graph-second-eigenvector"),
     ),
 )

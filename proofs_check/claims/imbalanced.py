@@ -11,7 +11,7 @@ import numpy as np
 
 from landscape.solvers.solve import solve
 from proofs_check.claim import COUNTING, Claim, Mutant
-from proofs_check.claims.mse import POINT, RANK, SUBJECT, objective, product
+from proofs_check.claims.mse import POINT, RANK, objective, product
 from proofs_check.hypotheses import DISTINCT, FRAME_FITS, NO_BIAS, NO_REGULARISED_BIAS, SQUARED
 from proofs_check.instance import Specimen, index_of
 from proofs_check.law import Law, miscount
@@ -199,7 +199,6 @@ CLAIMS = (
             "N sigma sqrt(n_k / max n) instead of N sigma",
             Law(_subset_by_share, _diagonal, {"kept": kept_classes}),
         ),
-        subject=SUBJECT,
     ),
     Claim(
         id="mse-imbalanced-index",
@@ -219,7 +218,6 @@ CLAIMS = (
         mutant=Mutant(
             "the exchanges i, j left out", Law(_without_exchanges, index_of, TARGET, miscount)
         ),
-        subject=SUBJECT,
         uses=("mse-imbalanced-critical-set",),
     ),
     Claim(
@@ -238,7 +236,6 @@ CLAIMS = (
         check=Law(frame_norms, _grams),
         tolerance=POINT,
         mutant=Mutant("norms of W one per cent larger", Law(_half_the_cut, _grams)),
-        subject=SUBJECT,
         uses=("minimiser-mse",),
     ),
 )

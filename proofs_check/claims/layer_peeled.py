@@ -20,8 +20,6 @@ from ufm.models.merging_ratio import merging_ratio
 from ufm.point import Point
 from ufm.typing import Array
 
-SUBJECT = "imbalance"
-
 
 @dataclass(frozen=True)
 class Peeled(Instance):
@@ -160,7 +158,6 @@ CLAIMS = (
         check=Law(value_of_simplex, _height),
         tolerance=Tolerance(1e-9, "descents to a gradient of 1e-8, values of order one"),
         mutant=Mutant("orthogonal classes", Law(_value_of_orthogonal, _height)),
-        subject=SUBJECT,
     ),
     Claim(
         id="layer-peeled-ratio",
@@ -173,7 +170,6 @@ CLAIMS = (
         check=Law(ratio, _energy_at_merging),
         tolerance=Tolerance(1e-6, "norms to 1e-9 by descents to 1e-11, over slopes in log R"),
         mutant=Mutant("half the energy", Law(_ratio_of_half, _energy_at_merging)),
-        subject=SUBJECT,
         uses=("minority-collapse",),
     ),
 )

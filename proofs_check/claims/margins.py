@@ -20,8 +20,6 @@ from ufm.plain.model import UFM
 from ufm.point import Point
 from ufm.typing import Array
 
-SUBJECT = "imbalance"
-
 
 @dataclass(frozen=True)
 class Counts(Instance):
@@ -196,7 +194,6 @@ CLAIMS = (
         check=Law(norm_of_simplex, _least_norm),
         tolerance=Tolerance(1e-8, "a programme to 1e-15 in the value; seen 1e-11"),
         mutant=Mutant("sizes to the power 1.01", Law(_norm_of_counts, _least_norm)),
-        subject=SUBJECT,
     ),
     Claim(
         id="simplex-encoded-geometry",
@@ -210,7 +207,6 @@ CLAIMS = (
         check=Law(grams_of_simplex, _grams),
         tolerance=Tolerance(1e-6, "a programme to 1e-15 in the value: points to its root"),
         mutant=Mutant("sizes to the power 1.01", Law(_grams_of_counts, _grams)),
-        subject=SUBJECT,
     ),
     Claim(
         id="price-of-missing-margins",
@@ -223,7 +219,6 @@ CLAIMS = (
         check=Law(price, _largest_multiplier),
         tolerance=Tolerance(1e-5, "multipliers at points to the root of a programme to 1e-15"),
         mutant=Mutant("sizes to the power 1.01", Law(_price_of_counts, _largest_multiplier)),
-        subject=SUBJECT,
         uses=("margins-of-unequal-classes",),
     ),
     Claim(
@@ -239,7 +234,6 @@ CLAIMS = (
         check=_outside_limits,
         tolerance=Tolerance(1e-9, "gradients of 1e-12 over curvatures of 1e-3 and more"),
         mutant=Mutant("sizes to the power 1.01", lambda s: _outside_limits(s, 1.01)),
-        subject=SUBJECT,
         uses=("margins-of-unequal-classes",),
     ),
 )

@@ -24,7 +24,6 @@ from ufm.plain.model import UFM
 from ufm.point import Point
 from ufm.typing import Array
 
-SUBJECT = "mean squared error"
 # Zero eigenvalues of points with residual 1e-12 stay below 1e-9; decays are at least 4e-3.
 RANK = 1e-6
 
@@ -167,7 +166,6 @@ CLAIMS = (
         check=Law(level, objective, RANK_OF),
         tolerance=_VALUE,
         mutant=Mutant("(1 - c) to the first power", Law(_level_to_the_first, objective, RANK_OF)),
-        subject=SUBJECT,
         uses=("balancedness",),
     ),
     Claim(
@@ -186,7 +184,6 @@ CLAIMS = (
         mutant=Mutant(
             "1 - c^2 instead of 1 - c", Law(_scale_with_square, product, error=_not_a_projector)
         ),
-        subject=SUBJECT,
         uses=("mse-critical-values",),
     ),
     Claim(
@@ -206,7 +203,6 @@ CLAIMS = (
             "index (K - 1 - r)(d - r), as for cross entropy",
             Law(_index_as_for_cross_entropy, index_of, RANK_OF, miscount),
         ),
-        subject=SUBJECT,
         uses=("mse-critical-projectors", "reduced-index"),
     ),
     Claim(
@@ -224,7 +220,6 @@ CLAIMS = (
         mutant=Mutant(
             "the Grassmannian r(K - r) left out", Law(rotations, nullity_of, RANK_OF, miscount)
         ),
-        subject=SUBJECT,
         uses=("mse-critical-projectors", "predicted-nullity"),
     ),
     Claim(
@@ -246,7 +241,6 @@ CLAIMS = (
             lambda s: _distance(s, np.eye(s.model.num_classes)),
         ),
         holds=False,
-        subject=SUBJECT,
         uses=("minimiser-mse",),
     ),
 )

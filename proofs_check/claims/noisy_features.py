@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from proofs_check.claim import Claim, Mutant, Tolerance
-from proofs_check.claims.overparameterised import SUBJECT
 from proofs_check.descents import minimised
 from proofs_check.instance import Instance
 from proofs_check.law import Law
@@ -109,6 +108,5 @@ CLAIMS = (
         check=Law(lowest, _lowest),
         tolerance=Tolerance(1e-6, "gradient 1e-10 over a curvature of 1e-3, factor 10"),
         mutant=Mutant("no noise is found", Law(_lowest_without_noise, _lowest)),
-        subject=SUBJECT,
     ),
 )

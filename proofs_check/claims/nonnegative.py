@@ -19,7 +19,6 @@ from ufm.models.nonnegative import Nonnegative
 from ufm.point import Point
 from ufm.typing import Array
 
-SUBJECT = "non-negative features"
 SOURCE = "derived here; orthogonal means after arXiv 2401.02058"
 STARTS = 8
 ZERO = 1e-4  # share of the longest feature; those that are kept exceed .05 next to thresholds
@@ -164,7 +163,6 @@ CLAIMS = (
         check=Law(value, _height, GIVEN),
         tolerance=Tolerance(1e-8, "descents to a gradient of 1e-9, values of order one"),
         mutant=Mutant("classes of the mean size", Law(_value_without_weights, _height, GIVEN)),
-        subject=SUBJECT,
     ),
     Claim(
         id="nonnegative-unequal-kept",
@@ -177,7 +175,6 @@ CLAIMS = (
         check=Law(kept, _kept, GIVEN, miscount),
         tolerance=COUNTING,
         mutant=Mutant("as with any sign", Law(_kept_as_with_any_sign, _kept, GIVEN, miscount)),
-        subject=SUBJECT,
         uses=("nonnegative-unequal-value",),
     ),
     Claim(
@@ -191,7 +188,6 @@ CLAIMS = (
         check=_overlap,
         tolerance=Tolerance(1e-5, "squares of entries that descents leave at 1e-3 of a gradient"),
         mutant=Mutant("of equal lengths too", _spread),
-        subject=SUBJECT,
         uses=("nonnegative-unequal-value",),
     ),
 )

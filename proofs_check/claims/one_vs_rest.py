@@ -24,7 +24,6 @@ from ufm.plain.model import UFM
 from ufm.typing import Array
 
 ByHand = Callable[[Array, Array], tuple[Array, Array]]
-SUBJECT = "losses"
 ONE_VS_REST = loss_is("the loss is binary cross entropy", "bce")
 BRACKET = (0.0, 700.0)
 
@@ -185,7 +184,6 @@ CLAIMS = (
         check=Law(with_free_bias, reached),
         tolerance=POINT,
         mutant=Mutant("q = c/(K - 1)", Law(_shared_among_others, reached)),
-        subject=SUBJECT,
         uses=("identity-one-vs-rest-derivatives",),
     ),
     Claim(
@@ -201,6 +199,5 @@ CLAIMS = (
         check=Law(without_bias, reached),
         tolerance=POINT,
         mutant=Mutant("zero from c = 1 on, for all K", Law(_zero_from_one_on, reached)),
-        subject=SUBJECT,
     ),
 )

@@ -15,7 +15,6 @@ from proofs_check.specimens import PlainSpecimen
 from ufm.models.ordinal import Ordinal, ordinal
 from ufm.typing import Array
 
-SUBJECT = "ordered classes"
 SOURCE = "derived here; the model after arXiv 2506.05801"
 FAR = 1e3  # stands for infinity: 1 - g(FAR) = 0 in float64
 
@@ -128,7 +127,6 @@ CLAIMS = (
         check=Law(roots, _logits, GIVEN),
         tolerance=Tolerance(1e-5, "gradient 1e-9 over a curvature above 1e-3; factor 10"),
         mutant=Mutant("probabilities for slopes", Law(_roots_of_widths, _logits, GIVEN)),
-        subject=SUBJECT,
     ),
     Claim(
         id="ordinal-collapse",
@@ -141,7 +139,6 @@ CLAIMS = (
         check=Law(kept, _kept, GIVEN, miscount),
         tolerance=COUNTING,
         mutant=Mutant("divided by N", Law(_kept_of_mean, _kept, GIVEN, miscount)),
-        subject=SUBJECT,
         uses=("collapse-within-classes", "explicit-negative-curvature"),
     ),
 )

@@ -10,7 +10,7 @@ from math import comb
 import numpy as np
 
 from proofs_check.claim import Claim, Mutant, Tolerance
-from proofs_check.claims.graph import SOURCE, SUBJECT
+from proofs_check.claims.graph import SOURCE
 from proofs_check.instance import Instance
 from proofs_check.law import Law
 from proofs_check.specimens import where
@@ -202,7 +202,6 @@ CLAIMS = (
         check=Law(chance, _enumerated),
         tolerance=_SUMS,
         mutant=Mutant("rows alone", Law(_chance_of_rows, _enumerated)),
-        subject=SUBJECT,
     ),
     Claim(
         id="graph-chance-of-rows",
@@ -217,7 +216,6 @@ CLAIMS = (
         tolerance=_SUMS,
         mutant=Mutant("never", Law(_never, _enumerated_block)),
         holds=False,
-        subject=SUBJECT,
         uses=("graph-chance",),
     ),
     Claim(
@@ -231,7 +229,6 @@ CLAIMS = (
         check=Law(chance_of_rows, _rows_added_up),
         tolerance=Tolerance(1e-9, "n logarithms of n-fold sums of float64: 500 x 500 x 1e-16 x 10"),
         mutant=Mutant("the likeliest rows", Law(_chance_of_ones, _rows_added_up)),
-        subject=SUBJECT,
         uses=("graph-chance",),
     ),
     Claim(
@@ -247,7 +244,6 @@ CLAIMS = (
         tolerance=_SUMS,
         mutant=Mutant("never", Law(_never, _enumerated_ratios)),
         holds=False,
-        subject=SUBJECT,
         uses=("graph-chance",),
     ),
 )

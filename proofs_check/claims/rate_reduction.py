@@ -22,7 +22,6 @@ from proofs_check.specimens import PlainSpecimen, where
 from ufm.models.rate_reduction import Representation
 from ufm.typing import Array
 
-SUBJECT = "rate reduction"
 SOURCE = "derived here; the model after Wang et al. (2024)"
 RANK = 1e-5  # singular values; those that are not zero exceed 0.1
 
@@ -228,7 +227,6 @@ CLAIMS = (
         mutant=Mutant(
             "new rows undecayed", Law(_spectrum_without_decay, lambda s: s.dense_eigenvalues, GIVEN)
         ),
-        subject=SUBJECT,
         uses=("identity-rate-reduction-stretch", "rate-reduction-threshold"),
     ),
     Claim(
@@ -244,7 +242,6 @@ CLAIMS = (
         mutant=Mutant(
             "directions for pairs", Law(lambda low: np.sum(low), index_of, GIVEN, miscount)
         ),
-        subject=SUBJECT,
         uses=("rate-reduction-spectrum",),
     ),
     Claim(
@@ -259,7 +256,6 @@ CLAIMS = (
         check=Law(nullity, nullity_of, GIVEN, miscount),
         tolerance=COUNTING,
         mutant=Mutant("both roots alike", Law(_nullity_of_one_root, nullity_of, GIVEN, miscount)),
-        subject=SUBJECT,
         uses=("rate-reduction-spectrum",),
     ),
     Claim(
@@ -273,7 +269,6 @@ CLAIMS = (
         check=Law(existence, _largest_decay, GIVEN),
         tolerance=Tolerance(1e-9, "a maximum to 1e-9 in its argument; roundings over exp(-6)"),
         mutant=Mutant("shares without root", Law(_existence_without_root, _largest_decay, GIVEN)),
-        subject=SUBJECT,
         uses=("identity-rate-reduction-quadratic",),
     ),
     Claim(
@@ -288,7 +283,6 @@ CLAIMS = (
         check=Law(value, height, GIVEN),
         tolerance=_EXACT,
         mutant=Mutant("a second logarithm whole", Law(_value_with_whole_logarithm, height, GIVEN)),
-        subject=SUBJECT,
         uses=("identity-rate-reduction-quadratic",),
     ),
     Claim(
@@ -302,7 +296,6 @@ CLAIMS = (
         check=Law(lowest, height, GIVEN),
         tolerance=_EXACT,
         mutant=Mutant("the largest class first", Law(_largest_first, height, GIVEN)),
-        subject=SUBJECT,
     ),
     Claim(
         id="rate-reduction-orthogonal-classes",
@@ -316,7 +309,6 @@ CLAIMS = (
         check=_overlap,
         tolerance=Tolerance(1e-4, "gradient norm 1e-6 over a curvature above 1e-2"),
         mutant=Mutant("at every critical point", region=simplex_points, check=_overlap),
-        subject=SUBJECT,
     ),
     Claim(
         id="rate-reduction-one-minimum",
@@ -331,7 +323,6 @@ CLAIMS = (
         tolerance=_EXACT,
         mutant=Mutant("every critical point", lambda s: _excess(s, True)),
         holds=False,
-        subject=SUBJECT,
         uses=("rate-reduction-majority-collapse",),
     ),
 )

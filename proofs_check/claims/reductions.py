@@ -26,7 +26,6 @@ from ufm.plain.symmetry import predicted_nullity
 from ufm.point import Point
 from ufm.typing import Array
 
-SUBJECT = "exact reductions"
 # Signs at critical points are taken outside this band around zero (see mse.ZERO).
 BAND = 1e-8
 
@@ -246,7 +245,6 @@ CLAIMS = (
         check=lambda s: _spectrum(s, False),
         tolerance=_SPECTRAL,
         mutant=Mutant("lambda_W for within-class differences outside row(W)", _wrong_decay),
-        subject=SUBJECT,
         uses=("collapse-within-classes", "balancedness", "identity-complement-block"),
     ),
     Claim(
@@ -263,7 +261,6 @@ CLAIMS = (
         check=lambda s: _spectrum(s, True),
         tolerance=_SPECTRAL,
         mutant=Mutant("within-group blocks without the bilinear term <G, AB>", _without_gradient),
-        subject=SUBJECT,
         uses=("reduced-spectrum",),
     ),
     Claim(
@@ -285,7 +282,6 @@ CLAIMS = (
             "rotations inside the row space left out",
             Law(_without_inner_rotations, nullity_of, ZERO_MODES, miscount),
         ),
-        subject=SUBJECT,
         uses=("complete-invariant",),
     ),
     Claim(
@@ -307,7 +303,6 @@ CLAIMS = (
         mutant=Mutant(
             "d copies instead of d - r", Law(_all_dimensions, index_of, REDUCED, miscount)
         ),
-        subject=SUBJECT,
         uses=("reduced-spectrum", "schur-inertia"),
     ),
     Claim(
@@ -327,6 +322,5 @@ CLAIMS = (
         check=_haynsworth,
         tolerance=COUNTING,
         mutant=Mutant("the classifier block alone", lambda s: _haynsworth(s, False)),
-        subject=SUBJECT,
     ),
 )

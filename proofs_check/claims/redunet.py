@@ -20,7 +20,6 @@ from ufm.redunet import (
 )
 from ufm.typing import AnyArray
 
-SUBJECT = "rate reduction"
 SOURCE = "after Chan, Yu, You, Qi, Wright & Ma (2022); derived here"
 STEP = 0.5
 DEPTH = 10
@@ -264,7 +263,6 @@ CLAIMS = (
         check=Law(ascent, _ascent, _GIVEN),
         tolerance=Tolerance(1e-7, "differences of step 1e-5: 1e-10 of order two, 1e-10 rounding"),
         mutant=Mutant("classes of equal weight", Law(_ascent_of_equal_weights, _ascent, _GIVEN)),
-        subject=SUBJECT,
     ),
     Claim(
         id="redunet-inverses",
@@ -277,7 +275,6 @@ CLAIMS = (
         check=Law(sum_of_inverses, _inverse, _GIVEN),
         tolerance=_INVERSES,
         mutant=Mutant("weighted by sizes", Law(_weighted_sum_of_inverses, _inverse, _GIVEN)),
-        subject=SUBJECT,
     ),
     Claim(
         id="redunet-ridge",
@@ -290,7 +287,6 @@ CLAIMS = (
         check=Law(ridge, _expanded, _GIVEN),
         tolerance=_INVERSES,
         mutant=Mutant("twice the penalty", Law(_ridge_of_half, _expanded, _GIVEN)),
-        subject=SUBJECT,
     ),
     Claim(
         id="redunet-shifts",
@@ -304,7 +300,6 @@ CLAIMS = (
         check=_shifted,
         tolerance=_INVERSES,
         mutant=Mutant("one shift left out", lambda s: _shifted(s, 1)),
-        subject=SUBJECT,
     ),
     Claim(
         id="redunet-frequencies",
@@ -318,7 +313,6 @@ CLAIMS = (
         check=_frequencies,
         tolerance=_INVERSES,
         mutant=Mutant("shifts not counted", _frequencies_of_rows),
-        subject=SUBJECT,
         uses=("redunet-shifts",),
     ),
     Claim(
@@ -332,7 +326,6 @@ CLAIMS = (
         check=_incremental,
         tolerance=Tolerance(1e-13, "ten layers of some fifty roundings; seen 6e-16"),
         mutant=Mutant("samples normalised", _incremental_by_samples),
-        subject=SUBJECT,
         uses=("redunet-step", "redunet-inverses"),
     ),
 )

@@ -20,7 +20,6 @@ from ufm.models.regression import Regression
 from ufm.point import Point
 from ufm.typing import Array
 
-SUBJECT = "regression"
 TARGETS, SAMPLES, WIDTH = 3, 12, 4
 
 REGULAR = Hypothesis(
@@ -238,7 +237,6 @@ CLAIMS = (
         check=Law(minimiser, _reached, TARGET),
         tolerance=_POINT,
         mutant=Mutant("c instead of sqrt c", Law(_minimiser_without_root, _reached, TARGET)),
-        subject=SUBJECT,
     ),
     Claim(
         id="regression-residual",
@@ -256,7 +254,6 @@ CLAIMS = (
         check=Law(residual, _residual, TARGET),
         tolerance=_POINT,
         mutant=Mutant("the residual not whitened", Law(_not_whitened, _residual, TARGET)),
-        subject=SUBJECT,
         uses=("regression-minimiser",),
     ),
     Claim(
@@ -273,7 +270,6 @@ CLAIMS = (
         check=Law(dropped, _singular_values, VARIANCES),
         tolerance=_POINT,
         mutant=Mutant("half the threshold", Law(_half_the_cut, _singular_values, VARIANCES)),
-        subject=SUBJECT,
         uses=("regression-minimiser",),
     ),
     Claim(
@@ -295,7 +291,6 @@ CLAIMS = (
             "the exchanges i, j left out",
             Law(_without_exchanges, index_of, VARIANCES, miscount),
         ),
-        subject=SUBJECT,
     ),
     Claim(
         id="regression-strict-saddle",
@@ -310,7 +305,6 @@ CLAIMS = (
         check=_strict,
         tolerance=Tolerance(1e-11, "values of order one, second order in the residual 1e-12"),
         mutant=Mutant("negative curvature ignored", lambda s: _strict(s, True)),
-        subject=SUBJECT,
         uses=("regression-index",),
     ),
 )

@@ -22,7 +22,6 @@ from ufm.plain.model import UFM
 from ufm.point import Point
 from ufm.typing import Array
 
-SUBJECT = "rescaled MSE"
 # Effective targets of two classes agree to the residual or differ by O(1).
 EQUAL = 1e-6
 
@@ -209,7 +208,6 @@ CLAIMS = (
         check=Law(scale_of, _seen, {"r": rank}, _gradient_at),
         tier="T0",
         mutant=Mutant("the scale of rank K", Law(_scale_of_full_rank, _seen, error=_gradient_at)),
-        subject=SUBJECT,
         tolerance=Tolerance(1e-13, "rounding of products of matrices with entries of order one"),
     ),
     Claim(
@@ -225,7 +223,6 @@ CLAIMS = (
         region=_points,
         check=Law(nullity, nullity_of, GROUPS, miscount),
         mutant=Mutant("rotations alone", Law(rotations, nullity_of, GROUPS, miscount)),
-        subject=SUBJECT,
         tolerance=COUNTING,
     ),
     Claim(
@@ -242,7 +239,6 @@ CLAIMS = (
         check=Law(rotations, nullity_of, GROUPS, miscount),
         mutant=Mutant("the family doubled", Law(_doubled, nullity_of, GROUPS, miscount)),
         holds=False,
-        subject=SUBJECT,
         tolerance=COUNTING,
     ),
 )

@@ -17,7 +17,6 @@ from ufm.models.sphere import Sphere
 from ufm.point import Point
 from ufm.typing import Array
 
-SUBJECT = "spheres"
 SOURCE = "after Yaras et al. (2022); the proof derived here"
 STEP = 1e-5  # of central differences: truncation 1e-10, rounding 1e-11
 
@@ -128,7 +127,6 @@ CLAIMS = (
         check=Law(value, _height),
         tolerance=Tolerance(1e-9, "descents to a gradient of 1e-8, values of order one"),
         mutant=Mutant("orthogonal vectors", Law(_value_of_orthogonal, _height)),
-        subject=SUBJECT,
         uses=("sphere-bound",),
     ),
     Claim(
@@ -142,7 +140,6 @@ CLAIMS = (
         check=Law(flat, _flat, error=miscount),
         tolerance=COUNTING,
         mutant=Mutant("without lengths", Law(_flat_of_directions, _flat, error=miscount)),
-        subject=SUBJECT,
         uses=("sphere-value",),
     ),
     Claim(
@@ -158,6 +155,5 @@ CLAIMS = (
             "a hundredth higher",
             lambda s: max(0.0, 1.01 * value(s.columns["K"], s.columns["scale"]) - _height(s)),
         ),
-        subject=SUBJECT,
     ),
 )

@@ -15,7 +15,6 @@ from proofs_check.specimens import PlainSpecimen
 from ufm.models.tasks import tasks
 from ufm.typing import Array
 
-SUBJECT = "several tasks"
 SOURCE = "derived here"
 
 Setting = tuple[tuple[int, ...], int, int, float, float]
@@ -101,7 +100,6 @@ CLAIMS = (
         check=Law(value, _height),
         tolerance=Tolerance(1e-9, "descents to a gradient of 1e-8, values of order one"),
         mutant=Mutant("one c for all rows", Law(_value_of_all_rows, _height)),
-        subject=SUBJECT,
         uses=("multilabel-collapse",),
     ),
     Claim(
@@ -114,7 +112,6 @@ CLAIMS = (
         check=_overlap,
         tolerance=Tolerance(1e-5, "gradient 1e-8 over a curvature above 1e-2; factor 10"),
         mutant=Mutant("one task and itself", lambda s: _overlap(s, own=True)),
-        subject=SUBJECT,
         uses=("tasks-value",),
     ),
 )

@@ -23,7 +23,6 @@ from ufm.tolerance import generator_rank
 from ufm.typing import Array
 
 Flat = Specimen[Any, Any]
-SUBJECT = "Hessian spectra"
 STEP = 1e-3
 
 
@@ -161,6 +160,5 @@ CLAIMS = (
         check=Law(spectrum, _seen, GIVEN),
         tolerance=Tolerance(1e-8, "differences of step 1e-3: truncation 1e-10, rounding 1e-12"),
         mutant=Mutant("one unused dimension is flat", Law(_one_block_less, _seen, GIVEN)),
-        subject=SUBJECT,
     ),
 )
