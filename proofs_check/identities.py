@@ -1,7 +1,7 @@
 """What an identity is that computer algebra proves (tier S).
 
-SymPy is imported when a claim runs. An identity holds when SymPy reduces the difference of its two
-sides to zero; a difference that only looks like zero at some point has not been proved.
+It holds when SymPy reduces the difference of its two sides to zero; a difference that only looks
+like zero at some point has not been proved.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from proofs_check.claim import Claim, Mutant, Tolerance
+from proofs_check.computer_algebra import sympy
 from proofs_check.instance import Instance
 from proofs_check.law import Formula, Law
 
@@ -45,8 +46,6 @@ class Identity(Instance):
 @cache
 def positive(names: str) -> Any:
     """Positive symbols of these names, as SymPy makes them."""
-    import sympy
-
     return sympy.symbols(names, positive=True)
 
 
@@ -63,8 +62,6 @@ def size(left: Any, right: Any) -> float:
 
 
 def _distance(difference: Any) -> float:
-    import sympy
-
     difference = sympy.sympify(difference)
     symbols = sorted(difference.free_symbols, key=lambda s: s.name)
     worst = 0.0
