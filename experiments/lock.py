@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from experiments.errors import input_error
 from experiments.files import accessible, remove_unfinished
 
 LOCK = "lock"
@@ -31,8 +32,6 @@ def locked(folder: Path, rule: str) -> Iterator[None]:
         ...     os.listdir(folder)
         ['lock']
     """
-    from ufm.errors import InputError  # not above: it brings JAX, and help must come at once
-
     with accessible(folder, "Need a folder that can be written to", "make room, or choose another"):
         folder.mkdir(parents=True, exist_ok=True)
         stream = (folder / LOCK).open("ab")
@@ -42,7 +41,7 @@ def locked(folder: Path, rule: str) -> Iterator[None]:
             stream.close()
             got = f"{folder}, which another process has"
             remedy = "wait until it ends, stop it, or choose another folder"
-            raise InputError(rule, got, remedy) from error
+            raise input_error(rule, got, remedy) from error
     with stream:
         for place in (folder, *(entry for entry in folder.iterdir() if entry.is_dir())):
             remove_unfinished(place)

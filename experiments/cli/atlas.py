@@ -43,6 +43,7 @@ from experiments.cli.prove import (
     require_proof,
 )
 from experiments.cli.waiting import stepwise
+from experiments.errors import input_error
 from experiments.files import whole_file
 
 EXAMPLES = (
@@ -180,12 +181,11 @@ def atlas(
     prepare()
     from experiments.cli.atlas_folder import read_points, require_folder, write_points
     from landscape.atlas.explore import as_plain
-    from ufm.errors import InputError
 
     model = as_plain(inputs.build())
     if max_groups is not None and engine is Engine.SEARCH:
         rule = "--max-groups goes with --engine symmetric or all"
-        raise InputError(rule, "--engine search", "drop it or change the engine")
+        raise input_error(rule, "--engine search", "drop it or change the engine")
     groups = MAX_GROUPS if max_groups is None else max_groups
     kept: Sequence[Any] = ()
     if out is not None:
@@ -198,7 +198,7 @@ def atlas(
     require_proof(inputs, prove, prove_to, prove_rank, most_boxes)
     if certify and out is None:
         rule = "--certify writes beside the atlas"
-        raise InputError(rule, "no --out", "add --out DIR")
+        raise input_error(rule, "no --out", "add --out DIR")
     if figures is not None:
         require_folder(figures, "--figures")
         require_writable(figures / "ladder.svg", "--figures")
@@ -306,11 +306,9 @@ def require_graph(path: Path | None) -> None:
     Raises:
         InputError: no folder for it, or a name that ends otherwise than .json or .graphml.
     """
-    from ufm.errors import InputError
-
     if path is not None and path.suffix not in GRAPH_KINDS:
         rule = f"--graph writes {' or '.join(GRAPH_KINDS)}"
-        raise InputError(rule, path.name, "choose one of these endings")
+        raise input_error(rule, path.name, "choose one of these endings")
     require_writable(path, "--graph")
 
 
@@ -320,12 +318,10 @@ def require_film(path: Path | None, d: int) -> None:
     Raises:
         InputError: no folder for it, another ending than .gif, or more than three dimensions.
     """
-    from ufm.errors import InputError
-
     if path is not None and path.suffix != ".gif":
-        raise InputError("--animation writes .gif", path.name, "choose this ending")
+        raise input_error("--animation writes .gif", path.name, "choose this ending")
     if path is not None and d > 3:
-        raise InputError("--animation shows up to three dimensions", f"d = {d}", "add -d 3")
+        raise input_error("--animation shows up to three dimensions", f"d = {d}", "add -d 3")
     require_writable(path, "--animation")
 
 

@@ -23,6 +23,7 @@ from experiments.cli.output import (
     table,
 )
 from experiments.cli.waiting import patiently
+from experiments.errors import input_error
 
 EXAMPLES = (
     "ufm bench",
@@ -152,12 +153,10 @@ def refuse_with_scaling(row: list[Row] | None, repeats: int | None) -> None:
     Raises:
         InputError: --scaling with --row or --repeats.
     """
-    from ufm.errors import InputError
-
     for flag, value in (("--row", row), ("--repeats", repeats)):
         if value:
             rule = "--scaling has curves of its own"
-            raise InputError(rule, f"--scaling and {flag}", f"drop {flag}")
+            raise input_error(rule, f"--scaling and {flag}", f"drop {flag}")
 
 
 def with_memory(records: list[Any]) -> list[Any]:

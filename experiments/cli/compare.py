@@ -23,6 +23,7 @@ from experiments.cli.network_flags import (
 from experiments.cli.network_output import Counter, provenance_of, warn_of_narrow
 from experiments.cli.output import deliver, envelope, show, table
 from experiments.cli.waiting import stepwise
+from experiments.errors import input_error
 from experiments.networks.options import (
     ArchitectureOptions,
     AugmentationOptions,
@@ -192,8 +193,6 @@ def _require_own(
     network: ArchitectureOptions, training: TrainingOptions, decay: NetworkDecayFlags, widths: str
 ) -> None:
     """Refuse flags of what --theory sets itself."""
-    from ufm.errors import InputError
-
     changed = {
         "--features": network.features != ArchitectureOptions().features,
         "-d": training.d is not None,
@@ -203,17 +202,15 @@ def _require_own(
     given = [flag for flag, is_given in changed.items() if is_given]
     if given:
         rule = "--theory sets features, dimension, width and decay itself"
-        raise InputError(rule, ", ".join(given), "drop it, or train single networks: ufm train")
+        raise input_error(rule, ", ".join(given), "drop it, or train single networks: ufm train")
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    from ufm.errors import InputError
-
     try:
         return tuple(float(word) for word in text.split(","))
     except ValueError:
         rule = "Need --widths as numbers with commas"
-        raise InputError(rule, repr(text), "write for example --widths 0.5,1") from None
+        raise input_error(rule, repr(text), "write for example --widths 0.5,1") from None
 
 
 def _conclusions(runs: Any, found: Any) -> dict[str, Any]:

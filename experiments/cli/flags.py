@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from experiments.errors import input_error
 from experiments.losses import PARAMETERS, LossChoice, choose_loss
 from experiments.memory import require_memory
 from experiments.options import option
@@ -70,10 +71,9 @@ class SizeFlags:
         if self.counts is None:
             return None
         from ufm.counts import parsed_counts
-        from ufm.errors import InputError
 
         if self.n is not None:
-            raise InputError("Give -n or --counts, not both", f"-n {self.n}", "drop one of them")
+            raise input_error("Give -n or --counts, not both", f"-n {self.n}", "drop one of them")
         return parsed_counts(self.counts, "--counts")
 
 
@@ -180,11 +180,9 @@ class DecayFlags:
         if self.lambda_both is None:
             return self.lambda_w, self.lambda_h
         if self.lambda_w is not None or self.lambda_h is not None:
-            from ufm.errors import InputError
-
             other = "--lambda-w" if self.lambda_w is not None else "--lambda-h"
             rule = "Give --lambda for both decays, or --lambda-w and --lambda-h"
-            raise InputError(rule, f"--lambda and {other}", "drop one of them")
+            raise input_error(rule, f"--lambda and {other}", "drop one of them")
         return self.lambda_both, self.lambda_both
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from experiments.cli.output import require_writable
+from experiments.errors import input_error
 
 Html = Annotated[
     Path | None,
@@ -40,9 +41,7 @@ def require_page(path: Path | None) -> None:
     """
     require_writable(path, "--html")
     if path is not None and path.suffix.lower() not in (".html", ".htm"):
-        from ufm.errors import InputError
-
-        raise InputError("Need a page that ends in .html", path.name, f"{path.stem}.html, say")
+        raise input_error("Need a page that ends in .html", path.name, f"{path.stem}.html, say")
 
 
 def write_page_of(

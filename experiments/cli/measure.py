@@ -28,6 +28,7 @@ from experiments.cli.output import (
     table,
 )
 from experiments.cli.waiting import stepwise
+from experiments.errors import input_error
 
 EXAMPLES = (
     "ufm measure features.npz",
@@ -163,10 +164,8 @@ def measure(
 
 
 def _needs_decay() -> Exception:
-    from ufm.errors import InputError
-
     rule = "The comparison with theory needs --lambda-w"
-    return InputError(rule, "no --lambda-w", "add it: the weight decay of the classifier")
+    return input_error(rule, "no --lambda-w", "add it: the weight decay of the classifier")
 
 
 def _require_decay(decay: DecayFlags, lambda_w: float | None, fixed_classifier: bool) -> None:

@@ -17,6 +17,7 @@ import typer
 
 from experiments.cli.flags import expand_flags
 from experiments.cli.output import prepare
+from experiments.errors import input_error
 from experiments.networks.options import (
     ArchitectureOptions,
     AugmentationOptions,
@@ -105,7 +106,6 @@ class NetworkDecayFlags:
             InputError: an unknown kind, or flags that contradict each other.
         """
         from experiments.networks.training import FeatureDecay, WeightDecay
-        from ufm.errors import InputError
 
         given = {
             f"--{item.name.replace('_', '-')}": getattr(self, item.name)
@@ -116,14 +116,14 @@ class NetworkDecayFlags:
         if self.kind == "all":
             if given:
                 rule = f"{', '.join(given)}: only with --decay ufm"
-                raise InputError(rule, "--decay all", "drop it")
+                raise input_error(rule, "--decay all", "drop it")
             return WeightDecay() if weights is None else WeightDecay(weights)
         if self.kind != "ufm":
-            raise InputError("Need --decay ufm or all", repr(self.kind), "choose one")
+            raise input_error("Need --decay ufm or all", repr(self.kind), "choose one")
         if weights is not None:
-            raise InputError("--weight-decay: only with --decay all", "--decay ufm", "drop it")
+            raise input_error("--weight-decay: only with --decay all", "--decay ufm", "drop it")
         if self.lambda_h is not None and self.c is not None:
-            raise InputError("Give --lambda-h or --c, not both", f"--c {self.c:g}", "drop one")
+            raise input_error("Give --lambda-h or --c, not both", f"--c {self.c:g}", "drop one")
         lambda_w = LAMBDA_W if self.lambda_w is None else self.lambda_w
         lambda_b = 0.0 if self.lambda_b is None else self.lambda_b
         if self.lambda_h is not None:

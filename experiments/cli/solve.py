@@ -25,6 +25,7 @@ from experiments.cli.solve_table import solved_table, unjudged_table
 from experiments.cli.starts import explicit_point, height_of, way_down
 from experiments.cli.waiting import stepwise
 from experiments.cost import WATCHED, restarts_for, say_cost, size_of, small_model, warn_of_size
+from experiments.errors import input_error
 from experiments.notices import notice
 
 EXAMPLES = (
@@ -215,12 +216,11 @@ def run_solve(
     from landscape.solvers.solve import FULL
     from landscape.solvers.solve import solve as find
     from landscape.verdict import verdict as judge
-    from ufm.errors import InputError
     from ufm.point import two_keys
 
     if learning_rate is not None and method not in ("gd", "momentum"):
         rule = "--learning-rate belongs to --method gd or momentum"
-        raise InputError(rule, f"--method {method}", "drop --learning-rate")
+        raise input_error(rule, f"--method {method}", "drop --learning-rate")
     model = inputs.build(merged=reduction is not False)
     _warn_of_room(model)
     warn_of_size(model, reduction)

@@ -25,6 +25,7 @@ from experiments.cli.output import (
 )
 from experiments.cli.sweep_workers import workers as workers_of
 from experiments.cli.waiting import stepwise
+from experiments.errors import input_error
 from experiments.notices import notice
 
 FOLDER = "sweeps"
@@ -301,11 +302,9 @@ def figure(
     width: Width = COLUMN,
 ) -> None:
     """Draw the table of a sweep as one figure, with the lines that theory predicts."""
-    from ufm.errors import InputError
-
     if file.suffix.lower() not in FIGURE_KINDS:
         rule = f"Need a file name in {', '.join(FIGURE_KINDS)}"
-        raise InputError(rule, file, "choose one of these endings")
+        raise input_error(rule, file, "choose one of these endings")
     require_writable(file, "the figure")
     prepare()
     from experiments.cli.sweep_status import done_cells, open_store
@@ -355,13 +354,11 @@ def progress_line(progress: Any) -> str:
 
 def _executor(threads: int | None, workers: int | None, cluster: str | None) -> Any:
     """What computes the batches; dask is imported only where it is asked for."""
-    from ufm.errors import InputError
-
     given = {"--threads": threads, "--workers": workers, "--cluster": cluster}
     chosen = [flag for flag, value in given.items() if value is not None]
     if len(chosen) > 1:
         rule = "Give one of --threads, --workers and --cluster"
-        raise InputError(rule, " and ".join(chosen), "drop all but one")
+        raise input_error(rule, " and ".join(chosen), "drop all but one")
     if workers is None and cluster is None:
         from experiments.sweep.run import LocalExecutor
 

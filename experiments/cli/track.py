@@ -16,6 +16,7 @@ from experiments.cli.network_flags import Folder, network_command
 from experiments.cli.network_output import provenance_of
 from experiments.cli.output import deliver, envelope, number, show, table
 from experiments.cli.waiting import stepwise
+from experiments.errors import input_error
 from experiments.networks.tracks.full_size import at_full_size, full_hours
 from experiments.networks.tracks.options import (
     AllLossesOptions,
@@ -121,12 +122,10 @@ for _name in COMMANDS:
 
 
 def _full_size(name: str, options: TrackOptions, given: Collection[str]) -> TrackOptions:
-    from ufm.errors import InputError
-
     if not options.FULL:
         remedy = "leave out --full, and give larger sizes as options"
         got = f"{name}: {options.UNKNOWN}"
-        raise InputError("Need a track whose full size is known", got, remedy)
+        raise input_error("Need a track whose full size is known", got, remedy)
     made = at_full_size(options, given)
     said = ", ".join(f"{key} = {getattr(made, key)}" for key in options.FULL)
     hours = full_hours(made)

@@ -25,6 +25,7 @@ from experiments.cli.verify_output import (
     summary,
 )
 from experiments.cli.waiting import patiently
+from experiments.errors import input_error
 from experiments.losses import PARAMETERS
 from experiments.nearest import unknown
 
@@ -112,14 +113,12 @@ def verify(
     merger, minimiser and bound, as far as it knows them.
     """
     prepare()
-    from ufm.errors import InputError
-
     if loss is not None and loss not in PARAMETERS:
         rule = "verify runs on the losses of its claims"
         remedy = f"use one of {', '.join(PARAMETERS)}; a loss of your own goes to `ufm solve`"
-        raise InputError(rule, f"--loss {loss}", remedy)
+        raise input_error(rule, f"--loss {loss}", remedy)
     if out.exists() and not out.is_dir():
-        raise InputError("Need a folder for --out", f"the file {out}", "choose another name")
+        raise input_error("Need a folder for --out", f"the file {out}", "choose another name")
     own_model = model if model is not None and ":" in model else None
     silent: tuple[str, ...] = ()
     if networks is not None:
@@ -128,7 +127,7 @@ def verify(
         others = [flag for flag, value in given.items() if value]
         if others:
             rule = "--networks is about finished runs, which are never mixed with theorems"
-            raise InputError(rule, ", ".join(others), "drop it")
+            raise input_error(rule, ", ".join(others), "drop it")
         chosen, figures = _network_claims(networks), False
     elif own_model:
         chosen, silent = _model_claims(
@@ -262,12 +261,11 @@ def _model_claims(spec: str, others: dict[str, Any]) -> tuple[tuple[Any, ...], t
     """
     from experiments.models import named_model
     from proofs_check.contract import contract_claims, unclaimed, varied
-    from ufm.errors import InputError
 
     given = [flag for flag, value in others.items() if value]
     if given:
         rule = "--model FILE.py:NAME has claims of its own"
-        raise InputError(rule, ", ".join(given), "drop it")
+        raise input_error(rule, ", ".join(given), "drop it")
     declared = named_model(spec)
     defaults = {p.name: p.default for p in declared.parameters}
     claims = contract_claims(spec.rpartition(":")[2], varied(declared.build, defaults))
