@@ -45,6 +45,7 @@ from experiments.cli.prove import (
 from experiments.cli.waiting import stepwise
 from experiments.errors import input_error
 from experiments.files import whole_file
+from experiments.options import flag
 
 EXAMPLES = (
     "ufm atlas -K 5 --lambda 0.02",
@@ -91,39 +92,33 @@ def atlas(
     ] = Engine.SEARCH,
     max_groups: Annotated[
         int | None,
-        typer.Option(
+        flag(
             "--max-groups",
-            metavar="INT",
-            help="Symmetric points with classes merged into at most so many groups.",
+            "INT",
+            "Symmetric points with classes merged into at most so many groups.",
             show_default=str(MAX_GROUPS),
         ),
     ] = None,
     seed: Seed = 0,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", metavar="DIR", help="Keep what is found here; a second run goes on from it."
-        ),
+        Path | None, flag("--out", "DIR", "Keep what is found here; a second run goes on from it.")
     ] = None,
     figures: Annotated[
-        Path | None,
-        typer.Option("--figures", metavar="DIR", help="Draw every diagram here: PDF, SVG, PNG."),
+        Path | None, flag("--figures", "DIR", "Draw every diagram here: PDF, SVG, PNG.")
     ] = None,
     width: Width = COLUMN,
     animation: Annotated[
         Path | None,
-        typer.Option(
+        flag(
             "--animation",
-            metavar="FILE.gif",
-            help="A film of a descent from the origin past the saddles; up to d = 3.",
+            "FILE.gif",
+            "A film of a descent from the origin past the saddles; up to d = 3.",
         ),
     ] = None,
     graph: Annotated[
         Path | None,
-        typer.Option(
-            "--graph",
-            metavar="FILE",
-            help="Write which orbit flows to which in dimension d: .json or .graphml.",
+        flag(
+            "--graph", "FILE", "Write which orbit flows to which in dimension d: .json or .graphml."
         ),
     ] = None,
     certify: Annotated[
@@ -144,10 +139,10 @@ def atlas(
     ] = False,
     prove_to: Annotated[
         float | None,
-        typer.Option(
+        flag(
             "--prove-to",
-            metavar="LAMBDA",
-            help="Prove it for every lambda_W up to this one, lambda_H in proportion.",
+            "LAMBDA",
+            "Prove it for every lambda_W up to this one, lambda_H in proportion.",
         ),
     ] = None,
     prove_rank: Annotated[
@@ -162,11 +157,11 @@ def atlas(
     ] = 1,
     most_boxes: Annotated[
         int | None,
-        typer.Option(
+        flag(
             "--most-boxes",
-            metavar="INT",
+            "INT",
+            "Boxes of rank 2 after which what is open is left undecided.",
             min=1,
-            help="Boxes of rank 2 after which what is open is left undecided.",
             show_default=f"{MOST_BOXES:,}",
         ),
     ] = None,

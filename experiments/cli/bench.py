@@ -24,6 +24,7 @@ from experiments.cli.output import (
 )
 from experiments.cli.waiting import patiently
 from experiments.errors import input_error
+from experiments.options import flag
 
 EXAMPLES = (
     "ufm bench",
@@ -89,10 +90,10 @@ def bench(
     ] = False,
     figure: Annotated[
         Path | None,
-        typer.Option(
+        flag(
             "--figure",
-            metavar="FILE.svg",
-            help="Draw the table as bars; with --scaling its curves on logarithmic axes.",
+            "FILE.svg",
+            "Draw the table as bars; with --scaling its curves on logarithmic axes.",
         ),
     ] = None,
     out: Out = None,
@@ -153,10 +154,10 @@ def refuse_with_scaling(row: list[Row] | None, repeats: int | None) -> None:
     Raises:
         InputError: --scaling with --row or --repeats.
     """
-    for flag, value in (("--row", row), ("--repeats", repeats)):
+    for other, value in (("--row", row), ("--repeats", repeats)):
         if value:
             rule = "--scaling has curves of its own"
-            raise input_error(rule, f"--scaling and {flag}", f"drop {flag}")
+            raise input_error(rule, f"--scaling and {other}", f"drop {other}")
 
 
 def with_memory(records: list[Any]) -> list[Any]:

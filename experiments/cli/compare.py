@@ -31,6 +31,7 @@ from experiments.networks.options import (
     TrainingOptions,
 )
 from experiments.notices import notice
+from experiments.options import flag
 
 EXAMPLES = (
     "ufm compare --data digits",
@@ -64,23 +65,21 @@ def compare(
     decay: NetworkDecayFlags,
     loss: Annotated[
         list[str] | None,
-        typer.Option(
+        flag(
             "--loss",
-            metavar="LOSS",
-            help='An objective and its parameters, as in "focal gamma=3"; may be repeated.',
+            "LOSS",
+            'An objective and its parameters, as in "focal gamma=3"; may be repeated.',
             show_default=", ".join(LOSSES),
         ),
     ] = None,
-    widths: Annotated[
-        str, typer.Option("--widths", metavar="0.5,1", help="Multipliers of the hidden layers.")
-    ] = WIDTHS,
+    widths: Annotated[str, flag("--widths", "0.5,1", "Multipliers of the hidden layers.")] = WIDTHS,
     seeds: Annotated[
         int | None,
-        typer.Option(
+        flag(
             "--seeds",
+            "INT",
+            "Seeds 0, 1, ... of every network.",
             min=1,
-            metavar="INT",
-            help="Seeds 0, 1, ... of every network.",
             show_default=f"{SEEDS}; {THEORY_SEEDS} with --theory",
         ),
     ] = None,

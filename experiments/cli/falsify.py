@@ -15,6 +15,7 @@ from experiments.cli.output import deliver, envelope, number, prepare, show, tab
 from experiments.cli.verify import Chosen, OwnClaims, choose_claims
 from experiments.errors import input_error
 from experiments.files import write_whole
+from experiments.options import flag
 
 EXAMPLES = (
     "ufm falsify --claim threshold-cross-entropy --seconds 10",
@@ -34,12 +35,7 @@ def falsify(
     seed: Seed = 0,
     quick: Annotated[bool, typer.Option("--quick", help="Around smaller regions.")] = False,
     kept: Annotated[
-        Path,
-        typer.Option(
-            "--kept",
-            metavar="FILE",
-            help="Counterexamples: replayed first, and new ones added.",
-        ),
+        Path, flag("--kept", "FILE", "Counterexamples: replayed first, and new ones added.")
     ] = KEPT,
     as_json: Json = False,
 ) -> None:

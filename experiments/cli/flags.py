@@ -14,7 +14,7 @@ import typer
 from experiments.errors import input_error
 from experiments.losses import PARAMETERS, LossChoice, choose_loss
 from experiments.memory import require_memory
-from experiments.options import option
+from experiments.options import flag, option
 
 NUM_CLASSES, DIMENSION, SAMPLES, DECAY = 4, 6, 1, 0.02
 # What a seed and a number of steps may be, as the compiled code takes them.
@@ -24,10 +24,7 @@ COPIES = 4
 of_model = functools.partial(option, "Model")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
-Out = Annotated[
-    Path | None,
-    typer.Option("--out", metavar="FILE", help="Write the same JSON to this file as well."),
-]
+Out = Annotated[Path | None, flag("--out", "FILE", "Write the same JSON to this file as well.")]
 # Inches of one column of a paper.
 COLUMN = 3.4
 Width = Annotated[

@@ -8,14 +8,12 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from experiments.cli.output import require_writable
 from experiments.errors import input_error
+from experiments.options import flag
 
 Html = Annotated[
-    Path | None,
-    typer.Option("--html", metavar="FILE", help="Write a page with figures: one file, no other."),
+    Path | None, flag("--html", "FILE", "Write a page with figures: one file, no other.")
 ]
 # The words of the command that runs; the program sets it.
 WORDS: ContextVar[tuple[str, ...]] = ContextVar("WORDS", default=())

@@ -29,6 +29,7 @@ from experiments.cli.output import (
 )
 from experiments.cli.waiting import stepwise
 from experiments.errors import input_error
+from experiments.options import flag
 
 EXAMPLES = (
     "ufm measure features.npz",
@@ -73,10 +74,10 @@ def measure(
     decay: DecayFlags,
     optimizer: Annotated[
         str,
-        typer.Option(
+        flag(
             "--optimizer",
-            metavar="NAME",
-            help="sgd or adam: decay is part of the gradient; adamw: decoupled, no theory.",
+            "NAME",
+            "sgd or adam: decay is part of the gradient; adamw: decoupled, no theory.",
         ),
     ] = "sgd",
     fixed_classifier: Annotated[
@@ -87,10 +88,7 @@ def measure(
         bool, typer.Option("--transposed", help="The features are (d, N), as H in the theory.")
     ] = False,
     figure: Annotated[
-        Path | None,
-        typer.Option(
-            "--figure", metavar="FILE", help="Curves of several files (.pdf, .png or .svg)."
-        ),
+        Path | None, flag("--figure", "FILE", "Curves of several files (.pdf, .png or .svg).")
     ] = None,
     html: Html = None,
     every: Annotated[

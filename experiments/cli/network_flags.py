@@ -13,8 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from experiments.cli.flags import expand_flags
 from experiments.cli.output import prepare
 from experiments.errors import input_error
@@ -25,7 +23,7 @@ from experiments.networks.options import (
     of_data,
     of_training,
 )
-from experiments.options import option
+from experiments.options import flag, option
 
 # Where small networks reach the minimum of the model within a per cent: c well below the threshold,
 # and |H|^2 not much larger than |W|^2.
@@ -35,8 +33,7 @@ MLP_FEATURES = 32
 of_decay = partial(option, "Decay")
 
 Folder = Annotated[
-    Path | None,
-    typer.Option("--out", metavar="DIR", help="Folder of the results.", show_default="runs/..."),
+    Path | None, flag("--out", "DIR", "Folder of the results.", show_default="runs/...")
 ]
 Probes = Annotated[
     list[str] | None,

@@ -27,6 +27,7 @@ from experiments.cli.waiting import stepwise
 from experiments.cost import WATCHED, restarts_for, say_cost, size_of, small_model, warn_of_size
 from experiments.errors import input_error
 from experiments.notices import notice
+from experiments.options import flag
 
 EXAMPLES = (
     "ufm solve -K 10 -d 512 -n 5000 --lambda-w 5e-4 --lambda-h 1e-5",
@@ -114,10 +115,10 @@ def solve(
     ] = False,
     start: Annotated[
         str | None,
-        typer.Option(
+        flag(
             "--start",
-            metavar="NAME",
-            help="Start at an explicit point: origin, minimiser (where it is known), or one of the "
+            "NAME",
+            "Start at an explicit point: origin, minimiser (where it is known), or one of the "
             "model's own, such as deep-relu's plane or rate-reduction's ranks 2,1; full is random "
             "in all d dimensions.",
             show_default="random, in K dimensions where a convex loss needs no more",
@@ -125,8 +126,7 @@ def solve(
     ] = None,
     seed: Seed = 0,
     save: Annotated[
-        Path | None,
-        typer.Option("--save", metavar="POINT.npz", help="Save the point for `ufm verdict`."),
+        Path | None, flag("--save", "POINT.npz", "Save the point for `ufm verdict`.")
     ] = None,
     html: Html = None,
     out: Out = None,

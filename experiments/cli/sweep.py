@@ -27,6 +27,7 @@ from experiments.cli.sweep_workers import workers as workers_of
 from experiments.cli.waiting import stepwise
 from experiments.errors import input_error
 from experiments.notices import notice
+from experiments.options import flag
 
 FOLDER = "sweeps"
 # Digits of the key in the name of a folder: enough to tell the sweeps of one person apart.
@@ -65,11 +66,7 @@ OF_A_MODEL = "ufm sweep specs --model graph > my_sweep.toml && ufm sweep run my_
 def specs(
     model: Annotated[
         str | None,
-        typer.Option(
-            "--model",
-            metavar="NAME",
-            help="Print a sweep over this model instead, a TOML file to be edited.",
-        ),
+        flag("--model", "NAME", "Print a sweep over this model instead, a TOML file to be edited."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -119,10 +116,10 @@ def run(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(
+        flag(
             "--out",
-            metavar="DIR",
-            help="Folder of the table; the same command goes on from it.",
+            "DIR",
+            "Folder of the table; the same command goes on from it.",
             show_default=f"{FOLDER}/NAME-KEY",
         ),
     ] = None,
@@ -145,10 +142,10 @@ def run(
     ] = None,
     cluster: Annotated[
         str | None,
-        typer.Option(
+        flag(
             "--cluster",
-            metavar="tls://HOST:PORT",
-            help="Compute on the workers of this scheduler, which is trusted with your account: "
+            "tls://HOST:PORT",
+            "Compute on the workers of this scheduler, which is trusted with your account: "
             "over tcp:// whoever reaches it, or a worker, can run code as you; tls:// takes the "
             "certificates in dask's configuration (docs/sweeps.md).",
         ),
@@ -276,28 +273,22 @@ def figure(
         Kind | None,
         typer.Option("--kind", help="What to draw.", show_default="what suits the task"),
     ] = None,
-    x: Annotated[
-        str | None, typer.Option("--x", metavar="COLUMN", help="Column along the horizontal axis.")
-    ] = None,
-    y: Annotated[
-        str | None, typer.Option("--y", metavar="COLUMN", help="Column along the vertical axis.")
-    ] = None,
+    x: Annotated[str | None, flag("--x", "COLUMN", "Column along the horizontal axis.")] = None,
+    y: Annotated[str | None, flag("--y", "COLUMN", "Column along the vertical axis.")] = None,
     value: Annotated[
         str | None,
-        typer.Option(
+        flag(
             "--value",
-            metavar="COLUMN",
-            help="Column that is drawn, or a quotient such as rate_nc2/lambda_W; "
+            "COLUMN",
+            "Column that is drawn, or a quotient such as rate_nc2/lambda_W; "
             "several with commas have a profile each.",
         ),
     ] = None,
     by: Annotated[
-        str | None,
-        typer.Option("--by", metavar="COLUMN", help="Column that tells lines or panels apart."),
+        str | None, flag("--by", "COLUMN", "Column that tells lines or panels apart.")
     ] = None,
     where: Annotated[
-        str | None,
-        typer.Option("--where", metavar="NAME=VALUE", help="Rows that are drawn: K=10, loss=ls."),
+        str | None, flag("--where", "NAME=VALUE", "Rows that are drawn: K=10, loss=ls.")
     ] = None,
     width: Width = COLUMN,
 ) -> None:

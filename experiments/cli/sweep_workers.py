@@ -11,6 +11,7 @@ import typer
 from experiments.cli.flags import COLUMN, Json, Width
 from experiments.cli.output import deliver, envelope, number, prepare, require_writable, show, table
 from experiments.errors import input_error
+from experiments.options import flag
 
 MANY = "1,2,4,10,20,40"
 # Seconds of processors of a worker before its first job, and of the process that deals and writes
@@ -48,9 +49,7 @@ def workers(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="Folder in which it was run, with its times.")
     ],
-    many: Annotated[
-        str, typer.Option("--many", metavar=MANY, help="Numbers of workers to simulate.")
-    ] = MANY,
+    many: Annotated[str, flag("--many", MANY, "Numbers of workers to simulate.")] = MANY,
     start: Annotated[
         float, typer.Option("--start", min=0.0, help="Seconds until a worker takes a job.")
     ] = START,
@@ -64,8 +63,7 @@ def workers(
         int, typer.Option("--times", min=1, help="As if every shape had so many times the cells.")
     ] = 1,
     figure: Annotated[
-        Path | None,
-        typer.Option("--figure", metavar="FILE", help="Draw it; ends in .pdf, .svg or .png."),
+        Path | None, flag("--figure", "FILE", "Draw it; ends in .pdf, .svg or .png.")
     ] = None,
     width: Width = COLUMN,
     as_json: Json = False,

@@ -35,6 +35,7 @@ from experiments.networks.options import (
     TrainingOptions,
 )
 from experiments.notices import notice
+from experiments.options import flag
 
 EXAMPLES = (
     "ufm train --data digits",
@@ -76,10 +77,10 @@ def train(
     decay: NetworkDecayFlags,
     loss: Annotated[
         str,
-        typer.Option(
+        flag(
             "--loss",
-            metavar="LOSS",
-            help='An objective and its parameters, for example ce, "ls smoothing=0.1", mse, '
+            "LOSS",
+            'An objective and its parameters, for example ce, "ls smoothing=0.1", mse, '
             "sigmoid, sop or FILE.py:NAME.",
         ),
     ] = "ce",

@@ -28,6 +28,7 @@ from experiments.cli.waiting import patiently
 from experiments.errors import input_error
 from experiments.losses import PARAMETERS
 from experiments.nearest import unknown
+from experiments.options import flag
 
 EXAMPLES = (
     "ufm verify --quick",
@@ -40,13 +41,9 @@ EXAMPLES = (
 )
 REPORT = Path("report")
 # What every command on claims takes.
-Chosen = Annotated[
-    list[str] | None,
-    typer.Option("--claim", metavar="ID", help="Only this claim; may be repeated."),
-]
+Chosen = Annotated[list[str] | None, flag("--claim", "ID", "Only this claim; may be repeated.")]
 OwnClaims = Annotated[
-    Path | None,
-    typer.Option("--claims", metavar="FILE.py", help="Your own claims instead of the lab's."),
+    Path | None, flag("--claims", "FILE.py", "Your own claims instead of the lab's.")
 ]
 Advance = Callable[[str], None]
 # Fewer claims than this run here: starting two processes costs five seconds.
@@ -58,39 +55,35 @@ def verify(
     claims: OwnClaims = None,
     networks: Annotated[
         Path | None,
-        typer.Option(
+        flag(
             "--networks",
-            metavar="DIR",
-            help="Only what the networks in a folder of `ufm compare` or `ufm track` show "
-            "(tier E).",
+            "DIR",
+            "Only what the networks in a folder of `ufm compare` or `ufm track` show (tier E).",
         ),
     ] = None,
     loss: Annotated[
-        str | None,
-        typer.Option("--loss", metavar="LOSS", help=f"Only this loss: {', '.join(PARAMETERS)}."),
+        str | None, flag("--loss", "LOSS", f"Only this loss: {', '.join(PARAMETERS)}.")
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(
+        flag(
             "--model",
-            metavar="NAME",
-            help="Only this model, e.g. plain or regression; FILE.py:NAME: what your model answers "
+            "NAME",
+            "Only this model, e.g. plain or regression; FILE.py:NAME: what your model answers "
             "about itself.",
         ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Smaller regions.")] = False,
-    out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Folder of the report.")
-    ] = REPORT,
+    out: Annotated[Path, flag("--out", "DIR", "Folder of the report.")] = REPORT,
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Draw the pictures of the report.")
     ] = True,
     certificates: Annotated[
         Path | None,
-        typer.Option(
+        flag(
             "--certificates",
-            metavar="DIR",
-            help="Certificates to check, list in the report and copy into it, e.g. the folder of "
+            "DIR",
+            "Certificates to check, list in the report and copy into it, e.g. the folder of "
             "`ufm atlas --certify`.",
         ),
     ] = None,

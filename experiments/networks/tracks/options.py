@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-import typer
-
 from experiments.networks.options import of_data, of_network, of_training
+from experiments.options import flag
 
 SEEDS = 3
 # Flags that several tracks have.
@@ -48,9 +47,7 @@ class TrackOptions:
     FULL_HOURS: ClassVar[float] = 0.0
     UNKNOWN: ClassVar[str] = ""
 
-    seeds: Annotated[
-        int, typer.Option("--seeds", min=1, metavar="INT", help="Seeds 0, 1, ... of every cell.")
-    ] = SEEDS
+    seeds: Annotated[int, flag("--seeds", "INT", "Seeds 0, 1, ... of every cell.", min=1)] = SEEDS
 
 
 @dataclass(frozen=True)
