@@ -28,6 +28,7 @@ def locked(folder: Path, rule: str) -> Iterator[None]:
         InputError: another process has it, or it cannot be written to.
 
     Example:
+        >>> import os, tempfile
         >>> with tempfile.TemporaryDirectory() as folder, locked(Path(folder), "Only one writes"):
         ...     os.listdir(folder)
         ['lock']
