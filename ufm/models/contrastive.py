@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -90,10 +89,6 @@ class Contrastive(Model[Features]):
             remedy = "zero has no direction: move the column of H"
             raise InputError("Need features that are not zero", least, remedy)
         return model, told
-
-    def with_dimension(self, d: int) -> Contrastive:
-        """The same model with feature dimension ``d``."""
-        return replace(self, d=d)
 
     def structure(self, point: Features) -> Structure | None:
         """The Hessian at any point from the dimensions that it uses (A-8); None after a ReLU."""

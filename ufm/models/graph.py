@@ -92,10 +92,6 @@ class GraphUFM(Model[Point]):
         """The row space of [W; H^T] at a start."""
         return row_space_of_start(self, point)
 
-    def with_dimension(self, d: int) -> GraphUFM:
-        """The same model with feature dimension ``d``."""
-        return GraphUFM(self.means, self.labels, self.lambda_W, self.lambda_H, d)
-
     # ---- when it collapses
 
     def class_means(self) -> Array:

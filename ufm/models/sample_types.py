@@ -130,10 +130,6 @@ class SampleTypes(Model[Point]):
         """The row space of [W; H^T] at a start."""
         return row_space_of_start(self, point)
 
-    def with_dimension(self, d: int) -> SampleTypes:
-        """The same model with feature dimension ``d``."""
-        return replace(self, d=d)
-
     # ---- what is known
 
     def slopes(self, Z: Array) -> tuple[Array, Array, Array]:

@@ -81,10 +81,6 @@ class Margins(Model[Point]):
         """The row space of [W; H^T] at a start."""
         return row_space_of_start(self, point)
 
-    def with_dimension(self, d: int) -> Margins:
-        """The same model with feature dimension ``d``."""
-        return Margins(self.counts, d, self.price)
-
     # ---- what is known
 
     @property

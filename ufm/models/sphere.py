@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -102,10 +101,6 @@ class Sphere(Model[Point]):
             remedy = "zero has no direction: move the row of W or the column of H"
             raise InputError("Need vectors that are not zero", float(least), remedy)
         return model, told
-
-    def with_dimension(self, d: int) -> Sphere:
-        """The same model with feature dimension ``d``."""
-        return replace(self, d=d)
 
     def structure(self, point: Point) -> Structure | None:
         """The Hessian at any point from the dimensions that it uses (A-8); None where d is few."""
