@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 
 from experiments.figures import blank_figure, encoded
 from landscape.atlas import Atlas, atlas
@@ -43,6 +44,10 @@ WIDTHS, HEIGHT = {1: 4.8, 2: 4.4, 3: 3.5}, 3.3
 # Of a panel that is as wide as a column of a journal, two of them as its page: type of 8 points.
 COLUMN = (3.4, 2.8)
 DOTS_PER_INCH = 160
+# Colours span at least so many spreads between seeds: what a seed moves looks pale.
+SPREADS = 8.0
+# Of a map, and the share of them from which on writing must be white.
+COLOURS, DARK = "YlGnBu", 0.6
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,22 @@ def name_artists(ax: Axes, **place: Any) -> None:
     """
     if ax.get_legend_handles_labels()[0]:
         ax.legend(**place)
+
+
+def colours_over(values: Any, least: float) -> Normalize:
+    """A scale of colours over finite values and a third beyond, and over at least so much.
+
+    Example:
+        >>> scale = colours_over(np.array([0.0, 1.0]), 4.0)
+        >>> scale.vmin, scale.vmax
+        (-1.5, 2.5)
+    """
+    finite = values[np.isfinite(values)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
+    # A difference of rounding size must not look like one of substance.
+    least = max(least, 1e-3 * max(abs(low), abs(high), 1e-9))
+    span, middle = max(1.6 * (high - low), least), (low + high) / 2
+    return Normalize(middle - span / 2, middle + span / 2)
 
 
 def draw_over_seeds(ax: Axes, x: Any, values: Any, middle: Any = np.mean, **look: Any) -> None:

@@ -13,16 +13,18 @@ from matplotlib.patches import Rectangle
 from experiments.networks.measures.equivalence import DIFFERS, EQUAL, OPEN
 from experiments.networks.tracks.all_losses_judged import Judged, case_of, has_fitted
 from experiments.networks.tracks.track import Result
-from experiments.report.figures import draw_over_seeds, name_artists
+from experiments.report.figures import (
+    COLOURS,
+    DARK,
+    SPREADS,
+    colours_over,
+    draw_over_seeds,
+    name_artists,
+)
 from landscape.plots.style import FAINT, INK, loss_colour, loss_marker
 
 SIGNS = {EQUAL: "=", DIFFERS: "≠", OPEN: "?"}
 FILLS = {EQUAL: "#bfe3d5", DIFFERS: "#f3c98b", OPEN: "white"}
-COLOURS = "YlGnBu"
-# Colours span at least so many spreads between seeds: what a seed moves looks pale.
-SPREADS = 8.0
-# Share of the colours from which on writing must be white.
-DARK = 0.6
 
 
 def size_of(results: Sequence[Result]) -> tuple[float, float]:
@@ -104,9 +106,7 @@ def _colours(results: Sequence[Result]) -> Normalize:
     told = _by_case([r for r in results if has_fitted(r)])
     means = np.array([100 * mean for _, mean, _ in told] or [50.0])
     spreads = [100 * std for _, _, std in told if std > 0]
-    least = SPREADS * float(np.median(spreads)) if spreads else 1.0
-    middle, span = (means.min() + means.max()) / 2, max(1.6 * np.ptp(means), least)
-    return Normalize(middle - span / 2, middle + span / 2)
+    return colours_over(means, SPREADS * float(np.median(spreads)) if spreads else 1.0)
 
 
 def _axes(cases: Sequence[str]) -> tuple[list[float], list[int]]:
