@@ -176,13 +176,14 @@ def draw_over_seeds(ax: Axes, x: Any, values: Any, middle: Any = np.mean, **look
 
     Example:
         >>> ax = blank_figure(2.0, 2.0).add_subplot()
-        >>> draw_over_seeds(ax, [1, 2], [[0.0, 4.0], [1.0]])
-        >>> ax.lines[0].get_ydata().tolist()
-        [2.0, 1.0]
+        >>> draw_over_seeds(ax, [1, 2], [[0.0, 4.0], [0.4, 0.4, 0.4]])
+        >>> ax.lines[0].get_ydata().round(9).tolist()
+        [2.0, 0.4]
     """
     if len(values):
         low, y, high = (np.array([f(each) for each in values]) for f in (np.min, middle, np.max))
-        ax.errorbar(x, y, yerr=(y - low, high - y), **look)
+        # The mean of equal numbers may lie beside them by a rounding.
+        ax.errorbar(x, y, yerr=np.maximum((y - low, high - y), 0), **look)
 
 
 def _saved(
