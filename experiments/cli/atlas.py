@@ -283,7 +283,7 @@ def atlas_pictures(found: Any, d: int, seed: int, say: Callable[[str], None]) ->
     """Every diagram that suits the atlas, for a page."""
     from experiments.cli.atlas_captions import caption_of
     from experiments.cli.atlas_figures import write_figures
-    from experiments.report.own import drawn
+    from experiments.report.self_contained import drawn
 
     with TemporaryDirectory() as folder:
         names, _ = write_figures(found, d, Path(folder), width=COLUMN, seed=seed, say=say)

@@ -115,7 +115,7 @@ def bench(
         inputs: dict[str, Any] = {"quick": quick, "scaling": True}
         deliver(envelope("bench", inputs, told), as_json=as_json, out=out)
         return
-    from experiments.benchmarks.memory import reset_peak
+    from experiments.benchmarks.peak_memory import reset_peak
     from experiments.benchmarks.rows import ROWS
     from experiments.benchmarks.timing import Settings
 
@@ -164,7 +164,7 @@ def with_memory(records: list[Any]) -> list[Any]:
     """Our lines with the most memory that was in use while their row ran, where they have none."""
     from dataclasses import replace
 
-    from experiments.benchmarks.memory import peak_memory
+    from experiments.benchmarks.peak_memory import peak_memory
 
     peak = peak_memory()
     return [

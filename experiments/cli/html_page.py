@@ -53,7 +53,7 @@ def write_page_of(
     """Write what was shown, if a page was asked for."""
     if path is None:
         return
-    from experiments.report.own import OwnPage, part_of, write_own
+    from experiments.report.self_contained import OwnPage, part_of, write_own
 
     parts = [part_of(part) for part in shown]
     write_own(OwnPage(title, headline, command_line(), parts, facts, pictures), path)
@@ -63,7 +63,7 @@ def point_pictures(model: Any, point: Any) -> Sequence[Any]:
     """Cosines of classifier and class means of a point of the plain model; none of others."""
     import numpy as np
 
-    from experiments.report.own import cosines_picture
+    from experiments.report.self_contained import cosines_picture
 
     if model.as_plain() is None:
         return ()

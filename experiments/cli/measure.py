@@ -149,7 +149,7 @@ def measure(
         parts.append("Theory joins in with --lambda-w, the weight decay of the classifier.")
     if html is not None:
         from experiments.networks.theory.measurement import page_facts
-        from experiments.report.own import cosines_picture
+        from experiments.report.self_contained import cosines_picture
 
         # A page has room for every number.
         rest = () if every else (_convention_table(conventions), _rest_table(document["metrics"]))

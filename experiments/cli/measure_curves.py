@@ -64,7 +64,7 @@ def measure_curves(
     title = f"Measured {len(rows)} files"
     if html is not None:
         from experiments.figures import encoded
-        from experiments.report.own import drawn
+        from experiments.report.self_contained import drawn
 
         caption = "NC1 to NC3 are 0 at a minimum; dashed is theory at the decays of each file."
         svg = encoded(curves_figure(rows), "svg")

@@ -16,7 +16,7 @@ from landscape.atlas.engines import eliminated_search, joint_search, stacked
 from landscape.atlas.pathways import below, beside
 from landscape.atlas.record import Atlas, Round, Status, gathered, whole
 from landscape.atlas.search import MAX_ITERATIONS, TOLERANCE, Found, Harvest, together
-from landscape.atlas.squared import squared_error_atlas
+from landscape.atlas.squared_error import squared_error_atlas
 from landscape.atlas.starts import (
     aligned_starts,
     blind_starts,

@@ -12,7 +12,7 @@ from experiments.cli.atlas_captions import CAPTIONS, caption_of
 from experiments.networks.comparison.page import decay_in_words, empirical, end_of
 from experiments.networks.comparison.table import Row
 from experiments.networks.training import FeatureDecay, Outcome, WeightDecay
-from experiments.report.own import OwnPage, part_of, render_own
+from experiments.report.self_contained import OwnPage, part_of, render_own
 from experiments.report.view import FAILED, NO_INSTANCE, REFUTED, VERIFIED
 from ufm import UFM, CrossEntropy, lift
 
