@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.losses import EVERY_PARAMETER, LossChoice
+from experiments.models import built_loss
 from experiments.sweep.axes import MAX_SIZE, size_of
 from experiments.sweep.spec import Spec
 from ufm.errors import DECAYS, SOME_DECAY, InputError
-from ufm.losses import Loss, as_loss
+from ufm.losses import Loss
 from ufm.plain.model import UFM
 from ufm.typing import AnyArray
 
@@ -84,7 +85,7 @@ class Cells:
         """The loss of one cell as its model keeps it; one object where all its numbers agree."""
         which, counts = int(self.which[i]), self.counts(i)
         if which not in self._chosen:
-            self._chosen[which] = as_loss(self.losses[which].build())
+            self._chosen[which] = built_loss(self.losses[which])
         chosen = self._chosen[which]
         told = chosen.for_counts(counts)
         key = which, len(counts) if told is chosen else counts

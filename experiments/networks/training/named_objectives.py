@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 
 from experiments import losses
+from experiments.models import built_loss
 from experiments.nearest import unknown
 from experiments.networks.training.objective import Objective, PlainObjective
 from experiments.networks.training.over_parameterised import OverParameterised
@@ -18,7 +19,7 @@ from experiments.networks.training.softmax_variants import (
     Sigmoid,
 )
 from ufm.errors import InputError
-from ufm.losses import CrossEntropy, LabelSmoothing, RescaledMSE, Scaled, as_loss
+from ufm.losses import CrossEntropy, LabelSmoothing, RescaledMSE, Scaled
 from ufm.plain.model import UFM
 
 
@@ -121,7 +122,7 @@ def make_objective(name: str, **parameters: float) -> Objective:
     every = objective_parameters(name, **parameters)
     if name in MAKERS:
         return MAKERS[name](**every)
-    return PlainObjective(as_loss(losses.LossChoice(name, every).build()))
+    return PlainObjective(built_loss(losses.LossChoice(name, every)))
 
 
 def ufm_model(
