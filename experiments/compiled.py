@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from experiments.files import cache_folder
+from experiments.notices import notice
 from experiments.programs import keep_programs
 
 # What JAX says of an entry, in the versions that are supported: the name of the program, the cause.
@@ -50,7 +50,7 @@ def keep_compiled() -> None:
         folder = home / "jax"
         folder.mkdir(exist_ok=True)
     except OSError as error:
-        _say(f"compiled programs are not kept ({error.strerror or error}): {OTHER_PLACE}")
+        notice(f"compiled programs are not kept ({error.strerror or error}): {OTHER_PLACE}")
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
@@ -98,7 +98,7 @@ def _tell(doing: str, folder: Path, cause: str) -> None:
     _told.add(doing)
     done = "damaged, removed and compiled anew" if doing == "reading" else "not kept"
     remedy = "" if doing == "reading" else f". Make room there, or {OTHER_PLACE}"
-    _say(f"compiled programs in {folder} are {done} ({' '.join(cause.split())}){remedy}")
+    notice(f"compiled programs in {folder} are {done} ({' '.join(cause.split())}){remedy}")
 
 
 def _age(entry: Path) -> float:
@@ -106,7 +106,3 @@ def _age(entry: Path) -> float:
     with suppress(OSError):
         return -entry.stat().st_mtime
     return 0.0
-
-
-def _say(text: str) -> None:
-    print(f"ufm: {text}", file=sys.stderr, flush=True)

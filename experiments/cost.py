@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from time import perf_counter
 from typing import Any, NamedTuple
 
 from experiments.memory import require_memory
+from experiments.notices import notice
 
 # Hessian products of a Newton descent from a random start to 1e-10, at most: 90 to 170 were counted
 # for K = 10 to 1000 at c = 0.02 to 0.5 (docs/benchmarks.md), and a third more for its gradients.
@@ -105,7 +105,7 @@ def say_cost(model: Any, reduction: str | bool, method: str, start: str | None) 
     if seconds is not None:
         told = f"{cost.operations / 1e9:,.0f} Gflop in products of matrices, timed here"
         memory = f"{cost.memory / 2**30:.1f} GiB"
-        print(f"ufm: about {seconds:.0f} s at most and {memory} ({told})", file=sys.stderr)
+        notice(f"about {seconds:.0f} s at most and {memory} ({told})")
     return seconds
 
 
@@ -137,10 +137,9 @@ def warn_of_size(model: Any, reduction: str | bool) -> None:
     small = small_model(model, reduction)
     variables = size_of(model)
     if small is model and model.merge() is not None and variables > LARGE_SIZE:
-        print(
-            f"ufm: {variables:,} variables, because the samples of a class do not "
-            "merge; --reduction true looks among collapsed points only, and is quick",
-            file=sys.stderr,
+        notice(
+            f"{variables:,} variables, because the samples of a class do not "
+            "merge; --reduction true looks among collapsed points only, and is quick"
         )
 
 

@@ -20,6 +20,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
 
+from experiments.errors import input_error
+
 DAMAGED = "damaged"
 UNFINISHED = re.compile(r"\..+\.[a-z0-9_]{8}\.unfinished")
 # The entry of a record that tells whether a bit of the others was flipped.
@@ -281,7 +283,5 @@ def accessible(path: Path, rule: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        from ufm.errors import InputError
-
         got = f"{error.filename or path}: {error.strerror or error}"
-        raise InputError(rule, got, remedy) from error
+        raise input_error(rule, got, remedy) from error

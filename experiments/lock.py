@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from experiments.errors import input_error
 from experiments.files import accessible, remove_unfinished
 
 LOCK = "lock"
@@ -27,12 +28,11 @@ def locked(folder: Path, rule: str) -> Iterator[None]:
         InputError: another process has it, or it cannot be written to.
 
     Example:
+        >>> import os, tempfile
         >>> with tempfile.TemporaryDirectory() as folder, locked(Path(folder), "Only one writes"):
         ...     os.listdir(folder)
         ['lock']
     """
-    from ufm.errors import InputError  # not above: it brings JAX, and help must come at once
-
     with accessible(folder, "Need a folder that can be written to", "make room, or choose another"):
         folder.mkdir(parents=True, exist_ok=True)
         stream = (folder / LOCK).open("ab")
@@ -42,7 +42,7 @@ def locked(folder: Path, rule: str) -> Iterator[None]:
             stream.close()
             got = f"{folder}, which another process has"
             remedy = "wait until it ends, stop it, or choose another folder"
-            raise InputError(rule, got, remedy) from error
+            raise input_error(rule, got, remedy) from error
     with stream:
         for place in (folder, *(entry for entry in folder.iterdir() if entry.is_dir())):
             remove_unfinished(place)

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from experiments.errors import input_error
 from experiments.files import accessible, read_whole
 from experiments.nearest import unknown
 
@@ -114,8 +115,6 @@ def choose_loss(
         >>> choose_loss("focal", {"gamma": 3.0}).parameters
         {'gamma': 3.0}
     """
-    from ufm.errors import InputError
-
     stored = LossChoice("ce", {}) if stored is None else stored
     spec = stored.spec if spec is None else spec
     if spec not in PARAMETERS and ":" not in spec:
@@ -129,10 +128,10 @@ def choose_loss(
         if name not in parameters:
             owners = [loss for loss, names in PARAMETERS.items() if name in names]
             rule = f"--{name} belongs to --loss {' or '.join(owners)}"
-            raise InputError(rule, f"--loss {spec}", f"drop --{name}, or change the loss")
+            raise input_error(rule, f"--loss {spec}", f"drop --{name}, or change the loss")
         if not abs(value) <= MOST_PARAMETER and value == value and abs(value) != math.inf:
             rule = f"Need --{name} up to {MOST_PARAMETER:g}: floats hold its square"
-            raise InputError(rule, f"{value:g}", "use a smaller one")
+            raise input_error(rule, f"{value:g}", "use a smaller one")
         parameters[name] = value
     return LossChoice(spec, parameters)
 
@@ -152,11 +151,9 @@ def load_loss(spec: str) -> Any:
     Raises:
         InputError: no such file, module or name, a failing import, or not a callable.
     """
-    from ufm.errors import InputError
-
     place, _, name = spec.rpartition(":")
     if not place or not name:
-        raise InputError("Need --loss FILE.py:NAME or MODULE:NAME", repr(spec), "add the name")
+        raise input_error("Need --loss FILE.py:NAME or MODULE:NAME", repr(spec), "add the name")
     module = load_module(place)
     try:
         loss = getattr(module, name)
@@ -164,10 +161,10 @@ def load_loss(spec: str) -> Any:
         functions = inspect.getmembers(module, inspect.isfunction)
         own = [label for label, function in functions if function.__module__ == module.__name__]
         remedy = f"use one of {', '.join(own)}" if own else "define it"
-        raise InputError(f"Need a loss named {name} in {place}", "no such name", remedy) from None
+        raise input_error(f"Need a loss named {name} in {place}", "no such name", remedy) from None
     if inspect.isclass(loss) or not callable(loss):
         rule = f"Need {spec} to be a function of (logits, label)"
-        raise InputError(rule, f"a {type(loss).__name__}", "write `def loss(logits, label): ...`")
+        raise input_error(rule, f"a {type(loss).__name__}", "write `def loss(logits, label): ...`")
     return loss
 
 
@@ -179,12 +176,10 @@ def load_module(place: str) -> ModuleType:
     Raises:
         InputError: it does not exist, or raises an error while it is imported.
     """
-    from ufm.errors import InputError
-
     is_file = place.endswith(".py")
     path = Path(place).absolute()
     if is_file and not path.is_file():
-        raise InputError("Need an existing Python file", place, "check the path")
+        raise input_error("Need an existing Python file", place, "check the path")
     folder = str(path.parent if is_file else Path.cwd())
     sys.path.insert(0, folder)
     try:
@@ -195,7 +190,7 @@ def load_module(place: str) -> ModuleType:
 
         rule = f"Need {place} to import without an error"
         got = described(error, __file__, source.__file__)
-        raise InputError(rule, got, "run it with python to see where") from error
+        raise input_error(rule, got, "run it with python to see where") from error
     finally:
         sys.path.remove(folder)
 

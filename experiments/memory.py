@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from experiments.errors import input_error
+
 MEMINFO, CONTAINER = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 # Where the system does not tell: more than this is asked of no laptop.
 UNKNOWN = 2**33
@@ -44,7 +46,5 @@ def require_memory(size: int, what: str, remedy: str) -> None:
         >>> require_memory(1000, "a point", "use smaller sizes")
     """
     if size > available_memory():
-        from ufm.errors import InputError  # not above: it brings JAX, and help must come at once
-
         rule = f"Need memory for {what}, {size / 2**30:.2g} GiB"
-        raise InputError(rule, f"{available_memory() / 2**30:.2g} GiB", remedy)
+        raise input_error(rule, f"{available_memory() / 2**30:.2g} GiB", remedy)

@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from experiments.errors import input_error
+
 if TYPE_CHECKING:
     from ufm.errors import InputError
 
@@ -24,13 +26,11 @@ def unknown(name: Any, known: Iterable[str], what: str) -> InputError:
         >>> str(unknown("x", ["K", "lambda_W"], "axis"))
         "Unknown axis. Got 'x'. Remedy: use one of K, lambda_W."
     """
-    from ufm.errors import InputError  # not above: it brings JAX, and help must come at once
-
     known = list(known)
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=ALIKE)
     rest = ", ..." if len(known) > MOST_NAMED else ""
     remedy = f"write {near[0]!r}" if near else f"use one of {', '.join(known[:MOST_NAMED])}{rest}"
-    return InputError(f"Unknown {what}", shown(name), remedy)
+    return input_error(f"Unknown {what}", shown(name), remedy)
 
 
 def shown(value: Any) -> str:

@@ -25,7 +25,7 @@ from typing import Any
 from flint import arb, arb_mat, ctx
 
 # What a file may ask for: memory grows with the square of the variables. Merged samples take none.
-MOST_BYTES, LONGEST_NUMBER, SMALLEST = 8_000_000, 40, math.ulp(0.0)
+MOST_BYTES, LONGEST_NUMBER = 8_000_000, 40
 MOST_VARIABLES, MOST_SAMPLES, MOST_MERGED, MOST_MOVES, MOST_WIDTHS = 700, 700, 10**9, 1000, 20
 MOST_OPEN = 1000  # boxes of a cover that wait at one time
 # Bits of the balls: float64 points have 53, and the factorisations lose some of the rest.

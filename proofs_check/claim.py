@@ -82,7 +82,7 @@ class Claim:
         mutant: what must fail.
         holds: False for statements known to be false, shown as refutations.
         search: True when the region is a random search (then NO_COUNTEREXAMPLE, not VERIFIED).
-        subject: heading in the report.
+        subject: heading in the report; those of the core get it from their file.
         uses: ids of the claims that its proof rests on.
     """
 
@@ -95,12 +95,12 @@ class Claim:
     check: Check
     tolerance: Tolerance
     mutant: Mutant
-    subject: str
     hypotheses: tuple[Hypothesis, ...] = ()
     literature: str = "derived here"
     tier: str = "T1"
     holds: bool = True
     search: bool = False
+    subject: str = ""
     uses: tuple[str, ...] = ()
 
 

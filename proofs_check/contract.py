@@ -12,18 +12,18 @@ from typing import Any
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.curvature.hessian import dense_hessian
 from landscape.solvers.solve import MAX_CRITICAL_SIZE
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
 from proofs_check.instance import Region, Specimen
+from proofs_check.law import apart
 from proofs_check.specimens import minima_of
 from ufm.errors import InputError
 from ufm.model import Model
 from ufm.point import as_rows, flatten
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 SCALES = (0.5, 2.0)
 # Central differences along a unit direction: truncation step^2, rounding eps / step.
 STEP = 1e-5
@@ -289,7 +289,7 @@ def _merger_error(s: Any, altered: bool = False) -> float:
     there, slope = merge.model.value_and_gradient(small)
     sizes = [float(np.linalg.norm(flatten(g))) for g in (gradient, slope)]
     told = float(there) * (1.01 if altered else 1.0)
-    return max(_apart(told, float(value)), abs(sizes[0] - sizes[1]))
+    return max(apart(told, float(value)), abs(sizes[0] - sizes[1]))
 
 
 def _minimiser_error(s: Any, altered: bool = False) -> float:
@@ -299,7 +299,7 @@ def _minimiser_error(s: Any, altered: bool = False) -> float:
     told = known.value * (1.01 if altered else 1.0)
     below = max(0.0, told - float(s.model.objective(s.full_point))) / max(abs(told), 1e-300)
     steep = float(np.linalg.norm(flatten(gradient))) / (1 + float(np.linalg.norm(flatten(point))))
-    return max(_apart(told, float(value)), below, steep)
+    return max(apart(told, float(value)), below, steep)
 
 
 def _certificate(s: Any) -> Any:
@@ -312,7 +312,3 @@ def _certificate_error(s: Any, altered: bool = False) -> float:
     bound = known.bound + (0.01 * abs(known.bound) if altered else 0.0)
     # A bound that is not tight may rise unseen; that it is the value less the gap may not.
     return max(bound - value, abs(value - bound - known.gap)) / max(abs(value), 1e-300)
-
-
-def _apart(one: float, other: float) -> float:
-    return abs(one - other) / max(abs(one), abs(other), 1e-300)

@@ -1,6 +1,6 @@
 """Try to break a claim: instances between and around the listed ones, towards the largest margin.
 
-Known counterexamples are replayed first, moves say what is tried (``moves``), and what fails is
+Known counterexamples are replayed first, ``proposals`` say what is tried, and what fails is
 shrunk (``shrink``).
 
 The search is written here and not with hypothesis: that one has targets and shrinks too, but
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from proofs_check.claim import Claim
-from proofs_check.moves import trials
+from proofs_check.proposals import trials
 from proofs_check.redraw import Draw, draw_of
 from proofs_check.run import small_matrices
 from proofs_check.shrink import shrunk

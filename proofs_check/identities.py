@@ -1,7 +1,7 @@
 """What an identity is that computer algebra proves (tier S).
 
-SymPy is imported when a claim runs. An identity holds when SymPy reduces the difference of its two
-sides to zero; a difference that only looks like zero at some point has not been proved.
+It holds when SymPy reduces the difference of its two sides to zero; a difference that only looks
+like zero at some point has not been proved.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from functools import cache
 from typing import Any
 
 from proofs_check.claim import Claim, Mutant, Tolerance
+from proofs_check.computer_algebra import sympy
 from proofs_check.instance import Instance
 from proofs_check.law import Formula, Law
 
-SUBJECT = "identities by computer algebra"
 PROVED = Tolerance(1e-12, "none needed: zero once SymPy has simplified it")
 # Rational points at which a false identity shows its size, to thirty digits.
 POINTS = ((3, 4, 5, 9), (2, 7, 11, 13))
@@ -46,8 +46,6 @@ class Identity(Instance):
 @cache
 def positive(names: str) -> Any:
     """Positive symbols of these names, as SymPy makes them."""
-    import sympy
-
     return sympy.symbols(names, positive=True)
 
 
@@ -64,8 +62,6 @@ def size(left: Any, right: Any) -> float:
 
 
 def _distance(difference: Any) -> float:
-    import sympy
-
     difference = sympy.sympify(difference)
     symbols = sorted(difference.free_symbols, key=lambda s: s.name)
     worst = 0.0
@@ -112,6 +108,5 @@ def identity(
         tolerance=PROVED,
         mutant=Mutant(alteration, Law(wrong, derived, error=size)),
         tier="S",
-        subject=SUBJECT,
         uses=uses,
     )

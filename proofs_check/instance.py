@@ -9,15 +9,16 @@ from typing import Any, Generic, TypeVar
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.curvature.hessian import dense_hessian
 from landscape.verdict import Verdict, verdict
 from proofs_check.columns import columns_of, in_words, number_of
 from ufm.records import numbers_of
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 NUMBERS = (int, float)  # not bool
+# Eigenvalues up to this share of the largest are zero: rounding is 1e-9, the others exceed 1e-4.
+ZERO = 1e-7
 Region = Callable[[bool], "Iterable[Instance]"]
 M = TypeVar("M")
 P = TypeVar("P")
@@ -185,3 +186,20 @@ class Specimen(Instance, Generic[M, P]):
     def dense_eigenvalues(self) -> Array:
         """Eigenvalues of the dense full-problem Hessian: the witness that knows no reduction."""
         return np.asarray(np.linalg.eigvalsh(dense_hessian(self.model, self.full_point)))  # type: ignore[arg-type]
+
+
+def index_of(specimen: Specimen[Any, Any]) -> int:
+    """Morse index counted in the dense Hessian of the full problem."""
+    return signs(specimen)[0]
+
+
+def nullity_of(specimen: Specimen[Any, Any]) -> int:
+    """Zero eigenvalues counted in the dense Hessian of the full problem."""
+    return signs(specimen)[1]
+
+
+def signs(specimen: Specimen[Any, Any]) -> tuple[int, int]:
+    """(index, nullity) counted in the dense Hessian of the full problem."""
+    values = specimen.dense_eigenvalues
+    zero = ZERO * float(np.abs(values).max())
+    return int(np.sum(values < -zero)), int(np.sum(np.abs(values) <= zero))

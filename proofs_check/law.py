@@ -46,6 +46,26 @@ def miscount(observed: Any, predicted: Any) -> float:
     return float(np.max(np.abs(np.asarray(observed, dtype=float) - np.asarray(predicted))))
 
 
+def relative(observed: Any, predicted: Any) -> float:
+    """Largest difference of numbers relative to the predicted ones.
+
+    Example:
+        >>> relative([2.0, 3.0], [2.0, 4.0])
+        0.25
+    """
+    return float(np.max(np.abs(np.asarray(observed) / predicted - 1)))
+
+
+def apart(one: float, other: float) -> float:
+    """Difference of two numbers relative to the larger.
+
+    Example:
+        >>> apart(2.0, -2.0), apart(0.0, 0.0)
+        (2.0, 0.0)
+    """
+    return abs(one - other) / max(abs(one), abs(other), 1e-300)
+
+
 @dataclass(frozen=True)
 class Law:
     """A check that compares a measurement with a formula.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from proofs_check.computer_algebra import sympy
 from proofs_check.identities import positive
 
 Direction = tuple[Any, Any, Any]
@@ -46,8 +47,6 @@ def of_the_rest(curve: Callable[[Any], Any], slope: Any = 0) -> Callable[..., An
 
     Every logit less the own one is an integer times alpha = a^2, e^alpha = E.
     """
-    import sympy
-
     a, E, T = positive("a E T")
     slopes = [sympy.diff(curve(T), T, order) for order in (1, 2)]
 
@@ -69,15 +68,11 @@ def of_the_rest(curve: Callable[[Any], Any], slope: Any = 0) -> Callable[..., An
 
 def smoothed(K: int) -> Callable[..., Any]:
     """Label smoothing: log(1 + T) and delta/K times the sum of the gaps."""
-    import sympy
-
     return of_the_rest(lambda rest: sympy.log(1 + rest), positive("delta") / K)
 
 
 def unit(K: int, i: int, j: int) -> Any:
     """e_i - e_j."""
-    import sympy
-
     vector = sympy.zeros(K, 1)
     vector[i], vector[j] = 1, -1
     return vector
@@ -85,15 +80,11 @@ def unit(K: int, i: int, j: int) -> Any:
 
 def weights_move(K: int, X: Any) -> Direction:
     """A direction of W alone."""
-    import sympy
-
     return X, sympy.zeros(K, K), sympy.zeros(K, 1)
 
 
 def features_move(K: int, Y: Any) -> Direction:
     """A direction of H alone."""
-    import sympy
-
     return sympy.zeros(K, K), Y, sympy.zeros(K, 1)
 
 

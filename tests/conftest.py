@@ -10,8 +10,8 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-# Most of the time goes into compiling small programs; with the flags of proofs_check.lanes that
-# takes half as long. What the environment says decides otherwise.
+# Most of the time goes into compiling small programs, which takes half as long with the flags of
+# proofs_check.parallel_run. What the environment says decides otherwise.
 if version("jaxlib").startswith("0.10."):  # XLA ends a process that names a flag it does not know
     os.environ.setdefault(
         "XLA_FLAGS",

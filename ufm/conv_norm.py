@@ -5,17 +5,13 @@ Kernels are (K, J, r, ...): K channels out, J in, one or more axes of space; sig
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from ufm.errors import InputError
+from ufm.typing import AnyArray
 
-Array = NDArray[Any]
 
-
-def spectra(kernels: Array, shape: tuple[int, ...]) -> Array:
+def spectra(kernels: AnyArray, shape: tuple[int, ...]) -> AnyArray:
     """Transforms of the kernels on a grid, (K, J, *shape), complex.
 
     Raises:
@@ -33,7 +29,7 @@ def spectra(kernels: Array, shape: tuple[int, ...]) -> Array:
     return np.asarray(np.fft.fftn(kernels, shape, tuple(range(2, kernels.ndim))))
 
 
-def normalised(kernels: Array, shape: tuple[int, ...]) -> Array:
+def normalised(kernels: AnyArray, shape: tuple[int, ...]) -> AnyArray:
     """Kernels as large as the grid whose convolutions have singular values 1, channel by channel.
 
     a_kj^ / (sum_j |a_kj^|^2)^(1/2) at every frequency: A_k A_k^T = I for the matrix A_k of channel
@@ -68,7 +64,7 @@ def normalised(kernels: Array, shape: tuple[int, ...]) -> Array:
     return np.asarray(np.fft.ifftn(found / np.sqrt(energies), axes=axes).real)
 
 
-def wrapped(kernels: Array, signal: Array) -> Array:
+def wrapped(kernels: AnyArray, signal: AnyArray) -> AnyArray:
     """Circular convolution: sum_j a_kj * x_j on the grid of the signal, (K, *shape).
 
     Example:
@@ -82,7 +78,7 @@ def wrapped(kernels: Array, signal: Array) -> Array:
     return np.asarray(np.fft.ifftn(y, axes=axes).real)
 
 
-def padded(kernels: Array, signal: Array, *, truncated: bool) -> Array:
+def padded(kernels: AnyArray, signal: AnyArray, *, truncated: bool) -> AnyArray:
     """The normalised convolution of a signal with zeros around it.
 
     Normalised on the grid n + r - 1 of the full output, on which nothing wraps before; the
@@ -112,31 +108,7 @@ def padded(kernels: Array, signal: Array, *, truncated: bool) -> Array:
     return full[(slice(None), *(slice(n) for n in shape))] if truncated else full
 
 
-def stacked_values(kernels: Array, shape: tuple[int, ...]) -> Array:
-    """Singular values of all normalised channels together, (*shape, min(K, J)), descending in each.
-
-    Those of the K x J matrices a_kj^ at every frequency. Their rows are unit vectors, so the
-    squares add up to K and the largest lies between sqrt(K / min(K, J)) and sqrt(K).
-
-    Source: CN-1 of docs/theory.md, derived here.
-
-    Args:
-        kernels: (K, J, r, ...).
-        shape: of the grid.
-
-    Raises:
-        InputError: as ``normalised``.
-
-    Example:
-        >>> stacked_values(np.array([[[1.0, 0.5]], [[1.0, 0.2]]]), (3,)).round(6).ravel().tolist()
-        [1.414214, 1.414214, 1.414214]
-    """
-    found = spectra(normalised(kernels, shape), shape)
-    matrices = np.moveaxis(found, (0, 1), (-2, -1))
-    return np.asarray(np.linalg.svd(matrices, compute_uv=False))
-
-
-def sampled_norm(kernels: Array, shape: tuple[int, ...], stride: int = 1) -> float:
+def sampled_norm(kernels: AnyArray, shape: tuple[int, ...], stride: int = 1) -> float:
     """Largest singular value of a circular convolution of which every so many outputs are kept.
 
     With n = s m places on an axis the outputs 0, s, 2s, ... are a convolution on m places whose

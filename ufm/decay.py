@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 def penalty(decay: Any, squared_norm: Any) -> Any:

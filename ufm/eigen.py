@@ -6,9 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 class Eigen(NamedTuple):

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
 from ufm.errors import InputError, require_count
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 def _padded(code: Array, d: int | None, name: str) -> Array:

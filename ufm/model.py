@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Generic
 
 import jax
@@ -30,8 +31,7 @@ from ufm.kept import kept
 from ufm.losses.loss import Loss, require_smooth
 from ufm.point import P, flatten, unflatten
 from ufm.tolerance import RANK
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 class Model(ABC, Generic[P]):
@@ -86,6 +86,10 @@ class Model(ABC, Generic[P]):
     def resized(self, counts: tuple[int, ...], d: int) -> Model[P] | None:
         """The same model with other class sizes and dimension, or None where it has one size."""
         return None
+
+    def with_dimension(self, d: int) -> Any:
+        """The same model with feature dimension ``d``, where it has one."""
+        return replace(self, d=d)  # type: ignore[type-var]
 
     def confined(self, point: P) -> Restriction | None:
         """The smaller model that gradient methods from this start never leave, or None."""

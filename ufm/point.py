@@ -12,13 +12,12 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
 
 from ufm.answers import Restriction
 from ufm.errors import InputError
 from ufm.kept import kept
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # A point of any model; a tangent vector has the same type.
 P = TypeVar("P")
 SMALLEST_DRAW = 128

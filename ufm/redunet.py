@@ -7,15 +7,15 @@ images of d channels whose cyclic shifts all count as samples.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
 from ufm.errors import InputError, require_count, require_positive
+from ufm.typing import AnyArray
 
-Array = NDArray[Any]
 NORMALISATIONS = ("none", "class", "sample")
 
 
@@ -30,13 +30,13 @@ class Layer(NamedTuple):
             normalisation of classes.
     """
 
-    expand: Array
-    compress: Array
-    shares: Array
-    scales: Array
+    expand: AnyArray
+    compress: AnyArray
+    shares: AnyArray
+    scales: AnyArray
 
 
-def covariances(Z: Array, labels: Array, num_classes: int) -> Array:
+def covariances(Z: AnyArray, labels: AnyArray, num_classes: int) -> AnyArray:
     """S_j = B Z_j Z_j^*, the sum over samples and their shifts, (K, B, d, d).
 
     Example:
@@ -47,7 +47,7 @@ def covariances(Z: Array, labels: Array, num_classes: int) -> Array:
     return np.stack([len(Z) * part @ np.conj(np.swapaxes(part, 1, 2)) for part in parts])
 
 
-def layer_of(S: Array, counts: Array, eps: float) -> Layer:
+def layer_of(S: AnyArray, counts: AnyArray, eps: float) -> Layer:
     """The layer of classes with these covariances and numbers of samples.
 
     E = a (I + a sum_j S_j)^-1,   C_j = a_j (I + a_j S_j)^-1,   a = d / (m eps^2),  a_j = a m / m_j
@@ -67,7 +67,7 @@ def layer_of(S: Array, counts: Array, eps: float) -> Layer:
     return Layer(expand, own * np.linalg.inv(eye + own * S), counts / counts.sum(), np.ones(K))
 
 
-def rate_reduction(S: Array, counts: Array, eps: float) -> float:
+def rate_reduction(S: AnyArray, counts: AnyArray, eps: float) -> float:
     """The coding rate of all features minus that of the classes, at covariances S_j.
 
     logdet(I + a sum_j S_j)/2 - sum_j (m_j/m) logdet(I + a_j S_j)/2, summed over blocks: minus the
@@ -84,7 +84,7 @@ def rate_reduction(S: Array, counts: Array, eps: float) -> float:
     return float(whole - counts / counts.sum() @ own) / 2
 
 
-def moved(Z: Array, layer: Layer, members: Array, eta: float) -> Array:
+def moved(Z: AnyArray, layer: Layer, members: AnyArray, eta: float) -> AnyArray:
     """Z + eta (E Z - sum_j (m_j/m) C_j Z diag(members_j)): a step of rate reduction (RN-1).
 
     Args:
@@ -99,7 +99,7 @@ def moved(Z: Array, layer: Layer, members: Array, eta: float) -> Array:
     return np.asarray(Z + eta * change)
 
 
-def class_moves(layer: Layer, eta: float) -> Array:
+def class_moves(layer: Layer, eta: float) -> AnyArray:
     """A_j = I + eta (E - (m_j/m) C_j), which all samples of class j go through, (K, B, d, d)."""
     shares = layer.shares[:, None, None, None]
     return np.asarray(
@@ -107,7 +107,7 @@ def class_moves(layer: Layer, eta: float) -> Array:
     )
 
 
-def memberships(Z: Array, layer: Layer, sharpness: float) -> Array:
+def memberships(Z: AnyArray, layer: Layer, sharpness: float) -> AnyArray:
     """softmax_j(-sharpness |C_j z|), the estimate where labels are not known, (K, m).
 
     Example:
@@ -119,21 +119,21 @@ def memberships(Z: Array, layer: Layer, sharpness: float) -> Array:
     return np.asarray(softmax(-sharpness * np.stack(sizes), axis=0))
 
 
-def unit_columns(Z: Array) -> Array:
+def unit_columns(Z: AnyArray) -> AnyArray:
     """Every sample divided by its length; zero stays zero."""
     sizes = np.sqrt(np.sum(np.abs(Z) ** 2, axis=(0, 1)))
     return np.asarray(Z / np.where(sizes > 0, sizes, 1))
 
 
 def build(
-    Z: Array,
-    labels: Array,
+    Z: AnyArray,
+    labels: AnyArray,
     *,
     eps: float,
     eta: float,
     depth: int,
     normalisation: str = "sample",
-) -> tuple[list[Layer], Array, list[float]]:
+) -> tuple[list[Layer], AnyArray, list[float]]:
     """Layers forward from samples with known labels.
 
     Args:
@@ -172,7 +172,7 @@ def build(
     return layers, Z, rates
 
 
-def entering(Z: Array, labels: Array, counts: Array, normalisation: str) -> Array:
+def entering(Z: AnyArray, labels: AnyArray, counts: AnyArray, normalisation: str) -> AnyArray:
     """Features as layers take them: samples of unit length, or |Z_j|^2 = m_j, or as they are.
 
     Example:
@@ -185,8 +185,8 @@ def entering(Z: Array, labels: Array, counts: Array, normalisation: str) -> Arra
 
 
 def next_layer(
-    Z: Array, labels: Array, counts: Array, *, eps: float, eta: float, normalisation: str
-) -> tuple[Layer, Array, float]:
+    Z: AnyArray, labels: AnyArray, counts: AnyArray, *, eps: float, eta: float, normalisation: str
+) -> tuple[Layer, AnyArray, float]:
     """One layer of ``build``, the features after it, and rate reduction before.
 
     Args:
@@ -216,15 +216,15 @@ def next_layer(
     return layer, after, rate_reduction(S, counts, eps)
 
 
-def class_scales(S: Array, counts: Array) -> Array:
+def class_scales(S: AnyArray, counts: AnyArray) -> AnyArray:
     """What makes |Z_j|^2 = m_j, by class: sqrt(B m_j / tr S_j)."""
     B = S.shape[1]
     return np.asarray(np.sqrt(B * counts / np.trace(S, axis1=2, axis2=3).real.sum(axis=1)))
 
 
 def build_from_covariances(
-    S: Array, counts: Sequence[int], *, eps: float, eta: float, depth: int, classes_normal: bool
-) -> tuple[list[Layer], Array]:
+    S: AnyArray, counts: Sequence[int], *, eps: float, eta: float, depth: int, classes_normal: bool
+) -> tuple[list[Layer], AnyArray]:
     """The same layers from covariances of classes alone: new classes need no old samples (RN-5).
 
     S_j <- A_j S_j A_j^*,  A_j = I + eta (E - (m_j/m) C_j),  then times m_j / tr S_j if classes are
@@ -264,8 +264,8 @@ def build_from_covariances(
 
 
 def transformed(
-    layers: Sequence[Layer], Z: Array, *, eta: float, sharpness: float, normalisation: str
-) -> Array:
+    layers: Sequence[Layer], Z: AnyArray, *, eta: float, sharpness: float, normalisation: str
+) -> AnyArray:
     """Features of samples whose labels are not known: memberships are estimated in every layer.
 
     Args:
@@ -293,7 +293,7 @@ def transformed(
     return Z
 
 
-def nearest_subspace(S: Array, Z: Array, dimension: int) -> NDArray[np.intp]:
+def nearest_subspace(S: AnyArray, Z: AnyArray, dimension: int) -> NDArray[np.intp]:
     """The class whose leading directions, ``dimension`` in every block, hold most of a sample.
 
     Args:
@@ -317,8 +317,8 @@ def nearest_subspace(S: Array, Z: Array, dimension: int) -> NDArray[np.intp]:
 
 
 def _checked(
-    Z: Array, labels: Array, eps: float, eta: float, depth: int, normalisation: str
-) -> Array:
+    Z: AnyArray, labels: AnyArray, eps: float, eta: float, depth: int, normalisation: str
+) -> AnyArray:
     require_positive(eps, "eps", "use a precision such as 0.3")
     require_positive(eta, "eta", "use a step such as 0.5")
     require_count(depth, "depth", 1, "use one layer or more")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ufm.errors import InputError, require_positive
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Sweeps of coordinate descent between attempts to solve the equations on the support.
 SWEEPS, ROUNDS = 10, 1000
 ROUNDING = 1e-12

@@ -9,8 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog
 
 from ufm.errors import InputError, require_positive
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 # Newton moves no exponent by more: its Hessian then changes by less than a factor e.
 LONGEST = 1.0
@@ -88,31 +87,17 @@ def flow_limit(J: ArrayLike, y: ArrayLike, gamma: float, ratio: float) -> FlowLi
     raise ArithmeticError(f"Newton for the end of the flow stopped at {np.abs(residual).max():.1e}")
 
 
-def penalty_at(gamma: float, ratio: float) -> float:
-    """The penalty lambda = log(1 / gamma) / (2 ratio) that a start and its rates amount to.
+def ratio_at(penalty: float, gamma: float) -> float:
+    """The ratio of rates at which a start amounts to a penalty: log(1 / gamma) / (2 penalty).
 
     Source: Liu, Zhu, Qu & You 2022; derived again in docs/theory.md, SOP-2.
-
-    Raises:
-        InputError: gamma outside (0, 1), or a ratio that is not positive.
-
-    Example:
-        >>> round(penalty_at(float(np.exp(-3)), 1.5), 12)
-        1.0
-    """
-    _require_scale(gamma)
-    return float(-np.log(gamma)) / (2 * require_positive(ratio, "ratio", "use 1 for equal rates"))
-
-
-def ratio_at(penalty: float, gamma: float) -> float:
-    """The ratio of rates with a given penalty at a given start: the inverse of ``penalty_at``.
 
     Raises:
         InputError: gamma outside (0, 1), or a penalty that is not positive.
 
     Example:
-        >>> round(penalty_at(1e-4, ratio_at(0.3, 1e-4)), 12)
-        0.3
+        >>> round(ratio_at(1.0, float(np.exp(-3))), 12)
+        1.5
     """
     _require_scale(gamma)
     return float(-np.log(gamma)) / (2 * require_positive(penalty, "penalty", "use 0.5"))
@@ -253,49 +238,6 @@ def recovery_window(J: ArrayLike, theta: ArrayLike, signs: ArrayLike) -> tuple[f
         )
         ends.append(float(run.x[-1]) if run.status == 0 else float("inf"))
     return ends[0], ends[1]
-
-
-class FreeFeatures(NamedTuple):
-    """The minimum with free features and free noise, all samples of a class alike.
-
-    Attributes:
-        value: f*.
-        logit: the own logit; the others are 0.
-        noise: the own entry of s; the others are 0.
-    """
-
-    value: float
-    logit: float
-    noise: float
-
-
-def free_features(c: float, share: float) -> FreeFeatures:
-    """The minimum of the unconstrained feature model of squared error whose samples may have noise.
-
-    f = |W H + S - Y|^2 / (2 N) + (lambda_W |W|^2 + lambda_H |H|^2) / 2 + (lambda_u / 2) |S|_1
-    f* = b - b^2 / 2,   b = min(c, share, 1),   share = N lambda_u / 2
-
-    It knows of labels only what was observed: whichever of them are wrong, samples of one observed
-    label have the same logits and the same noise. Source: derived here (docs/theory.md, SOP-4).
-
-    Args:
-        c: K sqrt(n lambda_W lambda_H) > 0, balanced observed labels, d >= K.
-        share: N lambda_u / 2 > 0, not c (there, any mixture of logit and noise is a minimum).
-
-    Raises:
-        InputError: a number that is not positive, or two that are equal.
-
-    Example:
-        >>> [round(free_features(0.3, share).value, 12) for share in (0.15, 0.6)]
-        [0.13875, 0.255]
-    """
-    c = require_positive(c, "c", "use 0.3")
-    share = require_positive(share, "share", "use 0.6")
-    if c == share:
-        raise InputError("Need c and share to differ", c, "there is a segment of minima")
-    b = min(c, share, 1.0)
-    kept = 1 - b
-    return FreeFeatures(b - b**2 / 2, *((kept, 0.0) if c < share else (0.0, kept)))
 
 
 def _require_scale(gamma: float) -> None:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ufm.errors import InputError
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 MAX_EXPANDED = 50_000_000
 # Blocks of a Hessian up to this order are diagonalised (a few seconds).
 MAX_DIAGONALISED = 3000

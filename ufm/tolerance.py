@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from ufm.typing import Array
+
 EPSILON = float(np.finfo(np.float64).eps)
 # Symmetric eigensolvers are backward stable: eigenvalues move by a modest multiple of
 # size * eps * |A|_2 (LAPACK Users' Guide, section 4.7). The factor covers assembly as well.

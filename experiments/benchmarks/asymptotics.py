@@ -187,8 +187,8 @@ def _memory(K: int) -> Call:
     return lambda: float(sum(parts))
 
 
-def _descent(K: int, d: int | None = None, n: int = 1) -> Call:
-    model = cross_entropy(K, K if d is None else d, n, bias=False)
+def _descent(K: int, d: int | None = None) -> Call:
+    model = cross_entropy(K, K if d is None else d, 1, bias=False)
     key = jax.random.key(0)
 
     def call() -> None:

@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from numpy.typing import NDArray
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from experiments.benchmarks.minimum import cross_entropy
@@ -26,9 +25,10 @@ from landscape.solvers.solve import solve
 from ufm.model import norm, value_and_gradient
 from ufm.models.symmetric import Symmetric
 from ufm.plain.model import UFM
+from ufm.plain.reduce import lift
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 OURS = "ufm-lab count_curvature"
 DENSE, ARPACK = "jax.hessian + eigvalsh", "ARPACK, Hessian-vector products"
 # Of the spectral radius; eigenvalues of a dense matrix agree to a few roundings.
@@ -57,12 +57,6 @@ def saddle(model: UFM, groups: tuple[int, ...]) -> tuple[Point, float]:
     return padded, float(norm(value_and_gradient(whole, padded)[1]))
 
 
-def lifted(model: UFM, point: Point) -> Point:
-    """The point with one column per sample."""
-    merge = model.merge()
-    return point if merge is None else merge.lift(point)
-
-
 def index_small(row: str, sizes: tuple[int, int, int], settings: Settings) -> list[Record]:
     """At a saddle with two groups of classes: ours against every eigenvalue of the dense Hessian.
 
@@ -74,7 +68,7 @@ def index_small(row: str, sizes: tuple[int, int, int], settings: Settings) -> li
     model = cross_entropy(*sizes)
     K = model.num_classes
     point, size = saddle(model, (K // 2, K - K // 2))
-    full = lifted(model, point)
+    full = lift(model, point)
     work = f"index, nullity, lambda_min at a saddle, P={model.num_parameters:,}"
     dense_hessian(model, full)  # compiles, so that the first call below does not
     work_of: dict[str, Callable[[], Any]] = {
@@ -178,7 +172,7 @@ def index_large(
     records, cap = [], settings.short_cap
     for groups in groupings:
         point, size = saddle(model, groups)
-        full = lifted(model, point)
+        full = lift(model, point)
         work = f"saddle of rank {len(groups) - 1}, P={model.num_parameters:,}"
         radius = count_curvature(model, point, size).radius
         product = compiled_product(model, full)

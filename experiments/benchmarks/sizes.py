@@ -16,7 +16,7 @@ from ufm.plain.model import UFM
 C, GAP = 0.1, 1e-9
 SOLVER = "ufm-lab minimum_by_size"
 # Samples of an ImageNet class: most have the largest number.
-FEWEST, MOST, FULL_SHARE = 732, 1300, 0.9
+FEWEST, MOST = 732, 1300
 
 
 def imagenet_counts(classes: int, others: int) -> tuple[int, ...]:

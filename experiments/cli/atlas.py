@@ -43,7 +43,9 @@ from experiments.cli.prove import (
     require_proof,
 )
 from experiments.cli.waiting import stepwise
+from experiments.errors import input_error
 from experiments.files import whole_file
+from experiments.options import flag
 
 EXAMPLES = (
     "ufm atlas -K 5 --lambda 0.02",
@@ -90,39 +92,33 @@ def atlas(
     ] = Engine.SEARCH,
     max_groups: Annotated[
         int | None,
-        typer.Option(
+        flag(
             "--max-groups",
-            metavar="INT",
-            help="Symmetric points with classes merged into at most so many groups.",
+            "INT",
+            "Symmetric points with classes merged into at most so many groups.",
             show_default=str(MAX_GROUPS),
         ),
     ] = None,
     seed: Seed = 0,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", metavar="DIR", help="Keep what is found here; a second run goes on from it."
-        ),
+        Path | None, flag("--out", "DIR", "Keep what is found here; a second run goes on from it.")
     ] = None,
     figures: Annotated[
-        Path | None,
-        typer.Option("--figures", metavar="DIR", help="Draw every diagram here: PDF, SVG, PNG."),
+        Path | None, flag("--figures", "DIR", "Draw every diagram here: PDF, SVG, PNG.")
     ] = None,
     width: Width = COLUMN,
     animation: Annotated[
         Path | None,
-        typer.Option(
+        flag(
             "--animation",
-            metavar="FILE.gif",
-            help="A film of a descent from the origin past the saddles; up to d = 3.",
+            "FILE.gif",
+            "A film of a descent from the origin past the saddles; up to d = 3.",
         ),
     ] = None,
     graph: Annotated[
         Path | None,
-        typer.Option(
-            "--graph",
-            metavar="FILE",
-            help="Write which orbit flows to which in dimension d: .json or .graphml.",
+        flag(
+            "--graph", "FILE", "Write which orbit flows to which in dimension d: .json or .graphml."
         ),
     ] = None,
     certify: Annotated[
@@ -143,10 +139,10 @@ def atlas(
     ] = False,
     prove_to: Annotated[
         float | None,
-        typer.Option(
+        flag(
             "--prove-to",
-            metavar="LAMBDA",
-            help="Prove it for every lambda_W up to this one, lambda_H in proportion.",
+            "LAMBDA",
+            "Prove it for every lambda_W up to this one, lambda_H in proportion.",
         ),
     ] = None,
     prove_rank: Annotated[
@@ -161,11 +157,11 @@ def atlas(
     ] = 1,
     most_boxes: Annotated[
         int | None,
-        typer.Option(
+        flag(
             "--most-boxes",
-            metavar="INT",
+            "INT",
+            "Boxes of rank 2 after which what is open is left undecided.",
             min=1,
-            help="Boxes of rank 2 after which what is open is left undecided.",
             show_default=f"{MOST_BOXES:,}",
         ),
     ] = None,
@@ -180,12 +176,11 @@ def atlas(
     prepare()
     from experiments.cli.atlas_folder import read_points, require_folder, write_points
     from landscape.atlas.explore import as_plain
-    from ufm.errors import InputError
 
     model = as_plain(inputs.build())
     if max_groups is not None and engine is Engine.SEARCH:
         rule = "--max-groups goes with --engine symmetric or all"
-        raise InputError(rule, "--engine search", "drop it or change the engine")
+        raise input_error(rule, "--engine search", "drop it or change the engine")
     groups = MAX_GROUPS if max_groups is None else max_groups
     kept: Sequence[Any] = ()
     if out is not None:
@@ -198,7 +193,7 @@ def atlas(
     require_proof(inputs, prove, prove_to, prove_rank, most_boxes)
     if certify and out is None:
         rule = "--certify writes beside the atlas"
-        raise InputError(rule, "no --out", "add --out DIR")
+        raise input_error(rule, "no --out", "add --out DIR")
     if figures is not None:
         require_folder(figures, "--figures")
         require_writable(figures / "ladder.svg", "--figures")
@@ -273,7 +268,7 @@ def atlas(
         if not as_json:
             show(f"{len(names)} figures in {figures}: {', '.join(names)}.", *left_out)
     if animation is not None:
-        from experiments.cli.atlas_pictures import write_film
+        from experiments.cli.atlas_figures import write_film
 
         stepwise("Filming", lambda say: write_film(found, inputs.d, animation))
         if not as_json:
@@ -288,7 +283,7 @@ def atlas_pictures(found: Any, d: int, seed: int, say: Callable[[str], None]) ->
     """Every diagram that suits the atlas, for a page."""
     from experiments.cli.atlas_captions import caption_of
     from experiments.cli.atlas_figures import write_figures
-    from experiments.report.own import drawn
+    from experiments.report.self_contained import drawn
 
     with TemporaryDirectory() as folder:
         names, _ = write_figures(found, d, Path(folder), width=COLUMN, seed=seed, say=say)
@@ -306,11 +301,9 @@ def require_graph(path: Path | None) -> None:
     Raises:
         InputError: no folder for it, or a name that ends otherwise than .json or .graphml.
     """
-    from ufm.errors import InputError
-
     if path is not None and path.suffix not in GRAPH_KINDS:
         rule = f"--graph writes {' or '.join(GRAPH_KINDS)}"
-        raise InputError(rule, path.name, "choose one of these endings")
+        raise input_error(rule, path.name, "choose one of these endings")
     require_writable(path, "--graph")
 
 
@@ -320,12 +313,10 @@ def require_film(path: Path | None, d: int) -> None:
     Raises:
         InputError: no folder for it, another ending than .gif, or more than three dimensions.
     """
-    from ufm.errors import InputError
-
     if path is not None and path.suffix != ".gif":
-        raise InputError("--animation writes .gif", path.name, "choose this ending")
+        raise input_error("--animation writes .gif", path.name, "choose this ending")
     if path is not None and d > 3:
-        raise InputError("--animation shows up to three dimensions", f"d = {d}", "add -d 3")
+        raise input_error("--animation shows up to three dimensions", f"d = {d}", "add -d 3")
     require_writable(path, "--animation")
 
 

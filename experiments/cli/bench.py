@@ -23,6 +23,8 @@ from experiments.cli.output import (
     table,
 )
 from experiments.cli.waiting import patiently
+from experiments.errors import input_error
+from experiments.options import flag
 
 EXAMPLES = (
     "ufm bench",
@@ -88,10 +90,10 @@ def bench(
     ] = False,
     figure: Annotated[
         Path | None,
-        typer.Option(
+        flag(
             "--figure",
-            metavar="FILE.svg",
-            help="Draw the table as bars; with --scaling its curves on logarithmic axes.",
+            "FILE.svg",
+            "Draw the table as bars; with --scaling its curves on logarithmic axes.",
         ),
     ] = None,
     out: Out = None,
@@ -113,7 +115,7 @@ def bench(
         inputs: dict[str, Any] = {"quick": quick, "scaling": True}
         deliver(envelope("bench", inputs, told), as_json=as_json, out=out)
         return
-    from experiments.benchmarks.memory import reset_peak
+    from experiments.benchmarks.peak_memory import reset_peak
     from experiments.benchmarks.rows import ROWS
     from experiments.benchmarks.timing import Settings
 
@@ -152,19 +154,17 @@ def refuse_with_scaling(row: list[Row] | None, repeats: int | None) -> None:
     Raises:
         InputError: --scaling with --row or --repeats.
     """
-    from ufm.errors import InputError
-
-    for flag, value in (("--row", row), ("--repeats", repeats)):
+    for other, value in (("--row", row), ("--repeats", repeats)):
         if value:
             rule = "--scaling has curves of its own"
-            raise InputError(rule, f"--scaling and {flag}", f"drop {flag}")
+            raise input_error(rule, f"--scaling and {other}", f"drop {other}")
 
 
 def with_memory(records: list[Any]) -> list[Any]:
     """Our lines with the most memory that was in use while their row ran, where they have none."""
     from dataclasses import replace
 
-    from experiments.benchmarks.memory import peak_memory
+    from experiments.benchmarks.peak_memory import peak_memory
 
     peak = peak_memory()
     return [

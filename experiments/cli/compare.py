@@ -20,15 +20,18 @@ from experiments.cli.network_flags import (
     make_settings,
     network_command,
 )
-from experiments.cli.network_output import Counter, provenance_of, warn, warn_of_narrow
+from experiments.cli.network_output import Counter, provenance_of, warn_of_narrow
 from experiments.cli.output import deliver, envelope, show, table
 from experiments.cli.waiting import stepwise
+from experiments.errors import input_error
 from experiments.networks.options import (
     ArchitectureOptions,
     AugmentationOptions,
     DataOptions,
     TrainingOptions,
 )
+from experiments.notices import notice
+from experiments.options import flag
 
 EXAMPLES = (
     "ufm compare --data digits",
@@ -62,23 +65,21 @@ def compare(
     decay: NetworkDecayFlags,
     loss: Annotated[
         list[str] | None,
-        typer.Option(
+        flag(
             "--loss",
-            metavar="LOSS",
-            help='An objective and its parameters, as in "focal gamma=3"; may be repeated.',
+            "LOSS",
+            'An objective and its parameters, as in "focal gamma=3"; may be repeated.',
             show_default=", ".join(LOSSES),
         ),
     ] = None,
-    widths: Annotated[
-        str, typer.Option("--widths", metavar="0.5,1", help="Multipliers of the hidden layers.")
-    ] = WIDTHS,
+    widths: Annotated[str, flag("--widths", "0.5,1", "Multipliers of the hidden layers.")] = WIDTHS,
     seeds: Annotated[
         int | None,
-        typer.Option(
+        flag(
             "--seeds",
+            "INT",
+            "Seeds 0, 1, ... of every network.",
             min=1,
-            metavar="INT",
-            help="Seeds 0, 1, ... of every network.",
             show_default=f"{SEEDS}; {THEORY_SEEDS} with --theory",
         ),
     ] = None,
@@ -149,7 +150,7 @@ def compare(
     try:
         runs, failures, page = stepwise("Comparing", work)
     except KeyboardInterrupt:
-        warn(f"the runs done so far stay in {folder}; the same command goes on from there")
+        notice(f"the runs done so far stay in {folder}; the same command goes on from there")
         raise
     found = rows(runs)
     lines = deviations(runs, ways) if theory else ()
@@ -179,10 +180,10 @@ def compare(
             show(_table(found), concluded["statement"], _claims_table(concluded["claims"]))
         show(f"Page: {page}")
     for failure in failures:
-        warn(f"{failure.cell.folder}: {failure.message}")
+        notice(f"{failure.cell.folder}: {failure.message}")
     stopped = [row for row in found if row.outcome is not Outcome.COMPLETED]
     for row in stopped:
-        warn(f"{row.loss}, width {row.width:g}, seed {row.seed}: {row.outcome.value}")
+        notice(f"{row.loss}, width {row.width:g}, seed {row.seed}: {row.outcome.value}")
     if failures or stopped:
         raise typer.Exit(3)
 
@@ -191,8 +192,6 @@ def _require_own(
     network: ArchitectureOptions, training: TrainingOptions, decay: NetworkDecayFlags, widths: str
 ) -> None:
     """Refuse flags of what --theory sets itself."""
-    from ufm.errors import InputError
-
     changed = {
         "--features": network.features != ArchitectureOptions().features,
         "-d": training.d is not None,
@@ -202,17 +201,15 @@ def _require_own(
     given = [flag for flag, is_given in changed.items() if is_given]
     if given:
         rule = "--theory sets features, dimension, width and decay itself"
-        raise InputError(rule, ", ".join(given), "drop it, or train single networks: ufm train")
+        raise input_error(rule, ", ".join(given), "drop it, or train single networks: ufm train")
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    from ufm.errors import InputError
-
     try:
         return tuple(float(word) for word in text.split(","))
     except ValueError:
         rule = "Need --widths as numbers with commas"
-        raise InputError(rule, repr(text), "write for example --widths 0.5,1") from None
+        raise input_error(rule, repr(text), "write for example --widths 0.5,1") from None
 
 
 def _conclusions(runs: Any, found: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from experiments.cli.certify import require_rigour
 from experiments.cli.flags import Json, Out, expand_flags
 from experiments.cli.model import flags_of
 from experiments.cli.output import deliver, envelope, number, require_writable, show, table
+from experiments.errors import input_error
 
 EXAMPLES = (
     "ufm enclose simplex -K 1000000 -d 1000000 -n 1281 --lambda-w 5e-9 --lambda-h 5e-9",
@@ -65,10 +66,9 @@ def _command(name: str, system: Callable[..., Any]) -> Callable[..., None]:
         missing = [p for p in declared if p.required and p.name not in chosen]
         if missing:
             from experiments.cli.model import flag_of
-            from ufm.errors import InputError
 
             rule = f"{name} needs {', '.join(flag_of(p.name) for p in missing)}"
-            raise InputError(rule, "none", f"see `ufm enclose {name} --help`")
+            raise input_error(rule, "none", f"see `ufm enclose {name} --help`")
         _answer(name, {**{p.name: p.default for p in declared}, **chosen}, digits, out, as_json)
 
     command.__doc__ = (inspect.getdoc(system) or "").partition("\n")[0]

@@ -13,7 +13,9 @@ import typer
 from experiments.cli.flags import Json, Seed
 from experiments.cli.output import deliver, envelope, number, prepare, show, table
 from experiments.cli.verify import Chosen, OwnClaims, choose_claims
+from experiments.errors import input_error
 from experiments.files import write_whole
+from experiments.options import flag
 
 EXAMPLES = (
     "ufm falsify --claim threshold-cross-entropy --seconds 10",
@@ -33,12 +35,7 @@ def falsify(
     seed: Seed = 0,
     quick: Annotated[bool, typer.Option("--quick", help="Around smaller regions.")] = False,
     kept: Annotated[
-        Path,
-        typer.Option(
-            "--kept",
-            metavar="FILE",
-            help="Counterexamples: replayed first, and new ones added.",
-        ),
+        Path, flag("--kept", "FILE", "Counterexamples: replayed first, and new ones added.")
     ] = KEPT,
     as_json: Json = False,
 ) -> None:
@@ -84,7 +81,6 @@ def read_kept(path: Path) -> tuple[Any, ...]:
         InputError: a file that holds anything else.
     """
     from proofs_check.falsify import FORMAT, counterexample_of
-    from ufm.errors import InputError
 
     if not path.exists():
         return ()
@@ -95,7 +91,7 @@ def read_kept(path: Path) -> tuple[Any, ...]:
         return tuple(counterexample_of(record) for record in records)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         rule, remedy = "Need a file of counterexamples", "choose another --kept, or delete it"
-        raise InputError(rule, f"{path} ({type(error).__name__}: {error})", remedy) from error
+        raise input_error(rule, f"{path} ({type(error).__name__}: {error})", remedy) from error
 
 
 def keep(path: Path, known: Sequence[Any], searches: Sequence[Any]) -> None:

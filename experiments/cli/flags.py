@@ -11,21 +11,20 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from experiments.errors import input_error
 from experiments.losses import PARAMETERS, LossChoice, choose_loss
 from experiments.memory import require_memory
+from experiments.options import flag, option
 
 NUM_CLASSES, DIMENSION, SAMPLES, DECAY = 4, 6, 1, 0.02
 # What a seed and a number of steps may be, as the compiled code takes them.
 MOST_SEED, MOST_STEPS = 2**63 - 1, 2**31 - 1
 # Copies of labels, point, gradient and logits that any command makes at least.
 COPIES = 4
-MODEL_PANEL = "Model"
+of_model = functools.partial(option, "Model")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
-Out = Annotated[
-    Path | None,
-    typer.Option("--out", metavar="FILE", help="Write the same JSON to this file as well."),
-]
+Out = Annotated[Path | None, flag("--out", "FILE", "Write the same JSON to this file as well.")]
 # Inches of one column of a paper.
 COLUMN = 3.4
 Width = Annotated[
@@ -42,42 +41,22 @@ class SizeFlags:
 
     classes: Annotated[
         int | None,
-        typer.Option(
-            "-K",
-            metavar="INT",
-            help="Number of classes, 2 or more.",
-            show_default=str(NUM_CLASSES),
-            rich_help_panel=MODEL_PANEL,
-        ),
+        of_model("-K", "INT", "Number of classes, 2 or more.", show_default=str(NUM_CLASSES)),
     ] = None
     d: Annotated[
         int | None,
-        typer.Option(
+        of_model(
             "-d",
-            metavar="INT",
-            help="Feature dimension.",
+            "INT",
+            "Feature dimension.",
             show_default=f"{DIMENSION}, or K if that is more; an atlas is of every d and shows K",
-            rich_help_panel=MODEL_PANEL,
         ),
     ] = None
     n: Annotated[
-        int | None,
-        typer.Option(
-            "-n",
-            metavar="INT",
-            help="Samples per class.",
-            show_default=str(SAMPLES),
-            rich_help_panel=MODEL_PANEL,
-        ),
+        int | None, of_model("-n", "INT", "Samples per class.", show_default=str(SAMPLES))
     ] = None
     counts: Annotated[
-        str | None,
-        typer.Option(
-            "--counts",
-            metavar="3,2,2,1",
-            help="Samples of every class, instead of -n.",
-            rich_help_panel=MODEL_PANEL,
-        ),
+        str | None, of_model("--counts", "3,2,2,1", "Samples of every class, instead of -n.")
     ] = None
 
     def sizes(self) -> tuple[int, ...] | None:
@@ -89,10 +68,9 @@ class SizeFlags:
         if self.counts is None:
             return None
         from ufm.counts import parsed_counts
-        from ufm.errors import InputError
 
         if self.n is not None:
-            raise InputError("Give -n or --counts, not both", f"-n {self.n}", "drop one of them")
+            raise input_error("Give -n or --counts, not both", f"-n {self.n}", "drop one of them")
         return parsed_counts(self.counts, "--counts")
 
 
@@ -102,74 +80,62 @@ class LossFlags:
 
     loss: Annotated[
         str | None,
-        typer.Option(
+        of_model(
             "--loss",
-            metavar="LOSS",
-            help=f"One of {', '.join(PARAMETERS)}, FILE.py:NAME or MODULE:NAME, a differentiable "
+            "LOSS",
+            f"One of {', '.join(PARAMETERS)}, FILE.py:NAME or MODULE:NAME, a differentiable "
             "function of (logits, label).",
             show_default="ce",
-            rich_help_panel=MODEL_PANEL,
         ),
     ] = None
     smoothing: Annotated[
         float | None,
-        typer.Option(
+        of_model(
             "--smoothing",
-            metavar="DELTA",
-            help="Of ls, in [0, 1): target (1 - DELTA) e_k + DELTA/K.",
+            "DELTA",
+            "Of ls, in [0, 1): target (1 - DELTA) e_k + DELTA/K.",
             show_default="0.1",
-            rich_help_panel=MODEL_PANEL,
         ),
     ] = None
     gamma: Annotated[
         float | None,
-        typer.Option(
+        of_model(
             "--gamma",
-            metavar="GAMMA",
-            help="Of focal, 0 or more: loss -(1 - u)^GAMMA log u. Of weighted-ce and vs: power of "
+            "GAMMA",
+            "Of focal, 0 or more: loss -(1 - u)^GAMMA log u. Of weighted-ce and vs: power of "
             "the class sizes in weights (N / (K n_k))^GAMMA and scales (n_k / max n)^GAMMA.",
             show_default="2; 1 and 0.25",
-            rich_help_panel=MODEL_PANEL,
         ),
     ] = None
     kappa: Annotated[
         float | None,
-        typer.Option(
+        of_model(
             "--kappa",
-            metavar="KAPPA",
-            help="Of rescaled-mse, positive: weight of the true class.",
+            "KAPPA",
+            "Of rescaled-mse, positive: weight of the true class.",
             show_default="5",
-            rich_help_panel=MODEL_PANEL,
         ),
     ] = None
     target: Annotated[
         float | None,
-        typer.Option(
-            "--target",
-            metavar="M",
-            help="Of rescaled-mse: target of the true class.",
-            show_default="2",
-            rich_help_panel=MODEL_PANEL,
-        ),
+        of_model("--target", "M", "Of rescaled-mse: target of the true class.", show_default="2"),
     ] = None
     tau: Annotated[
         float | None,
-        typer.Option(
+        of_model(
             "--tau",
-            metavar="TAU",
-            help="Of logit-adjusted and vs: adds TAU log(n_k / N) to the logits.",
+            "TAU",
+            "Of logit-adjusted and vs: adds TAU log(n_k / N) to the logits.",
             show_default="1",
-            rich_help_panel=MODEL_PANEL,
         ),
     ] = None
     margin: Annotated[
         float | None,
-        typer.Option(
+        of_model(
             "--margin",
-            metavar="MARGIN",
-            help="Of ldam: takes MARGIN (min n / n_k)^(1/4) from the own logit.",
+            "MARGIN",
+            "Of ldam: takes MARGIN (min n / n_k)^(1/4) from the own logit.",
             show_default="0.5",
-            rich_help_panel=MODEL_PANEL,
         ),
     ] = None
 
@@ -185,39 +151,20 @@ class DecayFlags:
 
     lambda_both: Annotated[
         float | None,
-        typer.Option(
-            "--lambda",
-            metavar="VALUE",
-            help="Weight decay of both W and H.",
-            show_default=str(DECAY),
-            rich_help_panel=MODEL_PANEL,
-        ),
+        of_model("--lambda", "VALUE", "Weight decay of both W and H.", show_default=str(DECAY)),
     ] = None
     lambda_w: Annotated[
         float | None,
-        typer.Option(
-            "--lambda-w",
-            metavar="VALUE",
-            help="Weight decay of the classifier, (VALUE/2) |W|^2.",
-            rich_help_panel=MODEL_PANEL,
-        ),
+        of_model("--lambda-w", "VALUE", "Weight decay of the classifier, (VALUE/2) |W|^2."),
     ] = None
     lambda_h: Annotated[
         float | None,
-        typer.Option(
-            "--lambda-h",
-            metavar="VALUE",
-            help="Weight decay of the features, (VALUE/2) |H|^2.",
-            rich_help_panel=MODEL_PANEL,
-        ),
+        of_model("--lambda-h", "VALUE", "Weight decay of the features, (VALUE/2) |H|^2."),
     ] = None
     lambda_b: Annotated[
         float | None,
-        typer.Option(
-            "--lambda-b",
-            metavar="VALUE",
-            help="Switch the bias on with this weight decay; 0 = unregularised.",
-            rich_help_panel=MODEL_PANEL,
+        of_model(
+            "--lambda-b", "VALUE", "Switch the bias on with this weight decay; 0 = unregularised."
         ),
     ] = None
 
@@ -230,11 +177,9 @@ class DecayFlags:
         if self.lambda_both is None:
             return self.lambda_w, self.lambda_h
         if self.lambda_w is not None or self.lambda_h is not None:
-            from ufm.errors import InputError
-
             other = "--lambda-w" if self.lambda_w is not None else "--lambda-h"
             rule = "Give --lambda for both decays, or --lambda-w and --lambda-h"
-            raise InputError(rule, f"--lambda and {other}", "drop one of them")
+            raise input_error(rule, f"--lambda and {other}", "drop one of them")
         return self.lambda_both, self.lambda_both
 
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from experiments.cli.output import console, show
+from experiments.errors import input_error
 
 EXAMPLES = ("ufm help UNDECIDED", "ufm help CE-4", "ufm help losses")
 # In a checkout, and beside this file where a wheel has put them.
@@ -40,14 +41,12 @@ def help(
     ] = None,
 ) -> None:
     """Explain a word that the lab answers with, a theorem, or a page of the documentation."""
-    from ufm.errors import InputError
-
     if topic is None:
         show(*listed())
         return
     text = article(topic)
     if text is None:
-        raise InputError("No such topic", topic, f"{nearest(topic)}`ufm help` lists all")
+        raise input_error("No such topic", topic, f"{nearest(topic)}`ufm help` lists all")
     from rich.markdown import Markdown
 
     console().print(Markdown(readable(text)))

@@ -8,13 +8,12 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from experiments.cli.output import require_writable
+from experiments.errors import input_error
+from experiments.options import flag
 
 Html = Annotated[
-    Path | None,
-    typer.Option("--html", metavar="FILE", help="Write a page with figures: one file, no other."),
+    Path | None, flag("--html", "FILE", "Write a page with figures: one file, no other.")
 ]
 # The words of the command that runs; the program sets it.
 WORDS: ContextVar[tuple[str, ...]] = ContextVar("WORDS", default=())
@@ -40,9 +39,7 @@ def require_page(path: Path | None) -> None:
     """
     require_writable(path, "--html")
     if path is not None and path.suffix.lower() not in (".html", ".htm"):
-        from ufm.errors import InputError
-
-        raise InputError("Need a page that ends in .html", path.name, f"{path.stem}.html, say")
+        raise input_error("Need a page that ends in .html", path.name, f"{path.stem}.html, say")
 
 
 def write_page_of(
@@ -56,7 +53,7 @@ def write_page_of(
     """Write what was shown, if a page was asked for."""
     if path is None:
         return
-    from experiments.report.own import OwnPage, part_of, write_own
+    from experiments.report.self_contained import OwnPage, part_of, write_own
 
     parts = [part_of(part) for part in shown]
     write_own(OwnPage(title, headline, command_line(), parts, facts, pictures), path)
@@ -66,7 +63,7 @@ def point_pictures(model: Any, point: Any) -> Sequence[Any]:
     """Cosines of classifier and class means of a point of the plain model; none of others."""
     import numpy as np
 
-    from experiments.report.own import cosines_picture
+    from experiments.report.self_contained import cosines_picture
 
     if model.as_plain() is None:
         return ()

@@ -6,22 +6,18 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from experiments.cli.flags import Json
 from experiments.cli.output import deliver, envelope, prepare, show, table
 from experiments.cli.waiting import patiently
+from experiments.options import flag
 
 EXAMPLES = ("ufm map --model deep-linear", "ufm map --out docs")
 
 
 def map(
-    model: Annotated[
-        str | None, typer.Option("--model", metavar="NAME", help="Rows of this model only.")
-    ] = None,
+    model: Annotated[str | None, flag("--model", "NAME", "Rows of this model only.")] = None,
     out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="FOLDER", help="Write map.md and figures/map.svg here."),
+        Path | None, flag("--out", "FOLDER", "Write map.md and figures/map.svg here.")
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -28,6 +28,8 @@ from experiments.cli.output import (
     table,
 )
 from experiments.cli.waiting import stepwise
+from experiments.errors import input_error
+from experiments.options import flag
 
 EXAMPLES = (
     "ufm measure features.npz",
@@ -72,10 +74,10 @@ def measure(
     decay: DecayFlags,
     optimizer: Annotated[
         str,
-        typer.Option(
+        flag(
             "--optimizer",
-            metavar="NAME",
-            help="sgd or adam: decay is part of the gradient; adamw: decoupled, no theory.",
+            "NAME",
+            "sgd or adam: decay is part of the gradient; adamw: decoupled, no theory.",
         ),
     ] = "sgd",
     fixed_classifier: Annotated[
@@ -86,10 +88,7 @@ def measure(
         bool, typer.Option("--transposed", help="The features are (d, N), as H in the theory.")
     ] = False,
     figure: Annotated[
-        Path | None,
-        typer.Option(
-            "--figure", metavar="FILE", help="Curves of several files (.pdf, .png or .svg)."
-        ),
+        Path | None, flag("--figure", "FILE", "Curves of several files (.pdf, .png or .svg).")
     ] = None,
     html: Html = None,
     every: Annotated[
@@ -150,7 +149,7 @@ def measure(
         parts.append("Theory joins in with --lambda-w, the weight decay of the classifier.")
     if html is not None:
         from experiments.networks.theory.measurement import page_facts
-        from experiments.report.own import cosines_picture
+        from experiments.report.self_contained import cosines_picture
 
         # A page has room for every number.
         rest = () if every else (_convention_table(conventions), _rest_table(document["metrics"]))
@@ -163,10 +162,8 @@ def measure(
 
 
 def _needs_decay() -> Exception:
-    from ufm.errors import InputError
-
     rule = "The comparison with theory needs --lambda-w"
-    return InputError(rule, "no --lambda-w", "add it: the weight decay of the classifier")
+    return input_error(rule, "no --lambda-w", "add it: the weight decay of the classifier")
 
 
 def _require_decay(decay: DecayFlags, lambda_w: float | None, fixed_classifier: bool) -> None:

@@ -18,6 +18,7 @@ from experiments.cli.output import (
     table,
 )
 from experiments.cli.waiting import stepwise
+from experiments.errors import input_error
 
 # Columns of the table, and what theory says of them at a minimum; None: see the appraisal.
 COLUMNS = ("NC1", "NC2", "NC3", "error", "logit gap", "objective")
@@ -63,7 +64,7 @@ def measure_curves(
     title = f"Measured {len(rows)} files"
     if html is not None:
         from experiments.figures import encoded
-        from experiments.report.own import drawn
+        from experiments.report.self_contained import drawn
 
         caption = "NC1 to NC3 are 0 at a minimum; dashed is theory at the decays of each file."
         svg = encoded(curves_figure(rows), "svg")
@@ -88,10 +89,8 @@ def require_figure(figure: Path | None) -> None:
         return
     require_writable(figure, "--figure")
     if figure.suffix.lower() not in FIGURE_KINDS:
-        from ufm.errors import InputError
-
         rule = "Need a figure of a kind that we draw"
-        raise InputError(rule, figure, f"end its name in {', '.join(FIGURE_KINDS)}")
+        raise input_error(rule, figure, f"end its name in {', '.join(FIGURE_KINDS)}")
 
 
 def curve_row(paths: Sequence[Path], terms: Any, transposed: bool) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.errors import input_error
+
 
 def measured_file(
     paths: Sequence[Path],
@@ -30,13 +32,12 @@ def measured_file(
     from experiments.network_files import read_network
     from experiments.networks.theory import measure as measured
     from experiments.networks.theory import measure_batches
-    from ufm.errors import InputError
 
     arrays = read_network(paths, transposed)
     if arrays.classifier is None and (terms.lambda_W is not None or terms.fixed_classifier):
         rule = "Need a classifier to use lambda_W, or to hold it fixed"
         names = ", ".join(str(path) for path in paths)
-        raise InputError(rule, f"{names} without one", "save W (K, d) as classifier")
+        raise input_error(rule, f"{names} without one", "save W (K, d) as classifier")
     head = arrays.classifier, arrays.bias, terms
     if isinstance(arrays.features, np.ndarray):
         return measured(arrays.features, arrays.labels, *head), arrays.notes

@@ -15,9 +15,7 @@ from dataclasses import dataclass, fields, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
-from experiments.cli.flags import COPIES, MODEL_PANEL, LossFlags, expand_flags
+from experiments.cli.flags import COPIES, LossFlags, expand_flags, of_model
 from experiments.losses import PARAMETERS, LossChoice
 from experiments.memory import require_memory
 from experiments.models import built_loss, named_model
@@ -29,11 +27,10 @@ PLAIN = "plain"
 MOST = 2**31 - 1
 Model = Annotated[
     str | None,
-    typer.Option(
+    of_model(
         "--model",
-        metavar="NAME",
-        help="A model of `ufm models`, or FILE.py:NAME; --help then lists its own flags.",
-        rich_help_panel=MODEL_PANEL,
+        "NAME",
+        "A model of `ufm models`, or FILE.py:NAME; --help then lists its own flags.",
     ),
 ]
 
@@ -168,12 +165,11 @@ def flags_of(parameters: Iterable[Any], taken: Collection[str] = ()) -> tuple[ty
         while field in renamed:
             field += "_"
         renamed[field] = parameter.name
-        option = typer.Option(
+        option = of_model(
             f"--model-{_dashed(parameter.name)}" if clash else flag_of(parameter.name),
             metavar=parameter.kind.__name__.upper(),
             help=f"{parameter.help[:1].upper()}{parameter.help[1:]}." if parameter.help else "",
             show_default=False if parameter.default is None else str(parameter.default),
-            rich_help_panel=MODEL_PANEL,
         )
         made.append((field, Annotated[parameter.kind | None, option], None))
     return make_dataclass("OwnFlags", made, frozen=True), renamed

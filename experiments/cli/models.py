@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
-
 from experiments.cli.flags import Json, Out
 from experiments.cli.model import flag_of
 from experiments.cli.output import deliver, envelope, prepare, require_writable, show, table
 from experiments.models import named_model
+from experiments.options import flag
 
 EXAMPLES = ("ufm models", "ufm models --model my_model.py:MyModel --json")
 QUESTIONS = {
@@ -24,10 +23,10 @@ QUESTIONS = {
 def models(
     model: Annotated[
         str | None,
-        typer.Option(
+        flag(
             "--model",
-            metavar="NAME",
-            help="One model only, by name or FILE.py:NAME, and what it answers at its defaults.",
+            "NAME",
+            "One model only, by name or FILE.py:NAME, and what it answers at its defaults.",
         ),
     ] = None,
     out: Out = None,
@@ -50,10 +49,9 @@ def models(
         return
     for record in records:
         made = table(("flag", "default", ""))
-        for flag in record["flags"]:
-            made.add_row(
-                flag["flag"], "-" if flag["default"] is None else str(flag["default"]), flag["help"]
-            )
+        for one in record["flags"]:
+            default = "-" if one["default"] is None else str(one["default"])
+            made.add_row(one["flag"], default, one["help"])
         show(f"\n{record['name']}: {record['summary']}", f"  {record['formula']}", made)
         show(f"Answers: {', '.join(record['answers']) or 'nothing in closed form'}.")
         if "known" in record:

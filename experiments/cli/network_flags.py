@@ -13,47 +13,44 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from experiments.cli.flags import expand_flags
 from experiments.cli.output import prepare
+from experiments.errors import input_error
 from experiments.networks.options import (
-    DATA_PANEL,
-    TRAINING_PANEL,
     ArchitectureOptions,
     AugmentationOptions,
     TrainingOptions,
+    of_data,
+    of_training,
 )
+from experiments.options import flag, option
 
 # Where small networks reach the minimum of the model within a per cent: c well below the threshold,
 # and |H|^2 not much larger than |W|^2.
 LAMBDA_W, C = 0.02, 0.2
 MLP_FEATURES = 32
 
-_decay = partial(typer.Option, metavar="VALUE", rich_help_panel="Decay")
+of_decay = partial(option, "Decay")
 
 Folder = Annotated[
-    Path | None,
-    typer.Option("--out", metavar="DIR", help="Folder of the results.", show_default="runs/..."),
+    Path | None, flag("--out", "DIR", "Folder of the results.", show_default="runs/...")
 ]
 Probes = Annotated[
     list[str] | None,
-    typer.Option(
+    of_data(
         "--other",
-        metavar="NAME[:DIR]",
-        help="Another data set for out-of-distribution detection and transfer; may be repeated.",
-        rich_help_panel=DATA_PANEL,
+        "NAME[:DIR]",
+        "Another data set for out-of-distribution detection and transfer; may be repeated.",
     ),
 ]
 MeasureEvery = Annotated[
     int | None,
-    typer.Option(
+    of_training(
         "--measure-every",
+        "EPOCHS",
+        "Epochs between measurements.",
         min=1,
-        metavar="EPOCHS",
-        help="Epochs between measurements.",
         show_default="about 50 in all",
-        rich_help_panel=TRAINING_PANEL,
     ),
 ]
 
@@ -63,41 +60,40 @@ class NetworkDecayFlags:
     """Decay as in the unconstrained feature model, or of all weights."""
 
     kind: Annotated[
-        str,
-        typer.Option(
-            "--decay",
-            metavar="KIND",
-            help="ufm: of W, b and the features; all: of all weights.",
-            rich_help_panel="Decay",
-        ),
+        str, of_decay("--decay", "KIND", "ufm: of W, b and the features; all: of all weights.")
     ] = "ufm"
     lambda_w: Annotated[
         float | None,
-        _decay("--lambda-w", help="With ufm: decay of W.", show_default=str(LAMBDA_W)),
+        of_decay("--lambda-w", "VALUE", "With ufm: decay of W.", show_default=str(LAMBDA_W)),
     ] = None
     lambda_h: Annotated[
         float | None,
-        _decay(
+        of_decay(
             "--lambda-h",
-            help="With ufm: decay of the features, a sum over all samples.",
+            "VALUE",
+            "With ufm: decay of the features, a sum over all samples.",
             show_default="by --c",
         ),
     ] = None
     c: Annotated[
         float | None,
-        _decay(
+        of_decay(
             "--c",
-            help="With ufm: sqrt(K N lambda_W lambda_H), instead of --lambda-h; collapse of cross "
+            "VALUE",
+            "With ufm: sqrt(K N lambda_W lambda_H), instead of --lambda-h; collapse of cross "
             "entropy to the origin is at 1.",
             show_default=str(C),
         ),
     ] = None
     lambda_b: Annotated[
-        float | None, _decay("--lambda-b", help="With ufm: decay of the bias.", show_default="0")
+        float | None,
+        of_decay("--lambda-b", "VALUE", "With ufm: decay of the bias.", show_default="0"),
     ] = None
     weight_decay: Annotated[
         float | None,
-        _decay("--weight-decay", help="With all: decay of every weight.", show_default="0.0005"),
+        of_decay(
+            "--weight-decay", "VALUE", "With all: decay of every weight.", show_default="0.0005"
+        ),
     ] = None
 
     def make(self, num_classes: int, num_samples: int) -> Any:
@@ -107,7 +103,6 @@ class NetworkDecayFlags:
             InputError: an unknown kind, or flags that contradict each other.
         """
         from experiments.networks.training import FeatureDecay, WeightDecay
-        from ufm.errors import InputError
 
         given = {
             f"--{item.name.replace('_', '-')}": getattr(self, item.name)
@@ -118,14 +113,14 @@ class NetworkDecayFlags:
         if self.kind == "all":
             if given:
                 rule = f"{', '.join(given)}: only with --decay ufm"
-                raise InputError(rule, "--decay all", "drop it")
+                raise input_error(rule, "--decay all", "drop it")
             return WeightDecay() if weights is None else WeightDecay(weights)
         if self.kind != "ufm":
-            raise InputError("Need --decay ufm or all", repr(self.kind), "choose one")
+            raise input_error("Need --decay ufm or all", repr(self.kind), "choose one")
         if weights is not None:
-            raise InputError("--weight-decay: only with --decay all", "--decay ufm", "drop it")
+            raise input_error("--weight-decay: only with --decay all", "--decay ufm", "drop it")
         if self.lambda_h is not None and self.c is not None:
-            raise InputError("Give --lambda-h or --c, not both", f"--c {self.c:g}", "drop one")
+            raise input_error("Give --lambda-h or --c, not both", f"--c {self.c:g}", "drop one")
         lambda_w = LAMBDA_W if self.lambda_w is None else self.lambda_w
         lambda_b = 0.0 if self.lambda_b is None else self.lambda_b
         if self.lambda_h is not None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import shlex
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
 from experiments.cli.flags import crowded
 from experiments.cli.output import number, table
+from experiments.notices import notice
 
 
 def epoch_line(progress: Any, epochs: int) -> str:
@@ -94,11 +94,6 @@ def provenance_of(words: Sequence[str]) -> dict[str, str]:
     return {**provenance(), "Command": shlex.join(words)}
 
 
-def warn(message: str) -> None:
-    """A line on stderr that is no error."""
-    print(f"ufm: {message}", file=sys.stderr, flush=True)
-
-
 def warn_of_narrow(settings: Iterable[Any], classes: int) -> None:
     """Say before the work which networks have no room for a simplex, and the flag that gives it.
 
@@ -107,4 +102,4 @@ def warn_of_narrow(settings: Iterable[Any], classes: int) -> None:
     for d in sorted({one.dimension for one in settings if not one.fixed_etf}):
         line = crowded(d, classes, f"-d {classes - 1} or a larger --width")
         if line is not None:
-            warn(f"the features of a network have {line}")
+            notice(f"the features of a network have {line}")

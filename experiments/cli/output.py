@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from experiments.compiled import keep_compiled
+from experiments.errors import input_error
 from experiments.files import write_whole
 
 # Rich takes a quarter of the time of --help, which draws nothing: the first table brings it.
@@ -129,15 +130,13 @@ def require_writable(path: Path | None, what: str) -> None:
     """Raise InputError before any work is done for a file that could not be written."""
     if path is None:
         return
-    from ufm.errors import InputError
-
     if path.is_dir():
-        raise InputError(f"Need a file name for {what}", f"the folder {path}", "add a name")
+        raise input_error(f"Need a file name for {what}", f"the folder {path}", "add a name")
     folder = path.absolute().parent
     if not folder.is_dir():
-        raise InputError(f"Need an existing folder for {what}", folder, f"mkdir -p {folder}")
+        raise input_error(f"Need an existing folder for {what}", folder, f"mkdir -p {folder}")
     if not os.access(folder, os.W_OK):
-        raise InputError(f"Need a writable folder for {what}", folder, "choose another one")
+        raise input_error(f"Need a writable folder for {what}", folder, "choose another one")
 
 
 def prepare() -> None:

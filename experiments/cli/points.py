@@ -9,6 +9,7 @@ from typing import Any
 
 from experiments.cli.flags import DECAY, DecayFlags, LossFlags, ModelInputs, SizeFlags
 from experiments.cli.model import SETTINGS, read_general, settings_of, stored_inputs
+from experiments.errors import input_error
 from experiments.losses import PARAMETERS, LossChoice
 
 POINT_SCHEMA = 1
@@ -71,7 +72,6 @@ def read_point(
     import numpy as np
 
     from experiments.network_files import read_named
-    from ufm.errors import InputError
     from ufm.point import Point
 
     settings = {name for names in PARAMETERS.values() for name in names}
@@ -80,7 +80,7 @@ def read_point(
     if SETTINGS in told:
         name = settings_of(told).get("model", "NAME")
         rule = "A point of another model than the plain one is judged with --model"
-        raise InputError(rule, f"a point of {name}", f"add --model {name}")
+        raise input_error(rule, f"a point of {name}", f"add --model {name}")
     arrays = read_named(path, ("W", "H"), ("b", "labels", "counts", "merged", "schema", *scalars))
     for name in ("W", "H", "b"):
         if name in arrays:
@@ -91,7 +91,7 @@ def read_point(
             held = arrays[name]
             if held.ndim or held.dtype.kind not in kind:
                 got = f"{held.dtype} of shape {held.shape}"
-                raise InputError(f"Need one {what} in {name!r}", got, "save it again")
+                raise input_error(f"Need one {what} in {name!r}", got, "save it again")
     stored = {name: arrays[name].item() for name in scalars if name in arrays}
     W, H = arrays["W"], arrays["H"]
     notes: list[str] = []
@@ -103,7 +103,7 @@ def read_point(
         notes.append("bias unregularised (assumed; --lambda-b)")
     if "b" not in arrays and lambda_b is not None:
         rule = "Need an array 'b' in the file to use --lambda-b"
-        raise InputError(rule, f"{path} without it", "drop --lambda-b, or save the bias as b")
+        raise input_error(rule, f"{path} without it", "drop --lambda-b, or save the bias as b")
     choice = loss.choice(_stored_loss(stored, loss.loss))
     decays = []
     for name, flag in (("lambda_W", lambda_w), ("lambda_H", lambda_h)):
@@ -130,12 +130,10 @@ def read_point(
 
 
 def _require_float64(name: str, array: Any, axes: int) -> None:
-    from ufm.errors import InputError
-
     if array.ndim != axes:
-        raise InputError(f"Need {name!r} with {axes} axes", f"shape {array.shape}", "reshape it")
+        raise input_error(f"Need {name!r} with {axes} axes", f"shape {array.shape}", "reshape it")
     if array.dtype != "float64":
-        raise InputError(
+        raise input_error(
             "A verdict needs float64 arrays",
             f"{name} in {array.dtype}",
             f"save {name}.astype(numpy.float64), and polish the point: float32 is rarely critical",
@@ -144,8 +142,6 @@ def _require_float64(name: str, array: Any, axes: int) -> None:
 
 def _stored_loss(stored: Mapping[str, Any], asked: str | None) -> LossChoice | None:
     """The loss of a saved point. A file of numbers must not choose which code is run."""
-    from ufm.errors import InputError
-
     if "loss" not in stored:
         return None
     spec = str(stored["loss"])
@@ -153,7 +149,7 @@ def _stored_loss(stored: Mapping[str, Any], asked: str | None) -> LossChoice | N
         kept = {name: float(stored[name]) for name in PARAMETERS[spec] if name in stored}
         return LossChoice(spec, kept)
     if asked is None:
-        raise InputError(
+        raise input_error(
             "A point of a user's own loss is judged with --loss, because a data file never chooses "
             "code to run",
             f"a point saved with --loss {spec}",
@@ -170,7 +166,6 @@ def _counts_and_columns(
 
     from experiments.network_files import integer_counts
     from ufm.collapse.inputs import count_classes, read_labels
-    from ufm.errors import InputError
 
     asked = size.sizes()
     if asked is None and size.n is not None:
@@ -180,14 +175,14 @@ def _counts_and_columns(
         counts = tuple(int(count) for count in count_classes(labels, classes))
         if asked is not None and asked != counts:
             rule = "The labels in the file give other counts than -n or --counts"
-            raise InputError(rule, f"{counts} from the labels", "drop -n and --counts")
+            raise input_error(rule, f"{counts} from the labels", "drop -n and --counts")
         return counts, H[:, np.argsort(labels, kind="stable")]
     if asked is not None:
         return asked, H
     if "counts" in arrays:
         return integer_counts(arrays["counts"]), H
     if H.shape[1] != classes:
-        raise InputError(
+        raise input_error(
             f"Need labels, counts or -n for H with {H.shape[1]} columns and K={classes} classes",
             "none of them",
             "add -n or --counts if columns are class by class, or save labels",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from enum import StrEnum
@@ -26,6 +25,9 @@ from experiments.cli.solve_table import solved_table, unjudged_table
 from experiments.cli.starts import explicit_point, height_of, way_down
 from experiments.cli.waiting import stepwise
 from experiments.cost import WATCHED, restarts_for, say_cost, size_of, small_model, warn_of_size
+from experiments.errors import input_error
+from experiments.notices import notice
+from experiments.options import flag
 
 EXAMPLES = (
     "ufm solve -K 10 -d 512 -n 5000 --lambda-w 5e-4 --lambda-h 1e-5",
@@ -113,10 +115,10 @@ def solve(
     ] = False,
     start: Annotated[
         str | None,
-        typer.Option(
+        flag(
             "--start",
-            metavar="NAME",
-            help="Start at an explicit point: origin, minimiser (where it is known), or one of the "
+            "NAME",
+            "Start at an explicit point: origin, minimiser (where it is known), or one of the "
             "model's own, such as deep-relu's plane or rate-reduction's ranks 2,1; full is random "
             "in all d dimensions.",
             show_default="random, in K dimensions where a convex loss needs no more",
@@ -124,8 +126,7 @@ def solve(
     ] = None,
     seed: Seed = 0,
     save: Annotated[
-        Path | None,
-        typer.Option("--save", metavar="POINT.npz", help="Save the point for `ufm verdict`."),
+        Path | None, flag("--save", "POINT.npz", "Save the point for `ufm verdict`.")
     ] = None,
     html: Html = None,
     out: Out = None,
@@ -215,12 +216,11 @@ def run_solve(
     from landscape.solvers.solve import FULL
     from landscape.solvers.solve import solve as find
     from landscape.verdict import verdict as judge
-    from ufm.errors import InputError
     from ufm.point import two_keys
 
     if learning_rate is not None and method not in ("gd", "momentum"):
         rule = "--learning-rate belongs to --method gd or momentum"
-        raise InputError(rule, f"--method {method}", "drop --learning-rate")
+        raise input_error(rule, f"--method {method}", "drop --learning-rate")
     model = inputs.build(merged=reduction is not False)
     _warn_of_room(model)
     warn_of_size(model, reduction)
@@ -325,7 +325,7 @@ def _warn_of_room(model: Any) -> None:
     room = None if simple is None else f"-d {simple.num_classes - 1}"
     line = None if room is None else crowded(simple.d, simple.num_classes, room)
     if line is not None:
-        print(f"ufm: {line}", file=sys.stderr)
+        notice(line)
 
 
 def unjudged_record(found: Any, spent: dict[str, float]) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from experiments.errors import input_error
+
 # Explicit points that models of K classes have in K plus so many dimensions or more.
 NEEDS = {"simplex": -1, "collapse": 0}
 
@@ -15,12 +17,11 @@ def explicit_point(model: Any, name: str) -> Any:
         InputError: the model has none of this name, or no room for it, or no minimiser is known.
     """
     from experiments.nearest import unknown
-    from ufm.errors import InputError
 
     point = model.explicit(name)
     if point is None and name == "minimiser":
         rule = "Need a minimiser that is known in closed form"
-        raise InputError(rule, "none of this model at these numbers", "drop --start, and descend")
+        raise input_error(rule, "none of this model at these numbers", "drop --start, and descend")
     if point is None:
         names = ["full", "origin", *model.candidates()]
         if model.minimiser() is not None:
@@ -29,7 +30,7 @@ def explicit_point(model: Any, name: str) -> Any:
         d, needed = told.get("d"), told.get("K", 0) + NEEDS.get(name, 0)
         if name in NEEDS and d is not None and d < needed:
             rule = f"The explicit point {name!r} of K={told['K']} classes needs d >= {needed}"
-            raise InputError(rule, d, f"raise d, or use one of {', '.join(names)}")
+            raise input_error(rule, d, f"raise d, or use one of {', '.join(names)}")
         raise unknown(name, names, "explicit point")
     return point
 

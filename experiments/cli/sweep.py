@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -26,6 +25,9 @@ from experiments.cli.output import (
 )
 from experiments.cli.sweep_workers import workers as workers_of
 from experiments.cli.waiting import stepwise
+from experiments.errors import input_error
+from experiments.notices import notice
+from experiments.options import flag
 
 FOLDER = "sweeps"
 # Digits of the key in the name of a folder: enough to tell the sweeps of one person apart.
@@ -64,11 +66,7 @@ OF_A_MODEL = "ufm sweep specs --model graph > my_sweep.toml && ufm sweep run my_
 def specs(
     model: Annotated[
         str | None,
-        typer.Option(
-            "--model",
-            metavar="NAME",
-            help="Print a sweep over this model instead, a TOML file to be edited.",
-        ),
+        flag("--model", "NAME", "Print a sweep over this model instead, a TOML file to be edited."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -118,10 +116,10 @@ def run(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(
+        flag(
             "--out",
-            metavar="DIR",
-            help="Folder of the table; the same command goes on from it.",
+            "DIR",
+            "Folder of the table; the same command goes on from it.",
             show_default=f"{FOLDER}/NAME-KEY",
         ),
     ] = None,
@@ -144,10 +142,10 @@ def run(
     ] = None,
     cluster: Annotated[
         str | None,
-        typer.Option(
+        flag(
             "--cluster",
-            metavar="tls://HOST:PORT",
-            help="Compute on the workers of this scheduler, which is trusted with your account: "
+            "tls://HOST:PORT",
+            "Compute on the workers of this scheduler, which is trusted with your account: "
             "over tcp:// whoever reaches it, or a worker, can run code as you; tls:// takes the "
             "certificates in dask's configuration (docs/sweeps.md).",
         ),
@@ -168,12 +166,14 @@ def run(
     # Read when NumPy loads: its threads would wait for the cores that the batches use.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     prepare()
-    from experiments.cli.sweep_status import require_package, status_record, status_table
+    from experiments.cli.sweep_status import status_record, status_table
+    from experiments.packages import require_package
     from experiments.sweep.run import run as compute
     from experiments.sweep.spec import read_spec
+    from experiments.sweep.store import PYARROW
 
     executor = _executor(threads, workers, cluster)
-    require_package("pyarrow", "A sweep keeps its table in Parquet files, which needs pyarrow")
+    require_package("pyarrow", PYARROW, "sweep")
     read = read_spec(spec)
     folder = Path(FOLDER) / folder_name(read) if out is None else out
     if not as_json:
@@ -200,12 +200,12 @@ def run(
         store = stepwise("Sweeping", work)
     except KeyboardInterrupt:
         kept = f"{number(last[0].done)} of {number(last[0].total)} cells" if last else "everything"
-        _warn(f"{kept} written so far stay in {folder}; the same command goes on from there")
+        notice(f"{kept} written so far stay in {folder}; the same command goes on from there")
         raise
     except ValueError as error:
         if not (last and max_failures is not None and last[0].failures > max_failures):
             raise
-        _warn(str(error))
+        notice(str(error))
         raise typer.Exit(3) from error
     seconds = perf_counter() - began
     record = {**status_record(store), "seconds": seconds}
@@ -273,37 +273,29 @@ def figure(
         Kind | None,
         typer.Option("--kind", help="What to draw.", show_default="what suits the task"),
     ] = None,
-    x: Annotated[
-        str | None, typer.Option("--x", metavar="COLUMN", help="Column along the horizontal axis.")
-    ] = None,
-    y: Annotated[
-        str | None, typer.Option("--y", metavar="COLUMN", help="Column along the vertical axis.")
-    ] = None,
+    x: Annotated[str | None, flag("--x", "COLUMN", "Column along the horizontal axis.")] = None,
+    y: Annotated[str | None, flag("--y", "COLUMN", "Column along the vertical axis.")] = None,
     value: Annotated[
         str | None,
-        typer.Option(
+        flag(
             "--value",
-            metavar="COLUMN",
-            help="Column that is drawn, or a quotient such as rate_nc2/lambda_W; "
+            "COLUMN",
+            "Column that is drawn, or a quotient such as rate_nc2/lambda_W; "
             "several with commas have a profile each.",
         ),
     ] = None,
     by: Annotated[
-        str | None,
-        typer.Option("--by", metavar="COLUMN", help="Column that tells lines or panels apart."),
+        str | None, flag("--by", "COLUMN", "Column that tells lines or panels apart.")
     ] = None,
     where: Annotated[
-        str | None,
-        typer.Option("--where", metavar="NAME=VALUE", help="Rows that are drawn: K=10, loss=ls."),
+        str | None, flag("--where", "NAME=VALUE", "Rows that are drawn: K=10, loss=ls.")
     ] = None,
     width: Width = COLUMN,
 ) -> None:
     """Draw the table of a sweep as one figure, with the lines that theory predicts."""
-    from ufm.errors import InputError
-
     if file.suffix.lower() not in FIGURE_KINDS:
         rule = f"Need a file name in {', '.join(FIGURE_KINDS)}"
-        raise InputError(rule, file, "choose one of these endings")
+        raise input_error(rule, file, "choose one of these endings")
     require_writable(file, "the figure")
     prepare()
     from experiments.cli.sweep_status import done_cells, open_store
@@ -353,13 +345,11 @@ def progress_line(progress: Any) -> str:
 
 def _executor(threads: int | None, workers: int | None, cluster: str | None) -> Any:
     """What computes the batches; dask is imported only where it is asked for."""
-    from ufm.errors import InputError
-
     given = {"--threads": threads, "--workers": workers, "--cluster": cluster}
     chosen = [flag for flag, value in given.items() if value is not None]
     if len(chosen) > 1:
         rule = "Give one of --threads, --workers and --cluster"
-        raise InputError(rule, " and ".join(chosen), "drop all but one")
+        raise input_error(rule, " and ".join(chosen), "drop all but one")
     if workers is None and cluster is None:
         from experiments.sweep.run import LocalExecutor
 
@@ -394,7 +384,3 @@ def _next(folder: Path, spec: Any) -> list[str]:
         f"Next: ufm sweep figure {place} {spec.task}.pdf",
         f"      ufm sweep export {place} {spec.task}.csv",
     ]
-
-
-def _warn(message: str) -> None:
-    print(f"ufm: {message}", file=sys.stderr, flush=True)

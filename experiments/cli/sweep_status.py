@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -29,21 +28,6 @@ MOST_REASONS = 5
 MOST_FILES = 3
 # Two cells rarely fail with the same digits; the rest of the sentence is the reason.
 _DIGITS = re.compile(r"\d[\d.]*(?:e[+-]?\d+)?")
-
-
-def require_package(name: str, rule: str) -> None:
-    """Refuse work that could not be written or sent, before any of it is done.
-
-    Raises:
-        InputError: the package cannot be imported; with the command that installs it.
-
-    Example:
-        >>> require_package("json", "JSON needs json")
-    """
-    try:
-        importlib.import_module(name)
-    except ImportError as error:
-        raise InputError(rule, error, "pip install '.[sweep]' in the clone") from error
 
 
 def open_store(folder: Path) -> Store:

@@ -10,6 +10,8 @@ import typer
 
 from experiments.cli.flags import COLUMN, Json, Width
 from experiments.cli.output import deliver, envelope, number, prepare, require_writable, show, table
+from experiments.errors import input_error
+from experiments.options import flag
 
 MANY = "1,2,4,10,20,40"
 # Seconds of processors of a worker before its first job, and of the process that deals and writes
@@ -47,9 +49,7 @@ def workers(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="Folder in which it was run, with its times.")
     ],
-    many: Annotated[
-        str, typer.Option("--many", metavar=MANY, help="Numbers of workers to simulate.")
-    ] = MANY,
+    many: Annotated[str, flag("--many", MANY, "Numbers of workers to simulate.")] = MANY,
     start: Annotated[
         float, typer.Option("--start", min=0.0, help="Seconds until a worker takes a job.")
     ] = START,
@@ -63,8 +63,7 @@ def workers(
         int, typer.Option("--times", min=1, help="As if every shape had so many times the cells.")
     ] = 1,
     figure: Annotated[
-        Path | None,
-        typer.Option("--figure", metavar="FILE", help="Draw it; ends in .pdf, .svg or .png."),
+        Path | None, flag("--figure", "FILE", "Draw it; ends in .pdf, .svg or .png.")
     ] = None,
     width: Width = COLUMN,
     as_json: Json = False,
@@ -117,12 +116,11 @@ def recorded_costs(place: str, folder: Path) -> tuple[list[Any], Any]:
     from experiments.sweep.run import BATCH, Job, cells_of
     from experiments.sweep.simulation import costs_of
     from experiments.sweep.spec import read_spec
-    from ufm.errors import InputError
 
     read, store = read_spec(place), open_store(folder)
     if store.manifest["key"] != read.key:
         rule = f"Need a folder of the sweep {place}"
-        raise InputError(rule, f"{folder}, of another one", "give the SPEC that was run there")
+        raise input_error(rule, f"{folder}, of another one", "give the SPEC that was run there")
     cut = batches(cells_of(read), BATCH)
     told = store.table(["cell", "seconds"])
     by_cell = np.full(int(store.manifest["num_cells"]), np.nan)
@@ -199,13 +197,11 @@ def draw(lines: list[Line], path: Path, width: float) -> None:
 
 
 def _counts(words: str) -> tuple[int, ...]:
-    from ufm.errors import InputError
-
     try:
         found = tuple(dict.fromkeys(int(word) for word in words.split(",")))
     except ValueError:
         found = ()
     if not found or not all(0 < count <= MOST_WORKERS for count in found):
         rule = f"Need numbers of workers from 1 to {MOST_WORKERS:,} with commas for --many"
-        raise InputError(rule, repr(words), f"such as {MANY}")
+        raise input_error(rule, repr(words), f"such as {MANY}")
     return found

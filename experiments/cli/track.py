@@ -13,9 +13,10 @@ import typer
 
 from experiments.cli.flags import Json
 from experiments.cli.network_flags import Folder, network_command
-from experiments.cli.network_output import provenance_of, warn
+from experiments.cli.network_output import provenance_of
 from experiments.cli.output import deliver, envelope, number, show, table
 from experiments.cli.waiting import stepwise
+from experiments.errors import input_error
 from experiments.networks.tracks.full_size import at_full_size, full_hours
 from experiments.networks.tracks.options import (
     AllLossesOptions,
@@ -28,6 +29,7 @@ from experiments.networks.tracks.options import (
     SelfExpressionOptions,
     TrackOptions,
 )
+from experiments.notices import notice
 
 FOLDER = Path("tracks")
 # Options and what --help says, here because the tracks themselves bring JAX.
@@ -120,19 +122,17 @@ for _name in COMMANDS:
 
 
 def _full_size(name: str, options: TrackOptions, given: Collection[str]) -> TrackOptions:
-    from ufm.errors import InputError
-
     if not options.FULL:
         remedy = "leave out --full, and give larger sizes as options"
         got = f"{name}: {options.UNKNOWN}"
-        raise InputError("Need a track whose full size is known", got, remedy)
+        raise input_error("Need a track whose full size is known", got, remedy)
     made = at_full_size(options, given)
     said = ", ".join(f"{key} = {getattr(made, key)}" for key in options.FULL)
     hours = full_hours(made)
     told = f"{hours:,.0f} hours" if hours >= 10 else f"{hours:.1f} hours"
     if hours < 0.1:
         told = f"{60 * hours:.1g} minutes"
-    warn(f"full size: {said}; about {told} of one processor, by its parts")
+    notice(f"full size: {said}; about {told} of one processor, by its parts")
     return made
 
 
@@ -160,7 +160,7 @@ def _run(name: str, options: TrackOptions, workers: int, folder: Path, as_json: 
     try:
         results, exact, outcomes, page = stepwise("Measuring", work)
     except KeyboardInterrupt:
-        warn(f"the cells done so far stay in {folder}; the same command goes on from there")
+        notice(f"the cells done so far stay in {folder}; the same command goes on from there")
         raise
     record = {
         "folder": str(folder),
@@ -195,6 +195,6 @@ def _run(name: str, options: TrackOptions, workers: int, folder: Path, as_json: 
         show(made, *track.conclusions(results), beside, told, f"Page: {page}")
     stopped = [r.label for r in results if STOPPED in r.numbers]
     for label in stopped:
-        warn(f"{label}: stopped, because a number was no longer finite; lower --lr")
+        notice(f"{label}: stopped, because a number was no longer finite; lower --lr")
     if stopped:
         raise typer.Exit(3)

@@ -24,7 +24,6 @@ from experiments.cli.network_output import (
     provenance_of,
     theory_rows,
     theory_table,
-    warn,
     warn_of_narrow,
 )
 from experiments.cli.output import deliver, envelope, show
@@ -35,6 +34,8 @@ from experiments.networks.options import (
     DataOptions,
     TrainingOptions,
 )
+from experiments.notices import notice
+from experiments.options import flag
 
 EXAMPLES = (
     "ufm train --data digits",
@@ -76,10 +77,10 @@ def train(
     decay: NetworkDecayFlags,
     loss: Annotated[
         str,
-        typer.Option(
+        flag(
             "--loss",
-            metavar="LOSS",
-            help='An objective and its parameters, for example ce, "ls smoothing=0.1", mse, '
+            "LOSS",
+            'An objective and its parameters, for example ce, "ls smoothing=0.1", mse, '
             "sigmoid, sop or FILE.py:NAME.",
         ),
     ] = "ce",
@@ -130,7 +131,7 @@ def train(
     try:
         run, page = stepwise("Training", work)
     except KeyboardInterrupt:
-        warn(f"what was trained stays in {folder}; the same command goes on from there")
+        notice(f"what was trained stays in {folder}; the same command goes on from there")
         raise
     theory = run_against_theory(run)
     counted = parameters(cell.request.settings, dataset)
@@ -160,7 +161,7 @@ def train(
             )
         show(f"Page: {page}" if page else f"Folder: {folder}")
     if run.outcome is Outcome.NOT_FINITE:
-        warn(
+        notice(
             f"stopped after epoch {len(run.records)}: {run.outcome.value}; "
             "lower --lr, or set --max-gradient-norm"
         )

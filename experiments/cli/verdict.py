@@ -26,6 +26,7 @@ from experiments.cli.output import (
 )
 from experiments.cli.waiting import patiently
 from experiments.cost import require_eigenvalues
+from experiments.options import flag
 
 EXAMPLES = (
     "ufm solve --save point.npz && ufm verdict point.npz",
@@ -63,10 +64,10 @@ def verdict(
     ] = False,
     certify: Annotated[
         Path | None,
-        typer.Option(
+        flag(
             "--certify",
-            metavar="FILE",
-            help="Prove existence, index and nullity, and write the certificate here.",
+            "FILE",
+            "Prove existence, index and nullity, and write the certificate here.",
         ),
     ] = None,
     html: Html = None,

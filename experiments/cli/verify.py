@@ -25,8 +25,10 @@ from experiments.cli.verify_output import (
     summary,
 )
 from experiments.cli.waiting import patiently
+from experiments.errors import input_error
 from experiments.losses import PARAMETERS
 from experiments.nearest import unknown
+from experiments.options import flag
 
 EXAMPLES = (
     "ufm verify --quick",
@@ -39,13 +41,9 @@ EXAMPLES = (
 )
 REPORT = Path("report")
 # What every command on claims takes.
-Chosen = Annotated[
-    list[str] | None,
-    typer.Option("--claim", metavar="ID", help="Only this claim; may be repeated."),
-]
+Chosen = Annotated[list[str] | None, flag("--claim", "ID", "Only this claim; may be repeated.")]
 OwnClaims = Annotated[
-    Path | None,
-    typer.Option("--claims", metavar="FILE.py", help="Your own claims instead of the lab's."),
+    Path | None, flag("--claims", "FILE.py", "Your own claims instead of the lab's.")
 ]
 Advance = Callable[[str], None]
 # Fewer claims than this run here: starting two processes costs five seconds.
@@ -57,39 +55,35 @@ def verify(
     claims: OwnClaims = None,
     networks: Annotated[
         Path | None,
-        typer.Option(
+        flag(
             "--networks",
-            metavar="DIR",
-            help="Only what the networks in a folder of `ufm compare` or `ufm track` show "
-            "(tier E).",
+            "DIR",
+            "Only what the networks in a folder of `ufm compare` or `ufm track` show (tier E).",
         ),
     ] = None,
     loss: Annotated[
-        str | None,
-        typer.Option("--loss", metavar="LOSS", help=f"Only this loss: {', '.join(PARAMETERS)}."),
+        str | None, flag("--loss", "LOSS", f"Only this loss: {', '.join(PARAMETERS)}.")
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(
+        flag(
             "--model",
-            metavar="NAME",
-            help="Only this model, e.g. plain or regression; FILE.py:NAME: what your model answers "
+            "NAME",
+            "Only this model, e.g. plain or regression; FILE.py:NAME: what your model answers "
             "about itself.",
         ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Smaller regions.")] = False,
-    out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Folder of the report.")
-    ] = REPORT,
+    out: Annotated[Path, flag("--out", "DIR", "Folder of the report.")] = REPORT,
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Draw the pictures of the report.")
     ] = True,
     certificates: Annotated[
         Path | None,
-        typer.Option(
+        flag(
             "--certificates",
-            metavar="DIR",
-            help="Certificates to check, list in the report and copy into it, e.g. the folder of "
+            "DIR",
+            "Certificates to check, list in the report and copy into it, e.g. the folder of "
             "`ufm atlas --certify`.",
         ),
     ] = None,
@@ -112,14 +106,12 @@ def verify(
     merger, minimiser and bound, as far as it knows them.
     """
     prepare()
-    from ufm.errors import InputError
-
     if loss is not None and loss not in PARAMETERS:
         rule = "verify runs on the losses of its claims"
         remedy = f"use one of {', '.join(PARAMETERS)}; a loss of your own goes to `ufm solve`"
-        raise InputError(rule, f"--loss {loss}", remedy)
+        raise input_error(rule, f"--loss {loss}", remedy)
     if out.exists() and not out.is_dir():
-        raise InputError("Need a folder for --out", f"the file {out}", "choose another name")
+        raise input_error("Need a folder for --out", f"the file {out}", "choose another name")
     own_model = model if model is not None and ":" in model else None
     silent: tuple[str, ...] = ()
     if networks is not None:
@@ -128,7 +120,7 @@ def verify(
         others = [flag for flag, value in given.items() if value]
         if others:
             rule = "--networks is about finished runs, which are never mixed with theorems"
-            raise InputError(rule, ", ".join(others), "drop it")
+            raise input_error(rule, ", ".join(others), "drop it")
         chosen, figures = _network_claims(networks), False
     elif own_model:
         chosen, silent = _model_claims(
@@ -262,12 +254,11 @@ def _model_claims(spec: str, others: dict[str, Any]) -> tuple[tuple[Any, ...], t
     """
     from experiments.models import named_model
     from proofs_check.contract import contract_claims, unclaimed, varied
-    from ufm.errors import InputError
 
     given = [flag for flag, value in others.items() if value]
     if given:
         rule = "--model FILE.py:NAME has claims of its own"
-        raise InputError(rule, ", ".join(given), "drop it")
+        raise input_error(rule, ", ".join(given), "drop it")
     declared = named_model(spec)
     defaults = {p.name: p.default for p in declared.parameters}
     claims = contract_claims(spec.rpartition(":")[2], varied(declared.build, defaults))
@@ -302,7 +293,7 @@ def run_claims(
     outcomes: list[Any] = []
     with _progress(len(claims)) as (advance, finish):
         if in_lanes(claims, processes):
-            from proofs_check.lanes import check_in_lanes
+            from proofs_check.parallel_run import check_in_lanes
 
             with ExitStack() as stack:
                 pools = (_process() for _ in range(processes))
@@ -327,7 +318,7 @@ def in_lanes(claims: Sequence[Any], processes: int) -> bool:
 def _process() -> Any:
     """A process for small problems: they gain nothing from threads, which would fight for cores."""
     from experiments.pool import ONE_THREAD, Pool
-    from proofs_check.lanes import quick_compilation
+    from proofs_check.parallel_run import quick_compilation
 
     return Pool(1, {**ONE_THREAD, **quick_compilation()})
 

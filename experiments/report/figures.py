@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 
 from experiments.figures import blank_figure, encoded
 from landscape.atlas import Atlas, atlas
@@ -32,9 +34,9 @@ from landscape.plots import (
     window_record,
 )
 from landscape.solvers.solve import solve
-from ufm import MSE, UFM, CrossEntropy, Focal, LabelSmoothing, Point, RescaledMSE
+from proofs_check.specimens import losses
+from ufm import UFM, CrossEntropy, Focal, Point
 from ufm.frames import merged_code
-from ufm.losses import Loss
 
 # Inches of one panel, by the number of panels in the row: where three share a row of the page each
 # is shown smaller, so it is drawn smaller, with type of the same size.
@@ -42,6 +44,10 @@ WIDTHS, HEIGHT = {1: 4.8, 2: 4.4, 3: 3.5}, 3.3
 # Of a panel that is as wide as a column of a journal, two of them as its page: type of 8 points.
 COLUMN = (3.4, 2.8)
 DOTS_PER_INCH = 160
+# Colours span at least so many spreads between seeds: what a seed moves looks pale.
+SPREADS = 8.0
+# Of a map, and the share of them from which on writing must be white.
+COLOURS, DARK = "YlGnBu", 0.6
 
 
 @dataclass(frozen=True)
@@ -79,11 +85,6 @@ class Picture:
 
 
 Drawing = tuple[str, str, Callable[[Axes], Axes]]
-
-
-def losses() -> tuple[Loss, ...]:
-    """The five losses, with the parameters of the claims."""
-    return (CrossEntropy(), LabelSmoothing(0.1), Focal(2.0), MSE(), RescaledMSE(3.0, 2.0))
 
 
 def pictures(say: Callable[[str], None] = lambda line: None) -> tuple[Picture, ...]:
@@ -145,6 +146,44 @@ def name_artists(ax: Axes, **place: Any) -> None:
     """
     if ax.get_legend_handles_labels()[0]:
         ax.legend(**place)
+
+
+def colours_over(values: Any, least: float) -> Normalize:
+    """A scale of colours over finite values and a third beyond, and over at least so much.
+
+    Example:
+        >>> scale = colours_over(np.array([0.0, 1.0]), 4.0)
+        >>> scale.vmin, scale.vmax
+        (-1.5, 2.5)
+    """
+    finite = values[np.isfinite(values)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
+    # A difference of rounding size must not look like one of substance.
+    least = max(least, 1e-3 * max(abs(low), abs(high), 1e-9))
+    span, middle = max(1.6 * (high - low), least), (low + high) / 2
+    return Normalize(middle - span / 2, middle + span / 2)
+
+
+def draw_over_seeds(ax: Axes, x: Any, values: Any, middle: Any = np.mean, **look: Any) -> None:
+    """A line through the middle of the values at every place, with bars from least to most.
+
+    Args:
+        ax: where to draw.
+        x: the places.
+        values: the numbers at every place, those of its seeds; without places nothing is drawn.
+        middle: of numbers.
+        look: as ``Axes.errorbar`` takes it.
+
+    Example:
+        >>> ax = blank_figure(2.0, 2.0).add_subplot()
+        >>> draw_over_seeds(ax, [1, 2], [[0.0, 4.0], [0.4, 0.4, 0.4]])
+        >>> ax.lines[0].get_ydata().round(9).tolist()
+        [2.0, 0.4]
+    """
+    if len(values):
+        low, y, high = (np.array([f(each) for each in values]) for f in (np.min, middle, np.max))
+        # The mean of equal numbers may lie beside them by a rounding.
+        ax.errorbar(x, y, yerr=np.maximum((y - low, high - y), 0), **look)
 
 
 def _saved(

@@ -24,7 +24,6 @@ class Box:
     x: float
     y: float
     width: float
-    rests_on: str
     height: float = ROW - 7
 
 
@@ -194,7 +193,6 @@ def _placed(
             start[name],
             round(rows[name] - top - (ROW - 7) / 2, 1),
             round(end[name] - start[name], 1),
-            " ".join(sorted(graph.predecessors(name))),
         )
         for layer in layers
         for name in layer

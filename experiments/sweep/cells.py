@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.losses import EVERY_PARAMETER, LossChoice
+from experiments.models import built_loss
 from experiments.sweep.axes import MAX_SIZE, size_of
 from experiments.sweep.spec import Spec
 from ufm.errors import DECAYS, SOME_DECAY, InputError
-from ufm.losses import Loss, as_loss
+from ufm.losses import Loss
 from ufm.plain.model import UFM
+from ufm.typing import AnyArray
 
-Column = NDArray[Any]
 # Loss, K, width and kind of bias; of another model its name and structure.
 Shape = tuple[Any, ...]
 LEAST = {
@@ -43,7 +44,7 @@ class Cells:
         which: loss choice of every cell.
     """
 
-    columns: Mapping[str, Column]
+    columns: Mapping[str, AnyArray]
     losses: tuple[LossChoice, ...]
     which: NDArray[np.int64]
 
@@ -84,7 +85,7 @@ class Cells:
         """The loss of one cell as its model keeps it; one object where all its numbers agree."""
         which, counts = int(self.which[i]), self.counts(i)
         if which not in self._chosen:
-            self._chosen[which] = as_loss(self.losses[which].build())
+            self._chosen[which] = built_loss(self.losses[which])
         chosen = self._chosen[which]
         told = chosen.for_counts(counts)
         key = which, len(counts) if told is chosen else counts
@@ -137,7 +138,7 @@ def expand(spec: Spec) -> Cells:
     at = dict(zip(spec.axes, grids, strict=True))
     size = spec.num_cells
 
-    def pick(name: str, default: Any, kind: Any = float) -> Column:
+    def pick(name: str, default: Any, kind: Any = float) -> AnyArray:
         if name not in spec.axes:
             return np.full(size, default, dtype=kind)
         values = np.empty(len(spec.axes[name]), dtype=kind)
@@ -146,7 +147,7 @@ def expand(spec: Spec) -> Cells:
 
     K, n, counts, N, imbalance = _classes(spec, at, size, pick)
     _require_least({"K": K, "n": n})
-    columns: dict[str, Column] = {"cell": np.arange(size)}
+    columns: dict[str, AnyArray] = {"cell": np.arange(size)}
     losses = spec.axes["loss"]
     which = at["loss"]
     columns["loss"] = np.array([choice.spec for choice in losses], dtype=object)[which]
@@ -167,7 +168,7 @@ def expand(spec: Spec) -> Cells:
     return cells
 
 
-def _classes(spec: Spec, at: Any, size: int, pick: Any) -> tuple[Column, ...]:
+def _classes(spec: Spec, at: Any, size: int, pick: Any) -> tuple[AnyArray, ...]:
     """K, samples of the smallest class, written counts ("" when equal), N, imbalance."""
     if "counts" in spec.axes:
         profiles = spec.axes["counts"]
@@ -205,7 +206,7 @@ def _steps(K: float, n: float, majority: float, ratio: float) -> tuple[int, ...]
     return (large,) * int(majority) + (int(n),) * int(K - majority)
 
 
-def _sized(spec: Spec, at: Any, name: str, K: Column) -> Column:
+def _sized(spec: Spec, at: Any, name: str, K: AnyArray) -> AnyArray:
     """A column of sizes that may follow K."""
     found = np.empty(len(K), dtype=np.int64)
     for position, value in enumerate(spec.axes[name]):
@@ -215,7 +216,7 @@ def _sized(spec: Spec, at: Any, name: str, K: Column) -> Column:
     return found
 
 
-def _decays(spec: Spec, pick: Any, K: Column, N: Column) -> tuple[Column, Column]:
+def _decays(spec: Spec, pick: Any, K: AnyArray, N: AnyArray) -> tuple[AnyArray, AnyArray]:
     if "lambda_W" in spec.axes:
         return pick("lambda_W", np.nan), pick("lambda_H", np.nan)
     if "decay" in spec.axes:
@@ -251,7 +252,7 @@ def _require_domain(cells: Cells) -> None:
         cells.model(int(i))  # parameters outside their domain speak for themselves
 
 
-def _require_least(columns: Mapping[str, Column]) -> None:
+def _require_least(columns: Mapping[str, AnyArray]) -> None:
     """Sizes and seeds in their domains; the error names the first bad cell."""
     for name, (least, remedy) in LEAST.items():
         bad = np.flatnonzero(columns[name] < least) if name in columns else np.empty(0, int)

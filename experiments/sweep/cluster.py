@@ -14,12 +14,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from importlib import import_module
 from importlib.metadata import version
 from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
+from experiments.packages import require_package
 from experiments.sweep.dealing import Dealer, roomiest
 from experiments.sweep.run import Job, compute, failed, whole
 from experiments.sweep.tasks.registry import Columns
@@ -80,7 +80,8 @@ class ClusterExecutor:
                 "copy it from the first lines that `dask scheduler` prints",
             )
         self.address = address
-        _require("distributed", *(() if address else ("cryptography",)))
+        for package in ("distributed", *(() if address else ("cryptography",))):
+            require_package(package, f"A cluster needs the package {package}", "cluster")
 
     def __call__(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Columns]]:
         """The jobs with their columns, as they are done.
@@ -337,15 +338,6 @@ def _transport_errors() -> tuple[type[BaseException], ...]:
     cancelled = (CancelledError, futures.CancelledError, FutureCancelledError)
     # RuntimeError: a client that has closed itself.
     return (*cancelled, FuturesCancelledError, CommClosedError, OSError, RuntimeError)
-
-
-def _require(*packages: str) -> None:
-    for package in packages:
-        try:
-            import_module(package)
-        except ImportError as error:
-            rule = f"A cluster needs the package {package}"
-            raise InputError(rule, error, "pip install '.[cluster]' in the clone") from error
 
 
 @contextmanager

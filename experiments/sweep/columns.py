@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from experiments.losses import PARAMETERS, loss_label
 from experiments.nearest import unknown
 from ufm.errors import InputError
+from ufm.typing import Array
 
 Table = Mapping[str, NDArray[Any]]
-Array = NDArray[np.float64]
 
 # Numbers that a few operations have made different: a few roundings, with room.
 ROUNDING = 1e-9

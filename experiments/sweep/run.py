@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from experiments.mappings import relieve
-from experiments.sweep.any_model import AnyCells, AnyWork, expand_any
 from experiments.sweep.cells import Batch, Cells, Shape, batches, expand, missing
+from experiments.sweep.model_cells import AnyCells, AnyWork, expand_any
 from experiments.sweep.progress import Forecast, Progress
 from experiments.sweep.spec import Spec
 from experiments.sweep.store import Store

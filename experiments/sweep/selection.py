@@ -7,17 +7,9 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.sweep.columns import (
-    ROUNDING,
-    Array,
-    Table,
-    column,
-    is_text,
-    numbers,
-    take,
-    texts,
-)
+from experiments.sweep.columns import ROUNDING, Table, column, is_text, numbers, take, texts
 from ufm.errors import InputError
+from ufm.typing import Array
 
 # Values of a column that an error names.
 MOST_NAMED = 20

@@ -65,7 +65,7 @@ class Spec:
         axes = {name: [_plain(value) for value in values] for name, values in self.axes.items()}
         content = {"schema": SCHEMA, "task": self.task, "axes": axes, "options": self.options}
         if self.model:
-            from experiments.sweep.any_model import model_text
+            from experiments.sweep.model_cells import model_text
 
             content["model"] = model_text(self.model)
         text = json.dumps(content, sort_keys=False, default=str)
@@ -113,7 +113,7 @@ def make_spec(written: Mapping[str, Any]) -> Spec:
             "Need a table [axes] in a sweep", shown(axes), "write for example K = [3, 4]"
         )
     if model:
-        from experiments.sweep.any_model import axes_of
+        from experiments.sweep.model_cells import axes_of
 
         expanded = axes_of(model, axes)
         _require_few(expanded)

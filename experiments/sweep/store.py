@@ -11,7 +11,6 @@ off, altered, renamed or copied from another sweep is recognised by reading it, 
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 import os
@@ -38,6 +37,7 @@ from experiments.files import (
 )
 from experiments.lock import locked
 from experiments.nearest import unknown
+from experiments.packages import require_package
 from experiments.sweep.conditions import chosen_rows, excluded
 from ufm.errors import InputError, require_count
 
@@ -211,7 +211,7 @@ class Store:
             InputError: no batch yet, an unknown column, a value that the column cannot have,
                 batches with different columns, or no pyarrow.
         """
-        arrow, parquet = _need("pyarrow"), _need("pyarrow.parquet")
+        arrow, parquet = _arrow("pyarrow"), _arrow("pyarrow.parquet")
         where = {} if where is None else where
         known: dict[str, Any] = {}
         schema: Any = None
@@ -328,15 +328,12 @@ def _require_columns(columns: Columns) -> dict[str, NDArray[Any]]:
     return made
 
 
-def _need(module: str, rule: str = PYARROW) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise InputError(rule, error, "pip install '.[sweep]' in the clone") from error
+def _arrow(module: str) -> Any:
+    return require_package(module, PYARROW, "sweep")
 
 
 def _parquet(columns: Columns, metadata: Mapping[str, str]) -> bytes:
-    arrow, parquet = _need("pyarrow"), _need("pyarrow.parquet")
+    arrow, parquet = _arrow("pyarrow"), _arrow("pyarrow.parquet")
     try:
         made = arrow.table(dict(columns)).replace_schema_metadata(metadata)
     except UnicodeEncodeError as error:
@@ -349,12 +346,12 @@ def _parquet(columns: Columns, metadata: Mapping[str, str]) -> bytes:
 
 def _as_csv(columns: Columns, manifest: Mapping[str, Any]) -> bytes:
     stream = io.BytesIO()
-    _need("pyarrow.csv").write_csv(_need("pyarrow").table(dict(columns)), stream)
+    _arrow("pyarrow.csv").write_csv(_arrow("pyarrow").table(dict(columns)), stream)
     return stream.getvalue()
 
 
 def _as_netcdf(columns: Columns, manifest: Mapping[str, Any]) -> bytes:
-    xarray = _need("xarray", "An export to .nc needs xarray")
+    xarray = require_package("xarray", "An export to .nc needs xarray", "sweep")
     held = {name: (CELL, values) for name, values in columns.items()}
     try:
         made = xarray.Dataset(held, attrs={"manifest": json.dumps(manifest)})

@@ -15,8 +15,7 @@ from experiments.sweep.cells import Cells
 from experiments.sweep.tasks.registry import TASKS, Task
 from ufm.plain.model import UFM
 from ufm.point import SMALLEST_DRAW, Point, drawn
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 @dataclass(frozen=True)

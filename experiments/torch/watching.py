@@ -39,7 +39,7 @@ class Watched:
         """
         from experiments.cli.measure import theory_parts
         from experiments.networks.theory.measurement import page_facts
-        from experiments.report.own import OwnPage, cosines_picture, part_of, write_own
+        from experiments.report.self_contained import OwnPage, cosines_picture, part_of, write_own
 
         made, place = self.measurement, Path(path)
         shown = theory_parts(made.theory) if made.theory is not None else []

@@ -19,7 +19,7 @@ from landscape.atlas.orbit import Orbit, describe
 from landscape.atlas.pairing import Unpaired, unpaired
 from landscape.atlas.record import Atlas, Round, Status, highest_rank
 from landscape.atlas.search import Failure, Found, Harvest, search
-from landscape.atlas.squared import squared_error_atlas
+from landscape.atlas.squared_error import squared_error_atlas
 from landscape.atlas.symmetric import symmetric_atlas
 from ufm.plain.relabelling import (
     distinct,

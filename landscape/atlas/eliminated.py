@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from ufm.losses.columns import column_gradients, column_hessians
 from ufm.plain.model import UFM
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Searches that go in step. The loss is compiled for the columns of so many, and of FEW: two thirds
 # of the calls are for the last ones of a batch, and the rest of their columns would be idle.
 TOGETHER, FEW = 128, 16

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.atlas.eliminated import (
     LARGEST_DAMPING,
@@ -27,8 +26,8 @@ from landscape.atlas.search import TOLERANCE, Failure, Harvest, sorted_out
 from ufm.eigen import eigh
 from ufm.plain.model import UFM
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Steps of a search, enough for 97 and 99 of 100 that converge: in all variables it takes longer.
 # Further ones would be taken for the sake of a few.
 STEPS = {Eliminated: 26, Whole: 40}

@@ -10,14 +10,13 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from landscape.atlas.engines import eliminated_search, joint_search, stacked
 from landscape.atlas.pathways import below, beside
 from landscape.atlas.record import Atlas, Round, Status, gathered, whole
 from landscape.atlas.search import MAX_ITERATIONS, TOLERANCE, Found, Harvest, together
-from landscape.atlas.squared import squared_error_atlas
+from landscape.atlas.squared_error import squared_error_atlas
 from landscape.atlas.starts import (
     aligned_starts,
     blind_starts,
@@ -32,8 +31,8 @@ from ufm.plain.chain_rule import value_and_gradient
 from ufm.plain.model import UFM
 from ufm.plain.reduce import complement_gradient, reduced, row_space
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Dense Hessians of 2 K r variables: beyond this one search takes longer than a second.
 MAX_CLASSES = 12
 # With so few classes nearly all of a search is Python, which two threads only take turns at.

@@ -28,7 +28,7 @@ from collections import Counter
 from math import factorial, prod
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ufm.plain.relabelling import (
     TOLERANCE,
@@ -37,8 +37,8 @@ from ufm.plain.relabelling import (
     resolution,
     stabiliser_order,
 )
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 Group = tuple[int, ...]
 # From how many groups on a partition is written with exponents; eight still read well.
 LONGEST_PARTITION = 8

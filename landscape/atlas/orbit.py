@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.atlas.labels import label
 from landscape.atlas.search import Found
@@ -29,8 +28,8 @@ from ufm.plain.relabelling import (
 from ufm.plain.structure import from_blocks
 from ufm.point import Point
 from ufm.spectrum import pair
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # A coupling this close to sigma, relatively, is a bifurcation: d - r further zero eigenvalues, and
 # an index that rounding would decide. Couplings are known to 1e-9 at gradient norm 1e-12.
 BIFURCATION = 1e-7

@@ -19,8 +19,8 @@ from landscape.atlas.engines import NULL_FRACTION, newton_step, pieces, unstacke
 from ufm.eigen import eigh
 from ufm.plain.model import UFM
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Steps of a path, which ends with a search from where it has come to.
 STEPS = 15
 # How far from a point a path begins, and its longest step, relative to |W|.

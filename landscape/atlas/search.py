@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from landscape.solvers.critical import find_critical
 from ufm.plain.model import UFM
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 TOLERANCE, MAX_ITERATIONS = 1e-12, 150
 # Singular values of W H below this fraction of the largest mean a lower stratum: at full-rank
 # critical points of a stratum they are at least 1e-3, at others rounding (1e-12).

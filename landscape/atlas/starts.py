@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # |W| entries of critical points found by experiment at c = 0.01 to 0.9 lie well inside.
 SMALLEST, LARGEST = 0.5, 6.0
 # Starts that presume nothing: independent sizes of W and H, two decades around those above.

@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.atlas.explore import origins, require_isolated
 from landscape.atlas.record import Atlas, gathered, whole
@@ -34,7 +33,6 @@ from ufm.plain.model import UFM
 from ufm.plain.reduce import row_space
 from ufm.point import Point
 
-Array = NDArray[np.float64]
 # Types and components of the symmetries that partitions into three groups have.
 FEW = (3, 2)
 # Of 15 and 29 symmetries at K = 5 and 6 this makes 360 and 696 searches, a few seconds.

@@ -19,13 +19,11 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations_with_replacement, product
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ufm.errors import require_count
 from ufm.frames import polygon, simplex_etf
 from ufm.models.symmetric import Symmetry
 
-Array = NDArray[np.float64]
 Sizes = tuple[int, ...]
 # Types that differ freely: three of them leave at most 2 (3 * 5) + 3 unknowns.
 MAX_TYPES = 3

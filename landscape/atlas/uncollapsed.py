@@ -17,7 +17,6 @@ from time import perf_counter
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
 from landscape.atlas.explore import atlas
 from landscape.atlas.orbit import BIFURCATION, centred_bias
@@ -34,8 +33,8 @@ from ufm.plain.reduce import COLLAPSED, averaged
 from ufm.plain.relabelling import TOLERANCE as SAME
 from ufm.plain.relabelling import resolution
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Orbits are compared over all relabellings: 6! = 720.
 MAX_CLASSES = 6
 # A step takes the eigenvectors of a matrix of this order: about 5 ms.

@@ -28,8 +28,8 @@ from landscape.branches.turning import (
 from ufm.errors import InputError
 from ufm.plain.relabelling import TOLERANCE, same_orbit
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Arclength steps in balanced coordinates, whose points have size one to ten.
 FIRST_STEP, LARGEST_STEP, SMALLEST_STEP, GROWTH = 0.02, 0.3, 1e-7, 1.6
 # Cosine of the largest angle between tangents of neighbouring stations (14 degrees), and the
@@ -118,11 +118,6 @@ class Branch:
     def norms(self) -> Array:
         """|Z|_F of every station."""
         return np.array([np.linalg.norm(s.Z) for s in self.stations])
-
-    @property
-    def gradient_norms(self) -> Array:
-        """Euclidean gradient norm of every station."""
-        return np.array([s.gradient_norm for s in self.stations])
 
     @property
     def range_index(self) -> NDArray[np.int64]:

@@ -19,7 +19,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from landscape.atlas.orbit import Orbit, centred_bias
@@ -29,8 +28,8 @@ from ufm.plain.model import UFM
 from ufm.plain.relabelling import stabiliser_order
 from ufm.plain.symmetry import predicted_nullity
 from ufm.point import Point, as_rows, flatten, unflatten
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Gradient norms in balanced coordinates: what is accepted, and what is rounding. Where a branch is
 # born from a wide kernel, eigenvalues vanish like the cube of |Z|, and a residual that is larger
 # than rounding would turn the point.

@@ -15,7 +15,6 @@ from enum import Enum
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.branches.continuation import Branch
 from landscape.branches.curve import Station
@@ -25,7 +24,6 @@ from ufm.plain.model import UFM
 from ufm.plain.reduce import reduced
 from ufm.plain.symmetry import predicted_nullity
 
-Array = NDArray[np.float64]
 # Test functions that vanish at c closer than this, relatively, are one event: those that symmetry
 # makes equal agree to 1e-12.
 TOGETHER = 1e-8

@@ -14,7 +14,6 @@ import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.atlas.orbit import describe
 from landscape.atlas.search import MAX_ITERATIONS, TOLERANCE, Found
@@ -26,8 +25,8 @@ from landscape.solvers.critical import find_critical
 from ufm.frames import simplex_etf
 from ufm.plain.model import UFM
 from ufm.point import Point, flatten, unflatten
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Radii in balanced coordinates. On small spheres only the new branches are met; where a kernel is
 # wide the eigenvalues that tell directions apart shrink with the sixth power of the radius.
 RADII = (0.1, 0.4, 1.2)

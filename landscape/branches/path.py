@@ -19,14 +19,13 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ufm.errors import InputError
 from ufm.model import Model
 from ufm.point import P, as_rows, flatten, unflatten
 from ufm.tolerance import generator_rank, zero_tolerance
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Gradient norm of every point on a path; Newton's method stops at rounding, well below.
 TOLERANCE = 1e-10
 MAX_NEWTON, MAX_STEPS = 10, 2000

@@ -10,13 +10,12 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from landscape.branches.curve import Curve, NoCriticalPointError, Station
 from ufm.point import Point, flatten, unflatten
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Sine of the angle to constant c below which a turn is looked for ahead, up to some arclength.
 NEAR_TURN, FARTHEST = 0.3, 0.6
 # At a lower stratum the last singular value of Z vanishes like the square of the distance; the

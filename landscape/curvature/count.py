@@ -11,7 +11,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.curvature.hessian import MAX_DENSE_SIZE, dense_hessian
 from landscape.curvature.kinks import surface_at
@@ -24,7 +23,6 @@ from ufm.point import as_rows, length
 from ufm.spectrum import Spectrum
 from ufm.tolerance import NEWTON_STEP, generator_rank, gradient_rounding, resolution
 
-Array = NDArray[np.float64]
 # Dense Hessians up to here are diagonalised for a verdict (half a minute on two cores).
 MAX_DIAGONALISED = MAX_DENSE_SIZE // 4
 # Beyond this, in units of radius max(1, |x|), a gradient is larger than solvers leave it,

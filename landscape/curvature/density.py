@@ -11,7 +11,6 @@ import numpy as np
 
 from landscape.curvature.operators import (
     EPSILON,
-    Array,
     Operator,
     as_operator,
     gaussian,
@@ -24,6 +23,7 @@ from landscape.curvature.operators import (
 from ufm.eigen import eigh
 from ufm.errors import InputError, require_count, require_positive
 from ufm.precision import require_x64
+from ufm.typing import Array
 
 # A default grid reaches this many widths beyond the nodes: a Gaussian has 6e-7 of its mass outside.
 GRID_WIDTHS = 5.0

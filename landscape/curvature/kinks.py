@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from ufm.model import Model, near_zero
 from ufm.point import flatten, unflatten
 from ufm.tolerance import NEAR_NULL, RANK
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Newton's method takes a dozen steps where it ends at a point; more lead elsewhere.
 FINEST: Any = {"xtol": 1e-15, "ftol": 1e-15, "gtol": 1e-15, "max_nfev": 40}
 

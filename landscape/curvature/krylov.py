@@ -9,8 +9,9 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.curvature.operators import Array, Operator, gaussian, products, rounding_floor
+from landscape.curvature.operators import Operator, gaussian, products, rounding_floor
 from ufm.eigen import eigh
+from ufm.typing import Array
 
 Which = Literal["smallest", "largest", "both"]
 Ending = Literal["closed", "settled", "stopped"]

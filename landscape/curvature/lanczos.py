@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from landscape.curvature.krylov import KrylovSearch, Which, working_columns
 from landscape.curvature.operators import (
-    Array,
     as_operator,
     hessian_operator,
     orthonormal_null_vectors,
@@ -29,6 +28,7 @@ from landscape.curvature.operators import (
 from ufm.eigen import eigh
 from ufm.errors import InputError, require_count, require_positive
 from ufm.precision import require_x64
+from ufm.typing import Array
 
 
 class LanczosResult(Enum):

@@ -11,12 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
-from numpy.typing import NDArray
 
 from ufm.errors import InputError
 from ufm.precision import FLOAT64_REMEDY, require_x64
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 EPSILON = float(np.finfo(np.float64).eps)
 # A rounded sum of P terms is off by about sqrt(P) units (random signs); a product is a few sums

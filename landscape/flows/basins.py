@@ -13,7 +13,6 @@ from itertools import permutations
 
 import networkx
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.atlas.orbit import Orbit, centred_bias
 from landscape.atlas.record import Atlas
@@ -23,9 +22,8 @@ from ufm.errors import InputError, require_count
 from ufm.plain.model import UFM
 from ufm.plain.relabelling import TOLERANCE, levels, matching, resolution
 from ufm.point import Point, flatten
+from ufm.typing import Array, Ints
 
-Array = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Copy = tuple[int, bytes]  # position of the orbit, and the matrix in whole numbers
 # All relabellings are listed: 6! = 720.
 MAX_CLASSES = 6

@@ -24,8 +24,8 @@ from ufm.collapse.central_path import (
     tangent_time,
 )
 from ufm.errors import InputError
+from ufm.typing import Array
 
-Matrix = npt.NDArray[np.float64]
 RELATIVE, ABSOLUTE = 1e-11, 1e-13
 
 
@@ -36,7 +36,7 @@ class Flow(Enum):
     REWHITENED = "rewhitened"
 
     @property
-    def law(self) -> Callable[[npt.ArrayLike, int, int], Matrix]:
+    def law(self) -> Callable[[npt.ArrayLike, int, int], Array]:
         """The exact law, for ``ufm.collapse.central_path.follow``."""
         return tangent_time if self is Flow.TANGENT else rewhitened_time
 
@@ -52,13 +52,13 @@ class Path:
         drift: largest entry of Sigma_W - I on the way.
     """
 
-    times: Matrix
-    omega: Matrix
-    features: Matrix
+    times: Array
+    omega: Array
+    features: Array
     drift: float
 
 
-def whitened(features: npt.ArrayLike, labels: npt.ArrayLike) -> Matrix:
+def whitened(features: npt.ArrayLike, labels: npt.ArrayLike) -> Array:
     """Features times Sigma_W^(-1/2), so that their within-class covariance is the identity.
 
     Args:
@@ -78,7 +78,7 @@ def whitened(features: npt.ArrayLike, labels: npt.ArrayLike) -> Matrix:
     return np.asarray(np.asarray(features, dtype=np.float64) @ inverse_root(D.T @ D / len(D)))
 
 
-def covariance(features: npt.ArrayLike, labels: npt.ArrayLike) -> Matrix:
+def covariance(features: npt.ArrayLike, labels: npt.ArrayLike) -> Array:
     """Within-class covariance Ave (h - mu_y)(h - mu_y)^T, (d, d).
 
     Example:
@@ -90,12 +90,12 @@ def covariance(features: npt.ArrayLike, labels: npt.ArrayLike) -> Matrix:
     return np.asarray(D.T @ D / len(D))
 
 
-def _means(H: Matrix, y: npt.NDArray[np.intp]) -> Matrix:
+def _means(H: Array, y: npt.NDArray[np.intp]) -> Array:
     one_hot = np.eye(int(y.max()) + 1)[y]
     return np.asarray(one_hot.T @ H / one_hot.sum(axis=0)[:, None])
 
 
-def gradient(features: npt.ArrayLike, labels: npt.ArrayLike) -> Matrix:
+def gradient(features: npt.ArrayLike, labels: npt.ArrayLike) -> Array:
     """Gradient of L_LS in the features, (N, d): W^T (W h + b - e_y) / N at the best W and b.
 
     The best classifier contributes nothing of its own (envelope theorem).
@@ -112,7 +112,7 @@ def gradient(features: npt.ArrayLike, labels: npt.ArrayLike) -> Matrix:
     return np.asarray((X @ best - Y) @ best.T / len(H))
 
 
-def velocity(features: Matrix, labels: npt.NDArray[np.intp], flow: Flow) -> Matrix:
+def velocity(features: Array, labels: npt.NDArray[np.intp], flow: Flow) -> Array:
     """dX/dt of a flow at features with identity covariance.
 
     TANGENT subtracts from -grad its part normal to {Sigma_W = I}, D S with S symmetric, D the
@@ -170,7 +170,7 @@ def run(
     y = np.asarray(labels)
     start = whitened(features, y)
 
-    def move(_: float, x: Matrix) -> Matrix:
+    def move(_: float, x: Array) -> Array:
         return velocity(x.reshape(start.shape), y, flow).ravel()
 
     span = (0.0, float(t[-1]))

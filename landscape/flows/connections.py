@@ -15,7 +15,6 @@ from typing import Any
 
 import networkx
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.atlas.orbit import Orbit, centred_bias
 from landscape.atlas.record import Atlas
@@ -25,8 +24,6 @@ from ufm.errors import require_count
 from ufm.plain.model import UFM
 from ufm.plain.reduce import row_space
 from ufm.point import Point
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

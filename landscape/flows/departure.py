@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.integrate import LSODA
 from scipy.optimize import brentq
 
@@ -16,8 +15,8 @@ from landscape.flows.descent import descend
 from ufm.eigen import eigh
 from ufm.plain.chain_rule import value_and_gradient
 from ufm.point import Point, flatten, unflatten
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Error per step: of the distance from the saddle, and of its first value. Some hundred steps then
 # leave the time known to 1e-4 of the time in which the distance grows by a factor of e.
 RELATIVE, ABSOLUTE = 1e-8, 1e-6

@@ -18,7 +18,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.integrate import LSODA
 
 from landscape.atlas.search import TOLERANCE
@@ -27,8 +27,8 @@ from ufm.model import Model
 from ufm.plain.model import UFM
 from ufm.plain.relabelling import Permutation, matching
 from ufm.point import Point, flatten, unflatten, widened
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Flows begin this far from a saddle, relative to max(1, |x|): near enough for the linearisation
 # (relative error 1e-3), far enough for the objective to have fallen by more than rounding.
 DISPLACEMENT = 1e-3

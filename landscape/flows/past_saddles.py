@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.integrate import LSODA
 
 from landscape.flows.descent import flow_of
 from ufm.errors import InputError
 from ufm.plain.model import UFM
 from ufm.point import Point, flatten
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # How much smaller each direction of the start is than the one before: the flow stays at a saddle
 # for log(1/NEXT) over its rate of escape, several times as long as it takes between two.
 NEXT = 1e-3

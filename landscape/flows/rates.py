@@ -36,8 +36,8 @@ from landscape.flows.gradient_descent import frames
 from landscape.solvers.newton import across
 from ufm.eigen import eigh
 from ufm.point import Point, as_rows
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Eigenvalues this close, relative to the largest, are one: then eigenvectors of different groups
 # are known to 1e-15 / 1e-6 = 1e-9.
 SAME = 1e-6

@@ -22,8 +22,8 @@ from ufm.plain.relabelling import invariant, levels, stabiliser_order
 from ufm.point import Point, flatten, unflatten
 from ufm.spectrum import pair
 from ufm.tolerance import SEPARATION, zero_tolerance
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Symmetric directions of one eigenspace that are followed, the most symmetric first.
 MOST_DIRECTIONS = 12
 # Up to here all partitions of the classes are tried as patterns (Bell(9) = 21147), beyond only

@@ -30,8 +30,8 @@ from landscape.plots.slice import (
     slice_record,
 )
 from landscape.plots.spectrum import SpectrumRecord, draw_spectrum, spectrum_record
+from landscape.plots.spectrum_strips import Strip, draw_strips, strips
 from landscape.plots.staircase import draw_staircase
-from landscape.plots.strips import Strip, draw_strips, strips
 from landscape.plots.style import LOSS_COLOURS, loss_colour, loss_label, style
 from landscape.plots.transition import TransitionRecord, draw_transition, transition_record
 from landscape.plots.window import WindowRecord, draw_window, window_record

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-from numpy.typing import NDArray
 
 from landscape.plots.style import FAINT, INK, RANK_COLOURS
 from ufm.errors import InputError
 from ufm.plain.model import UFM
 from ufm.plain.spectra import minimiser_spectrum
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Below this share of the radius an eigenvalue is a zero of symmetry.
 ZERO = 1e-9
 # Factor between two values from which their counts find room beside each other.

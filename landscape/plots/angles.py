@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from landscape.plots.gram import COLOURS
 from landscape.plots.style import FAINT, INK
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Numbers are written up to this many classes, in a type that leaves room beside the cells' edges.
 MOST_WRITTEN = 10
 # Blue is so dark beyond this cosine that numbers on it are white.

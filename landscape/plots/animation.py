@@ -18,7 +18,6 @@ from landscape.plots.staircase import visited
 from landscape.plots.style import BLUE, INK, RANK_COLOURS, RANK_MARKERS, RED
 from ufm.errors import InputError
 
-Array = NDArray[np.float64]
 # Share of the frames that follow the height, the others the time: a film by the clock would show
 # standstill beside saddles, one by height none of it.
 BY_HEIGHT = 0.6

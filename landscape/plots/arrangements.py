@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
 
 from landscape.atlas import Orbit
 from landscape.plots.geometry import VIEW, Geometry, class_names, geometry
 from landscape.plots.ladder import short_label
 from landscape.plots.style import BLUE, FAINT, INK
 from ufm.errors import InputError
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Columns of the sheet, and the share of a cell that its heading takes.
 COLUMNS, HEADING = 4, 0.22
 # Classes nearer than this share of the longest vector stand in one place.

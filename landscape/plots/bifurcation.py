@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import offset_copy
-from numpy.typing import NDArray
 
 from landscape.branches.continuation import Branch
 from landscape.branches.curve import Station, hermite
@@ -21,8 +20,8 @@ from landscape.plots.ladder import short_label
 from landscape.plots.placement import within_bounds
 from landscape.plots.style import FAINT, INK, RANK_COLOURS, spread
 from ufm.decay import penalty
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 Share = Callable[..., Array]
 Piece = tuple[Station, Station]
 MARKERS = {Kind.BIRTH: "o", Kind.SYMMETRY_BREAKING: "^", Kind.FOLD: "s"}

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
-from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from landscape.atlas import Round
 from landscape.plots.style import BLUE, FAINT, ORANGE, RED, darker
 from ufm.errors import InputError
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Share of the height that the checksums take, and the gap above them.
 STRIP, GAP = 0.26, 0.08
 # Width of a digit in units of the type size, and the space for two half triangles in points.

@@ -11,15 +11,14 @@ import jax
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
-from numpy.typing import NDArray
 
 from landscape.plots.style import INK, darker, loss_colour, loss_label
 from ufm.collapse import collapse
 from ufm.model import Model
 from ufm.plain.model import UFM
 from ufm.plain.spectra import minimiser_spectrum
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 FLOOR = 1e-13  # below it a metric is rounding
 SAME = 1e-9  # relative distance of two eigenvalues that are one
 # Metric -> field of Collapse; these three vanish for an ETF and for an orthogonal frame alike.
@@ -143,23 +142,6 @@ def predicted_rates(model: UFM, learning_rate: float) -> dict[str, float]:
     shape = slowest("frame angles", "frame standard", without=lw if drops_shift else None)
     duality = slowest("complement", "frame standard")
     return {"NC1": 2 * within, "NC2": shape, "NC3": duality}
-
-
-def observed_rate(data: DescentRecord, metric: str) -> float:
-    """The slope of the last straight decade of a metric above rounding, per unit of time.
-
-    Example:
-        >>> t = np.linspace(0, 40, 41)
-        >>> data = DescentRecord("ce", t, {"NC1": np.exp(-0.5 * t)}, {})
-        >>> round(observed_rate(data, "NC1"), 6)
-        0.5
-    """
-    values = data.values[metric]
-    last = _last_sound(values)
-    first = int(np.searchsorted(-values[:last], -1e2 * values[last - 1]))
-    first = min(first, last - 3)
-    slope = np.polyfit(data.times[first:last], np.log(values[first:last]), 1)[0]
-    return float(-slope)
 
 
 def _last_sound(values: Array) -> int:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
 from landscape.atlas import Orbit
@@ -19,8 +18,8 @@ from landscape.plots.gram import canonical_order
 from landscape.plots.placement import Spot, place_labels
 from landscape.plots.style import BLUE, FAINT, ORANGE
 from ufm.errors import InputError
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Lengths that agree, relative to the longest. Points are known to about 1e-9.
 SAME = 1e-6
 # Below this share of the length of an axis a component does not decide its sign.

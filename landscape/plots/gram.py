@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
-from numpy.typing import NDArray
 
 from landscape.atlas import Orbit
 from landscape.atlas.labels import merged_classes
@@ -16,9 +15,8 @@ from landscape.plots.ladder import short_label
 from landscape.plots.style import BLUE, FAINT, INK, ORANGE
 from ufm.errors import InputError
 from ufm.plain.relabelling import TOLERANCE, levels, resolution
+from ufm.typing import Ints
 
-Array = NDArray[np.float64]
-Ints = NDArray[np.int64]
 # Negative orange, positive blue: the darker end is the positive one, also without colours.
 COLOURS = LinearSegmentedColormap.from_list("orange_blue", [ORANGE, "#ffffff", BLUE])
 # Length of a dash, in cells.

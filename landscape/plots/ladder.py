@@ -12,14 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.legend import Legend
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from landscape.atlas import Atlas
 from landscape.plots.placement import Spot, list_labels, place_labels
 from landscape.plots.style import FAINT, INK, RANK_COLOURS, RANK_MARKERS
 from ufm.errors import InputError
 
-Array = NDArray[np.float64]
 # Up to this many rungs labels have the type size of tick labels; beyond, the smallest that prints.
 FEW = 12
 # Share of the index range left free on either side, for labels.

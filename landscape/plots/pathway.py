@@ -15,7 +15,6 @@ from matplotlib.patches import FancyArrowPatch
 from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, NullLocator
-from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
 from landscape.atlas.orbit import Orbit
@@ -23,9 +22,8 @@ from landscape.flows.connections import Connections
 from landscape.plots.gram import COLOURS, canonical_order
 from landscape.plots.ladder import explained, marker_area, short_label
 from landscape.plots.style import FAINT, INK, RANK_COLOURS, RANK_MARKERS, RED
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-Ints = NDArray[np.int64]
 # A place in a layer: an orbit, or where the arrow (source, target) passes the layer (row).
 Stop = int | tuple[int, int, int]
 # Type sizes tried for the labels, in points; nothing smaller is legible in print.

@@ -15,8 +15,8 @@ from matplotlib.transforms import offset_copy
 from numpy.typing import ArrayLike, NDArray
 
 from landscape.plots.style import FAINT, spread
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Directions and distances (points) at which room for a label is looked for, nearest first. Beyond
 # the last the eye no longer follows the line back.
 ANGLES = 2 * np.pi * np.arange(24) / 24

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
-from numpy.typing import NDArray
 
 from landscape.atlas import Orbit
 from landscape.plots.ladder import short_label
@@ -17,8 +16,8 @@ from landscape.plots.slice import at_dimension, plane_heights
 from landscape.plots.style import FAINT, INK, RED
 from ufm.errors import InputError
 from ufm.point import Point, flatten, unflatten
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Share of the extent of the three points that is drawn beyond them.
 BEYOND = 0.45
 # Contours, closer together where the objective is low; and the type of the names, in points.

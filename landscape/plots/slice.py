@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
 
 from landscape.atlas import Orbit
 from landscape.curvature.escape import escape_direction
@@ -19,8 +18,8 @@ from ufm.errors import InputError
 from ufm.model import Model, hessian_vector_product, norm
 from ufm.plain.model import UFM
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # A zero mode has a curvature of rounding, 1e-15 of the curvature along the point, of either sign.
 FLAT = 1e-10
 

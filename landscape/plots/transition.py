@@ -9,15 +9,14 @@ from typing import Any
 import jax
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
 
 from landscape.plots.style import INK, loss_colour, loss_label, loss_marker
 from landscape.solvers.solve import solve
 from ufm.losses.loss import Loss
 from ufm.plain.minimisers import thresholds
 from ufm.plain.model import UFM
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Where the solver is run, as a share of the threshold: both sides, and close to it.
 MEASURED_AT = (0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 0.95, 1.05, 1.2)
 

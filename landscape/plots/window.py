@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
 
 from landscape.plots.style import INK, RED, YELLOW, loss_colour
 from landscape.plots.transition import logit_gap
@@ -19,8 +18,7 @@ from ufm.losses.loss import Loss
 from ufm.plain.minimisers import thresholds
 from ufm.plain.model import UFM
 from ufm.point import Point
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 @dataclass(frozen=True)

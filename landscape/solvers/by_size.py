@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 
 from landscape.solvers.solve import MAX_ITERATIONS, TOLERANCE
@@ -18,7 +16,7 @@ from ufm.point import Point
 SMALL_GAP, FINER, FINER_STEPS = 1e-10, TOLERANCE / 10, 5
 
 
-def minimum_by_size(model: UFM, key: Any = None) -> tuple[Point, float, Certificate]:
+def minimum_by_size(model: UFM) -> tuple[Point, float, Certificate]:
     """A candidate for the global minimum, its objective and its duality gap.
 
     Classes of one size share what they are (S-4 of docs/theory.md): G sizes cost what G classes
@@ -27,7 +25,6 @@ def minimum_by_size(model: UFM, key: Any = None) -> tuple[Point, float, Certific
 
     Args:
         model: a plain model of a convex loss.
-        key: random key of the start.
 
     Returns:
         (point with merged columns, objective, certificate).
@@ -38,9 +35,8 @@ def minimum_by_size(model: UFM, key: Any = None) -> tuple[Point, float, Certific
         >>> minimum_by_size(model)[2].gap < 1e-9
         True
     """
-    key = jax.random.key(0) if key is None else key
     sizes = ClassSizes.of(model)
-    found, most = sizes.random_point(key), MAX_ITERATIONS["newton"]
+    found, most = sizes.random_point(jax.random.key(0)), MAX_ITERATIONS["newton"]
     for tolerance in (TOLERANCE, FINER):
         found = trust_region(sizes, found, tolerance, most)[0]
         merged, point = model.as_merged(sizes.lift(model, found))

@@ -6,13 +6,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from ufm.model import Model
 from ufm.plain.reduce import row_space
 from ufm.point import P, Point, as_rows, flatten, unflatten, widened
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 # Singular values of the generators of a symmetry, relative to the largest: those that are not zero
 # are at least |w| / |x| for some singular value w of W, others rounding.

@@ -14,15 +14,14 @@ from typing import Any
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.curvature.kinks import Surface, below_along, sides_of, surface_at
 from landscape.solvers.proximal_newton import proximal_newton
 from ufm.errors import InputError
 from ufm.model import Model
 from ufm.point import flatten, unflatten
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Lewis & Overton 2013, section 4: sufficient decrease, and the slope that a step must lose.
 ARMIJO, WOLFE = 1e-4, 0.9
 MAX_SEARCH = 60

@@ -17,14 +17,13 @@ from typing import Any
 import jax
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
 from landscape.curvature.kinks import derivatives, sides_of
 from ufm.model import Model, near_zero
 from ufm.point import flatten, unflatten
 from ufm.tolerance import ROUNDING_FACTOR
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Share of the predicted fall that a step must reach, and from which the damping shrinks.
 ENOUGH, GOOD = 0.05, 0.3
 # Damping at the start, its growth and its fall. Below the floor, a share of |H|, damped directions

@@ -15,7 +15,6 @@ from proofs_check.claims.minimisers import c_of, code, reached
 from proofs_check.claims.minority_collapse import strength
 from proofs_check.claims.one_vs_rest import (
     POINT,
-    SUBJECT,
     ByHand,
     descended_again,
     equal_classes,
@@ -35,8 +34,8 @@ from ufm.losses import (
     vector_scaling,
 )
 from ufm.plain.model import UFM
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 MARGINS = loss_is("the loss is LDAM", "ldam")
 UNEQUAL = Hypothesis("unequal class sizes", lambda s: not s.model.balanced)
 # Classifiers of a class size that agree to this are one; apart, they differ by a tenth and more.
@@ -253,7 +252,6 @@ CLAIMS = (
         mutant=Mutant(
             "zero from c = 1 on", Law(_gone_at_one, reached, {"margin": MINORITY["tau"]})
         ),
-        subject=SUBJECT,
     ),
     Claim(
         id="logit-adjustment-bias",
@@ -267,7 +265,6 @@ CLAIMS = (
         check=Law(shifted, _solution, TWIN),
         tolerance=POINT,
         mutant=Mutant("no bias", Law(shifted, _solution, TWIN), logit_adjustments_without_bias),
-        subject=SUBJECT,
     ),
     Claim(
         id="minority-collapse-adjusted",
@@ -284,7 +281,6 @@ CLAIMS = (
             "logit adjustment moves the threshold",
             Law(_moved_by_offsets, _apart, MINORITY, miscount),
         ),
-        subject=SUBJECT,
         uses=("minority-collapse",),
     ),
     Claim(
@@ -301,7 +297,6 @@ CLAIMS = (
         tolerance=POINT,
         mutant=Mutant("no weights", _off_simplex, logit_adjustments_without_bias),
         holds=False,
-        subject=SUBJECT,
         uses=("minimiser-cross-entropy",),
     ),
 )

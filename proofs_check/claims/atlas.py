@@ -31,7 +31,6 @@ from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen
 from ufm.plain.chain_rule import dense_derivatives
 
-SUBJECT = "whole landscapes"
 # Eigenvalues of these small Hessians carry rounding of 1e-15; those of saddles are 1e-4 or more.
 NEGATIVE = 1e-9
 COMPLETE = Hypothesis("the list passes every check of completeness", is_complete)
@@ -39,7 +38,6 @@ _atlas_claim = partial(
     Claim,
     hypotheses=(COMPLETE,),
     tolerance=COUNTING,
-    subject=SUBJECT,
 )
 
 

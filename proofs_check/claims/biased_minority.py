@@ -6,7 +6,6 @@ from functools import cache
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from landscape.solvers.solve import solve
@@ -20,8 +19,6 @@ from ufm.losses import CrossEntropy
 from ufm.plain.laws import majority_alone, vanishing_minority
 from ufm.plain.model import UFM
 
-Array = NDArray[np.float64]
-SUBJECT = "imbalance"
 SOURCE = "X-4; derived here, after Hong & Ling (2024)"
 # Numbers below are zero: descents leave 1e-10, and classifiers a thousandth before the threshold
 # are longer than 1e-2.
@@ -165,7 +162,6 @@ CLAIMS = (
         check=Law(vanished, _vanished, SIZES),
         tolerance=COUNTING,
         mutant=Mutant("the root without a bias", Law(_vanished_without, _vanished, SIZES)),
-        subject=SUBJECT,
         uses=("minority-collapse",),
     ),
     Claim(
@@ -181,7 +177,6 @@ CLAIMS = (
         check=Law(left, _left, SIZES),
         tolerance=Tolerance(1e-7, "a gradient of 1e-12 over a curvature of 1e-4 and more"),
         mutant=Mutant("a free bias", Law(_left_of_free, _left, SIZES)),
-        subject=SUBJECT,
         uses=("biased-minority-vanishes",),
     ),
 )

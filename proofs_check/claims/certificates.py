@@ -11,7 +11,7 @@ from proofs_check.claims.critical import NOT_THE_ORIGIN, frames, sigma
 from proofs_check.claims.saddles import low_dimension_minima
 from proofs_check.hypotheses import BALANCED, CONVEX, OPTIMUM_FITS, SHIFT_INVARIANT
 from proofs_check.instance import Instance
-from proofs_check.law import Law
+from proofs_check.law import Law, relative
 from proofs_check.specimens import (
     PlainSpecimen,
     built_on,
@@ -22,7 +22,6 @@ from proofs_check.specimens import (
 from ufm.plain.minimisers import global_minimiser
 from ufm.point import Point
 
-SUBJECT = "certificates"
 # Critical points have |grad g|_2 / sigma = 1 to 1e-9 or above 1 by more than 1e-4 here.
 RATIO_CUT = 1e-6
 
@@ -65,7 +64,6 @@ EQUALITY = Claim(
         "critical points in place of minimisers",
         region=where(critical_specimens, lambda s: bool(CONVEX.holds(s))),
     ),
-    subject=SUBJECT,
     tolerance=Tolerance(1e-9, "the gap is first order: gradient norm 1e-12 over curvature 1e-3"),
     uses=("bound-never-exceeds-the-minimum", "global-iff-gradient-at-most-sigma"),
 )
@@ -109,7 +107,6 @@ CRITERION = Claim(
     mutant=Mutant(
         "Frobenius norm for spectral norm", Law(within_sigma, _is_global, {"norm": _frobenius})
     ),
-    subject=SUBJECT,
     tolerance=COUNTING,
     uses=("gradient-on-support",),
 )
@@ -158,15 +155,10 @@ BOUND = Claim(
     check=_excess(1.0),
     mutant=Mutant("a dual ball 10 % wider than sigma", _excess(1.21)),
     search=True,
-    subject=SUBJECT,
     tolerance=Tolerance(
         1e-12, "rounding of sums of K N numbers of order one, and f - f* below 1e-15"
     ),
 )
-
-
-def _relative(seen: float, said: float) -> float:
-    return abs(seen / said - 1)
 
 
 RATIO = Claim(
@@ -179,10 +171,9 @@ RATIO = Claim(
     literature="proved",
     hypotheses=(CONVEX, OPTIMUM_FITS, NOT_THE_ORIGIN),
     region=sampled_minima,
-    check=Law(sigma, _gradient_norm, error=_relative),
+    check=Law(sigma, _gradient_norm, error=relative),
     tier="T0",
-    mutant=Mutant("Frobenius norm for spectral norm", Law(sigma, _frobenius, error=_relative)),
-    subject=SUBJECT,
+    mutant=Mutant("Frobenius norm for spectral norm", Law(sigma, _frobenius, error=relative)),
     tolerance=Tolerance(
         1e-7, "gradient norm 1e-12 over sigma times the smallest factor, above 1e-4"
     ),
@@ -223,7 +214,6 @@ SHAPE = Claim(
     region=sampled_minima,
     check=Law(minus_sigma_p, _gradient, error=_shape_error),
     mutant=Mutant("I for I - J/K", Law(_minus_sigma, _gradient, error=_shape_error)),
-    subject=SUBJECT,
     tolerance=Tolerance(1e-7, RATIO.tolerance.reason),
     uses=("minimiser-cross-entropy",),
 )

@@ -5,20 +5,18 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import COUNTING, Claim, Mutant, Tolerance
-from proofs_check.claims.mse import product, rank, signs
-from proofs_check.claims.reductions import SUBJECT, critical_points
-from proofs_check.instance import Specimen
+from proofs_check.claims.mse import product, rank
+from proofs_check.claims.reductions import critical_points
+from proofs_check.instance import Specimen, signs
 from proofs_check.law import Law
 from proofs_check.specimens import PlainSpecimen
 from ufm.losses import CrossEntropy
 from ufm.model import norm, value_and_gradient
 from ufm.plain.model import UFM
 from ufm.point import Point
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 def _stacked(specimen: PlainSpecimen) -> Array:
@@ -104,7 +102,6 @@ CLAIMS = (
         mutant=Mutant(
             "lambda_W and lambda_H exchanged", Law(_gram_exchanged, _stacked, {"Z": product})
         ),
-        subject=SUBJECT,
         uses=("balancedness",),
     ),
     Claim(
@@ -123,7 +120,6 @@ CLAIMS = (
         tolerance=COUNTING,
         mutant=Mutant("the rank added to what must agree", lambda s: _same_index(s, True)),
         holds=False,
-        subject=SUBJECT,
         uses=("complete-invariant", "identity-mirror-pair"),
     ),
 )

@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.curvature.hessian import dense_hessian
 from proofs_check.claim import Claim, Mutant, Tolerance
@@ -23,14 +22,13 @@ from proofs_check.hypotheses import (
     SMOOTHED,
     THREE_CLASSES,
 )
-from proofs_check.law import Law
+from proofs_check.law import Law, relative
 from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen
 from ufm.losses import MSE, CrossEntropy, LabelSmoothing, Loss, RescaledMSE
 from ufm.plain.model import UFM
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "conditioning"
 # Below this share of the largest, an eigenvalue is a zero mode: true ones exceed 1e-4 here.
 ZERO = 1e-9
 
@@ -86,10 +84,6 @@ def own_over_other(K: int, n: int, lambda_W: float, lambda_H: float, delta: floa
 
 def _half_smoothed(K: int, c: float, delta: float) -> float:
     return K - (K - 1) * (c + delta / 2)
-
-
-def _relative(seen: Any, said: Any) -> float:
-    return float(np.max(np.abs(np.asarray(seen) / said - 1)))
 
 
 def _block_condition(specimen: PlainSpecimen) -> float:
@@ -252,9 +246,8 @@ CLAIMS = (
         literature="recalled",
         hypotheses=(CROSS_ENTROPIES, THREE_CLASSES, BELOW),
         region=conditioned,
-        check=Law(own_over_other, _loss_only, DELTA, _relative),
-        mutant=Mutant("delta halved", Law(_half_smoothed, _loss_only, DELTA, _relative)),
-        subject=SUBJECT,
+        check=Law(own_over_other, _loss_only, DELTA, relative),
+        mutant=Mutant("delta halved", Law(_half_smoothed, _loss_only, DELTA, relative)),
         tolerance=Tolerance(1e-9, _RATIO),
         uses=("spectrum-logit-losses",),
     ),
@@ -275,7 +268,6 @@ CLAIMS = (
             "unequal norms as stiff as angles",
             Law(_blocks_without_unequal_norms, _block_spectra, DELTA, _table_errors),
         ),
-        subject=SUBJECT,
         uses=(
             "spectrum-logit-losses",
             "spectrum-mse",
@@ -295,12 +287,11 @@ CLAIMS = (
         source="LS-2b; derived here",
         hypotheses=(CROSS_ENTROPIES, FRAME_FITS, BELOW),
         region=conditioned,
-        check=Law(block_condition, _block_conditions, DELTA, _relative),
+        check=Law(block_condition, _block_conditions, DELTA, relative),
         mutant=Mutant(
             "without the factor (c + delta)/c",
-            Law(_without_inflation, _block_conditions, DELTA, _relative),
+            Law(_without_inflation, _block_conditions, DELTA, relative),
         ),
-        subject=SUBJECT,
         tolerance=Tolerance(1e-9, _RATIO),
         uses=("spectrum-logit-losses", "diagonal-blocks"),
     ),
@@ -320,7 +311,6 @@ CLAIMS = (
         check=_smoothing_blocks,
         mutant=Mutant("better by a factor of two", lambda s: _smoothing_blocks(s, 0.5)),
         holds=False,
-        subject=SUBJECT,
         tolerance=Tolerance(1e-6, _RATIO),
         uses=("spectrum-logit-losses",),
     ),
@@ -339,7 +329,6 @@ CLAIMS = (
         check=_rescaling,
         mutant=Mutant("better by a factor of two", lambda s: _rescaling(s, 0.5)),
         holds=False,
-        subject=SUBJECT,
         tolerance=Tolerance(1e-6, _RATIO),
         uses=("minimiser-rescaled-mse",),
     ),
@@ -360,7 +349,6 @@ CLAIMS = (
             "theta = alpha/K for label smoothing too",
             Law(_rates_unsmoothed, _angle_modes, DELTA, _rate_error),
         ),
-        subject=SUBJECT,
         tolerance=Tolerance(1e-9, _RATIO),
         uses=("spectrum-logit-losses",),
     ),

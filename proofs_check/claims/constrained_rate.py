@@ -6,19 +6,17 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
+from proofs_check.descents import lowest
 from proofs_check.formula_alterations import formula
 from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen
 from ufm.models.constrained_rate import ConstrainedRate, constrained_rate
 from ufm.models.rate_reduction import Representation
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "constrained rate reduction"
 SOURCE = "derived here; the model after Yu et al. (2020)"
 RANK = 1e-4  # singular values; those that are not zero exceed 0.1
 STEP = 1e-5  # of central differences: truncation 1e-10, rounding 1e-11
@@ -72,16 +70,15 @@ def _descended(counts: tuple[int, ...], d: int, eps: float) -> PlainSpecimen:
     model = constrained_rate(counts, d, eps)
     labels = np.asarray(model.free.labels)
     options = {"maxiter": 4000, "ftol": 0, "gtol": 1e-11}
-    runs = []
+    starts = []
     for seed in range(10):
         rng = np.random.default_rng((41, seed))
         start = rng.normal(size=(d, len(labels)))
         if seed % 2:  # rows dealt out to the classes, and ever more to none
             rows = rng.permutation(d) % (len(counts) + seed // 2)
             start *= (rows[:, None] == labels) + 0.05
-        x = start.ravel()
-        runs.append(minimize(value_and_slope, x, (model,), "L-BFGS-B", True, options=options))
-    best = min(runs, key=lambda run: run.fun).x.reshape(d, -1)
+        starts.append(start.ravel())
+    best = lowest(value_and_slope, model, starts, **options).reshape(d, -1)
     for k, m in enumerate(counts):
         best[:, labels == k] *= np.sqrt(m) / np.linalg.norm(best[:, labels == k])
     return Specimen(model, Representation(best), "minimiser")
@@ -200,7 +197,6 @@ CLAIMS = (
         check=Law(value, _height, GIVEN),
         tolerance=_EXACT,
         mutant=Mutant("at full rank", Law(_value_at_full_rank, _height, GIVEN)),
-        subject=SUBJECT,
     ),
     Claim(
         id="constrained-rate-even-spread",
@@ -214,7 +210,6 @@ CLAIMS = (
         check=_spread,
         tolerance=Tolerance(1e-5, "gradient norm 1e-8 over a curvature above 1e-2, factor 10"),
         mutant=Mutant("features of equal length too", _lengths),
-        subject=SUBJECT,
         uses=("constrained-rate-value",),
     ),
     Claim(
@@ -229,7 +224,6 @@ CLAIMS = (
         check=Law(best_ranks, _ranks, GIVEN, miscount),
         tolerance=COUNTING,
         mutant=Mutant("the condition as recalled", Law(recalled_ranks, _ranks, GIVEN, miscount)),
-        subject=SUBJECT,
     ),
     Claim(
         id="constrained-rate-nullity",
@@ -243,7 +237,6 @@ CLAIMS = (
         check=Law(flat, _flat, GIVEN, miscount),
         tolerance=COUNTING,
         mutant=Mutant("lengths held", Law(_flat_without_lengths, _flat, GIVEN, miscount)),
-        subject=SUBJECT,
         uses=("constrained-rate-value",),
     ),
     Claim(
@@ -262,7 +255,6 @@ CLAIMS = (
             "one dimension more", lambda s: float(np.max(_recalled(s) + 1 - s.once(_ranks)))
         ),
         holds=False,
-        subject=SUBJECT,
         uses=("constrained-rate-ranks",),
     ),
 )

@@ -6,17 +6,15 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from proofs_check.claim import COUNTING, Claim, Mutant, Tolerance
+from proofs_check.descents import lowest
 from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen
 from ufm.models.contrastive import Contrastive, Features, contrastive
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "contrastive features"
 SOURCE = "derived here; the model after Graf et al. (2021)"
 STEP = 1e-5  # of central differences: truncation 1e-10, rounding 1e-11
 
@@ -77,11 +75,9 @@ def _descended(
 ) -> PlainSpecimen:
     model = contrastive(d=d, radius=radius, nonnegative=nonnegative, counts=counts)
     options = {"maxiter": 8000, "ftol": 0, "gtol": 1e-11}
-    runs = []
-    for seed in range(4):
-        start = np.random.default_rng((37, seed)).normal(size=d * sum(counts))
-        runs.append(minimize(value_and_slope, start, (model,), "L-BFGS-B", True, options=options))
-    best = min(runs, key=lambda run: run.fun).x.reshape(d, -1)
+    size = d * sum(counts)
+    starts = [np.random.default_rng((37, seed)).normal(size=size) for seed in range(4)]
+    best = lowest(value_and_slope, model, starts, **options).reshape(d, -1)
     point = Features(best / np.linalg.norm(best, axis=0))
     return Specimen(model, point, "minimiser")
 
@@ -151,7 +147,6 @@ CLAIMS = (
         check=Law(value, _height, GIVEN),
         tolerance=_DESCENTS,
         mutant=Mutant("the sample itself counted", Law(_value_with_own_pair, _height, GIVEN)),
-        subject=SUBJECT,
     ),
     Claim(
         id="contrastive-nullity",
@@ -163,7 +158,6 @@ CLAIMS = (
         check=Law(flat, _flat, GIVEN, miscount),
         tolerance=COUNTING,
         mutant=Mutant("those of a frame", Law(_flat_of_frame, _flat, GIVEN, miscount)),
-        subject=SUBJECT,
         uses=("contrastive-value",),
     ),
     Claim(
@@ -177,7 +171,6 @@ CLAIMS = (
         check=Law(value_of_frame, _height, GIVEN),
         tolerance=_DESCENTS,
         mutant=Mutant("that of the simplex", Law(value, _height, GIVEN)),
-        subject=SUBJECT,
     ),
     Claim(
         id="contrastive-unequal-batch",
@@ -195,7 +188,6 @@ CLAIMS = (
             lambda s: max(0.0, s.once(_below_simplex) + 0.01 * _height(s)),
         ),
         holds=False,
-        subject=SUBJECT,
         uses=("contrastive-value",),
     ),
 )

@@ -6,15 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.instance import Instance
 from proofs_check.law import Law
 from ufm.conv_norm import normalised, padded, wrapped
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "normalised convolutions"
 CONV_NORM = "after the public code of ConvNorm (Liu et al. 2021); derived here"
 
 
@@ -140,7 +138,6 @@ CLAIMS = (
         mutant=Mutant(
             "exponent -1", Law(_by_the_energy_itself, _grams, {"energies": _raw_energies})
         ),
-        subject=SUBJECT,
     ),
     Claim(
         id="conv-norm-stacked",
@@ -154,7 +151,6 @@ CLAIMS = (
         check=Law(square_of_unit_rows, _stacked_square),
         tolerance=Tolerance(1e-12, "relative; sums of a few dozen squares of order 1"),
         mutant=Mutant("channels in for channels out", Law(_of_channels_in, _stacked_square)),
-        subject=SUBJECT,
         uses=("conv-norm-co-isometry",),
     ),
     Claim(
@@ -169,6 +165,5 @@ CLAIMS = (
         check=Law(kept_norms, _of_one_channel_in),
         tolerance=Tolerance(1e-12, "transforms and singular values of order 1"),
         mutant=Mutant("some norms shrink", Law(_shrunk, _of_one_channel_in)),
-        subject=SUBJECT,
     ),
 )

@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.solvers.solve import solve
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
@@ -30,9 +29,8 @@ from ufm.losses import UserLoss
 from ufm.plain.model import UFM
 from ufm.plain.reduce import Reduced, reduced
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "every critical point"
 # Gradient norm 1e-12, divided by the smallest decay of the region, 4e-3, and 4.
 RESIDUAL_SOURCE = "gradient norm 1e-12, divided by the smallest decay of the region, 4e-3, and 4"
 NOT_THE_ORIGIN = Hypothesis(
@@ -91,11 +89,6 @@ def _imbalance(seen: tuple[Array, Array, float], weights: tuple[float, float]) -
 BALANCEDNESS = Law(balanced_weights, factors, error=_imbalance)
 
 
-def balancedness(specimen: PlainSpecimen) -> float:
-    """|lw W^T W - lh H H^T| relative to lw |W|^2."""
-    return BALANCEDNESS(specimen)
-
-
 def _unequal_decay(specimen: PlainSpecimen) -> float:
     lw, lh = float(specimen.model.lambda_W), float(specimen.model.lambda_H)
     return BALANCEDNESS.compare(specimen, (lh, lw))
@@ -112,7 +105,6 @@ BALANCED = Claim(
     check=BALANCEDNESS,
     tier="T0",
     mutant=Mutant("lambda_W and lambda_H exchanged", _unequal_decay),
-    subject=SUBJECT,
     tolerance=Tolerance(1e-9, "gradient norm 1e-12 times |x| / lambda"),
 )
 
@@ -167,7 +159,6 @@ COLLAPSE = Claim(
     check=within_class_spread,
     tier="T0",
     mutant=Mutant("convexity dropped: a narrow well", region=not_convex_specimens),
-    subject=SUBJECT,
     tolerance=Tolerance(1e-9, RESIDUAL_SOURCE + ", times N = 6"),
 )
 
@@ -189,7 +180,6 @@ COLLAPSE_FOCAL = Claim(
     mutant=Mutant(
         "a loss that is not convex at chance: a narrow well", region=not_convex_specimens
     ),
-    subject=SUBJECT,
     tolerance=COLLAPSE.tolerance,
     uses=("correct-class-beats-chance", "focal-convexity"),
 )
@@ -235,7 +225,6 @@ BEATS_CHANCE = Claim(
     check=Law(chance, least_probability, error=_deficit),
     tier="T0",
     mutant=Mutant("1/(K-1) for 1/K", Law(_wrong_chance, least_probability, error=_deficit)),
-    subject=SUBJECT,
     tolerance=Tolerance(
         1e-9, "derivative of softmax <= 1/4 times the error of the logits, below 1e-9"
     ),
@@ -270,7 +259,6 @@ CENTRED = Claim(
             lambda s: not SHIFT_INVARIANT.holds(s) and s.model.lambda_b is None,
         ),
     ),
-    subject=SUBJECT,
     tolerance=Tolerance(1e-9, RESIDUAL_SOURCE + ": 1^T grad_W f = lambda_W 1^T W"),
 )
 
@@ -305,7 +293,6 @@ RANK = Claim(
     check=Law(largest_rank, _rank, error=_above),
     tier="T0",
     mutant=Mutant("K - 2 for K - 1", Law(_two_less, _rank, error=_above)),
-    subject=SUBJECT,
     tolerance=COUNTING,
     uses=("centred-classifier",),
 )
@@ -348,7 +335,6 @@ ON_SUPPORT = Claim(
         "arithmetic for geometric mean of the decays",
         Law(_arithmetic_mean, _on_support, error=_off_support),
     ),
-    subject=SUBJECT,
     tolerance=Tolerance(
         1e-7, "gradient norm 1e-12 over sigma 4e-3 times the smallest factor, above 0.01"
     ),

@@ -7,22 +7,19 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import brentq, minimize, minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
 
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
+from proofs_check.descents import minimised
 from proofs_check.formula_alterations import formula
-from proofs_check.instance import Specimen
+from proofs_check.instance import Specimen, nullity_of
 from proofs_check.law import Law, miscount
 from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen
 from ufm.losses import MSE, CrossEntropy
 from ufm.models.deep_linear import DeepLinear, deep_linear
 from ufm.models.factors import Network
-
-Array = NDArray[np.float64]
-SUBJECT = "deep linear networks"
-ZERO = 1e-9  # share of the largest |eigenvalue|; the others exceed 1e-3 of it
+from ufm.typing import Array
 
 # K, d, n, depth, lambda_W / lambda_H, and B as a share of B_c: deep inside and on both sides.
 _MINIMA: tuple[tuple[int, int, int, int, float, float], ...] = (
@@ -86,14 +83,8 @@ def _descended(model: DeepLinear, near: float, seed: int) -> tuple[float, Networ
     starts = [np.pad(targets, ((0, sides[1] - K), (0, 0)))]
     starts += [np.eye(above, below) for below, above in pairwise(sides[1:])]
     x = [near * F + 0.02 * rng.normal(size=F.shape) for F in starts]
-    cuts = list(accumulate(F.size for F in x))[:-1]
 
-    def split(flat: Array) -> list[Array]:
-        parts = np.split(flat, cuts)
-        return [part.reshape(F.shape) for part, F in zip(parts, x, strict=True)]
-
-    def both(flat: Array) -> tuple[float, Array]:
-        factors = split(flat)
+    def both(*factors: Array) -> tuple[float, list[Array]]:
         passed = list(accumulate(factors, lambda below, W: W @ below))
         error = (passed[-1] - targets) / sides[0]
         value = sides[0] * np.sum(error**2) / 2
@@ -101,15 +92,13 @@ def _descended(model: DeepLinear, near: float, seed: int) -> tuple[float, Networ
         for i in reversed(range(len(factors))):
             value += decays[i] / 2 * np.sum(factors[i] ** 2)
             slope = error if i == 0 else error @ passed[i - 1].T
-            slopes.append((slope + decays[i] * factors[i]).ravel())
+            slopes.append(slope + decays[i] * factors[i])
             error = factors[i].T @ error
-        return float(value), np.concatenate(slopes[::-1])
+        return value, slopes[::-1]
 
     options = {"maxiter": 10_000, "maxfun": 20_000, "ftol": 1e-17, "gtol": 1e-11}
-    flat = np.concatenate([F.ravel() for F in x])
-    run = minimize(both, flat, jac=True, method="L-BFGS-B", options=options)
-    H, *weights = split(run.x)
-    return float(run.fun), Network(tuple(weights), H)
+    value, (H, *weights) = minimised(both, x, **options)
+    return value, Network(tuple(weights), H)
 
 
 @cache
@@ -270,11 +259,6 @@ def _nullity_of_all_factors(K: int, d: int, depth: int) -> float:
     return nullity(K, d, depth + 1)
 
 
-def _nullity(specimen: PlainSpecimen) -> int:
-    values = np.abs(specimen.dense_eigenvalues)
-    return int(np.sum(values < ZERO * values.max()))
-
-
 def lowest_curvature(lambda_W: float, lambda_H: float) -> tuple[float, float]:
     """Smallest and largest eigenvalue at the origin: the decays."""
     return min(lambda_W, lambda_H), max(lambda_W, lambda_H)
@@ -310,7 +294,6 @@ CLAIMS = (
         check=Law(output, _outputs),
         tolerance=Tolerance(1e-6, "gradient 1e-11 over a curvature above 1e-4, and its root"),
         mutant=Mutant("as long as the root exists", Law(_output_while_it_exists, _outputs)),
-        subject=SUBJECT,
         uses=("identity-depth-jump",),
     ),
     Claim(
@@ -323,7 +306,6 @@ CLAIMS = (
         check=Law(value, height),
         tolerance=_EXACT,
         mutant=Mutant("exponent 2/(L-1)", Law(_value_without_the_features, height)),
-        subject=SUBJECT,
         uses=("deep-linear-output",),
     ),
     Claim(
@@ -333,12 +315,11 @@ CLAIMS = (
         latex=r"M\,[K(d-K)+K(K-1)/2]",
         source="DL-3; derived here",
         region=full_rank_points,
-        check=Law(nullity, _nullity, error=miscount),
+        check=Law(nullity, nullity_of, error=miscount),
         tolerance=COUNTING,
         mutant=Mutant(
-            "a space for every factor", Law(_nullity_of_all_factors, _nullity, error=miscount)
+            "a space for every factor", Law(_nullity_of_all_factors, nullity_of, error=miscount)
         ),
-        subject=SUBJECT,
     ),
     Claim(
         id="deep-linear-origin",
@@ -351,7 +332,6 @@ CLAIMS = (
         check=Law(lowest_curvature, _curvatures),
         tolerance=_EXACT,
         mutant=Mutant("that of the plain model", Law(_plain_curvature, _curvatures)),
-        subject=SUBJECT,
     ),
     Claim(
         id="deep-linear-pairs",
@@ -368,7 +348,6 @@ CLAIMS = (
         mutant=Mutant(
             "at every K and depth", lambda s: max(0.0, -_excess(s)), region=collapsed_points
         ),
-        subject=SUBJECT,
     ),
     Claim(
         id="deep-linear-collapse-optimal",
@@ -384,7 +363,6 @@ CLAIMS = (
         tolerance=Tolerance(1e-10, "values of order one; they differ by 1e-4 or more"),
         mutant=Mutant("the simplex half as large", lambda s: _shrunk(s) - _pairs(s)),
         holds=False,
-        subject=SUBJECT,
         uses=("deep-linear-pairs",),
     ),
 )

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from functools import cache
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.claims.deep_linear import decays, value
+from proofs_check.descents import minimised
 from proofs_check.instance import Specimen
 from proofs_check.law import Law
 from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen
 from ufm.models.deep_relu import DeepReLU, deep_relu
 from ufm.models.factors import Network
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "deep ReLU networks"
 SOURCE = "derived here; the model after Sukenik et al. (2024)"
 
 # K, d, n, lambda_W / lambda_H, and the price B as a share of its threshold: two weight matrices.
@@ -109,21 +107,9 @@ def _descended(model: DeepReLU, seed: int) -> tuple[float, Network]:
 
 def lowered(model: DeepReLU, start: list[Array]) -> tuple[float, Network]:
     """L-BFGS from given factors: the lowest value it saw, and where."""
-    cuts = list(accumulate(F.size for F in start))[:-1]
-
-    def split(x: Array) -> list[Array]:
-        parts = zip(np.split(x, cuts), start, strict=True)
-        return [part.reshape(F.shape) for part, F in parts]
-
-    def both(x: Array) -> tuple[float, Array]:
-        total, slopes = value_and_slope(model, split(x))
-        return total, np.concatenate([slope.ravel() for slope in slopes])
-
-    x = np.concatenate([F.ravel() for F in start])
     options = {"maxiter": 5000, "maxfun": 10_000, "ftol": 0, "gtol": 1e-11, "maxcor": 30}
-    run = minimize(both, x, jac=True, method="L-BFGS-B", options=options)
-    H, *weights = split(run.x)
-    return float(run.fun), Network(tuple(weights), H)
+    best, (H, *weights) = minimised(lambda *x: value_and_slope(model, [*x]), start, **options)
+    return best, Network(tuple(weights), H)
 
 
 def height(specimen: PlainSpecimen) -> float:
@@ -181,7 +167,6 @@ CLAIMS = (
         check=Law(value, height),
         tolerance=_SEARCH,
         mutant=Mutant("a layer more", Law(_value_of_three_layers, height)),
-        subject=SUBJECT,
     ),
     Claim(
         id="deep-relu-features-free",
@@ -194,7 +179,6 @@ CLAIMS = (
         check=lambda s: float(np.ptp(s.once(_along_family))),
         tolerance=Tolerance(1e-13, "sums of float64 terms of order one"),
         mutant=Mutant("half as far again", lambda s: float(np.ptp(s.once(_beyond_family)))),
-        subject=SUBJECT,
         uses=("deep-relu-two-layers",),
     ),
 )

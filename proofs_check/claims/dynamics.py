@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from scipy.linalg import hadamard
 from scipy.special import softmax
@@ -16,9 +15,8 @@ from proofs_check.instance import Instance
 from proofs_check.law import Law
 from proofs_check.specimens import where
 from ufm.row_sums import nc0
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "optimisers and flows"
 NC0 = "after arXiv 2602.16642; derived here"
 
 
@@ -189,7 +187,6 @@ CLAIMS = (
         check=Law(shrinkage, _shrinkage),
         tolerance=Tolerance(1e-11, "roundings of some hundred steps"),
         mutant=Mutant("one power for two", Law(_shrinkage_of_length, _shrinkage)),
-        subject=SUBJECT,
     ),
     Claim(
         id="sign-sum-of-rows",
@@ -204,7 +201,6 @@ CLAIMS = (
         check=Law(limit_of_signs, _limit_of_signs),
         tolerance=Tolerance(1e-10, "relative; the start is forgotten to 1e-13, factor 1000"),
         mutant=Mutant("without 1/K, as printed", Law(_limit_as_printed, _limit_of_signs)),
-        subject=SUBJECT,
     ),
     Claim(
         id="hadamard-flow",
@@ -218,6 +214,5 @@ CLAIMS = (
         check=Law(flow_of_values, _flowed, _GIVEN),
         tolerance=Tolerance(1e-7, "integrations to 1e-11 a step"),
         mutant=Mutant("half the rate", Law(_flow_of_one_factor, _flowed, _GIVEN)),
-        subject=SUBJECT,
     ),
 )

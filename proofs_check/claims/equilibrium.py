@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
-from itertools import accumulate
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
+from proofs_check.descents import minimised
 from proofs_check.formula_alterations import formula
 from proofs_check.hypotheses import SQUARED
 from proofs_check.instance import Specimen
@@ -18,9 +16,8 @@ from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen
 from ufm.losses import MSE, CrossEntropy, Loss
 from ufm.models.equilibrium import Equilibrium, Layer, equilibrium
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "equilibrium layers"
 SOURCE = "derived here; the setting after Sun & Shi (2024)"
 RANK = 1e-4  # singular values; those that are not zero exceed 1e-2
 
@@ -73,14 +70,8 @@ def _descended(model: Equilibrium, loss: Loss, seed: int) -> tuple[float, Layer]
     N, squared = Y.shape[1], loss.name == "mse"
     decays = [float(x) for x in (model.lambda_W, model.lambda_V, model.lambda_X)]
     starts = [rng.normal(size=(K, d)), 0.1 * rng.normal(size=(d, d)), rng.normal(size=(d, N))]
-    cuts = list(accumulate(x.size for x in starts))[:-1]
 
-    def split(x: Array) -> list[Array]:
-        parts = np.split(x, cuts)
-        return [part.reshape(like.shape) for part, like in zip(parts, starts, strict=True)]
-
-    def both(x: Array) -> tuple[float, Array]:
-        W, V, X = split(x)
+    def both(W: Array, V: Array, X: Array) -> tuple[float, list[Array]]:
         G = np.linalg.inv(np.eye(d) - V)
         H = G @ X
         Z = W @ H
@@ -95,12 +86,11 @@ def _descended(model: Equilibrium, loss: Loss, seed: int) -> tuple[float, Layer]
         slopes = [error @ H.T, back @ H.T, back]
         value += sum(c / 2 * np.sum(F**2) for c, F in zip(decays, (W, V, X), strict=True))
         sides = zip(slopes, decays, (W, V, X), strict=True)
-        return float(value), np.concatenate([(s + c * F).ravel() for s, c, F in sides])
+        return value, [s + c * F for s, c, F in sides]
 
     options = {"maxiter": 10_000, "maxfun": 20_000, "ftol": 1e-17, "gtol": 1e-11}
-    flat = np.concatenate([x.ravel() for x in starts])
-    run = minimize(both, flat, jac=True, method="L-BFGS-B", options=options)
-    return float(run.fun), Layer(*split(run.x))
+    value, parts = minimised(both, starts, **options)
+    return value, Layer(*parts)
 
 
 def _escaping_again(listed: PlainSpecimen, model: Equilibrium, seed: int) -> PlainSpecimen:
@@ -274,7 +264,6 @@ CLAIMS = (
         check=Law(penalty, decay, GIVEN),
         tolerance=Tolerance(1e-7, "first order in the distance to the minimum"),
         mutant=Mutant("the square without its half", Law(_whole_square, decay, GIVEN)),
-        subject=SUBJECT,
         uses=("identity-minimax-concave-penalty",),
     ),
     Claim(
@@ -288,7 +277,6 @@ CLAIMS = (
         check=Law(layer, _spectrum_of_layer, GIVEN),
         tolerance=_POINT,
         mutant=Mutant("sigma squared", Law(_layer_of_squares, _spectrum_of_layer, GIVEN)),
-        subject=SUBJECT,
         uses=("equilibrium-penalty",),
     ),
     Claim(
@@ -303,7 +291,6 @@ CLAIMS = (
         check=Law(outputs, _outputs, GIVEN),
         tolerance=_POINT,
         mutant=Mutant("amplified by 1 - N sigma / lambda_V", Law(_outputs_of_c, _outputs, GIVEN)),
-        subject=SUBJECT,
         uses=("equilibrium-penalty", "identity-firm-threshold"),
     ),
     Claim(
@@ -318,7 +305,6 @@ CLAIMS = (
         check=Law(value, height),
         tolerance=_EXACT,
         mutant=Mutant("c/m for c^2/m", Law(_value_of_c, height)),
-        subject=SUBJECT,
         uses=("equilibrium-firm-thresholding",),
     ),
     Claim(
@@ -332,7 +318,6 @@ CLAIMS = (
         check=Law(infimum, height),
         tolerance=Tolerance(1e-6, "1 - V is 1e-9: decays of order 1e-8 remain; factor 100"),
         mutant=Mutant("without the half", Law(_infimum_without_half, height)),
-        subject=SUBJECT,
         uses=("equilibrium-penalty",),
     ),
     Claim(
@@ -348,6 +333,5 @@ CLAIMS = (
         tolerance=Tolerance(1e-6, "1 - V is 1e-9; decays that remain are below 1e-5"),
         mutant=Mutant("twice the value", lambda s: _above_escape(s) + s.model.escape_value),
         holds=False,
-        subject=SUBJECT,
     ),
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.instance import Specimen
@@ -14,9 +13,8 @@ from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen
 from ufm.losses import MSE, CrossEntropy, Loss
 from ufm.models.equilibrium import Equilibrium, Layer, equilibrium
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "equilibrium layers"
 SOURCE = "DQ-4; derived here"
 STEP = 1e-4  # of central differences of a gradient: truncation 1e-8, rounding 1e-12
 
@@ -188,7 +186,6 @@ CLAIMS = (
         check=Law(outside, _outside, GIVEN),
         tolerance=_DIFFERENCES,
         mutant=Mutant("without the layer on the left", Law(_outside_of_plain, _outside, GIVEN)),
-        subject=SUBJECT,
     ),
     Claim(
         id="equilibrium-within-classes",
@@ -201,6 +198,5 @@ CLAIMS = (
         check=Law(within, _within, GIVEN),
         tolerance=_DIFFERENCES,
         mutant=Mutant("one sample in all", Law(_within_of_one, _within, GIVEN)),
-        subject=SUBJECT,
     ),
 )

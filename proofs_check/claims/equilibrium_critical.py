@@ -18,9 +18,8 @@ from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen
 from ufm.losses import MSE, CrossEntropy, Loss
 from ufm.models.equilibrium import Equilibrium, Layer, equilibrium
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "equilibrium layers"
 SOURCE = "DQ-5; derived here"
 STEP = 1e-4  # of central differences of a gradient: truncation 1e-8, rounding 1e-12
 MOST = 700  # gradients: thirty steps or more of up to 24 differences
@@ -248,7 +247,6 @@ CLAIMS = (
         mutant=Mutant(
             "as if features cost nothing", Law(_layer_without_features, _layer, {"s": _features})
         ),
-        subject=SUBJECT,
     ),
     Claim(
         id="equilibrium-critical-index",
@@ -276,7 +274,6 @@ CLAIMS = (
                 {"kept": _kept, "counts": lambda s: np.array(s.model.counts_tuple, float)},
             ),
         ),
-        subject=SUBJECT,
         uses=("equilibrium-firm-thresholding",),
     ),
     Claim(
@@ -292,7 +289,6 @@ CLAIMS = (
         tolerance=Tolerance(1e-6, "1 - V is 1e-9: decays of order 1e-8 remain; factor 100"),
         mutant=Mutant("at zero too", lambda s: _spurious(s) + height(s)),
         holds=False,
-        subject=SUBJECT,
         uses=("equilibrium-escape",),
     ),
 )

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import softmax
 
@@ -22,9 +21,8 @@ from ufm.frames import merged_code, polygon
 from ufm.losses import CrossEntropy, Focal, LabelSmoothing
 from ufm.plain.model import UFM
 from ufm.plain.spectra import minimiser_spectrum
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "closed forms in ball arithmetic"
 WIDTH = 1e-20
 ROUNDING = Tolerance(1e-11, "float64 root finding: 1e-14, times the steepness of the equation")
 ONE_PER_CENT = 1.01
@@ -183,7 +181,6 @@ SPECTRUM = Claim(
         against(enclosed_spectrum, _table, _level_error, lambda_W=ONE_PER_CENT),
     ),
     tier="T3",
-    subject=SUBJECT,
     uses=("identity-pair-polynomial",),
 )
 
@@ -283,7 +280,6 @@ POLYGONS = Claim(
         against(enclosed_polygon, _polygon, _saddle_error, lambda_W=ONE_PER_CENT),
     ),
     tier="T3",
-    subject=SUBJECT,
     uses=("polygon-is-critical",),
 )
 
@@ -311,7 +307,6 @@ GROUPS = Claim(
         against(enclosed_groups, _groups, _saddle_error, lambda_W=ONE_PER_CENT),
     ),
     tier="T3",
-    subject=SUBJECT,
     uses=("identity-block-merged-classes",),
 )
 

@@ -6,14 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from proofs_check.claim import COUNTING, Check, Claim, Mutant
 from proofs_check.claims.exact import (
     ONE_PER_CENT,
     ROUNDING,
-    SUBJECT,
     WIDTH,
     Setting,
     against,
@@ -25,8 +23,7 @@ from proofs_check.claims.focal import window
 from ufm.frames import merged_code
 from ufm.losses.focal import focal_convexity_threshold
 from ufm.plain.laws import vanishing_minority
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 def _index_changes(factor: float) -> Callable[[Setting], float]:
@@ -63,7 +60,6 @@ MERGING = Claim(
     tolerance=COUNTING,
     mutant=Mutant("c* larger by one per cent", _index_changes(ONE_PER_CENT)),
     tier="T3",
-    subject=SUBJECT,
     uses=("exact-merged-saddles",),
 )
 
@@ -94,7 +90,6 @@ CONVEXITY = Claim(
         against(enclosed_convexity, _library_convexity, gamma=ONE_PER_CENT),
     ),
     tier="T3",
-    subject=SUBJECT,
     uses=("identity-focal-criterion",),
 )
 
@@ -133,7 +128,6 @@ EXTREME = Claim(
     tolerance=ROUNDING,
     mutant=Mutant("larger by one per cent", against(_extreme_mutant, _library_extreme)),
     tier="T3",
-    subject=SUBJECT,
     uses=("focal-convexity",),
 )
 
@@ -166,7 +160,6 @@ WINDOW = Claim(
         "gamma larger by one per cent", against(enclosed_window, _float_window, gamma=ONE_PER_CENT)
     ),
     tier="T3",
-    subject=SUBJECT,
     uses=("focal-convexity",),
 )
 
@@ -205,7 +198,6 @@ MINORITY = Claim(
         "twice as many small classes", against(enclosed_minority, _library_minority, small=2)
     ),
     tier="T3",
-    subject=SUBJECT,
     uses=("minority-vanishes",),
 )
 
@@ -263,7 +255,6 @@ CROSSING = Claim(
     tolerance=COUNTING,
     mutant=Mutant("larger by one per cent", _crossing_error(ONE_PER_CENT)),
     tier="T3",
-    subject=SUBJECT,
     uses=("deep-linear-pairs",),
 )
 

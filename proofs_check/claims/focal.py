@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar
 
 from landscape.curvature.hessian import dense_hessian
@@ -16,7 +15,7 @@ from proofs_check.claims.thresholds import focal_constant
 from proofs_check.formula_alterations import formula
 from proofs_check.hypotheses import NOT_CROSS_ENTROPY
 from proofs_check.instance import Specimen
-from proofs_check.law import Law
+from proofs_check.law import Law, relative
 from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen
 from ufm.losses import Focal
@@ -25,9 +24,8 @@ from ufm.plain.minimisers import thresholds
 from ufm.plain.model import UFM
 from ufm.plain.spectra import origin_spectrum
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "focal loss"
 TINY = 1e-12
 FALLING = (2.5, 7.0)  # u* falls between these gammas, and passes 1/18 and 1/20
 # Where the steepest chord of psi is looked for: next to u* = 1/K it is short.
@@ -103,10 +101,6 @@ def _altered_convexity(gamma: float) -> float:
         return criterion(u, gamma) - (1 - u)
 
     return float(brentq(altered, TINY, 1 / (gamma + 1)))
-
-
-def _relative(seen: float, said: float) -> float:
-    return abs(seen / said - 1)
 
 
 def _origin_model(gamma: float, K: int, c: float) -> PlainSpecimen:
@@ -261,12 +255,11 @@ CLAIMS = (
         source="FL-2; derived here",
         hypotheses=(NOT_CROSS_ENTROPY,),
         region=logit_samples,
-        check=Law(convexity_threshold, _signs_around, error=_relative),
+        check=Law(convexity_threshold, _signs_around, error=relative),
         mutant=Mutant(
             "2 gamma instead of 2 gamma + 1",
-            Law(_altered_convexity, _signs_around, error=_relative),
+            Law(_altered_convexity, _signs_around, error=relative),
         ),
-        subject=SUBJECT,
         tolerance=Tolerance(
             1e-8,
             "the eigenvalue crosses zero with slope O(1) per relative change of u and "
@@ -291,7 +284,6 @@ CLAIMS = (
         region=window_specimens,
         check=Law(window, _measured),
         mutant=Mutant("exponent gamma instead of gamma - 1", Law(_window_altered, _measured)),
-        subject=SUBJECT,
         tolerance=Tolerance(
             1e-10,
             "difference quotients of psi over a >= 0.05 cost 1e-16 / 0.05, and the "
@@ -311,7 +303,6 @@ CLAIMS = (
         check=spurious_height,
         mutant=Mutant("every critical point for every minimum", _height_of_the_origin),
         holds=False,
-        subject=SUBJECT,
         tolerance=Tolerance(1e-9, "two values of order one, each to 1e-14; factor 1e5"),
         uses=("focal-window",),
     ),

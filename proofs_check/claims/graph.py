@@ -5,21 +5,18 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from proofs_check.claim import Claim, Mutant, Tolerance
-from proofs_check.instance import Specimen
+from proofs_check.descents import minimised
+from proofs_check.instance import Specimen, index_of
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen
 from ufm.eigen import eigh
 from ufm.models.graph import GraphUFM, graph
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "graphs"
 SOURCE = "derived here; the model after Kothapalli et al. (2023)"
-ZERO = 1e-9  # share of the largest |eigenvalue|; the others exceed 1e-4 of it
 
 # K, n, d, inside, outside, lambda_W, lambda_H: like and unlike neighbours, kept and dropped.
 EQUITABLE: tuple[tuple[int, int, int, int, int, float, float], ...] = (
@@ -80,18 +77,17 @@ def descended(model: GraphUFM, seed: int) -> PlainSpecimen:
     (K, N), d = Y.shape, model.d
     decays = float(model.lambda_W), float(model.lambda_H)
 
-    def both(x: Array) -> tuple[float, Array]:
-        W, H = x[: K * d].reshape(K, d), x[K * d :].reshape(d, N)
+    def both(W: Array, H: Array) -> tuple[float, tuple[Array, Array]]:
         error = (W @ H @ means - Y) / N
         back = error @ means.T
         value = N / 2 * np.sum(error**2) + decays[0] / 2 * np.sum(W**2)
         slopes = back @ H.T + decays[0] * W, W.T @ back + decays[1] * H
-        return value + decays[1] / 2 * np.sum(H**2), np.concatenate([s.ravel() for s in slopes])
+        return value + decays[1] / 2 * np.sum(H**2), slopes
 
-    start = np.random.default_rng((29, seed)).normal(size=d * (K + N))
+    rng = np.random.default_rng((29, seed))
     options = {"maxiter": 10_000, "maxfun": 20_000, "ftol": 1e-18, "gtol": 1e-12}
-    x = minimize(both, start, jac=True, method="L-BFGS-B", options=options).x
-    return Specimen(model, Point(x[: K * d].reshape(K, d), x[K * d :].reshape(d, N)), "minimiser")
+    start = rng.normal(size=(K, d)), rng.normal(size=(d, N))
+    return Specimen(model, Point(*minimised(both, start, **options)[1]), "minimiser")
 
 
 def height(specimen: PlainSpecimen) -> float:
@@ -145,8 +141,7 @@ def _inside_classes(specimen: PlainSpecimen) -> Array:
 
 
 def _index(specimen: PlainSpecimen) -> tuple[float, int]:
-    values = specimen.dense_eigenvalues
-    return float(values[0]), int(np.sum(values < -ZERO * np.abs(values).max()))
+    return float(specimen.dense_eigenvalues[0]), index_of(specimen)
 
 
 # ---- formulas
@@ -211,7 +206,6 @@ CLAIMS = (
         check=spread,
         tolerance=Tolerance(1e-8, "squares of 1e-12 over a curvature above 1e-2"),
         mutant=Mutant("uneven neighbours", spread, uneven),
-        subject=SUBJECT,
         uses=("explicit-negative-curvature",),
     ),
     Claim(
@@ -227,7 +221,6 @@ CLAIMS = (
         tolerance=Tolerance(1e-8, "squares of 1e-12 over a curvature above 1e-2"),
         mutant=Mutant("no condition at all", spread, uneven),
         holds=False,
-        subject=SUBJECT,
         uses=("graph-collapse",),
     ),
     Claim(
@@ -242,7 +235,6 @@ CLAIMS = (
         check=Law(value, height, GIVEN),
         tolerance=_EXACT,
         mutant=Mutant("like neighbours only", Law(_value_of_like_neighbours, height, GIVEN)),
-        subject=SUBJECT,
         uses=("graph-collapse",),
     ),
     Claim(
@@ -256,7 +248,6 @@ CLAIMS = (
         check=Law(within, _inside_classes, GIVEN),
         tolerance=Tolerance(1e-8, "first order in the distance 1e-10 to the minimum; factor 100"),
         mutant=Mutant("tau instead of its square", Law(_within_of_one, _inside_classes, GIVEN)),
-        subject=SUBJECT,
         uses=("graph-collapse",),
     ),
     Claim(
@@ -274,6 +265,5 @@ CLAIMS = (
             "every class counts",
             Law(_lowest_of_nodes, _index, GIVEN, lambda x, y: miscount(x[1], y[1])),
         ),
-        subject=SUBJECT,
     ),
 )

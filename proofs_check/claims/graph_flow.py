@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 
 from proofs_check.claim import Claim, Mutant, Tolerance
@@ -13,7 +12,6 @@ from proofs_check.claims.graph import (
     EQUITABLE,
     PATH,
     SOURCE,
-    SUBJECT,
     TRIANGLES,
     averages,
     descended,
@@ -23,8 +21,8 @@ from proofs_check.law import Law
 from proofs_check.specimens import PlainSpecimen
 from ufm.models.graph import graph
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Multiples of 1 / lambda_H between which the spread is measured: faster modes are gone by then.
 _LATE = (16.0, 18.0)
 # Where flows have ended: the slowest mode falls like e^(-lambda_H t).
@@ -139,7 +137,6 @@ CLAIMS = (
                 {"time": lambda s: np.ptp(_LATE) / float(s.model.lambda_H)},
             ),
         ),
-        subject=SUBJECT,
         uses=("graph-collapse",),
     ),
     Claim(
@@ -153,7 +150,6 @@ CLAIMS = (
         check=Law(plateau, _plateau, _MINIMUM),
         tolerance=Tolerance(1e-8, "descents to 1e-12; e^-30 of the start; the integration"),
         mutant=Mutant("one per cent lower", Law(_no_plateau, _plateau, _MINIMUM)),
-        subject=SUBJECT,
         uses=("graph-flow",),
     ),
 )

@@ -5,16 +5,15 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from proofs_check.claim import Claim, Mutant, Tolerance
-from proofs_check.claims.graph import SOURCE, SUBJECT
+from proofs_check.claims.graph import SOURCE
+from proofs_check.descents import minimised
 from proofs_check.instance import Specimen
 from proofs_check.specimens import PlainSpecimen
 from ufm.models.graph_network import GraphNetwork, GraphWeights, graph_network
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # K, n, d = 2K or more, graphs, p, q, decays of W1, W2 and H.
 _SETTINGS: tuple[tuple[int, int, int, int, float, float, float, float, float], ...] = (
     (2, 4, 5, 2, 0.7, 0.3, 0.03, 0.02, 0.01),
@@ -37,12 +36,7 @@ def _descended(model: GraphNetwork, seed: int) -> PlainSpecimen:
     Y = (np.arange(K)[:, None] == labels).astype(float)
     own, mean, within = float(model.lambda_self), float(model.lambda_W), float(model.lambda_H) / G
 
-    def split(x: Array) -> GraphWeights:
-        W1, W2, H = np.split(x, [K * d, 2 * K * d])
-        return GraphWeights(W1.reshape(K, d), W2.reshape(K, d), H.reshape(G, d, N))
-
-    def both(x: Array) -> tuple[float, Array]:
-        W1, W2, H = split(x)
+    def both(W1: Array, W2: Array, H: Array) -> tuple[float, tuple[Array, ...]]:
         seen = H @ means
         error = (W1 @ H + W2 @ seen - Y) / (N * G)
         value = N * G / 2 * np.sum(error**2) + own / 2 * np.sum(W1**2) + mean / 2 * np.sum(W2**2)
@@ -51,13 +45,12 @@ def _descended(model: GraphNetwork, seed: int) -> PlainSpecimen:
             np.einsum("gkn,gdn->kd", error, seen) + mean * W2,
             W1.T @ error + W2.T @ error @ np.swapaxes(means, 1, 2) + within * H,
         )
-        flat = np.concatenate([slope.ravel() for slope in slopes])
-        return float(value + within / 2 * np.sum(H**2)), flat
+        return value + within / 2 * np.sum(H**2), slopes
 
-    start = np.random.default_rng((71, seed)).normal(size=2 * K * d + G * d * N)
+    rng = np.random.default_rng((71, seed))
+    start = [rng.normal(size=shape) for shape in ((K, d), (K, d), (G, d, N))]
     options = {"maxiter": 20_000, "maxfun": 40_000, "ftol": 1e-18, "gtol": 1e-12}
-    x = minimize(both, start, jac=True, method="L-BFGS-B", options=options).x
-    return Specimen(model, split(x), "minimiser")
+    return Specimen(model, GraphWeights(*minimised(both, start, **options)[1]), "minimiser")
 
 
 def _gap(specimen: PlainSpecimen) -> float:
@@ -91,7 +84,6 @@ CLAIMS = (
         check=_gap,
         tolerance=Tolerance(1e-7, "first order in the distance to the minimum, 1e-8; seen 4e-9"),
         mutant=Mutant("one decay for both classifiers", _gap_of_one_decay),
-        subject=SUBJECT,
         uses=("graph-collapse", "explicit-negative-curvature"),
     ),
 )

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import Claim, Mutant, Tolerance
-from proofs_check.claims.graph import SUBJECT
 from proofs_check.instance import Instance
 from proofs_check.law import Law
 from proofs_check.specimens import where
@@ -22,8 +20,8 @@ from ufm.models.graph_spectra import (
     overlap,
     power_iteration,
 )
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 OPERATORS = {"Bethe-Hessian": bethe_hessian, "normalised Laplacian": normalised_laplacian}
 # Of the public code.
 STEPS = 32
@@ -223,7 +221,6 @@ CLAIMS = (
         check=Law(levels, _levels),
         tolerance=Tolerance(1e-12, "roundings of a few numbers of size 10"),
         mutant=Mutant("the other classes left out", Law(_levels_of_own, _levels)),
-        subject=SUBJECT,
     ),
     Claim(
         id="graph-power-iteration",
@@ -236,7 +233,6 @@ CLAIMS = (
         check=Law(cosine, _cosine, _GIVEN),
         tolerance=Tolerance(1e-10, "T roundings of vectors of norm 1; seen 1e-14"),
         mutant=Mutant("one step less", Law(_cosine_before, _cosine, _GIVEN)),
-        subject=SUBJECT,
     ),
     Claim(
         id="graph-second-eigenvector",
@@ -250,7 +246,6 @@ CLAIMS = (
         check=_missed,
         tolerance=_NODES,
         mutant=Mutant("the first", _missed_by_first),
-        subject=SUBJECT,
     ),
     Claim(
         id="graph-power-iteration-converged",
@@ -265,7 +260,6 @@ CLAIMS = (
         tolerance=_NODES,
         mutant=Mutant("one step", _missed_by_one_step),
         holds=False,
-        subject=SUBJECT,
         uses=("graph-power-iteration", "graph-second-eigenvector"),
     ),
 )

@@ -8,20 +8,18 @@ from typing import Any
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.solvers.solve import solve
 from proofs_check.claim import COUNTING, Claim, Mutant
-from proofs_check.claims.mse import POINT, RANK, SUBJECT, index_of, objective, product
+from proofs_check.claims.mse import POINT, RANK, objective, product
 from proofs_check.hypotheses import DISTINCT, FRAME_FITS, NO_BIAS, NO_REGULARISED_BIAS, SQUARED
-from proofs_check.instance import Specimen
+from proofs_check.instance import Specimen, index_of
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen, built_on, critical_specimens
 from ufm.losses import MSE, CrossEntropy, Loss
 from ufm.plain.model import UFM
 from ufm.point import Point
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 def target(model: UFM) -> Array:
@@ -201,7 +199,6 @@ CLAIMS = (
             "N sigma sqrt(n_k / max n) instead of N sigma",
             Law(_subset_by_share, _diagonal, {"kept": kept_classes}),
         ),
-        subject=SUBJECT,
     ),
     Claim(
         id="mse-imbalanced-index",
@@ -221,7 +218,6 @@ CLAIMS = (
         mutant=Mutant(
             "the exchanges i, j left out", Law(_without_exchanges, index_of, TARGET, miscount)
         ),
-        subject=SUBJECT,
         uses=("mse-imbalanced-critical-set",),
     ),
     Claim(
@@ -240,7 +236,6 @@ CLAIMS = (
         check=Law(frame_norms, _grams),
         tolerance=POINT,
         mutant=Mutant("norms of W one per cent larger", Law(_half_the_cut, _grams)),
-        subject=SUBJECT,
         uses=("minimiser-mse",),
     ),
 )

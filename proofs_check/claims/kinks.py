@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.instance import Instance
 from proofs_check.law import Law
 from ufm.models.seli import seli, simplex_encoded_labels
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "deep ReLU networks"
 STEP = 1e-3  # of second differences, extrapolated: truncation 1e-12, rounding 1e-9
 
 
@@ -144,6 +142,5 @@ CLAIMS = (
         check=Law(along, _seen, GIVEN),
         tolerance=Tolerance(1e-6, "second differences of step 1e-2 and 5e-3, extrapolated"),
         mutant=Mutant("no slopes at the kinks", Law(_along_without_slopes, _seen, GIVEN)),
-        subject=SUBJECT,
     ),
 )

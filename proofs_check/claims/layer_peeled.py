@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize
 from scipy.special import logsumexp, softmax
 
 from proofs_check.claim import Claim, Mutant, Tolerance
+from proofs_check.descents import minimised
 from proofs_check.instance import Instance, Specimen
 from proofs_check.law import Law
 from proofs_check.specimens import PlainSpecimen
@@ -18,9 +18,7 @@ from ufm.losses import CrossEntropy
 from ufm.models.layer_peeled import layer_peeled
 from ufm.models.merging_ratio import merging_ratio
 from ufm.point import Point
-
-Array = NDArray[np.float64]
-SUBJECT = "imbalance"
+from ufm.typing import Array
 
 
 @dataclass(frozen=True)
@@ -66,10 +64,9 @@ def alike(quick: bool = False) -> tuple[PlainSpecimen, ...]:
 def _descended(K: int, d: int, n: int, energy_W: float, energy_H: float) -> PlainSpecimen:
     """L-BFGS on a gradient by hand, free arrays being brought to their energies."""
     labels, N = np.repeat(np.arange(K), n), K * n
-    Y, cut = np.eye(K)[:, labels], K * d
+    Y = np.eye(K)[:, labels]
 
-    def both(x: Array) -> tuple[float, Array]:
-        W, H = x[:cut].reshape(K, d), x[cut:].reshape(d, N)
+    def both(W: Array, H: Array) -> tuple[float, tuple[Array, Array]]:
         squares = np.sum(W**2), np.sum(H**2)
         scale = np.sqrt(K * energy_W / squares[0]) * np.sqrt(N * energy_H / squares[1])
         Z = scale * W @ H
@@ -77,13 +74,13 @@ def _descended(K: int, d: int, n: int, energy_W: float, energy_H: float) -> Plai
         value, along = np.sum(logsumexp(Z, axis=0) - np.sum(Y * Z, axis=0)) / N, np.sum(slope * Z)
         pulls = scale * slope @ H.T - along * W / squares[0]
         pulls_H = scale * W.T @ slope - along * H / squares[1]
-        return float(value), np.concatenate([pulls.ravel(), pulls_H.ravel()])
+        return value, (pulls, pulls_H)
 
-    start = np.random.default_rng((71, K, d)).normal(size=cut + d * N)
+    rng = np.random.default_rng((71, K, d))
+    start = rng.normal(size=(K, d)), rng.normal(size=(d, N))
     options = {"maxiter": 5000, "maxfun": 10_000, "ftol": 0, "gtol": 1e-12}
-    x = minimize(both, start, jac=True, method="L-BFGS-B", options=options).x
     model = layer_peeled(CrossEntropy(), K, d, n, energy_W, energy_H)
-    return Specimen(model, Point(x[:cut].reshape(K, d), x[cut:].reshape(d, N)), "minimiser")
+    return Specimen(model, Point(*minimised(both, start, **options)[1]), "minimiser")
 
 
 def _height(specimen: PlainSpecimen) -> float:
@@ -161,7 +158,6 @@ CLAIMS = (
         check=Law(value_of_simplex, _height),
         tolerance=Tolerance(1e-9, "descents to a gradient of 1e-8, values of order one"),
         mutant=Mutant("orthogonal classes", Law(_value_of_orthogonal, _height)),
-        subject=SUBJECT,
     ),
     Claim(
         id="layer-peeled-ratio",
@@ -174,7 +170,6 @@ CLAIMS = (
         check=Law(ratio, _energy_at_merging),
         tolerance=Tolerance(1e-6, "norms to 1e-9 by descents to 1e-11, over slopes in log R"),
         mutant=Mutant("half the energy", Law(_ratio_of_half, _energy_at_merging)),
-        subject=SUBJECT,
         uses=("minority-collapse",),
     ),
 )

@@ -7,12 +7,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from proofs_check.claims.deep_linear import decays, root, value
-from proofs_check.claims.deep_relu import SOURCE, SUBJECT, height, value_and_slope
+from proofs_check.claims.deep_relu import SOURCE, height, value_and_slope
 from proofs_check.formula_alterations import formula
 from proofs_check.instance import Specimen
 from proofs_check.law import Law
@@ -21,8 +20,7 @@ from proofs_check.specimens import PlainSpecimen
 from ufm.models.deep_relu import deep_relu
 from ufm.models.low_rank_codes import PLANE
 from ufm.tolerance import RANK
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 # K, depth and share; widths are K + 1.
 _DEEP: tuple[tuple[int, int, float], ...] = (
@@ -266,7 +264,6 @@ CLAIMS = (
         check=Law(scaled_value, _best_scales, GIVEN),
         tolerance=Tolerance(1e-10, "descents to a gradient of 1e-12, values of order one"),
         mutant=Mutant("the mean of norms", Law(_scaled_value_of_sum, _best_scales, GIVEN)),
-        subject=SUBJECT,
         uses=("deep-linear-value",),
     ),
     Claim(
@@ -281,7 +278,6 @@ CLAIMS = (
         check=Law(share_of_plane, _share),
         tolerance=_PRODUCTS,
         mutant=Mutant("units as they are drawn", Law(_share_of_unbalanced_plane, _share)),
-        subject=SUBJECT,
     ),
     Claim(
         id="deep-relu-polygon",
@@ -295,7 +291,6 @@ CLAIMS = (
         check=Law(shares_of_polygon, _shares),
         tolerance=_PRODUCTS,
         mutant=Mutant("layers between of rank 2", Law(_shares_of_flat_polygon, _shares)),
-        subject=SUBJECT,
     ),
     Claim(
         id="deep-relu-edges",
@@ -309,7 +304,6 @@ CLAIMS = (
         check=Law(shares_of_edges, _shares),
         tolerance=_PRODUCTS,
         mutant=Mutant("a node more", Law(_shares_of_next_graph, _shares)),
-        subject=SUBJECT,
     ),
     Claim(
         id="deep-relu-low-rank",
@@ -325,7 +319,6 @@ CLAIMS = (
         mutant=Mutant(
             "at every depth", lambda s: max(0.0, -s.once(_gain)), region=explicit_networks
         ),
-        subject=SUBJECT,
         uses=("deep-relu-plane",),
     ),
     Claim(
@@ -340,7 +333,6 @@ CLAIMS = (
         check=lambda s: max(0.0, -s.once(_gain)),
         tolerance=Tolerance(1e-10, "values of order one; they differ by 4e-3 or more"),
         mutant=Mutant("outputs y I", lambda s: max(0.0, -s.once(_gain)), region=edges),
-        subject=SUBJECT,
     ),
     Claim(
         id="deep-relu-collapse-optimal",
@@ -355,7 +347,6 @@ CLAIMS = (
         tolerance=Tolerance(1e-10, "values of order one; they differ by 1e-3 or more"),
         mutant=Mutant("above collapse too", lambda s: abs(s.once(_gain))),
         holds=False,
-        subject=SUBJECT,
         uses=("deep-relu-low-rank",),
     ),
 )

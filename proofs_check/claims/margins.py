@@ -7,7 +7,6 @@ from functools import cache
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from landscape.solvers.solve import solve
@@ -19,9 +18,7 @@ from proofs_check.specimens import PlainSpecimen
 from ufm.losses import CrossEntropy
 from ufm.plain.model import UFM
 from ufm.point import Point
-
-Array = NDArray[np.float64]
-SUBJECT = "imbalance"
+from ufm.typing import Array
 
 
 @dataclass(frozen=True)
@@ -197,7 +194,6 @@ CLAIMS = (
         check=Law(norm_of_simplex, _least_norm),
         tolerance=Tolerance(1e-8, "a programme to 1e-15 in the value; seen 1e-11"),
         mutant=Mutant("sizes to the power 1.01", Law(_norm_of_counts, _least_norm)),
-        subject=SUBJECT,
     ),
     Claim(
         id="simplex-encoded-geometry",
@@ -211,7 +207,6 @@ CLAIMS = (
         check=Law(grams_of_simplex, _grams),
         tolerance=Tolerance(1e-6, "a programme to 1e-15 in the value: points to its root"),
         mutant=Mutant("sizes to the power 1.01", Law(_grams_of_counts, _grams)),
-        subject=SUBJECT,
     ),
     Claim(
         id="price-of-missing-margins",
@@ -224,7 +219,6 @@ CLAIMS = (
         check=Law(price, _largest_multiplier),
         tolerance=Tolerance(1e-5, "multipliers at points to the root of a programme to 1e-15"),
         mutant=Mutant("sizes to the power 1.01", Law(_price_of_counts, _largest_multiplier)),
-        subject=SUBJECT,
         uses=("margins-of-unequal-classes",),
     ),
     Claim(
@@ -240,7 +234,6 @@ CLAIMS = (
         check=_outside_limits,
         tolerance=Tolerance(1e-9, "gradients of 1e-12 over curvatures of 1e-3 and more"),
         mutant=Mutant("sizes to the power 1.01", lambda s: _outside_limits(s, 1.01)),
-        subject=SUBJECT,
         uses=("margins-of-unequal-classes",),
     ),
 )

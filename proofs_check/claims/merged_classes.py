@@ -6,7 +6,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import logsumexp, softmax
 
@@ -23,8 +22,6 @@ from ufm.losses import CrossEntropy, LabelSmoothing
 from ufm.plain.model import UFM
 from ufm.point import Point
 
-Array = NDArray[np.float64]
-SUBJECT = "saddles"
 # Up to this many variables the index is counted a second time, on the dense Hessian.
 DENSE_WITNESS = 40
 ROUNDING_SOURCE = "a closed form: a few hundred roundings of numbers of order one"
@@ -188,7 +185,6 @@ MERGED = Claim(
     mutant=Mutant(
         "exponent 1/2 for 1/4 in the norms", Law(_with_square_roots, _patterns, GROUPS, _slope_at)
     ),
-    subject=SUBJECT,
     tolerance=Tolerance(1e-13, ROUNDING_SOURCE),
     uses=("minimiser-cross-entropy", "minimiser-label-smoothing"),
 )
@@ -223,7 +219,6 @@ MERGED_INDEX = Claim(
     mutant=Mutant(
         "(K - G) d on both sides", Law(_never_dropped, counted_index, GROUPS, every_count)
     ),
-    subject=SUBJECT,
     tolerance=COUNTING,
     uses=("merged-class-saddles", "merged-classes-spectrum", "identity-block-merged-classes"),
 )
@@ -274,7 +269,6 @@ BIFURCATION = Claim(
     region=bifurcation_specimens,
     check=Law(bifurcation, _observed, GROUPS),
     mutant=Mutant("the root one per cent higher", Law(_one_per_cent_late, _observed, GROUPS)),
-    subject=SUBJECT,
     tolerance=Tolerance(1e-7, "bisection to 1e-8"),
     uses=("merged-class-index",),
 )

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from proofs_check.claim import Claim, Mutant, Tolerance
@@ -28,9 +27,8 @@ from proofs_check.hypotheses import (
 from proofs_check.instance import Region
 from proofs_check.law import Law, discrepancy
 from proofs_check.specimens import PlainSpecimen, descended_specimens, where
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "global minimisers"
 DESCENT = Tolerance(
     1e-8, "gradient norm 1e-12 over the smallest curvature of the region, above 1e-4"
 )
@@ -135,7 +133,6 @@ CROSS_ENTROPY = Claim(
     region=descents("ce"),
     check=_biasless(cross_entropy),
     mutant=Mutant("log(K/c - K) for log(K/c - K + 1)", _biasless(_without_one)),
-    subject=SUBJECT,
     tolerance=DESCENT,
     uses=(
         "collapse-within-classes",
@@ -160,7 +157,6 @@ LABEL_SMOOTHING = Claim(
         "delta spread over the K - 1 other classes",
         _biasless(_spread_over_the_others),
     ),
-    subject=SUBJECT,
     tolerance=DESCENT,
     uses=("minimiser-cross-entropy", "identity-logit-gap", "identity-smoothing-derivatives"),
 )
@@ -216,7 +212,6 @@ FOCAL = Claim(
     region=descents("focal"),
     check=_biasless(focal),
     mutant=Mutant("the factor gamma dropped from gamma u log u", _biasless(_focal_without_gamma)),
-    subject=SUBJECT,
     tolerance=DESCENT,
     uses=("focal-convexity", "identity-focal-scale"),
 )
@@ -266,7 +261,6 @@ MSE_FRAME = Claim(
     region=descents("mse"),
     check=Law(orthogonal_frame, frame_reached),
     mutant=Mutant("lambda_W and lambda_H exchanged", Law(_decays_exchanged, frame_reached)),
-    subject=SUBJECT,
     tolerance=DESCENT,
     uses=("identity-soft-threshold",),
 )
@@ -316,7 +310,6 @@ MSE_BIAS = Claim(
     region=descents("mse"),
     check=Law(mse_with_bias, reached),
     mutant=Mutant("1 - c for 1 - c - c/lambda_b", Law(_without_the_bias_decay, reached)),
-    subject=SUBJECT,
     tolerance=DESCENT,
     uses=("identity-squared-scale",),
 )
@@ -362,7 +355,6 @@ RESCALED = Claim(
     region=descents("rescaled-mse"),
     check=Law(rescaled, reached, WITH_FREE_BIAS),
     mutant=Mutant("kappa squared for kappa", Law(_kappa_squared, reached, WITH_FREE_BIAS)),
-    subject=SUBJECT,
     tolerance=DESCENT,
     uses=("identity-rescaled-scale",),
 )

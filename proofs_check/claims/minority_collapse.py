@@ -10,7 +10,6 @@ from scipy.optimize import brentq
 
 from landscape.solvers.solve import solve
 from proofs_check.claim import COUNTING, Claim, Mutant
-from proofs_check.claims.minimisers import SUBJECT
 from proofs_check.claims.thresholds import RANK_CUT
 from proofs_check.formula_alterations import formula
 from proofs_check.hypotheses import (
@@ -153,7 +152,6 @@ MINORITY_COLLAPSE = Claim(
     check=Law(minority_collapsed, _coincides, SIZES),
     tolerance=COUNTING,
     mutant=Mutant("the threshold 2 % higher", Law(_without_the_root, _coincides, SIZES)),
-    subject=SUBJECT,
     uses=("certificate-equality", "rank-at-most-k-minus-one"),
 )
 
@@ -169,7 +167,6 @@ MINORITY_VANISHES = Claim(
     check=Law(minority_vanished, _vanishes, SIZES),
     tolerance=COUNTING,
     mutant=Mutant("the root 1 % higher", Law(_vanished_too_late, _vanishes, SIZES)),
-    subject=SUBJECT,
     uses=("minority-collapse",),
 )
 
@@ -233,7 +230,6 @@ ANY_SIZE = Claim(
     mutant=Mutant(
         "without the factor 1 - delta", Law(_unsmoothed, _coincide_by_size, {}, miscount)
     ),
-    subject=SUBJECT,
     uses=("minority-collapse",),
 )
 

@@ -6,7 +6,6 @@ from functools import cache
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.solvers.solve import solve
 from proofs_check.claim import COUNTING, Claim, Mutant, Tolerance
@@ -17,17 +16,15 @@ from proofs_check.hypotheses import (
     NO_BIAS,
     SQUARED,
 )
-from proofs_check.instance import Specimen
+from proofs_check.instance import Specimen, index_of, nullity_of
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen, built_on, critical_specimens
 from ufm.losses import MSE
 from ufm.plain.model import UFM
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "mean squared error"
 # Zero eigenvalues of points with residual 1e-12 stay below 1e-9; decays are at least 4e-3.
-ZERO = 1e-7
 RANK = 1e-6
 
 
@@ -40,23 +37,6 @@ def product(specimen: PlainSpecimen) -> Array:
 def rank(specimen: PlainSpecimen) -> int:
     """Rank of W H at a polished point: its singular values are O(1) or rounding."""
     return int(np.sum(np.linalg.svd(product(specimen), compute_uv=False) > RANK))
-
-
-def index_of(specimen: PlainSpecimen) -> int:
-    """Morse index counted in the dense Hessian of the full problem."""
-    return signs(specimen)[0]
-
-
-def nullity_of(specimen: PlainSpecimen) -> int:
-    """Zero eigenvalues counted in the dense Hessian of the full problem."""
-    return signs(specimen)[1]
-
-
-def signs(specimen: PlainSpecimen) -> tuple[int, int]:
-    """(index, nullity) counted in the dense Hessian of the full problem."""
-    values = specimen.dense_eigenvalues
-    zero = ZERO * float(np.abs(values).max())
-    return int(np.sum(values < -zero)), int(np.sum(np.abs(values) <= zero))
 
 
 def objective(specimen: PlainSpecimen) -> float:
@@ -186,7 +166,6 @@ CLAIMS = (
         check=Law(level, objective, RANK_OF),
         tolerance=_VALUE,
         mutant=Mutant("(1 - c) to the first power", Law(_level_to_the_first, objective, RANK_OF)),
-        subject=SUBJECT,
         uses=("balancedness",),
     ),
     Claim(
@@ -205,7 +184,6 @@ CLAIMS = (
         mutant=Mutant(
             "1 - c^2 instead of 1 - c", Law(_scale_with_square, product, error=_not_a_projector)
         ),
-        subject=SUBJECT,
         uses=("mse-critical-values",),
     ),
     Claim(
@@ -225,7 +203,6 @@ CLAIMS = (
             "index (K - 1 - r)(d - r), as for cross entropy",
             Law(_index_as_for_cross_entropy, index_of, RANK_OF, miscount),
         ),
-        subject=SUBJECT,
         uses=("mse-critical-projectors", "reduced-index"),
     ),
     Claim(
@@ -243,7 +220,6 @@ CLAIMS = (
         mutant=Mutant(
             "the Grassmannian r(K - r) left out", Law(rotations, nullity_of, RANK_OF, miscount)
         ),
-        subject=SUBJECT,
         uses=("mse-critical-projectors", "predicted-nullity"),
     ),
     Claim(
@@ -265,7 +241,6 @@ CLAIMS = (
             lambda s: _distance(s, np.eye(s.model.num_classes)),
         ),
         holds=False,
-        subject=SUBJECT,
         uses=("minimiser-mse",),
     ),
 )

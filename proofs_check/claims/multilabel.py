@@ -6,17 +6,15 @@ from functools import cache
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import COUNTING, Claim, Mutant, Tolerance
-from proofs_check.factored import beside, descended, entropy_against
+from proofs_check.descents import beside, descended, entropy_against
 from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen
 from ufm.models.multilabel import multilabel
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "sets of labels"
 SOURCE = "derived here; the structure after Li et al. (2023)"
 
 Setting = tuple[int, int, int, int, int, float, float]
@@ -152,7 +150,6 @@ CLAIMS = (
         check=_from_scaled_averages,
         tolerance=Tolerance(1e-5, "gradient 1e-10 over a curvature above 1e-4; factor 10"),
         mutant=Mutant("one factor for all", lambda s: _from_scaled_averages(s, alike=True)),
-        subject=SUBJECT,
     ),
     Claim(
         id="multilabel-gaps",
@@ -166,7 +163,6 @@ CLAIMS = (
         check=Law(gaps, _gaps, GIVEN),
         tolerance=Tolerance(1e-5, "gradient 1e-10 over a curvature above 1e-4; factor 10"),
         mutant=Mutant("N counts labels", Law(_gaps_per_label, _gaps, GIVEN)),
-        subject=SUBJECT,
         uses=("multilabel-scaled-averages",),
     ),
     Claim(
@@ -180,7 +176,6 @@ CLAIMS = (
         check=Law(kept, _kept, error=miscount),
         tolerance=COUNTING,
         mutant=Mutant("K for K - 1", Law(_kept_of_classes, _kept, error=miscount)),
-        subject=SUBJECT,
         uses=("collapse-within-classes", "explicit-negative-curvature"),
     ),
 )

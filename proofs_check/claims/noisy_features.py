@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from proofs_check.claim import Claim, Mutant, Tolerance
-from proofs_check.claims.overparameterised import SUBJECT
+from proofs_check.descents import minimised
 from proofs_check.instance import Instance
 from proofs_check.law import Law
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 @dataclass(frozen=True)
@@ -55,12 +52,10 @@ def _lowest(instance: Noisy) -> tuple[float, float, float]:
     """Value, own logit and own noise by descent in W, H, u and v; all must agree over samples."""
     K, n, N = instance.K, instance.n, instance.K * instance.n
     Y = np.repeat(np.eye(K), n, axis=1)
-    d, cuts = K + 1, np.cumsum([K * (K + 1), (K + 1) * N, K * N])
+    d = K + 1
     decay_W, decay_H, decay_u = instance.lambda_W, instance.lambda_H, instance.lambda_u
 
-    def value(x: Array) -> tuple[float, Array]:
-        W, H, u, v = (part.reshape(len(part) // N, N) if i else part.reshape(K, d)
-                      for i, part in enumerate(np.split(x, cuts)))  # fmt: skip
+    def value(W: Array, H: Array, u: Array, v: Array) -> tuple[float, tuple[Array, ...]]:
         error = W @ H + u * u - v * v - Y
         total = np.sum(error**2) / (2 * N) + (decay_W * np.sum(W**2) + decay_H * np.sum(H**2)) / 2
         total += decay_u * (np.sum(u**2) + np.sum(v**2)) / 2
@@ -71,15 +66,14 @@ def _lowest(instance: Noisy) -> tuple[float, float, float]:
             2 * error * u + decay_u * u,
             -2 * error * v + decay_u * v,
         )
-        return float(total), np.concatenate([slope.ravel() for slope in slopes])
+        return total, slopes
 
-    start = 0.5 * np.random.default_rng((89, K, n)).normal(size=cuts[-1] + K * N)
+    rng = np.random.default_rng((89, K, n))
+    start = [0.5 * rng.normal(size=shape) for shape in ((K, d), (d, N), (K, N), (K, N))]
     options = {"maxiter": 20_000, "maxfun": 20_000, "ftol": 0, "gtol": 1e-10, "maxcor": 30}
-    run = minimize(value, start, jac=True, method="L-BFGS-B", options=options)
-    W, H, u, v = np.split(run.x, cuts)
-    Z, S = W.reshape(K, d) @ H.reshape(d, N), (u * u - v * v).reshape(K, N)
-    own = Y.astype(bool)
-    return float(run.fun), float(Z[own].mean()), float(S[own].mean())
+    least, (W, H, u, v) = minimised(value, start, **options)
+    Z, S, own = W @ H, u * u - v * v, Y.astype(bool)
+    return least, float(Z[own].mean()), float(S[own].mean())
 
 
 # ---- formulas
@@ -114,6 +108,5 @@ CLAIMS = (
         check=Law(lowest, _lowest),
         tolerance=Tolerance(1e-6, "gradient 1e-10 over a curvature of 1e-3, factor 10"),
         mutant=Mutant("no noise is found", Law(_lowest_without_noise, _lowest)),
-        subject=SUBJECT,
     ),
 )

@@ -6,11 +6,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from proofs_check.claim import COUNTING, Claim, Mutant, Tolerance
-from proofs_check.factored import beside
+from proofs_check.descents import beside, lowest
 from proofs_check.formula_alterations import formula
 from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
@@ -19,9 +17,8 @@ from proofs_check.specimens import PlainSpecimen
 from ufm.losses import CrossEntropy
 from ufm.models.nonnegative import Nonnegative
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "non-negative features"
 SOURCE = "derived here; orthogonal means after arXiv 2401.02058"
 STARTS = 8
 ZERO = 1e-4  # share of the longest feature; those that are kept exceed .05 next to thresholds
@@ -76,15 +73,14 @@ def _descended(counts: tuple[int, ...], d: int, lambda_W: float, lambda_H: float
     model = Nonnegative(CrossEntropy(), d=d, counts=counts, lambda_W=lambda_W, lambda_H=lambda_H)
     K, labels = len(counts), np.repeat(np.arange(len(counts)), counts)
     options = {"maxiter": 20_000, "maxfun": 40_000, "ftol": 0, "gtol": 1e-12, "maxcor": 40}
-    runs = []
+    starts = []
     for seed in range(STARTS):
         rng = np.random.default_rng((47, seed))
         W, A = rng.normal(size=(K, d)), rng.normal(size=(d, len(labels)))
         if seed % 2:
             W, A = 0.1 * W + np.eye(K, d), 0.1 * A + np.eye(d, K)[:, labels]
-        start = np.concatenate([W.ravel(), A.ravel()])
-        runs.append(minimize(value_and_slope, start, (model,), "L-BFGS-B", True, options=options))
-    best = min(runs, key=lambda run: run.fun).x
+        starts.append(np.concatenate([W.ravel(), A.ravel()]))
+    best = lowest(value_and_slope, model, starts, **options)
     point = Point(best[: K * d].reshape(K, d), best[K * d :].reshape(d, -1))
     return Specimen(model, point, "minimiser")
 
@@ -167,7 +163,6 @@ CLAIMS = (
         check=Law(value, _height, GIVEN),
         tolerance=Tolerance(1e-8, "descents to a gradient of 1e-9, values of order one"),
         mutant=Mutant("classes of the mean size", Law(_value_without_weights, _height, GIVEN)),
-        subject=SUBJECT,
     ),
     Claim(
         id="nonnegative-unequal-kept",
@@ -180,7 +175,6 @@ CLAIMS = (
         check=Law(kept, _kept, GIVEN, miscount),
         tolerance=COUNTING,
         mutant=Mutant("as with any sign", Law(_kept_as_with_any_sign, _kept, GIVEN, miscount)),
-        subject=SUBJECT,
         uses=("nonnegative-unequal-value",),
     ),
     Claim(
@@ -194,7 +188,6 @@ CLAIMS = (
         check=_overlap,
         tolerance=Tolerance(1e-5, "squares of entries that descents leave at 1e-3 of a gradient"),
         mutant=Mutant("of equal lengths too", _spread),
-        subject=SUBJECT,
         uses=("nonnegative-unequal-value",),
     ),
 )

@@ -7,13 +7,12 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.claims.minimisers import c_of, code, reached
-from proofs_check.factored import descended
+from proofs_check.descents import descended
 from proofs_check.formula_alterations import formula
 from proofs_check.hypotheses import BALANCED, ETF_FITS, FRAME_FITS, FREE_BIAS, NO_BIAS, loss_is
 from proofs_check.instance import Specimen
@@ -22,10 +21,9 @@ from proofs_check.redraw import Redraw, redrawn_by
 from proofs_check.specimens import NEAR, PlainSpecimen, with_c
 from ufm.losses import BCE, Loss
 from ufm.plain.model import UFM
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 ByHand = Callable[[Array, Array], tuple[Array, Array]]
-SUBJECT = "losses"
 ONE_VS_REST = loss_is("the loss is binary cross entropy", "bce")
 BRACKET = (0.0, 700.0)
 
@@ -186,7 +184,6 @@ CLAIMS = (
         check=Law(with_free_bias, reached),
         tolerance=POINT,
         mutant=Mutant("q = c/(K - 1)", Law(_shared_among_others, reached)),
-        subject=SUBJECT,
         uses=("identity-one-vs-rest-derivatives",),
     ),
     Claim(
@@ -202,6 +199,5 @@ CLAIMS = (
         check=Law(without_bias, reached),
         tolerance=POINT,
         mutant=Mutant("zero from c = 1 on, for all K", Law(_zero_from_one_on, reached)),
-        subject=SUBJECT,
     ),
 )

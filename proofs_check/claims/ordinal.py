@@ -5,18 +5,16 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit
 
 from proofs_check.claim import COUNTING, Claim, Mutant, Tolerance
-from proofs_check.factored import beside, descended
+from proofs_check.descents import beside, descended
 from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen
 from ufm.models.ordinal import Ordinal, ordinal
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "ordered classes"
 SOURCE = "derived here; the model after arXiv 2506.05801"
 FAR = 1e3  # stands for infinity: 1 - g(FAR) = 0 in float64
 
@@ -129,7 +127,6 @@ CLAIMS = (
         check=Law(roots, _logits, GIVEN),
         tolerance=Tolerance(1e-5, "gradient 1e-9 over a curvature above 1e-3; factor 10"),
         mutant=Mutant("probabilities for slopes", Law(_roots_of_widths, _logits, GIVEN)),
-        subject=SUBJECT,
     ),
     Claim(
         id="ordinal-collapse",
@@ -142,7 +139,6 @@ CLAIMS = (
         check=Law(kept, _kept, GIVEN, miscount),
         tolerance=COUNTING,
         mutant=Mutant("divided by N", Law(_kept_of_mean, _kept, GIVEN, miscount)),
-        subject=SUBJECT,
         uses=("collapse-within-classes", "explicit-negative-curvature"),
     ),
 )

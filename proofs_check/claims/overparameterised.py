@@ -8,16 +8,14 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
 from proofs_check.instance import Instance
 from proofs_check.law import Law, miscount
 from ufm.sparse_overparameterisation import flow_limit, recovery_window, sparse_limit
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "label noise"
 SOURCE = "after Liu, Zhu, Qu & You (2022); derived here"
 # Beside the ends of a window, as thresholds ask.
 THOUSANDTH = 1e-3
@@ -282,7 +280,6 @@ CLAIMS = (
         check=Law(integrals, _ended, _LINEAR),
         tolerance=_INTEGRATED,
         mutant=Mutant("half the exponent", Law(_integrals_of_twice, _ended, _LINEAR)),
-        subject=SUBJECT,
     ),
     Claim(
         id="noise-flow-end",
@@ -294,7 +291,6 @@ CLAIMS = (
         check=Law(end_of_flow, _ended, _LINEAR),
         tolerance=_INTEGRATED,
         mutant=Mutant("least squares", Law(_end_without_noise, _ended, _LINEAR)),
-        subject=SUBJECT,
         uses=("noise-flow-integrals",),
     ),
     Claim(
@@ -310,7 +306,6 @@ CLAIMS = (
         check=Law(penalised, _small_start, _LINEAR),
         tolerance=Tolerance(1e-4, "gamma^(2 slack) of the largest start is 1e-4; seen 1e-10"),
         mutant=Mutant("log(1/gamma) / a", Law(_penalised_twice, _small_start, _LINEAR)),
-        subject=SUBJECT,
         uses=("noise-flow-end",),
     ),
     Claim(
@@ -325,7 +320,6 @@ CLAIMS = (
         check=Law(returned, _returned, _WINDOW, miscount),
         tolerance=COUNTING,
         mutant=Mutant("no upper end", Law(_returned_without_bound, _returned, _WINDOW, miscount)),
-        subject=SUBJECT,
     ),
     Claim(
         id="noise-window-of-one-number",
@@ -338,7 +332,6 @@ CLAIMS = (
         check=Law(least_penalty, _least_penalty),
         tolerance=Tolerance(1e-9, "a linear programme of a few variables"),
         mutant=Mutant("clean measurements alone", Law(_least_penalty_of_clean, _least_penalty)),
-        subject=SUBJECT,
         uses=("noise-window",),
     ),
     Claim(
@@ -354,7 +347,6 @@ CLAIMS = (
         tolerance=COUNTING,
         mutant=Mutant("never", Law(lambda low: 0.0, _returned, _WINDOW, miscount)),
         holds=False,
-        subject=SUBJECT,
         uses=("noise-window",),
     ),
 )

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import logsumexp, softmax
 
@@ -15,7 +14,6 @@ from landscape.solvers.solve import solve
 from proofs_check.claim import COUNTING, Claim, Mutant, Tolerance
 from proofs_check.claims.merged_classes import (
     ROUNDING_SOURCE,
-    SUBJECT,
     balanced_model,
     counted_index,
     every_count,
@@ -31,8 +29,7 @@ from proofs_check.specimens import PlainSpecimen, where
 from ufm.frames import polygon
 from ufm.plain.model import UFM
 from ufm.point import Point
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 def polygon_amplitude(K: int, c: float) -> float:
@@ -120,7 +117,6 @@ POLYGON = Claim(
     mutant=Mutant(
         "c/100 less in the objective", Law(_half_the_price, _polygon, error=_polygon_error)
     ),
-    subject=SUBJECT,
     tolerance=Tolerance(1e-12, ROUNDING_SOURCE + "; the amplitude reaches 1e3"),
 )
 
@@ -145,7 +141,6 @@ POLYGON_INDEX = Claim(
     region=polygon_specimens,
     check=Law(polygon_index, counted_index, error=every_count),
     mutant=Mutant("K - 2 for K - 3", Law(_two_less, counted_index, error=every_count)),
-    subject=SUBJECT,
     tolerance=COUNTING,
     uses=("polygon-is-critical", "reduced-index"),
 )
@@ -175,7 +170,6 @@ POLYGON_BEST = Claim(
         "d = 4 for d = 2", region=where(polygon_specimens, lambda s: s.size[:2] == (4, 4))
     ),
     search=True,
-    subject=SUBJECT,
     tolerance=Tolerance(1e-10, "two values of one minimum agree to 1e-13"),
     uses=("polygon-is-critical",),
 )

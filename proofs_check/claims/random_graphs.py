@@ -6,19 +6,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import comb
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import Claim, Mutant, Tolerance
-from proofs_check.claims.graph import SOURCE, SUBJECT
+from proofs_check.claims.graph import SOURCE
 from proofs_check.instance import Instance
 from proofs_check.law import Law
 from proofs_check.specimens import where
 from ufm.models.graph_chance import biregular_matrices, regular_graphs
+from ufm.typing import AnyArray
 
-Array = NDArray[Any]
 # Fractions of a few neighbours differ by more, and by no more than rounding if they are equal.
 SAME = 1e-9
 # All graphs of so many nodes are gone through: 2^15.
@@ -99,16 +97,16 @@ def _rows_added_up(instance: BlockModel) -> float:
 def _enumerated_ratios(instance: BlockModel) -> tuple[float, float]:
     """Of equal ratios without isolated nodes; of equal ratios where nodes are seen alike too."""
 
-    def connected(A: Array, labels: Array) -> Array:
+    def connected(A: AnyArray, labels: AnyArray) -> AnyArray:
         return np.asarray(_equal_ratios(A, labels)[0] & np.all(A.sum(axis=2) > 0, axis=1))
 
-    def both(A: Array, labels: Array) -> Array:
+    def both(A: AnyArray, labels: AnyArray) -> AnyArray:
         return np.asarray(np.logical_and(*_equal_ratios(A, labels)))
 
     return _summed(instance, connected), _summed(instance, both)
 
 
-def _summed(instance: BlockModel, holds: Callable[[Array, Array], Array]) -> float:
+def _summed(instance: BlockModel, holds: Callable[[AnyArray, AnyArray], AnyArray]) -> float:
     """The probability of what holds, of adjacencies (graphs, N, N) and labels, over all graphs."""
     nodes = instance.K * instance.n
     labels = np.repeat(np.arange(instance.K), instance.n)
@@ -122,13 +120,13 @@ def _summed(instance: BlockModel, holds: Callable[[Array, Array], Array]) -> flo
     return float(np.sum(weights))
 
 
-def _equal_counts(A: Array, labels: Array) -> Array:
+def _equal_counts(A: AnyArray, labels: AnyArray) -> AnyArray:
     K = labels.max() + 1
     blocks = (A @ (labels[:, None] == np.arange(K))).reshape(len(A), K, -1, K)
     return np.asarray(np.all(blocks == blocks[:, :, :1], axis=(1, 2, 3)))
 
 
-def _equal_ratios(A: Array, labels: Array) -> tuple[Array, Array]:
+def _equal_ratios(A: AnyArray, labels: AnyArray) -> tuple[AnyArray, AnyArray]:
     """Nodes of a class see equal fractions of every class, none if isolated; are seen alike."""
     K, degrees = labels.max() + 1, A.sum(axis=2)
     own = (labels[:, None] == np.arange(K)).astype(float)
@@ -204,7 +202,6 @@ CLAIMS = (
         check=Law(chance, _enumerated),
         tolerance=_SUMS,
         mutant=Mutant("rows alone", Law(_chance_of_rows, _enumerated)),
-        subject=SUBJECT,
     ),
     Claim(
         id="graph-chance-of-rows",
@@ -219,7 +216,6 @@ CLAIMS = (
         tolerance=_SUMS,
         mutant=Mutant("never", Law(_never, _enumerated_block)),
         holds=False,
-        subject=SUBJECT,
         uses=("graph-chance",),
     ),
     Claim(
@@ -233,7 +229,6 @@ CLAIMS = (
         check=Law(chance_of_rows, _rows_added_up),
         tolerance=Tolerance(1e-9, "n logarithms of n-fold sums of float64: 500 x 500 x 1e-16 x 10"),
         mutant=Mutant("the likeliest rows", Law(_chance_of_ones, _rows_added_up)),
-        subject=SUBJECT,
         uses=("graph-chance",),
     ),
     Claim(
@@ -249,7 +244,6 @@ CLAIMS = (
         tolerance=_SUMS,
         mutant=Mutant("never", Law(_never, _enumerated_ratios)),
         holds=False,
-        subject=SUBJECT,
         uses=("graph-chance",),
     ),
 )

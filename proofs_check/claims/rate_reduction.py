@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
@@ -17,14 +16,13 @@ from proofs_check.claims.rate_reduction_points import (
     simplex_points,
 )
 from proofs_check.formula_alterations import formula
+from proofs_check.instance import index_of, nullity_of
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen, where
 from ufm.models.rate_reduction import Representation
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "rate reduction"
 SOURCE = "derived here; the model after Wang et al. (2024)"
-ZERO = 1e-9  # share of the largest |eigenvalue|; the others exceed 1e-4 of it
 RANK = 1e-5  # singular values; those that are not zero exceed 0.1
 
 
@@ -196,16 +194,6 @@ def _existence_without_root(rate: float, shares: Array) -> Array:
     return rate * (1 - shares) / (1 + shares)
 
 
-def _index(specimen: PlainSpecimen) -> int:
-    values = specimen.dense_eigenvalues
-    return int(np.sum(values < -ZERO * np.abs(values).max()))
-
-
-def _nullity(specimen: PlainSpecimen) -> int:
-    values = np.abs(specimen.dense_eigenvalues)
-    return int(np.sum(values < ZERO * values.max()))
-
-
 def _overlap(specimen: PlainSpecimen) -> float:
     """The largest entry of Z_j^T Z_k over different classes."""
     Z = blocks(specimen)
@@ -215,7 +203,7 @@ def _overlap(specimen: PlainSpecimen) -> float:
 
 def _excess(specimen: PlainSpecimen, critical: bool = False) -> float:
     """Height over the closed-form minimum, where the dense Hessian shows no descent."""
-    if _index(specimen) and not critical:
+    if index_of(specimen) and not critical:
         return 0.0
     return max(0.0, height(specimen) - specimen.model.minimiser().value)
 
@@ -239,7 +227,6 @@ CLAIMS = (
         mutant=Mutant(
             "new rows undecayed", Law(_spectrum_without_decay, lambda s: s.dense_eigenvalues, GIVEN)
         ),
-        subject=SUBJECT,
         uses=("identity-rate-reduction-stretch", "rate-reduction-threshold"),
     ),
     Claim(
@@ -250,12 +237,11 @@ CLAIMS = (
         latex=r"\sum_kr_k^-(r_k^-+1)/2",
         source=f"MCR-3; {SOURCE}",
         region=orthogonal_points,
-        check=Law(index, _index, GIVEN, miscount),
+        check=Law(index, index_of, GIVEN, miscount),
         tolerance=COUNTING,
         mutant=Mutant(
-            "directions for pairs", Law(lambda low: np.sum(low), _index, GIVEN, miscount)
+            "directions for pairs", Law(lambda low: np.sum(low), index_of, GIVEN, miscount)
         ),
-        subject=SUBJECT,
         uses=("rate-reduction-spectrum",),
     ),
     Claim(
@@ -267,10 +253,9 @@ CLAIMS = (
         r"-\tfrac{r_k^-(r_k^--1)}2\Big]",
         source=f"MCR-3; {SOURCE}",
         region=orthogonal_points,
-        check=Law(nullity, _nullity, GIVEN, miscount),
+        check=Law(nullity, nullity_of, GIVEN, miscount),
         tolerance=COUNTING,
-        mutant=Mutant("both roots alike", Law(_nullity_of_one_root, _nullity, GIVEN, miscount)),
-        subject=SUBJECT,
+        mutant=Mutant("both roots alike", Law(_nullity_of_one_root, nullity_of, GIVEN, miscount)),
         uses=("rate-reduction-spectrum",),
     ),
     Claim(
@@ -284,7 +269,6 @@ CLAIMS = (
         check=Law(existence, _largest_decay, GIVEN),
         tolerance=Tolerance(1e-9, "a maximum to 1e-9 in its argument; roundings over exp(-6)"),
         mutant=Mutant("shares without root", Law(_existence_without_root, _largest_decay, GIVEN)),
-        subject=SUBJECT,
         uses=("identity-rate-reduction-quadratic",),
     ),
     Claim(
@@ -299,7 +283,6 @@ CLAIMS = (
         check=Law(value, height, GIVEN),
         tolerance=_EXACT,
         mutant=Mutant("a second logarithm whole", Law(_value_with_whole_logarithm, height, GIVEN)),
-        subject=SUBJECT,
         uses=("identity-rate-reduction-quadratic",),
     ),
     Claim(
@@ -313,7 +296,6 @@ CLAIMS = (
         check=Law(lowest, height, GIVEN),
         tolerance=_EXACT,
         mutant=Mutant("the largest class first", Law(_largest_first, height, GIVEN)),
-        subject=SUBJECT,
     ),
     Claim(
         id="rate-reduction-orthogonal-classes",
@@ -327,7 +309,6 @@ CLAIMS = (
         check=_overlap,
         tolerance=Tolerance(1e-4, "gradient norm 1e-6 over a curvature above 1e-2"),
         mutant=Mutant("at every critical point", region=simplex_points, check=_overlap),
-        subject=SUBJECT,
     ),
     Claim(
         id="rate-reduction-one-minimum",
@@ -342,7 +323,6 @@ CLAIMS = (
         tolerance=_EXACT,
         mutant=Mutant("every critical point", lambda s: _excess(s, True)),
         holds=False,
-        subject=SUBJECT,
         uses=("rate-reduction-majority-collapse",),
     ),
 )

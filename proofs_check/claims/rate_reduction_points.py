@@ -7,15 +7,13 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
 
 from proofs_check.instance import Specimen
 from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen, built_on
 from ufm.models.rate_reduction import RateReduction, Representation, rate_reduction
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 # counts, d, eps, lambda_Z, directions of every class at the larger and at the smaller root.
 _POINTS: tuple[tuple[tuple[int, ...], int, float, float, tuple[int, ...], tuple[int, ...]], ...] = (

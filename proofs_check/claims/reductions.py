@@ -7,14 +7,13 @@ from functools import cache
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.curvature.hessian import dense_hessian
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
-from proofs_check.claims.mse import index_of, nullity_of, product, rank, rotations
+from proofs_check.claims.mse import product, rank, rotations
 from proofs_check.claims.spectra import table_error
 from proofs_check.hypotheses import CONVEX, SYMMETRIC
-from proofs_check.instance import Specimen
+from proofs_check.instance import Specimen, index_of, nullity_of
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen, built_on, critical_specimens, losses, with_c
 from ufm.frames import merged_code
@@ -25,9 +24,8 @@ from ufm.plain.model import UFM
 from ufm.plain.reduce import Reduced, full_spectrum, reduced
 from ufm.plain.symmetry import predicted_nullity
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "exact reductions"
 # Signs at critical points are taken outside this band around zero (see mse.ZERO).
 BAND = 1e-8
 
@@ -247,7 +245,6 @@ CLAIMS = (
         check=lambda s: _spectrum(s, False),
         tolerance=_SPECTRAL,
         mutant=Mutant("lambda_W for within-class differences outside row(W)", _wrong_decay),
-        subject=SUBJECT,
         uses=("collapse-within-classes", "balancedness", "identity-complement-block"),
     ),
     Claim(
@@ -264,7 +261,6 @@ CLAIMS = (
         check=lambda s: _spectrum(s, True),
         tolerance=_SPECTRAL,
         mutant=Mutant("within-group blocks without the bilinear term <G, AB>", _without_gradient),
-        subject=SUBJECT,
         uses=("reduced-spectrum",),
     ),
     Claim(
@@ -286,7 +282,6 @@ CLAIMS = (
             "rotations inside the row space left out",
             Law(_without_inner_rotations, nullity_of, ZERO_MODES, miscount),
         ),
-        subject=SUBJECT,
         uses=("complete-invariant",),
     ),
     Claim(
@@ -308,7 +303,6 @@ CLAIMS = (
         mutant=Mutant(
             "d copies instead of d - r", Law(_all_dimensions, index_of, REDUCED, miscount)
         ),
-        subject=SUBJECT,
         uses=("reduced-spectrum", "schur-inertia"),
     ),
     Claim(
@@ -328,6 +322,5 @@ CLAIMS = (
         check=_haynsworth,
         tolerance=COUNTING,
         mutant=Mutant("the classifier block alone", lambda s: _haynsworth(s, False)),
-        subject=SUBJECT,
     ),
 )

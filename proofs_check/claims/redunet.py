@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.instance import Instance
@@ -19,9 +18,8 @@ from ufm.redunet import (
     layer_of,
     rate_reduction,
 )
+from ufm.typing import AnyArray
 
-Array = NDArray[Any]
-SUBJECT = "rate reduction"
 SOURCE = "after Chan, Yu, You, Qi, Wright & Ma (2022); derived here"
 STEP = 0.5
 DEPTH = 10
@@ -51,12 +49,12 @@ class Samples(Instance):
         return f"{self.kind} n={sizes} d={self.d} eps={self.eps:g}{normal}"
 
     @property
-    def labels(self) -> Array:
+    def labels(self) -> AnyArray:
         """(m,)."""
         return np.repeat(np.arange(len(self.counts)), self.counts)
 
     @property
-    def Z(self) -> Array:
+    def Z(self) -> AnyArray:
         """(1, d, m)."""
         rng = np.random.default_rng((97, self.d, sum(self.counts)))
         Z = rng.normal(size=(1, self.d, sum(self.counts)))
@@ -82,7 +80,7 @@ def networks(quick: bool = False) -> tuple[Samples, ...]:
     )
 
 
-def _ascent(instance: Samples) -> Array:
+def _ascent(instance: Samples) -> AnyArray:
     """The gradient of rate reduction by central differences."""
     sizes, labels = np.array(instance.counts), instance.labels
     found = np.zeros(instance.Z[0].shape)
@@ -97,31 +95,31 @@ def _ascent(instance: Samples) -> Array:
     return found
 
 
-def _inverse(instance: Samples) -> Array:
+def _inverse(instance: Samples) -> AnyArray:
     """E^-1 of the layer."""
     S = covariances(instance.Z, instance.labels, len(instance.counts))
     return np.linalg.inv(layer_of(S, np.array(instance.counts), instance.eps).expand[0])
 
 
-def _expanded(instance: Samples) -> Array:
+def _expanded(instance: Samples) -> AnyArray:
     """E z of a new sample z."""
     S = covariances(instance.Z, instance.labels, len(instance.counts))
     layer = layer_of(S, np.array(instance.counts), instance.eps)
     return np.asarray(layer.expand[0] @ instance.once(_new_sample))
 
 
-def _new_sample(instance: Samples) -> Array:
+def _new_sample(instance: Samples) -> AnyArray:
     return np.random.default_rng(101).normal(size=instance.d)
 
 
-def _last(instance: Samples, normalisation: str) -> Array:
+def _last(instance: Samples, normalisation: str) -> AnyArray:
     """C_j of the tenth layer, from samples."""
     given = {"eps": instance.eps, "eta": STEP, "depth": DEPTH}
     layers, _, _ = build(instance.Z, instance.labels, normalisation=normalisation, **given)  # type: ignore[arg-type]
     return layers[-1].compress
 
 
-def _last_from_covariances(instance: Samples) -> Array:
+def _last_from_covariances(instance: Samples) -> AnyArray:
     S = covariances(instance.Z, instance.labels, len(instance.counts))
     normal = instance.classes_normal
     given: dict[str, Any] = {"eps": instance.eps, "eta": STEP, "depth": DEPTH}
@@ -138,7 +136,7 @@ def _incremental_by_samples(instance: Samples) -> float:
     return _apart(instance, _last(instance, "sample"))
 
 
-def _apart(instance: Samples, joint: Array) -> float:
+def _apart(instance: Samples, joint: AnyArray) -> float:
     """Relative, and in units of what ten layers make of a rounding.
 
     |A_j| <= 1 + eta a: so much a layer stretches what is rounded where a class has nothing.
@@ -159,11 +157,6 @@ def _shifted(instance: Samples, left_out: int = 0) -> float:
     P = np.roll(np.eye(d), 1, axis=0)
     seen = np.concatenate([layer.expand[None], layer.compress])[:, 0]
     return float(np.abs(seen @ P - P @ seen).max() / np.abs(seen).max())
-
-
-def _rate(instance: Samples) -> float:
-    S = covariances(instance.Z, instance.labels, len(instance.counts))
-    return rate_reduction(S, np.array(instance.counts), instance.eps)
 
 
 def _rate_of_frequencies(instance: Samples) -> float:
@@ -198,7 +191,7 @@ def _frequencies_of_rows(instance: Samples) -> float:
 # ---- formulas
 
 
-def ascent(Z: Array, members: Array, d: int, eps: float) -> Array:
+def ascent(Z: AnyArray, members: AnyArray, d: int, eps: float) -> AnyArray:
     """E Z - sum_j (m_j/m) C_j Z_j."""
     m, sizes = members.sum(), members.sum(axis=1)
     rate = d / (m * eps**2)
@@ -209,7 +202,7 @@ def ascent(Z: Array, members: Array, d: int, eps: float) -> Array:
     return np.asarray(change)
 
 
-def _ascent_of_equal_weights(Z: Array, members: Array, d: int, eps: float) -> Array:
+def _ascent_of_equal_weights(Z: AnyArray, members: AnyArray, d: int, eps: float) -> AnyArray:
     m, sizes = members.sum(), members.sum(axis=1)
     rate = d / (m * eps**2)
     change = rate * np.linalg.solve(np.eye(d) + rate * Z @ Z.T, Z)
@@ -219,7 +212,7 @@ def _ascent_of_equal_weights(Z: Array, members: Array, d: int, eps: float) -> Ar
     return np.asarray(change)
 
 
-def sum_of_inverses(Z: Array, members: Array, d: int, eps: float) -> Array:
+def sum_of_inverses(Z: AnyArray, members: AnyArray, d: int, eps: float) -> AnyArray:
     """sum_j C_j^-1 = sum_j (m_j eps^2 / d) I + Z_j Z_j^T."""
     found = np.zeros((d, d))
     for member in members:
@@ -228,7 +221,7 @@ def sum_of_inverses(Z: Array, members: Array, d: int, eps: float) -> Array:
     return found
 
 
-def _weighted_sum_of_inverses(Z: Array, members: Array, d: int, eps: float) -> Array:
+def _weighted_sum_of_inverses(Z: AnyArray, members: AnyArray, d: int, eps: float) -> AnyArray:
     found = np.zeros((d, d))
     for member in members:
         part = Z * member
@@ -237,14 +230,14 @@ def _weighted_sum_of_inverses(Z: Array, members: Array, d: int, eps: float) -> A
     return found
 
 
-def ridge(Z: Array, new: Array, d: int, eps: float) -> Array:
+def ridge(Z: AnyArray, new: AnyArray, d: int, eps: float) -> AnyArray:
     """a (z - Z q), q the minimiser of a |z - Z q|^2 + |q|^2."""
     rate = d / (len(Z.T) * eps**2)
     q = np.linalg.solve(rate * Z.T @ Z + np.eye(len(Z.T)), rate * Z.T @ new)
     return np.asarray(rate * (new - Z @ q))
 
 
-def _ridge_of_half(Z: Array, new: Array, d: int, eps: float) -> Array:
+def _ridge_of_half(Z: AnyArray, new: AnyArray, d: int, eps: float) -> AnyArray:
     rate = d / (len(Z.T) * eps**2)
     q = np.linalg.solve(rate * Z.T @ Z + 2 * np.eye(len(Z.T)), rate * Z.T @ new)
     return np.asarray(rate * (new - Z @ q))
@@ -270,7 +263,6 @@ CLAIMS = (
         check=Law(ascent, _ascent, _GIVEN),
         tolerance=Tolerance(1e-7, "differences of step 1e-5: 1e-10 of order two, 1e-10 rounding"),
         mutant=Mutant("classes of equal weight", Law(_ascent_of_equal_weights, _ascent, _GIVEN)),
-        subject=SUBJECT,
     ),
     Claim(
         id="redunet-inverses",
@@ -283,7 +275,6 @@ CLAIMS = (
         check=Law(sum_of_inverses, _inverse, _GIVEN),
         tolerance=_INVERSES,
         mutant=Mutant("weighted by sizes", Law(_weighted_sum_of_inverses, _inverse, _GIVEN)),
-        subject=SUBJECT,
     ),
     Claim(
         id="redunet-ridge",
@@ -296,7 +287,6 @@ CLAIMS = (
         check=Law(ridge, _expanded, _GIVEN),
         tolerance=_INVERSES,
         mutant=Mutant("twice the penalty", Law(_ridge_of_half, _expanded, _GIVEN)),
-        subject=SUBJECT,
     ),
     Claim(
         id="redunet-shifts",
@@ -310,7 +300,6 @@ CLAIMS = (
         check=_shifted,
         tolerance=_INVERSES,
         mutant=Mutant("one shift left out", lambda s: _shifted(s, 1)),
-        subject=SUBJECT,
     ),
     Claim(
         id="redunet-frequencies",
@@ -324,7 +313,6 @@ CLAIMS = (
         check=_frequencies,
         tolerance=_INVERSES,
         mutant=Mutant("shifts not counted", _frequencies_of_rows),
-        subject=SUBJECT,
         uses=("redunet-shifts",),
     ),
     Claim(
@@ -338,7 +326,6 @@ CLAIMS = (
         check=_incremental,
         tolerance=Tolerance(1e-13, "ten layers of some fifty roundings; seen 6e-16"),
         mutant=Mutant("samples normalised", _incremental_by_samples),
-        subject=SUBJECT,
         uses=("redunet-step", "redunet-inverses"),
     ),
 )

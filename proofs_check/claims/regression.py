@@ -7,23 +7,20 @@ from itertools import chain, combinations
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.solvers.solve import solve
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
 from proofs_check.claims.imbalanced import split
 from proofs_check.claims.mse import RANK
-from proofs_check.instance import Specimen
+from proofs_check.instance import Specimen, index_of
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen
 from ufm.eigen import eigh
 from ufm.models.regression import Regression
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "regression"
 TARGETS, SAMPLES, WIDTH = 3, 12, 4
-ZERO = 1e-8  # share of the largest |eigenvalue|; decays over M exceed 1e-3 of it
 
 REGULAR = Hypothesis(
     "lambda_W lambda_H is below every eigenvalue of the target covariance",
@@ -192,12 +189,6 @@ VARIANCES = {
 }
 
 
-def _observed_index(specimen: PlainSpecimen) -> int:
-    """Negative eigenvalues of the dense Hessian."""
-    values = specimen.dense_eigenvalues
-    return int(np.sum(values < -ZERO * np.abs(values).max()))
-
-
 def index(
     lambda_W: float, lambda_H: float, d: int, M: int, variances: Array, values: Array
 ) -> float:
@@ -218,8 +209,7 @@ def _without_exchanges(
 
 def _strict(specimen: PlainSpecimen, lowest: bool = False) -> float:
     """Distance in f to the closed-form minimum where the dense Hessian shows no descent."""
-    values = specimen.dense_eigenvalues
-    if values[0] < -ZERO * np.abs(values).max() and not lowest:
+    if index_of(specimen) and not lowest:
         return 0.0
     best = specimen.model.minimiser()
     return max(0.0, float(specimen.model.objective(specimen.point)) - best.value)
@@ -247,7 +237,6 @@ CLAIMS = (
         check=Law(minimiser, _reached, TARGET),
         tolerance=_POINT,
         mutant=Mutant("c instead of sqrt c", Law(_minimiser_without_root, _reached, TARGET)),
-        subject=SUBJECT,
     ),
     Claim(
         id="regression-residual",
@@ -265,7 +254,6 @@ CLAIMS = (
         check=Law(residual, _residual, TARGET),
         tolerance=_POINT,
         mutant=Mutant("the residual not whitened", Law(_not_whitened, _residual, TARGET)),
-        subject=SUBJECT,
         uses=("regression-minimiser",),
     ),
     Claim(
@@ -282,7 +270,6 @@ CLAIMS = (
         check=Law(dropped, _singular_values, VARIANCES),
         tolerance=_POINT,
         mutant=Mutant("half the threshold", Law(_half_the_cut, _singular_values, VARIANCES)),
-        subject=SUBJECT,
         uses=("regression-minimiser",),
     ),
     Claim(
@@ -298,13 +285,12 @@ CLAIMS = (
         ),
         source="X-11; after Andriopoulos et al. (2024)",
         region=critical_points,
-        check=Law(index, _observed_index, VARIANCES, miscount),
+        check=Law(index, index_of, VARIANCES, miscount),
         tolerance=COUNTING,
         mutant=Mutant(
             "the exchanges i, j left out",
-            Law(_without_exchanges, _observed_index, VARIANCES, miscount),
+            Law(_without_exchanges, index_of, VARIANCES, miscount),
         ),
-        subject=SUBJECT,
     ),
     Claim(
         id="regression-strict-saddle",
@@ -319,7 +305,6 @@ CLAIMS = (
         check=_strict,
         tolerance=Tolerance(1e-11, "values of order one, second order in the residual 1e-12"),
         mutant=Mutant("negative curvature ignored", lambda s: _strict(s, True)),
-        subject=SUBJECT,
         uses=("regression-index",),
     ),
 )

@@ -6,14 +6,13 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
 from proofs_check.claims.minimisers import c_of
-from proofs_check.claims.mse import nullity_of, product, rank, rotations
+from proofs_check.claims.mse import product, rank, rotations
 from proofs_check.formula_alterations import formula
 from proofs_check.hypotheses import NO_BIAS, RESCALED
-from proofs_check.instance import Specimen
+from proofs_check.instance import Specimen, nullity_of
 from proofs_check.law import Law, miscount
 from proofs_check.redraw import redrawn_by
 from proofs_check.specimens import PlainSpecimen, built_on, critical_specimens
@@ -21,9 +20,8 @@ from ufm.eigen import eigh
 from ufm.losses import RescaledMSE
 from ufm.plain.model import UFM
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "rescaled MSE"
 # Effective targets of two classes agree to the residual or differ by O(1).
 EQUAL = 1e-6
 
@@ -210,7 +208,6 @@ CLAIMS = (
         check=Law(scale_of, _seen, {"r": rank}, _gradient_at),
         tier="T0",
         mutant=Mutant("the scale of rank K", Law(_scale_of_full_rank, _seen, error=_gradient_at)),
-        subject=SUBJECT,
         tolerance=Tolerance(1e-13, "rounding of products of matrices with entries of order one"),
     ),
     Claim(
@@ -226,7 +223,6 @@ CLAIMS = (
         region=_points,
         check=Law(nullity, nullity_of, GROUPS, miscount),
         mutant=Mutant("rotations alone", Law(rotations, nullity_of, GROUPS, miscount)),
-        subject=SUBJECT,
         tolerance=COUNTING,
     ),
     Claim(
@@ -243,7 +239,6 @@ CLAIMS = (
         check=Law(rotations, nullity_of, GROUPS, miscount),
         mutant=Mutant("the family doubled", Law(_doubled, nullity_of, GROUPS, miscount)),
         holds=False,
-        subject=SUBJECT,
         tolerance=COUNTING,
     ),
 )

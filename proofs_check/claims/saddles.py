@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.solvers.solve import solve
 from landscape.verdict import Curvature, Globality
@@ -30,10 +29,7 @@ from ufm.losses import CrossEntropy, UserLoss
 from ufm.model import hessian_vector_product
 from ufm.plain.model import UFM
 from ufm.point import Point
-
-Array = NDArray[np.float64]
-SUBJECT = "saddles"
-
+from ufm.typing import Array
 
 # ---- the direction of CE-4
 
@@ -116,7 +112,6 @@ NEGATIVE_FORM = Claim(
     region=WIDE,
     check=Law(zhu_direction, _form, TOP, _form_error),
     mutant=Mutant("exponent 1/2 for 1/4", Law(_root_for_fourth_root, _form, TOP, _form_error)),
-    subject=SUBJECT,
     tolerance=Tolerance(
         1e-9, "gradient norm 1e-12 over sigma 4e-3, and a rank cut of 1e-6 never reached"
     ),
@@ -173,7 +168,6 @@ EIGENVECTOR = Claim(
     mutant=Mutant(
         "2 for 4 under the root", Law(_two_for_four, _pair_images, TOP, _eigenpair_error)
     ),
-    subject=SUBJECT,
     tolerance=Tolerance(1e-8, "singular vectors of G to 1e-11 over the gap of its singular values"),
     uses=("balancedness", "identity-complement-block"),
 )
@@ -258,7 +252,6 @@ def _strict(slug: str, words: str, above: int, source: str, tag: str, mutant: Mu
         region=found_in(above),
         check=not_strict,
         mutant=mutant,
-        subject=SUBJECT,
         tolerance=COUNTING,
         uses=("global-iff-gradient-at-most-sigma", "explicit-negative-curvature"),
     )
@@ -327,7 +320,6 @@ SPURIOUS = Claim(
     mutant=Mutant("every critical point for every local minimum", _excess_of_minimum(True)),
     holds=False,
     search=True,
-    subject=SUBJECT,
     tolerance=Tolerance(
         1e-7, "two values of one minimum agree to 1e-14; different minima differ by 4e-5"
     ),

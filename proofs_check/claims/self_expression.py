@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from proofs_check.formula_alterations import formula
 from proofs_check.instance import Instance
 from proofs_check.law import Law
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "self-expression"
 THOUSANDTH = 1e-3
 
 
@@ -168,7 +166,6 @@ CLAIMS = (
         check=Law(expressed, _lowest, _GIVEN),
         tolerance=Tolerance(1e-10, "linear equations, times gamma over 1 - lambda: 1e-13"),
         mutant=Mutant("divided by lambda", Law(_expressed_by_share, _lowest, _GIVEN)),
-        subject=SUBJECT,
     ),
     Claim(
         id="self-expression-two-lines",
@@ -183,7 +180,6 @@ CLAIMS = (
         check=Law(two_lines, _seen),
         tolerance=Tolerance(1e-10, "linear equations of one unknown; seen 1e-16"),
         mutant=Mutant("cos <= lambda", Law(_two_lines_without_ridge, _seen)),
-        subject=SUBJECT,
         uses=("self-expression-form",),
     ),
 )

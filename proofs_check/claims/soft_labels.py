@@ -5,17 +5,15 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant, Tolerance
-from proofs_check.factored import beside, descended, entropy_against
+from proofs_check.descents import beside, descended, entropy_against
 from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen
 from ufm.models.soft_labels import SoftLabels, soft_labels
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "soft labels"
 SOURCE = "derived here; the setting after arXiv 2408.15417"
 
 Setting = tuple[str, str, int, float, float]
@@ -134,7 +132,6 @@ CLAIMS = (
         check=_spread,
         tolerance=Tolerance(1e-5, "gradient 1e-9 over a curvature above 1e-3; factor 10"),
         mutant=Mutant("two distributions for one", lambda s: _spread(s, together=2)),
-        subject=SUBJECT,
         uses=("soft-labels-collapse",),
     ),
     Claim(
@@ -148,7 +145,6 @@ CLAIMS = (
         check=Law(kept, _kept, GIVEN, miscount),
         tolerance=COUNTING,
         mutant=Mutant("less the mean distribution", Law(kept, _kept, _DIFFERENT, miscount)),
-        subject=SUBJECT,
         uses=("collapse-within-classes", "explicit-negative-curvature"),
     ),
     Claim(
@@ -165,7 +161,6 @@ CLAIMS = (
         mutant=Mutant(
             "without the half", Law(_probabilities_of_whole_gap, _observed_probabilities, GIVEN)
         ),
-        subject=SUBJECT,
         uses=("soft-labels-merge",),
     ),
 )

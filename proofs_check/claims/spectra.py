@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.claims.minimisers import c_of
@@ -48,10 +47,7 @@ from ufm.plain.minimisers import thresholds
 from ufm.plain.model import UFM
 from ufm.plain.spectra import symmetric_spectrum
 from ufm.point import Point
-
-Array = NDArray[np.float64]
-SUBJECT = "Hessian spectra"
-
+from ufm.typing import Array
 
 # (lambda_W, lambda_H): far below the thresholds, nearer to them, and above all of them.
 DECAYS = ((8e-3, 5e-3), (2e-2, 4.5e-2), (0.9, 0.6))
@@ -233,7 +229,6 @@ CLAIMS = (
         region=closed_forms,
         check=_table(logit_table),
         mutant=Mutant("R = K, as if every sample were fitted perfectly", _table(_saturated)),
-        subject=SUBJECT,
         tolerance=Tolerance(
             1e-12,
             "size eps max|eigenvalue| of a dense symmetric eigensolver (P <= 80), "
@@ -265,7 +260,6 @@ CLAIMS = (
         region=closed_forms,
         check=_table(bias_table),
         mutant=Mutant("the bias decoupled from W and H", _table(_uncoupled)),
-        subject=SUBJECT,
         tolerance=Tolerance(
             1e-12,
             "size eps max|eigenvalue| of a dense symmetric eigensolver (P <= 80), "
@@ -290,7 +284,6 @@ CLAIMS = (
             "theta = 1/c instead of (1 - c)/c",
             Law(_mse_without_shrinkage, dense, error=against_dense),
         ),
-        subject=SUBJECT,
         tolerance=Tolerance(
             1e-12,
             "size eps max|eigenvalue| of a dense symmetric eigensolver (P <= 80), "
@@ -315,7 +308,6 @@ CLAIMS = (
             "common shifts of W cost lambda_W, as for cross entropy",
             Law(_shifts_as_for_cross_entropy, dense, error=against_dense),
         ),
-        subject=SUBJECT,
         tolerance=Tolerance(
             1e-12,
             "size eps max|eigenvalue| of a dense symmetric eigensolver (P <= 80), "
@@ -343,7 +335,6 @@ CLAIMS = (
             "theta = M/c, without the shrinkage 1/kappa",
             Law(_rescaled_without_shrinkage, dense, error=against_dense),
         ),
-        subject=SUBJECT,
         tolerance=Tolerance(
             1e-12,
             "size eps max|eigenvalue| of a dense symmetric eigensolver (P <= 80), "
@@ -367,7 +358,6 @@ CLAIMS = (
         mutant=Mutant(
             "s = (1 - delta)/(K n)", Law(_without_the_root, dense, AT_ORIGIN, against_dense)
         ),
-        subject=SUBJECT,
         tolerance=Tolerance(
             1e-12,
             "size eps max|eigenvalue| of a dense symmetric eigensolver (P <= 80), "
@@ -389,7 +379,6 @@ CLAIMS = (
         region=closed_forms,
         check=_library,
         mutant=Mutant("own-class within-class curvature halved", _library_halved),
-        subject=SUBJECT,
         tolerance=Tolerance(
             1e-12,
             "size eps max|eigenvalue| of a dense symmetric eigensolver (P <= 80), "

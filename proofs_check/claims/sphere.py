@@ -6,19 +6,17 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from proofs_check.claim import COUNTING, Claim, Mutant, Tolerance
+from proofs_check.descents import lowest
 from proofs_check.instance import Specimen
 from proofs_check.law import Law, miscount
 from proofs_check.specimens import PlainSpecimen
 from ufm.losses import CrossEntropy
 from ufm.models.sphere import Sphere
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "spheres"
 SOURCE = "after Yaras et al. (2022); the proof derived here"
 STEP = 1e-5  # of central differences: truncation 1e-10, rounding 1e-11
 
@@ -63,11 +61,9 @@ def value_and_slope(x: Array, setting: tuple[int, int, int, float]) -> tuple[flo
 def _descended(*setting: Any) -> PlainSpecimen:
     K, d, n, tau = setting
     options = {"maxiter": 5000, "ftol": 1e-17, "gtol": 1e-12}
-    runs = []
-    for seed in range(3):
-        start = np.random.default_rng((31, seed)).normal(size=K * d + d * K * n)
-        runs.append(minimize(value_and_slope, start, (setting,), "L-BFGS-B", True, options=options))
-    best = min(runs, key=lambda run: run.fun).x
+    size = K * d + d * K * n
+    starts = [np.random.default_rng((31, seed)).normal(size=size) for seed in range(3)]
+    best = lowest(value_and_slope, setting, starts, **options)
     point = Point(best[: K * d].reshape(K, d), best[K * d :].reshape(d, K * n))
     return Specimen(Sphere(CrossEntropy(), K, d, n, tau), point, "minimiser")
 
@@ -131,7 +127,6 @@ CLAIMS = (
         check=Law(value, _height),
         tolerance=Tolerance(1e-9, "descents to a gradient of 1e-8, values of order one"),
         mutant=Mutant("orthogonal vectors", Law(_value_of_orthogonal, _height)),
-        subject=SUBJECT,
         uses=("sphere-bound",),
     ),
     Claim(
@@ -145,7 +140,6 @@ CLAIMS = (
         check=Law(flat, _flat, error=miscount),
         tolerance=COUNTING,
         mutant=Mutant("without lengths", Law(_flat_of_directions, _flat, error=miscount)),
-        subject=SUBJECT,
         uses=("sphere-value",),
     ),
     Claim(
@@ -161,6 +155,5 @@ CLAIMS = (
             "a hundredth higher",
             lambda s: max(0.0, 1.01 * value(s.columns["K"], s.columns["scale"]) - _height(s)),
         ),
-        subject=SUBJECT,
     ),
 )

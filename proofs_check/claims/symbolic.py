@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from proofs_check.computer_algebra import sympy
 from proofs_check.identities import identity, positive
 
 # ---- focal criterion, in v = 1 - u so that SymPy knows that 1 - u is positive
@@ -11,8 +12,6 @@ from proofs_check.identities import identity, positive
 
 def _focal_left() -> Any:
     """phi'' u (1 - u) + phi' (1 - 2u) over (1 - u)^(gamma - 1), phi = -(1 - u)^gamma log u."""
-    import sympy
-
     v, g = positive("v gamma")
     phi = -(v**g) * sympy.log(1 - v)
     first, second = -sympy.diff(phi, v), sympy.diff(phi, v, 2)
@@ -21,16 +20,12 @@ def _focal_left() -> Any:
 
 
 def _focal_right(v: Any, gamma: Any) -> Any:
-    import sympy
-
     u = 1 - v
     criterion = (2 * gamma + 1) * (1 - u) + gamma * (1 - (gamma + 1) * u) * sympy.log(u)
     return u * criterion
 
 
 def _focal_wrong(v: Any, gamma: Any) -> Any:
-    import sympy
-
     return (1 - v) * (2 * gamma * v + gamma * (1 - (gamma + 1) * (1 - v)) * sympy.log(1 - v))
 
 
@@ -42,8 +37,6 @@ def _quotient_left() -> Any:
 
     The preimage of e - p is e / u up to a multiple of 1: (diag p - p p^T)(e_1 / u) = e_1 - p.
     """
-    import sympy
-
     u, q, s = positive("u q s")
     p = sympy.Matrix([u, (1 - u) * q, (1 - u) * s, (1 - u) * (1 - q - s)])
     e = sympy.Matrix([1, 0, 0, 0])
@@ -69,8 +62,6 @@ def _gap_left() -> Any:
     The slope is -(probability of another class form): it vanishes where
     exp(alpha) / (exp(alpha) + K - 1) = 1 - delta + delta/K - (K - 1)/K c.
     """
-    import sympy
-
     K, c, delta, a = positive("K c delta alpha")
     value = sympy.log(sympy.exp(a) + K - 1) - a * (1 - delta + delta / K) + (K - 1) / K * c * a
     power = positive("power")
@@ -92,32 +83,24 @@ def _gap_wrong(K: Any, c: Any, delta: Any) -> Any:
 
 def _block_left() -> Any:
     """Sum and product of the eigenvalues of [[lw, g], [g, lh]]."""
-    import sympy
-
     lw, lh, g = positive("lw lh g")
     matrix = sympy.Matrix([[lw, g], [g, lh]])
     return matrix.trace(), matrix.det()
 
 
 def _block_right(lw: Any, lh: Any, g: Any) -> Any:
-    import sympy
-
     root = sympy.sqrt((lw - lh) ** 2 + 4 * g**2)
     small, large = (lw + lh - root) / 2, (lw + lh + root) / 2
     return small + large, small * large
 
 
 def _block_wrong(lw: Any, lh: Any, g: Any) -> Any:
-    import sympy
-
     root = sympy.sqrt((lw - lh) ** 2 + g**2)
     return lw + lh, ((lw + lh) ** 2 - root**2) / 4
 
 
 def _escape_left() -> Any:
     """lw|A|^2 + lh|B|^2 + 2<G, AB> along the scaled pair, and its Rayleigh quotient."""
-    import sympy
-
     lw, lh, G = positive("lw lh G")
     ratio = (lh / lw) ** sympy.Rational(1, 4)
     form = lw * ratio**2 + lh / ratio**2 - 2 * G
@@ -125,8 +108,6 @@ def _escape_left() -> Any:
 
 
 def _escape_right(lw: Any, lh: Any, G: Any) -> Any:
-    import sympy
-
     sigma = sympy.sqrt(lw * lh)
     return -2 * (G - sigma), -2 * sigma * (G - sigma) / (lw + lh)
 
@@ -137,8 +118,6 @@ def _escape_wrong(lw: Any, lh: Any, G: Any) -> Any:
 
 def _pair_left() -> Any:
     """Characteristic polynomial of [[lw(1 + g t), s(g t - 1)], [., lh(1 + g t)]], s^2 = lw lh."""
-    import sympy
-
     lw, lh, g, t, x = positive("lw lh g theta x")
     edge = sympy.sqrt(lw * lh) * (g * t - 1)
     matrix = sympy.Matrix([[lw * (1 + g * t), edge], [edge, lh * (1 + g * t)]])
@@ -155,8 +134,6 @@ def _pair_wrong(lw: Any, lh: Any, g: Any, theta: Any, x: Any) -> Any:
 
 def _mirror_left() -> Any:
     """exp of the loss along (1,-1,0,0): equal exponentials of real numbers mean equal values."""
-    import sympy
-
     t = positive("t")
     half = t / 2
     value = sympy.log(sympy.exp(half) + sympy.exp(-half) + 2) - half + sympy.log(4)
@@ -165,16 +142,12 @@ def _mirror_left() -> Any:
 
 def _mirror_right(t: Any) -> Any:
     """exp of twice the loss along (1,1,-1,-1)."""
-    import sympy
-
     quarter = t / 4
     value = sympy.log(2 * sympy.exp(quarter) + 2 * sympy.exp(-quarter)) - quarter
     return sympy.expand(sympy.exp(2 * value))
 
 
 def _mirror_wrong(t: Any) -> Any:
-    import sympy
-
     value = sympy.log(2 * sympy.exp(t / 4) + 2 * sympy.exp(-t / 2)) - t / 4
     return sympy.expand(sympy.exp(2 * value))
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from proofs_check.computer_algebra import sympy
 from proofs_check.identities import identity, positive
 from proofs_check.second_derivative import (
     Direction,
@@ -29,8 +30,6 @@ def simplex_at(K: int) -> tuple[Any, ...]:
 
     sigma = p' - delta/K, lambda_W = sigma r^2, lambda_H = sigma/r^2, w = a/r, h = a r.
     """
-    import sympy
-
     a, r, E, delta, free = positive("a r E delta lambda_b")
     P = sympy.eye(K) - sympy.ones(K, K) / K
     sigma = 1 / (E + K - 1) - delta / K
@@ -39,8 +38,6 @@ def simplex_at(K: int) -> tuple[Any, ...]:
 
 def _block(K: int, basis: Sequence[Direction]) -> Any:
     """The matrix of the second derivative on a basis that is normalised here."""
-    import sympy
-
     W, H, decays = simplex_at(K)
     sizes = [sum((part.T * part).trace() for part in move) for move in basis]
     found = sympy.zeros(len(basis), len(basis))
@@ -64,8 +61,6 @@ def numbers_at(a: Any, r: Any, E: Any, delta: Any, K: int) -> tuple[Any, ...]:
 
 
 def _norms_left() -> Any:
-    import sympy
-
     K = 4
     P = sympy.eye(K) - sympy.ones(K, K) / K
     return trace_and_determinant(_block(K, both_moves(K, P)))
@@ -99,8 +94,6 @@ def _angles_wrong(a: Any, r: Any, E: Any, delta: Any) -> Any:
 
 
 def _rotation_left() -> Any:
-    import sympy
-
     K = 4
     skew = sympy.zeros(K, K)
     for i, j in ((0, 1), (1, 2), (2, 0)):
@@ -123,8 +116,6 @@ def _rotation_wrong(a: Any, r: Any, E: Any, delta: Any) -> Any:
 
 def _standard(K: int) -> tuple[Direction, ...]:
     """Unequal norms of W and of H, shift of the features; last the shift of the classifiers."""
-    import sympy
-
     u, one = unit(K, 0, 1), sympy.ones(K, 1)
     P = sympy.eye(K) - sympy.ones(K, K) / K
     diagonal = P * sympy.diag(*u) * P
@@ -168,8 +159,6 @@ def _unequal_wrong(a: Any, r: Any, E: Any, delta: Any) -> Any:
 
 
 def _bias_left() -> Any:
-    import sympy
-
     K = 4
     zero = sympy.zeros(K, K)
     shift = (zero, zero, unit(K, 0, 1))
@@ -198,8 +187,6 @@ def _bias_wrong(a: Any, r: Any, E: Any, delta: Any, lambda_b: Any) -> Any:
 
 def _complement_left() -> Any:
     """The row space of W is 1^perp here, so 1/sqrt(K) spans a complement."""
-    import sympy
-
     K = 4
     u, one = unit(K, 0, 1), sympy.ones(K, 1)
     turn = _block(K, (weights_move(K, u * one.T), features_move(K, one * u.T)))

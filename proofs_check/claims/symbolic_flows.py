@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from proofs_check.computer_algebra import sympy
 from proofs_check.identities import identity, positive
 
 # ---- the central path
@@ -37,8 +38,6 @@ def _decomposition_wrong(mu: Any, nu: Any, p: Any, lam: Any, w: Any, b: Any) -> 
 
 def _mode() -> tuple[Any, Any, Any]:
     """omega, the least-squares weight of one mode, and its loss, by solving."""
-    import sympy
-
     K, omega = positive("K omega")
     w = sympy.Symbol("w", real=True)
     loss = (w * omega - 1) ** 2 / (2 * K) + w**2 / 2
@@ -48,8 +47,6 @@ def _mode() -> tuple[Any, Any, Any]:
 
 def _flow_left() -> Any:
     """The loss of a mode; the speed of its mean, -1/N w (w omega - 1), N = n K."""
-    import sympy
-
     K, n = positive("K n")
     omega, best, value = _mode()
     return value, sympy.factor(-best * (best * omega - 1) / (n * K))
@@ -69,14 +66,10 @@ def _integral_left() -> Any:
 
 
 def _rate(clock: Any, omega: Any, speed: Any) -> Any:
-    import sympy
-
     return sympy.diff(clock, omega) * speed
 
 
 def _integral_right(K: Any, n: Any, omega: Any) -> Any:
-    import sympy
-
     log = sympy.log(omega)
     tangent = _rate(
         n * (K**2 * log + K * omega**2 + omega**4 / 4), omega, omega / (n * (K + omega**2) ** 2)
@@ -86,8 +79,6 @@ def _integral_right(K: Any, n: Any, omega: Any) -> Any:
 
 
 def _integral_wrong(K: Any, n: Any, omega: Any) -> Any:
-    import sympy
-
     clock = n * (K**2 * sympy.log(omega) + K * omega**2 + omega**4 / 3)
     return _rate(clock, omega, omega / (n * (K + omega**2) ** 2)), 1
 
@@ -97,8 +88,6 @@ def _integral_wrong(K: Any, n: Any, omega: Any) -> Any:
 
 def _rate_left() -> Any:
     """-f of an eigenspace with share A: numerator of the slope, and the bound on the decay."""
-    import sympy
-
     A, alpha, lam, nu, root = positive("A alpha lam nu root")
     v = sympy.log(1 + nu) / 2 - A / 2 * sympy.log(1 + nu / A) - lam * nu / (2 * alpha)
     slope = sympy.together(sympy.diff(v, nu)) * 2 * alpha * (1 + nu) * (A + nu)
@@ -122,8 +111,6 @@ def _rate_wrong(A: Any, alpha: Any, lam: Any, nu: Any, root: Any) -> Any:
 
 def _stretch_left() -> Any:
     """Second derivative of f along the singular value of an orthogonal class, lambda eliminated."""
-    import sympy
-
     s, alpha, own, x = positive("s alpha own x")
     lam = positive("lam")
     share = alpha / own
@@ -147,8 +134,6 @@ def _stretch_wrong(alpha: Any, own: Any, x: Any) -> Any:
 
 def _depth_left() -> Any:
     """Where (y - 1)^2 + B y^(2/L) is stationary and equals its value at zero: y, and B^L."""
-    import sympy
-
     L, y = positive("L y")
     # B y^(2/L) from the slope, put into the value.
     price = L * y * (1 - y)
@@ -172,8 +157,6 @@ def _depth_wrong(L: Any) -> Any:
 
 def _bend_left() -> Any:
     """Second derivative of the criterion, its value at 1/(gamma + 1) and at 1."""
-    import sympy
-
     u, gamma = positive("u gamma")
     rho = (2 * gamma + 1) * (1 - u) + gamma * (1 - (gamma + 1) * u) * sympy.log(u)
     return sympy.expand(sympy.diff(rho, u, 2)), rho.subs(u, 1 / (gamma + 1)), rho.subs(u, 1)

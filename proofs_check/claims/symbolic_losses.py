@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from proofs_check.computer_algebra import sympy
 from proofs_check.identities import identity, positive
 
 # ---- gradients and logit Hessians: three classes, logits of class 1 relative to nothing
@@ -12,8 +13,6 @@ from proofs_check.identities import identity, positive
 
 def _derivatives(loss: Callable[[Any], Any]) -> tuple[Any, ...]:
     """Gradient and upper triangle of the Hessian, with e^z_j = x_j."""
-    import sympy
-
     z = sympy.symbols("z1:4", real=True)
     powers = {sympy.exp(z[j]): x for j, x in enumerate(positive("x y w"))}
     value = loss(z)
@@ -32,15 +31,11 @@ def _triangle(matrix: Any) -> tuple[Any, ...]:
 
 
 def _covariance(p: tuple[Any, ...]) -> Any:
-    import sympy
-
     column = sympy.Matrix(p)
     return sympy.diag(*p) - column * column.T
 
 
 def _smoothed_left() -> Any:
-    import sympy
-
     delta = positive("delta")
 
     def loss(z: Any) -> Any:
@@ -64,8 +59,6 @@ def _smoothed_wrong(x: Any, y: Any, w: Any, delta: Any) -> Any:
 
 def _own_left() -> Any:
     """Derivatives of phi(u(z)) by the chain rule, f and g the first two of phi at u."""
-    import sympy
-
     z = sympy.symbols("z1:4", real=True)
     f, g = positive("f g")
     powers = {sympy.exp(z[j]): x for j, x in enumerate(positive("x y w"))}
@@ -78,8 +71,6 @@ def _own_left() -> Any:
 
 
 def _own_form(p: tuple[Any, ...], f: Any, g: Any, sign: int) -> tuple[Any, ...]:
-    import sympy
-
     u = p[0]
     away = sympy.Matrix([1 - p[0], -p[1], -p[2]])
     hessian = (g * u**2 + f * u) * away * away.T + sign * f * u * _covariance(p)
@@ -96,8 +87,6 @@ def _own_wrong(x: Any, y: Any, w: Any, f: Any, g: Any) -> Any:
 
 def _squared_left() -> Any:
     kappa, M, x, y, w = positive("kappa M x y w")
-    import sympy
-
     z = (x, y, w)
     value = (kappa * (x - M) ** 2 + y**2 + w**2) / 2
     first = [sympy.diff(value, one) for one in z]
@@ -113,8 +102,6 @@ def _squared_wrong(kappa: Any, M: Any, x: Any, y: Any, w: Any) -> Any:
 
 
 def _one_vs_rest_left() -> Any:
-    import sympy
-
     return _derivatives(
         lambda z: sympy.log(1 + sympy.exp(-z[0])) + sum(sympy.log(1 + sympy.exp(x)) for x in z[1:])
     )
@@ -136,8 +123,6 @@ def _one_vs_rest_wrong(x: Any, y: Any, w: Any) -> Any:
 
 def _focal_scale_left() -> Any:
     """-psi'(a) over (1 - u)^gamma: rest = (K - 1) e^-a, so that d/da = -rest d/d(rest)."""
-    import sympy
-
     gamma, rest = positive("gamma rest")
     factor = (rest / (1 + rest)) ** gamma
     slope = rest * sympy.diff(factor * sympy.log(1 + rest), rest) / factor
@@ -145,23 +130,17 @@ def _focal_scale_left() -> Any:
 
 
 def _focal_scale_right(gamma: Any, rest: Any) -> Any:
-    import sympy
-
     u = 1 / (1 + rest)
     return (1 - u) + gamma * u * sympy.log(1 + rest)
 
 
 def _focal_scale_wrong(gamma: Any, rest: Any) -> Any:
-    import sympy
-
     u = 1 / (1 + rest)
     return (1 - u) + gamma * (1 - u) * sympy.log(1 + rest)
 
 
 def _mse_left() -> Any:
     """Stationary (a, s, beta) of squared error with a regularised bias: MSE-2 by solving."""
-    import sympy
-
     K, c, free = positive("K c lambda_b")
     a, s, beta = sympy.symbols("a s beta", real=True)
     # Own logit a (1 - 1/K) + t, the others -a/K + t, t = s/K + beta.
@@ -184,8 +163,6 @@ def _mse_wrong(K: Any, c: Any, lambda_b: Any) -> Any:
 
 def _rescaled_left() -> Any:
     """Stationary scale and bias of rescaled squared error with a free bias; and of the frame."""
-    import sympy
-
     K, c, kappa, M = positive("K c kappa M")
     a, b, z = sympy.symbols("a b z", real=True)
     own, other = a * (1 - 1 / K) + b, b - a / K

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from proofs_check.claims.symbolic_blocks import SIMPLEX
+from proofs_check.computer_algebra import sympy
 from proofs_check.identities import identity, positive
 from proofs_check.second_derivative import (
     both_moves,
@@ -25,8 +26,6 @@ from proofs_check.second_derivative import (
 
 def _squared_left() -> Any:
     """Rescaled squared error at W = w I, H = h I, K = 3, M = w h + c/kappa."""
-    import sympy
-
     K = 3
     a, r, sigma, kappa = positive("a r sigma kappa")
     goal = a**2 + K * sigma / kappa
@@ -66,8 +65,6 @@ def _squared_wrong(a: Any, r: Any, sigma: Any, kappa: Any) -> Any:
 
 def _origin_left() -> Any:
     """Couplings of u a^T and a u^T at W = H = 0 for smoothed, focal and squared losses."""
-    import sympy
-
     K = 4
     gamma = positive("gamma")
 
@@ -84,8 +81,6 @@ def _origin_left() -> Any:
 
 
 def _origin_right(delta: Any, gamma: Any) -> Any:
-    import sympy
-
     K = 4
     share = 1 / sympy.sympify(K)
     focal = (1 - share) ** gamma + gamma * (1 - share) ** (gamma - 1) * sympy.log(K) * share
@@ -93,8 +88,6 @@ def _origin_right(delta: Any, gamma: Any) -> Any:
 
 
 def _origin_wrong(delta: Any, gamma: Any) -> Any:
-    import sympy
-
     K = sympy.Integer(4)
     smoothed, _, squared = _origin_right(delta, gamma)
     return smoothed, -((1 - 1 / K) ** gamma) / K, squared
@@ -102,8 +95,6 @@ def _origin_wrong(delta: Any, gamma: Any) -> Any:
 
 def _merged_left() -> Any:
     """K = 6 in three pairs: differences inside a pair, along its code vector and across."""
-    import sympy
-
     K, G = 6, 3
     a, r, E, delta = positive("a r E delta")
     code = sympy.eye(G) - sympy.ones(G, G) / G

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from proofs_check.claims.symbolic_blocks import SIMPLEX, numbers_at, simplex_at
+from proofs_check.computer_algebra import sympy
 from proofs_check.identities import identity, positive
 from proofs_check.second_derivative import (
     Direction,
@@ -37,8 +38,6 @@ def _squared(goal: Any, bias: Any) -> Callable[..., Any]:
 
 def _biased_point(K: int) -> tuple[Any, ...]:
     """W, H, decays and loss at w P, h P with b = M/K: M = w h + c, sigma = c/K."""
-    import sympy
-
     a, r, sigma = positive("a r sigma")
     goal = a**2 + K * sigma
     P = sympy.eye(K) - sympy.ones(K, K) / K
@@ -46,8 +45,6 @@ def _biased_point(K: int) -> tuple[Any, ...]:
 
 
 def _biased_block(K: int, basis: Sequence[Direction]) -> Any:
-    import sympy
-
     W, H, decays, loss = _biased_point(K)
     sizes = [sum((part.T * part).trace() for part in move) for move in basis]
 
@@ -65,8 +62,6 @@ def _upper(matrix: Any) -> tuple[Any, ...]:
 
 def _biased_left() -> Any:
     """Symmetric and skew directions, shifts with the bias, outside, and within a class."""
-    import sympy
-
     K = 4
     u, v, one, zero = unit(K, 0, 1), unit(K, 2, 3), sympy.ones(K, 1), sympy.zeros(K, K)
     P = sympy.eye(K) - one * one.T / K
@@ -92,8 +87,6 @@ def _biased_left() -> Any:
 
 
 def _biased_right(a: Any, r: Any, sigma: Any, m: Any) -> Any:
-    import sympy
-
     lw, lh, theta = sigma * r**2, sigma / r**2, a**2 / (4 * sigma)
     pair = (lw + lh) * (1 + theta), 4 * theta * lw * lh
     shifts = lh * (1 + theta), sympy.sqrt(lh * theta), 0, 1, 0, lw * (1 + theta)
@@ -114,8 +107,6 @@ def _biased_wrong(a: Any, r: Any, sigma: Any, m: Any) -> Any:
 
 def _alone(K: int, moves: Sequence[Direction]) -> tuple[Any, ...]:
     """Second derivatives of label smoothing at the simplex, each along one direction."""
-    import sympy
-
     W, H, decays = simplex_at(K)
     return tuple(
         sympy.cancel(
@@ -127,15 +118,11 @@ def _alone(K: int, moves: Sequence[Direction]) -> tuple[Any, ...]:
 
 
 def _coordinates(K: int) -> list[Any]:
-    import sympy
-
     return [sympy.Matrix(K, K, lambda i, j, at=at: int(K * i + j == at)) for at in range(K * K)]
 
 
 def _weights_left() -> Any:
     """Norms, unequal norms, angles, skew, shifts; and the trace for three and four classes."""
-    import sympy
-
     K = 4
     u, v, one = unit(K, 0, 1), unit(K, 2, 3), sympy.ones(K, 1)
     P = sympy.eye(K) - one * one.T / K
@@ -170,8 +157,6 @@ def _weights_wrong(a: Any, r: Any, E: Any, delta: Any) -> Any:
 
 def _features_left() -> Any:
     """The feature of one class along its code, across it, and outside; and the trace."""
-    import sympy
-
     K = 4
     corner = sympy.Matrix([1, 0, 0, 0])
     one = sympy.ones(K, 1)
@@ -195,8 +180,6 @@ def _features_wrong(a: Any, r: Any, E: Any, delta: Any) -> Any:
 
 def _frames_left() -> Any:
     """Squared error at the orthogonal frame: W alone and H alone, all coordinates (K = 3)."""
-    import sympy
-
     K = 3
     a, r, sigma = positive("a r sigma")
     base = sympy.eye(K) * a / r, sympy.eye(K) * a * r

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from proofs_check.computer_algebra import sympy
 from proofs_check.identities import identity, positive
 
 
 def _soft_left() -> Any:
     """One singular value: (s - t)^2/(2 N) and the least decay of two factors w h = s."""
-    import sympy
-
     lw, lh, N, s, t, w = positive("lw lh N s t w")
     decay = lw * w**2 / 2 + lh * (s / w) ** 2 / 2
     (best,) = sympy.solve(sympy.diff(decay, w), w)
@@ -20,23 +19,17 @@ def _soft_left() -> Any:
 
 
 def _soft_right(lw: Any, lh: Any, N: Any, s: Any, t: Any) -> Any:
-    import sympy
-
     sigma = sympy.sqrt(lw * lh)
     return sigma * s, t - N * sigma
 
 
 def _soft_wrong(lw: Any, lh: Any, N: Any, s: Any, t: Any) -> Any:
-    import sympy
-
     sigma = sympy.sqrt(lw * lh)
     return sigma * s, t - sigma
 
 
 def _concave_left() -> Any:
     """inf over s of lambda_W z^2/(2 s) + lambda_X lambda_V s/(2 (lambda_X s + lambda_V))."""
-    import sympy
-
     z, s, lw, lx, lv = positive("z s lambda_W lambda_X lambda_V")
     # With lambda_X s = x lambda_V: a quotient of squares, with one positive root.
     x, sigma = positive("x sigma")
@@ -58,8 +51,6 @@ def _concave_wrong(z: Any, sigma: Any, lambda_V: Any) -> Any:
 
 def _firm_left() -> Any:
     """Firm thresholding: the stationary value of (s - t)^2/(2 N) and the concave penalty."""
-    import sympy
-
     N, t, sigma, lv = positive("N t sigma lambda_V")
     s = sympy.Symbol("s", real=True)
     value = (s - t) ** 2 / (2 * N) + sigma * s - sigma**2 * s**2 / (2 * lv)

@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from proofs_check.claims.minimisers import MAX_GAP, c_of, scale
 from proofs_check.formula_alterations import formula
-
-Array = NDArray[np.float64]
-
+from ufm.typing import Array
 
 Rows = list[tuple[float, float]]
 

@@ -6,17 +6,15 @@ from functools import cache
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import Claim, Mutant, Tolerance
-from proofs_check.factored import descended, entropy_against
+from proofs_check.descents import descended, entropy_against
 from proofs_check.instance import Specimen
 from proofs_check.law import Law
 from proofs_check.specimens import PlainSpecimen
 from ufm.models.tasks import tasks
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "several tasks"
 SOURCE = "derived here"
 
 Setting = tuple[tuple[int, ...], int, int, float, float]
@@ -102,7 +100,6 @@ CLAIMS = (
         check=Law(value, _height),
         tolerance=Tolerance(1e-9, "descents to a gradient of 1e-8, values of order one"),
         mutant=Mutant("one c for all rows", Law(_value_of_all_rows, _height)),
-        subject=SUBJECT,
         uses=("multilabel-collapse",),
     ),
     Claim(
@@ -115,7 +112,6 @@ CLAIMS = (
         check=_overlap,
         tolerance=Tolerance(1e-5, "gradient 1e-8 over a curvature above 1e-2; factor 10"),
         mutant=Mutant("one task and itself", lambda s: _overlap(s, own=True)),
-        subject=SUBJECT,
         uses=("tasks-value",),
     ),
 )

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from proofs_check.instance import Instance
 from proofs_check.law import Law
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
-SUBJECT = "teacher-guided queries"
 SOURCE = "TG-1; after Zaheer et al. (2022); derived here"
 # Of a quadrature, whose nodes grow like a power of the size: two seconds of them.
 MOST_NODES = 20_000
@@ -208,7 +206,6 @@ CLAIMS = (
         check=Law(noise_risk, _variance_seen),
         tolerance=Tolerance(1e-10, "relative; sums of some hundred products of rounded nodes"),
         mutant=Mutant("without the one", Law(_noise_risk_without_the_one, _variance_seen)),
-        subject=SUBJECT,
     ),
     Claim(
         id="teacher-queries-untold",
@@ -224,6 +221,5 @@ CLAIMS = (
         check=Law(untold_risk, _bias_seen),
         tolerance=Tolerance(1e-11, "relative; some thousand positive terms"),
         mutant=Mutant("the share of what is inside", Law(_share_of_inside, _bias_seen)),
-        subject=SUBJECT,
     ),
 )

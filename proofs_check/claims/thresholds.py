@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from proofs_check.claim import COUNTING, Claim, Mutant
-from proofs_check.claims.minimisers import SUBJECT, c_of, descents
+from proofs_check.claims.minimisers import c_of, descents
 from proofs_check.formula_alterations import formula
 from proofs_check.hypotheses import (
     BALANCED,
@@ -142,7 +142,6 @@ def _threshold(
         check=law,
         tolerance=COUNTING,
         mutant=mutant,
-        subject=SUBJECT,
         uses=uses or (f"minimiser-{slug}",),
     )
 
@@ -221,7 +220,6 @@ SWITCH = Claim(
     check=Law(switch, found_rank, error=miscount),
     tolerance=COUNTING,
     mutant=Mutant("the threshold 2 % lower", Law(_switch_too_low, found_rank, error=miscount)),
-    subject=SUBJECT,
     uses=("minimiser-mse-with-bias",),
 )
 

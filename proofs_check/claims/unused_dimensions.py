@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.claims.contrastive import value_and_slope as contrastive_slope
@@ -21,10 +20,9 @@ from ufm.models.contrastive import contrastive
 from ufm.models.sphere import Sphere
 from ufm.point import as_rows
 from ufm.tolerance import generator_rank
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 Flat = Specimen[Any, Any]
-SUBJECT = "Hessian spectra"
 STEP = 1e-3
 
 
@@ -162,6 +160,5 @@ CLAIMS = (
         check=Law(spectrum, _seen, GIVEN),
         tolerance=Tolerance(1e-8, "differences of step 1e-3: truncation 1e-10, rounding 1e-12"),
         mutant=Mutant("one unused dimension is flat", Law(_one_block_less, _seen, GIVEN)),
-        subject=SUBJECT,
     ),
 )

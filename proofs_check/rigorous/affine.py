@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from proofs_check.rigorous.floats import UNIT, outward
 from proofs_check.rigorous.intervals import Interval
 from proofs_check.rigorous.rank_one import inverses
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from ufm.typing import Array
+
 Parts = tuple[NDArray[Any], ...]
 E = TypeVar("E", bound="Enclosure")
 

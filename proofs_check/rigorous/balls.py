@@ -10,7 +10,8 @@ import flint
 import numpy as np
 from numpy.typing import NDArray
 
-from proofs_check.rigorous.arithmetic import Array, Enclosure, Parts, Undecided
+from proofs_check.rigorous.arithmetic import Enclosure, Parts, Undecided
+from ufm.typing import Array
 
 # A float64 has 53 bits; the rest is room for cancellation.
 BITS = 128

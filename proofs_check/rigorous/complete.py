@@ -20,7 +20,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.atlas import Orbit
 from proofs_check.rigorous.certificate import document, loss_record, model_record
@@ -29,12 +28,11 @@ from proofs_check.rigorous.cover_two import MOST_BOXES, CoverTwo, prove_rank_two
 from proofs_check.rigorous.intervals import Interval
 from proofs_check.rigorous.rank_one import RankOne
 from proofs_check.rigorous.rank_two import RankTwo
-from proofs_check.rigorous.turned import CLASSES
+from proofs_check.rigorous.rank_two_coordinates import CLASSES
 from ufm.answers import Minimiser
 from ufm.errors import InputError
 from ufm.plain.model import UFM
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 # Boxes grow with the power K - 1: 4 classes take 10,000 of them, 5 take half a million.
 MOST_CLASSES = 5

@@ -16,8 +16,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from proofs_check.rigorous.rank_one import Array, RankOne
+from proofs_check.rigorous.rank_one import RankOne
 from ufm.errors import InputError
+from ufm.typing import Array
 
 # Half-widths that are tried for a box without a second point, and shares of it in which a first
 # one is looked for: rounding alone, or what decays from an interval leave open.

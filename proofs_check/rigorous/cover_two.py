@@ -15,8 +15,9 @@ import numpy as np
 from proofs_check.rigorous.cover import alone, isolated_zero, leaves, search
 from proofs_check.rigorous.intervals import Interval
 from proofs_check.rigorous.rank_two import RankTwo
-from proofs_check.rigorous.turned import UNKNOWNS, Array, entries, images
+from proofs_check.rigorous.rank_two_coordinates import UNKNOWNS, entries, images
 from ufm.errors import InputError
+from ufm.typing import Array
 
 # Boxes after which what is open is left so: some minutes.
 MOST_BOXES = 500_000

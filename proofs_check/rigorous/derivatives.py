@@ -33,11 +33,6 @@ def value(model: Model[Any], like: Any, x: E) -> E:
     return _enclosed("value", model, like, x)
 
 
-def gradient(model: Model[Any], like: Any, x: E) -> E:
-    """The gradient at x, (P,)."""
-    return _enclosed("gradient", model, like, x)
-
-
 def value_and_gradient(model: Model[Any], like: Any, x: E) -> tuple[E, E]:
     """Both at x, by one program."""
     height, slope = _every("value and gradient", model, like, x)
@@ -80,7 +75,6 @@ def _program(which: str, structure: Any, kinds: Any, point: Any, shapes: Any) ->
 
     programs: dict[str, Callable[..., Any]] = {
         "value": lambda m, y: of(m)(y),
-        "gradient": lambda m, y: jax.grad(of(m))(y),
         "value and gradient": lambda m, y: jax.value_and_grad(of(m))(y),
         "hessian": lambda m, y: jax.hessian(of(m))(y),
         "product": lambda m, y, v: jax.jvp(jax.grad(of(m)), (y,), (v,))[1],

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from proofs_check.rigorous.arithmetic import Array, Enclosure, Parts, Undecided
+from proofs_check.rigorous.arithmetic import Enclosure, Parts, Undecided
 from proofs_check.rigorous.balls import Balls, precision
+from ufm.typing import Array
 
 UNIT = 2.0**-53
 # Radii are sums, products and quotients of non-negative numbers. Each of m roundings lowers them by

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 # exp(x) = 2^k exp(r), |r| <= 0.35, exp(r) by a Taylor polynomial. With u = 2^-53, relative errors:
 # - what the polynomial leaves out: 0.35^14 / 14! / exp(-0.35) < 8e-18 < 0.1 u;

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from scipy.optimize import brentq
 
-from proofs_check.rigorous.arithmetic import Array, Undecided
+from proofs_check.rigorous.arithmetic import Undecided
 from proofs_check.rigorous.balls import BITS, precision
 from proofs_check.rigorous.enclosed_gap import duality_gap
 from proofs_check.rigorous.floats import Floats, outward, unbounded_is_undecided
@@ -28,6 +28,7 @@ from proofs_check.rigorous.point import CriticalPoint, full_columns
 from proofs_check.rigorous.symmetric import by_congruence, distance_to_inverse
 from ufm.losses.columns import column_hessians
 from ufm.model import Model
+from ufm.typing import Array
 
 # What is lost so that an approximate eigenvalue or root becomes a proved one.
 ROOM = 1e-6

@@ -17,7 +17,7 @@ import numpy as np
 import scipy.linalg
 
 from proofs_check.rigorous import derivatives
-from proofs_check.rigorous.arithmetic import Array, Enclosure, Undecided
+from proofs_check.rigorous.arithmetic import Enclosure, Undecided
 from proofs_check.rigorous.balls import BITS, Balls, precision
 from proofs_check.rigorous.floats import Floats, outward, unbounded_is_undecided
 from proofs_check.rigorous.symmetric import MOST_ROWS, distance_to_inverse, inertia
@@ -25,6 +25,7 @@ from ufm.errors import InputError
 from ufm.model import Model
 from ufm.point import as_rows, flatten, unflatten
 from ufm.tolerance import NEAR_NULL
+from ufm.typing import Array
 
 # The radius that is claimed, in the maximum norm of coordinates, and the smaller ones that are
 # tried where third derivatives are too large for it.

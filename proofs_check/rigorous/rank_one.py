@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from scipy.special import lambertw
 
 from proofs_check.rigorous.intervals import Interval
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 # How far beyond its expected place the end of a root is looked for, in multiples; then nowhere.
 REACHES = (1.1, 1.5, 3.0, 8.0, 30.0)

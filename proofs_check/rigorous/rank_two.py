@@ -1,7 +1,7 @@
 """Critical points of rank two of four classes: equations for the classifier, and their enclosures.
 
 For n samples per class, cross entropy or label smoothing delta and no bias, W (4, 2) is given by
-five unknowns (``turned``). Features are eliminated: h_k(W) is the one root of
+five unknowns (``rank_two_coordinates``). Features are eliminated: h_k(W) is the one root of
 W' q_k + K n lambda_H h_k = 0 with q_k = softmax(W h_k) - tau_k. Then
 
     0 = g_i = lambda_W <W, W_i> + (1/K) sum_k <q_k, W_i h_k>,      W_i = dW/d(unknown i),
@@ -22,16 +22,16 @@ from proofs_check.rigorous.affine import Affine, nowhere_zero, side_by_side, sof
 from proofs_check.rigorous.floats import unbounded_is_undecided
 from proofs_check.rigorous.intervals import Interval, stack
 from proofs_check.rigorous.rank_one import cells, inverses, largest_pull, regular
-from proofs_check.rigorous.turned import (
+from proofs_check.rigorous.rank_two_coordinates import (
     CLASSES,
     PLACE,
     ROWS,
     SIDE,
     UNKNOWNS,
-    Array,
     entries,
     gaps,
 )
+from ufm.typing import Array
 
 # Rounds in which the enclosures of the features are narrowed.
 ROUNDS = 3
@@ -80,7 +80,7 @@ class RankTwo:
         )
 
     def out_of_domain(self, low: Array, high: Array) -> NDArray[np.bool_]:
-        """Boxes without a W as ``turned`` asks for, and those beyond the bound of |W|."""
+        """Boxes without a W of these coordinates, and those beyond the bound of |W|."""
         W = entries(Interval(low, high))
         squares = W.square().sum(-1)
         longer = (squares[:, 1:] - squares[:, :1]).lo > 0

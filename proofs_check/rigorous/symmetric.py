@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky
 from scipy.sparse.linalg import eigsh
 
-from proofs_check.rigorous.arithmetic import Array, Enclosure, Undecided
+from proofs_check.rigorous.arithmetic import Enclosure, Undecided
 from proofs_check.rigorous.balls import Balls, precision
 from proofs_check.rigorous.floats import UNIT, Floats, gamma, outward
+from ufm.typing import Array
 
 # Balls of up to so many bits, and matrices up to this order, where float64 does not decide.
 MOST_BITS, MOST_ROWS = 512, 150

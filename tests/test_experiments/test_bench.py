@@ -10,7 +10,7 @@ import pytest
 
 from experiments.benchmarks import curvature, minimum, proofs, rows, solvers, stores, sweeps
 from experiments.benchmarks import recorded as recorded_module
-from experiments.benchmarks.memory import RESET
+from experiments.benchmarks.peak_memory import RESET
 from experiments.benchmarks.record import absent, against, draw, duration, measured, times
 from experiments.benchmarks.solvers import OTHERS, PAPERS, TORCH, Outcome
 from experiments.benchmarks.timing import Settings, Timing, alternate

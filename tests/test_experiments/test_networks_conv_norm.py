@@ -11,7 +11,7 @@ from experiments.networks.architectures.conv_norm import NormalisedConv, convolu
 from experiments.networks.architectures.layers import Conv
 from experiments.networks.training.settings import TrainSettings
 from tests.helpers import slow
-from ufm.conv_norm import normalised, padded, stacked_values, wrapped
+from ufm.conv_norm import normalised, padded, spectra, wrapped
 from ufm.errors import InputError
 
 KEY = jax.random.key(3)
@@ -39,7 +39,10 @@ def test_a_circular_channel_is_a_co_isometry():
     # All together: the values that the mathematics has, and K n for the sum of squares.
     whole = np.concatenate(matrices(layer))
     own = kernels(layer, (HEIGHT, WIDTH))
-    values = np.sort(stacked_values(own, (HEIGHT, WIDTH)).ravel())
+    stacked = np.moveaxis(
+        spectra(normalised(own, (HEIGHT, WIDTH)), (HEIGHT, WIDTH)), (0, 1), (-2, -1)
+    )
+    values = np.sort(np.linalg.svd(stacked, compute_uv=False), axis=None)
     np.testing.assert_allclose(np.sort(np.linalg.svd(whole)[1]), values, atol=1e-5)
     # A stride takes some rows.
     for A in matrices(NormalisedConv(KEY, INPUTS, OUTPUTS, stride=2)):

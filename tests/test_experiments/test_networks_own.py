@@ -10,7 +10,7 @@ import pytest
 
 from experiments.networks.architectures import Architecture, build_network, embed, trainable
 from experiments.networks.data import load
-from experiments.networks.data.own import from_arrays
+from experiments.networks.data.user_arrays import from_arrays
 from experiments.networks.training import TrainSettings
 from ufm.errors import InputError
 

@@ -14,9 +14,9 @@ from experiments.networks.theory import (
     NoTheory,
     compare,
     measured,
-    meter,
     predict_free,
     predict_nonnegative,
+    sample_sums,
 )
 from experiments.networks.training import (
     FeatureDecay,
@@ -212,7 +212,7 @@ def test_other_samples_than_the_models_are_refused():
 def test_blocks_of_samples_give_what_all_at_once_give(monkeypatch):
     point = UFM(CrossEntropy(), K, D, N, **DECAYS).random_point(jax.random.key(0)).to_numpy()
     whole = measured(CrossEntropy(), *arrays(point))
-    monkeypatch.setattr(meter, "BLOCK_ENTRIES", 5 * D)  # 12 samples: 5, 5 and 2
+    monkeypatch.setattr(sample_sums, "BLOCK_ENTRIES", 5 * D)  # 12 samples: 5, 5 and 2
     parts = measured(CrossEntropy(), *arrays(point))
     numbers = [dataclasses.astuple(found)[:-1] for found in (parts, whole)]
     assert numbers[0] == pytest.approx(numbers[1], rel=1e-13)

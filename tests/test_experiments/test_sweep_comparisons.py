@@ -284,16 +284,16 @@ def with_times():
 
 PAGES = {
     "phase": lambda figure: phase_diagram(
-        plane(np.geomspace(1e-15, 1, 6)), figure.subplots(), x="c", y="K", value="value", title="A"
+        plane(np.geomspace(1e-15, 1, 6)), figure.subplots(), x="c", y="K", value="value"
     ),
     "verdicts": lambda figure: phase_diagram(
-        verdicts(), figure.subplots(), x="c", y="d", value="curvature", title="Verdicts"
+        verdicts(), figure.subplots(), x="c", y="d", value="curvature"
     ),
     "losses": lambda figure: small_multiples(many_losses(), figure, x="c", y="K", value="value"),
     "imbalance": lambda figure: small_multiples(
         uneven(), figure, x="imbalance", y="c", value="rank"
     ),
-    "rates": lambda figure: rate_against_prediction(with_times(), figure.subplots(), title="Rates"),
+    "rates": lambda figure: rate_against_prediction(with_times(), figure.subplots()),
     "thresholds": lambda figure: measured_thresholds(found_thresholds(), figure.subplots()),
     "profiles": lambda figure: profiles(
         conditions(), figure, x="c", values=["condition", "condition_W"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.sweep.theory.curves import MOST_LINES, curves
-from experiments.sweep.theory.sites import planes
+from experiments.sweep.theory.parameter_plane import planes
 from tests.sweeps import grid, plain, steps
 from ufm import InputError
 from ufm.plain.laws import vanishing_minority

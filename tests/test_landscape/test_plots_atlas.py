@@ -11,7 +11,7 @@ from landscape.curvature.hessian import dense_hessian
 from landscape.plots.coverage import draw_coverage
 from landscape.plots.geometry import Geometry, draw_geometry, geometry
 from landscape.plots.gram import canonical_order, draw_gram, draw_gram_sheet
-from landscape.plots.strips import Strip, draw_strips, strips
+from landscape.plots.spectrum_strips import Strip, draw_strips, strips
 from landscape.plots.style import BLUE, RED, style
 from tests.drawing import boxes, overlapping, panel, within
 from tests.helpers import slow

@@ -12,7 +12,7 @@ import pytest
 
 from landscape.solvers.solve import solve
 from landscape.verdict import Curvature, Globality, verdict
-from proofs_check import core_claims, moves
+from proofs_check import core_claims, proposals
 from proofs_check.claim import COUNTING, Claim, Hypothesis, Mutant
 from proofs_check.claims import deep_linear, focal, thresholds
 from proofs_check.falsify import Counterexample, Found, counterexample_of, falsify, margin_of
@@ -141,7 +141,7 @@ def test_the_search_climbs_towards_the_largest_margin(monkeypatch):
 
     claim = made(peak, origins)
     assert falsify(claim, **ticking(120)).found is Found.COUNTEREXAMPLE
-    monkeypatch.setattr(moves, "_closeness", lambda trial: 0.0)
+    monkeypatch.setattr(proposals, "_closeness", lambda trial: 0.0)
     assert falsify(claim, **ticking(120)).found is Found.NOTHING
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from proofs_check.claims.multilabel import sets
-from proofs_check.factored import descended, entropy_against
+from proofs_check.descents import descended, entropy_against
 from ufm import UFM, CrossEntropy, InputError, multilabel
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from landscape import Curvature, Globality, dense_hessian, verdict
-from proofs_check.factored import descended
+from proofs_check.descents import descended
 from tests.helpers import slow
 from ufm import InputError, Point, as_rows, multilabel, ordinal, soft_labels, tasks
 from ufm.models.sample_types import proportional, require_room

@@ -8,8 +8,6 @@ from scipy.integrate import solve_ivp
 from ufm.errors import InputError
 from ufm.sparse_overparameterisation import (
     flow_limit,
-    free_features,
-    penalty_at,
     ratio_at,
     recovery_window,
     sparse_limit,
@@ -125,15 +123,8 @@ def test_how_often_the_clean_model_is_returned():
     assert 0.5 < shares[2] < 1
 
 
-def test_free_features_have_the_values_of_the_theory():
-    assert free_features(0.3, 0.15) == pytest.approx((0.13875, 0.0, 0.85), abs=1e-12)
-    assert free_features(0.3, 0.6) == pytest.approx((0.255, 0.7, 0.0), abs=1e-12)
-    assert free_features(1.5, 2.0) == (0.5, 0.0, 0.0)
-
-
-def test_penalties_and_ratios_are_inverse():
-    assert penalty_at(1e-4, 2.0) == pytest.approx(np.log(1e4) / 4, rel=1e-15)
-    assert ratio_at(penalty_at(1e-3, 0.7), 1e-3) == pytest.approx(0.7, rel=1e-15)
+def test_the_ratio_of_a_penalty():
+    assert ratio_at(2.0, 1e-4) == pytest.approx(np.log(1e4) / 4, rel=1e-15)
 
 
 @pytest.mark.parametrize(
@@ -146,8 +137,6 @@ def test_penalties_and_ratios_are_inverse():
         (lambda: sparse_limit(ONES, np.ones(5), -1.0), "penalty > 0"),
         (lambda: recovery_window(ONES, [1, 2], np.zeros(5)), "1 finite parameters"),
         (lambda: recovery_window(ONES, [1], [0.5, 0, 0, 0, 0]), "signs in -1, 0 and 1"),
-        (lambda: free_features(0.3, 0.3), "to differ"),
-        (lambda: free_features(-0.3, 0.3), "c > 0"),
     ],
 )
 def test_bad_input_is_refused(call, says):

@@ -10,8 +10,7 @@ import numpy.typing as npt
 import scipy
 
 from ufm.collapse.inputs import Measured, require_finite
-
-Matrix = npt.NDArray[np.float64]
+from ufm.typing import Array
 
 # 8 MiB of float64: large enough for fast matrix products, small beside any data set.
 BLOCK_ENTRIES = 2**20
@@ -23,15 +22,15 @@ LARGEST_BLOCK = 2**24
 class Means:
     """Class means (K, d) and mean_{i in k} |h_i|^2 (K,)."""
 
-    M: Matrix
-    mean_squares: Matrix
+    M: Array
+    mean_squares: Array
 
 
 @dataclasses.dataclass(frozen=True)
 class Scatter:
     """What the second pass finds: see ``second_pass``."""
 
-    variances: Matrix
+    variances: Array
     energies: list[float]
     # None where decisions were not counted.
     classifier_hits: int | None
@@ -57,7 +56,7 @@ def block_rows(num_features: int, num_classes: int = 0) -> int:
     return max(1, BLOCK_ENTRIES // num_features, for_classes)
 
 
-def class_sums(labels: npt.NDArray[np.intp], rows: Matrix, num_classes: int) -> Matrix:
+def class_sums(labels: npt.NDArray[np.intp], rows: Array, num_classes: int) -> Array:
     """Sum of the rows of each class, (K, columns).
 
     A sparse product: a dense one would cost K times as much, ``np.add.at`` a loop over entries.
@@ -73,7 +72,7 @@ def class_sums(labels: npt.NDArray[np.intp], rows: Matrix, num_classes: int) -> 
     return np.asarray(membership.T @ rows)
 
 
-def blocks(data: Measured) -> Iterator[tuple[npt.NDArray[np.intp], Matrix]]:
+def blocks(data: Measured) -> Iterator[tuple[npt.NDArray[np.intp], Array]]:
     """Labels and float64 copies of the features, a few thousand samples at a time."""
     num_samples, num_features = data.features.shape
     step = block_rows(num_features)
@@ -102,7 +101,7 @@ def class_means(data: Measured) -> Means:
     return Means(anchors + sums / data.counts[:, None], squares / data.counts)
 
 
-def second_pass(data: Measured, M: Matrix, C: Matrix, whiteners: list[Matrix]) -> Scatter:
+def second_pass(data: Measured, M: Array, C: Array, whiteners: list[Array]) -> Scatter:
     """Per-class variances, energies |D B|_F^2 for each whitener B (d, r), and decision counts.
 
     D (N, d) has rows h_i - mu_{y_i}. Energies are sums of squares, so they are never negative.

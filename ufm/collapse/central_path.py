@@ -15,9 +15,8 @@ import scipy
 
 from ufm.collapse.inputs import read, require_finite
 from ufm.eigen import eigh
-from ufm.errors import InputError, require_count
-
-Matrix = npt.NDArray[np.float64]
+from ufm.errors import InputError
+from ufm.typing import Array
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Decomposition:
     nc1: float
     nc23: float
     perpendicular: float
-    classifier: Matrix
+    classifier: Array
 
     @property
     def total(self) -> float:
@@ -108,7 +107,7 @@ def decompose(
     )
 
 
-def signal_to_noise(features: npt.ArrayLike, labels: npt.ArrayLike) -> Matrix:
+def signal_to_noise(features: npt.ArrayLike, labels: npt.ArrayLike) -> Array:
     """Singular values omega_j of Sigma_W^(-1/2) M, with M the globally centred class means (K, d).
 
     Args:
@@ -131,18 +130,7 @@ def signal_to_noise(features: npt.ArrayLike, labels: npt.ArrayLike) -> Matrix:
     return np.asarray(np.linalg.svd(whitened, compute_uv=False)[: len(M) - 1])
 
 
-def path_loss(omega: npt.ArrayLike, num_classes: int) -> float:
-    """L_LS = sum_j 1 / (K + omega_j^2) / 2: the loss on the central path without decay (CP-2).
-
-    Example:
-        >>> path_loss([0.0, 0.0], 3)  # two lost directions of three classes
-        0.3333333333333333
-    """
-    K = require_count(num_classes, "K", 2, "use two classes or more")
-    return float(0.5 * np.sum(1 / (K + np.asarray(omega, dtype=np.float64) ** 2)))
-
-
-def tangent_time(omega: npt.ArrayLike, num_classes: int, n: int) -> Matrix:
+def tangent_time(omega: npt.ArrayLike, num_classes: int, n: int) -> Array:
     """n (K^2 log w + K w^2 + w^4 / 4): the time, up to a constant, at which the flow is at w.
 
     Of the flow on {Sigma_W = I} along the tangent projection of -grad L_LS (CP-3):
@@ -156,7 +144,7 @@ def tangent_time(omega: npt.ArrayLike, num_classes: int, n: int) -> Matrix:
     return np.asarray(n * (num_classes**2 * np.log(w) + num_classes * w**2 + w**4 / 4))
 
 
-def rewhitened_time(omega: npt.ArrayLike, num_classes: int, n: int) -> Matrix:
+def rewhitened_time(omega: npt.ArrayLike, num_classes: int, n: int) -> Array:
     """N (K log w + w^2 / 2): the same for steps of -grad L_LS each followed by whitening (CP-4).
 
     It is another flow, dw/dt = (1/N) w / (K + w^2) and w ~ (2 t / N)^(1/2): whitening moves the
@@ -171,12 +159,12 @@ def rewhitened_time(omega: npt.ArrayLike, num_classes: int, n: int) -> Matrix:
 
 
 def follow(
-    law: Callable[[npt.ArrayLike, int, int], Matrix],
+    law: Callable[[npt.ArrayLike, int, int], Array],
     omega: npt.ArrayLike,
     times: npt.ArrayLike,
     num_classes: int,
     n: int,
-) -> Matrix:
+) -> Array:
     """Where a law of motion takes signal-to-noise values, exactly: law(w(t)) = law(w(0)) + t.
 
     Args:
@@ -218,7 +206,7 @@ def follow(
     return np.array([[place(w, after) if after > 0 else w for w in start] for after in t])
 
 
-def means_and_deviations(features: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Matrix, Matrix]:
+def means_and_deviations(features: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Array, Array]:
     """Globally centred means (K, d) of classes of one size, and what is left of the samples (N, d).
 
     Raises:
@@ -239,7 +227,7 @@ def means_and_deviations(features: npt.ArrayLike, labels: npt.ArrayLike) -> tupl
     return means - means.mean(axis=0), H - means[data.labels]
 
 
-def inverse_root(S: Matrix) -> Matrix:
+def inverse_root(S: Array) -> Array:
     """S^(-1/2) of a within-class covariance (d, d).
 
     Raises:

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import scipy
 
-from ufm.collapse.geometry import Matrix, cosines
+from ufm.collapse.geometry import cosines
 from ufm.tolerance import RANK
+from ufm.typing import Array
 
 # Classes up to which all cosines are listed: 15 pairs.
 FEW = 6
 
 
-def one_vs_rest_distances(W: Matrix) -> Matrix:
+def one_vs_rest_distances(W: Array) -> Array:
     """Distance of every row, made a unit vector, to the convex hull of the others (K,).
 
     min over x >= 0, sum x = 1 of |w_k - sum_j x_j w_j|: with a = t x, non-negative least squares of
@@ -37,7 +38,7 @@ def one_vs_rest_distances(W: Matrix) -> Matrix:
     return np.array(found)
 
 
-def code_measures(W: Matrix) -> dict[str, Any]:
+def code_measures(W: Array) -> dict[str, Any]:
     """Cosines of classifier rows, all of them for six classes or fewer, and how long rows are.
 
     Example:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from ufm.collapse.inputs import EPS_64
+from ufm.typing import Array
 
-Matrix = npt.NDArray[np.float64]
 
-
-def unit(A: Matrix) -> Matrix:
+def unit(A: Array) -> Array:
     """u(A) = A/|A|_F; all nan when A = 0, because zero has no direction.
 
     Example:
@@ -24,7 +22,7 @@ def unit(A: Matrix) -> Matrix:
     return np.asarray(scaled / np.linalg.norm(scaled))
 
 
-def etf_target(num_classes: int) -> Matrix:
+def etf_target(num_classes: int) -> Array:
     """E = (I - J/K)/sqrt(K-1), the Gram matrix of a simplex ETF, Frobenius norm 1.
 
     Example:
@@ -34,7 +32,7 @@ def etf_target(num_classes: int) -> Matrix:
     return np.asarray((np.eye(num_classes) - 1.0 / num_classes) / np.sqrt(num_classes - 1.0))
 
 
-def orthogonal_target(num_classes: int) -> Matrix:
+def orthogonal_target(num_classes: int) -> Array:
     """O = I/sqrt(K), the Gram matrix of an orthogonal frame, Frobenius norm 1.
 
     Example:
@@ -44,7 +42,7 @@ def orthogonal_target(num_classes: int) -> Matrix:
     return np.asarray(np.eye(num_classes) / np.sqrt(num_classes))
 
 
-def product_distance(A: Matrix, B: Matrix, target: Matrix) -> float:
+def product_distance(A: Array, B: Array, target: Array) -> float:
     """|u(A B^T) - target|_F for A, B (K, d); nan when A B^T vanishes to rounding.
 
     With A = B this is the NC2 of Zhu et al. 2021, with B the centred class means their NC3.
@@ -59,7 +57,7 @@ def product_distance(A: Matrix, B: Matrix, target: Matrix) -> float:
     return float(np.linalg.norm(unit(product) - target))
 
 
-def dual_distance(A: Matrix, B: Matrix) -> float:
+def dual_distance(A: Array, B: Array) -> float:
     """|u(A) - u(B)|_F, between 0 and 2 (unsquared NC3 of Papyan, Han, Donoho 2020).
 
     Example:
@@ -69,7 +67,7 @@ def dual_distance(A: Matrix, B: Matrix) -> float:
     return float(np.linalg.norm(unit(A) - unit(B)))
 
 
-def equinorm(A: Matrix) -> float:
+def equinorm(A: Array) -> float:
     """Coefficient of variation of the norms of the rows, std with K - 1 in the denominator.
 
     Source: Papyan, Han, Donoho 2020; the denominator is that of their code. nan for A = 0.
@@ -82,7 +80,7 @@ def equinorm(A: Matrix) -> float:
     return float(np.std(norms, ddof=1) / np.mean(norms))
 
 
-def cosines(A: Matrix) -> Matrix:
+def cosines(A: Array) -> Array:
     """cos(k, l) over the K(K-1)/2 pairs of rows; nan for a pair with a zero row.
 
     Example:
@@ -93,7 +91,7 @@ def cosines(A: Matrix) -> Matrix:
     return np.asarray((units @ units.T)[np.triu_indices(A.shape[0], k=1)])
 
 
-def equiangle(A: Matrix) -> float:
+def equiangle(A: Array) -> float:
     """Mean over pairs of |cos(k, l) + 1/(K-1)|, 0 for a simplex ETF.
 
     Source: Papyan, Han, Donoho 2020.
@@ -105,7 +103,7 @@ def equiangle(A: Matrix) -> float:
     return float(np.mean(np.abs(cosines(A) + 1.0 / (A.shape[0] - 1))))
 
 
-def cosine_spread(A: Matrix) -> float:
+def cosine_spread(A: Array) -> float:
     """Standard deviation over pairs of cos(k, l), 0 for any equiangular frame.
 
     Source: after Papyan, Han, Donoho 2020.

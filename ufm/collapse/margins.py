@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ufm.collapse.geometry import Matrix
+from ufm.typing import Array
 
 
-def weighted_simplex(counts: Sequence[int]) -> tuple[Matrix, Matrix, Matrix]:
+def weighted_simplex(counts: Sequence[int]) -> tuple[Array, Array, Array]:
     """The singular value decomposition of P D^(1/2), P = I - J/K, D = diag(n_k), zero left out.
 
     Returns:
@@ -37,7 +37,7 @@ def simplex_norm(counts: Sequence[int]) -> float:
     return math.fsum(weighted_simplex(counts)[1])
 
 
-def polar_factor(counts: Sequence[int]) -> Matrix:
+def polar_factor(counts: Sequence[int]) -> Array:
     """The polar factor of P D^(1/2): multipliers of margins, with signs and weights (SE-1).
 
     Example:
@@ -80,7 +80,7 @@ def margin_excess(logits: ArrayLike, counts: Sequence[int]) -> float:
     return float(margin_excesses(np.asarray(logits)[None], np.asarray(counts)[None])[0])
 
 
-def margin_excesses(logits: ArrayLike, counts: ArrayLike) -> Matrix:
+def margin_excesses(logits: ArrayLike, counts: ArrayLike) -> Array:
     """``margin_excess`` of many logits (any, K, K), each with counts of its own (any, K).
 
     Example:

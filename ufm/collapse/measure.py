@@ -21,8 +21,7 @@ from ufm.collapse.geometry import (
 )
 from ufm.collapse.inputs import EPS_64, Head, read
 from ufm.collapse.record import Collapse
-
-Matrix = npt.NDArray[np.float64]
+from ufm.typing import Array
 
 
 def rank_cutoff(scale: float, shape: tuple[int, ...], eps: float) -> float:
@@ -37,7 +36,7 @@ def rank_cutoff(scale: float, shape: tuple[int, ...], eps: float) -> float:
     return (eps + max(shape) * EPS_64) * scale
 
 
-def guarded_ratio(top: npt.ArrayLike, bottom: npt.ArrayLike, floor: float) -> Matrix:
+def guarded_ratio(top: npt.ArrayLike, bottom: npt.ArrayLike, floor: float) -> Array:
     """top/bottom; where bottom <= floor: inf if top > floor, else nan. Never a warning.
 
     Example:
@@ -50,7 +49,7 @@ def guarded_ratio(top: npt.ArrayLike, bottom: npt.ArrayLike, floor: float) -> Ma
     return ratio
 
 
-def whitened_range(C: Matrix, cutoff: float) -> Matrix:
+def whitened_range(C: Array, cutoff: float) -> Array:
     """B = V_r S_r^{-1} from C = U S V^T, so that pinv(C^T C) = B B^T; shape (d, r).
 
     r counts singular values above ``cutoff``, at most K - 1: some weighted sum of the centred
@@ -66,7 +65,7 @@ def whitened_range(C: Matrix, cutoff: float) -> Matrix:
 
 
 def classifier_fields(
-    head: Head | None, M: Matrix, C: Matrix, C_G: Matrix, mu_G: Matrix
+    head: Head | None, M: Array, C: Array, C_G: Array, mu_G: Array
 ) -> dict[str, Any]:
     """The fields that need W and the class means only; formulas at ``Collapse``."""
     if head is None:
@@ -111,7 +110,7 @@ def decision_fields(head: Head | None, scatter: Scatter, num_samples: int) -> di
 
 
 def balance_fields(
-    head: Head | None, counts: npt.NDArray[np.intp], mean_squares: Matrix
+    head: Head | None, counts: npt.NDArray[np.intp], mean_squares: Array
 ) -> dict[str, Any]:
     """The estimate of lambda_H; formula at ``Collapse``."""
     if head is None or head.lambda_W is None:
@@ -164,7 +163,7 @@ def collapse(
     """
     data = read(features, labels, classifier, bias, transposed, lambda_W)
 
-    def scatter(M: Matrix, C: Matrix, whiteners: list[Matrix]) -> Scatter:
+    def scatter(M: Array, C: Array, whiteners: list[Array]) -> Scatter:
         return second_pass(data, M, C, whiteners)
 
     return record_of(data.counts, class_means(data), scatter, data.head, data.eps_features)
@@ -173,7 +172,7 @@ def collapse(
 def record_of(
     counts: npt.NDArray[np.intp],
     means: Means,
-    scatter_of: Callable[[Matrix, Matrix, list[Matrix]], Scatter],
+    scatter_of: Callable[[Array, Array, list[Array]], Scatter],
     head: Head | None,
     eps_features: float,
 ) -> Collapse:

@@ -20,8 +20,7 @@ from ufm.collapse.inputs import (
 from ufm.collapse.measure import record_of
 from ufm.collapse.record import Collapse
 from ufm.errors import InputError
-
-Matrix = npt.NDArray[np.float64]
+from ufm.typing import Array
 
 
 class CollapseMetric:
@@ -77,7 +76,7 @@ class CollapseMetric:
         self._counts = np.zeros(classes, np.intp)
         self._means = np.zeros((classes, columns))
         self._traces, self._squares = np.zeros(classes), np.zeros(classes)
-        self._scatter: Matrix | None = None
+        self._scatter: Array | None = None
         self._hits = 0
         self._eps = EPS_64
 
@@ -106,7 +105,7 @@ class CollapseMetric:
             self._take(np.array(H[part], dtype=np.float64, order="C"), y[part])
         self._eps = max(self._eps, spacing_at_one(H.dtype))
 
-    def _take(self, block: Matrix, y: npt.NDArray[np.intp]) -> None:
+    def _take(self, block: Array, y: npt.NDArray[np.intp]) -> None:
         """Take in a few thousand samples; the block is changed."""
         present, first, inverse = np.unique(y, return_index=True, return_inverse=True)
         counts = np.bincount(inverse)
@@ -163,7 +162,7 @@ class CollapseMetric:
         count_classes(np.flatnonzero(self._counts), len(self._counts))
         pooled = self._scatter
 
-        def scatter(M: Matrix, C: Matrix, whiteners: list[Matrix]) -> Scatter:
+        def scatter(M: Array, C: Array, whiteners: list[Array]) -> Scatter:
             energies = [float(np.einsum("ij,ij->", B, pooled @ B)) for B in whiteners]
             hits = self._hits if self._accuracy else None
             return Scatter(self._traces / self._counts, energies, hits)
@@ -181,10 +180,10 @@ class CollapseMetric:
         self,
         present: npt.NDArray[np.intp],
         counts: npt.NDArray[np.intp],
-        means: Matrix,
-        traces: Matrix,
-        squares: Matrix,
-    ) -> Matrix:
+        means: Array,
+        traces: Array,
+        squares: Array,
+    ) -> Array:
         """Add classes with their counts, means, traces and squares.
 
         Returns:
@@ -213,13 +212,13 @@ class CollapseMetric:
         self._counts[present] = total
         return rows
 
-    def _add(self, scatter: Matrix) -> None:
+    def _add(self, scatter: Array) -> None:
         if self._scatter is None:
             self._scatter = scatter
         else:
             self._scatter += scatter
 
 
-def _sums_of_squares(block: Matrix, groups: npt.NDArray[np.intp]) -> Matrix:
+def _sums_of_squares(block: Array, groups: npt.NDArray[np.intp]) -> Array:
     """Sum of |row|^2 over the rows of each group."""
     return np.asarray(np.bincount(groups, np.einsum("ij,ij->i", block, block)), np.float64)

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ufm.errors import InputError, require_positive
-from ufm.losses.dual import Array, SimplexDual
+from ufm.losses.dual import Dual, SimplexDual
 from ufm.losses.loss import Fact, Loss, Properties
 from ufm.records import pytree_record
+from ufm.typing import Array
 
 
 @pytree_record(static=("label",), eq=False)
@@ -127,7 +128,7 @@ class AdjustedCrossEntropy(Loss):
 
 
 @dataclass(frozen=True, eq=False)
-class AdjustedDual:
+class AdjustedDual(Dual):
     """The conjugate of w_k CE(s * z + o_k, k), by x = s * z + o_k.
 
     L_k^*(v) = w_k CE^*(v / (w_k s)) - <v / s, o_k>. Source: standard calculus of conjugates.
@@ -161,10 +162,6 @@ class AdjustedDual:
         """As for cross entropy with the weighted proportions: a scale divides a whole row."""
         shares = proportions * self.weights
         return SimplexDual(0.0).recentre(V / self._units, shares / shares.sum()) * self._units
-
-    def shrink(self, V: Array, columns: Array, sigma: float, norm: float) -> Array:
-        """Scale towards v = 0, which keeps the probabilities."""
-        return V if norm <= sigma else V * (sigma / norm)
 
 
 # ---- the adjustments of the literature, from the class sizes of a model

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import scipy
 
-from ufm.losses.dual import Array
-from ufm.losses.loss import Fact, Loss, Properties
+from ufm.losses.dual import Dual
+from ufm.losses.loss import Loss, Properties, separable_properties
 from ufm.records import pytree_record
+from ufm.typing import Array
 
 
 @pytree_record()
@@ -36,16 +37,7 @@ class BCE(Loss):
 
     def properties(self, num_classes: int) -> Properties:
         """Convex, equivariant, equalising and nonnegative; not shift invariant: all proved."""
-        return Properties(
-            convex=Fact(True),
-            shift_invariant=Fact(False),
-            equivariant=Fact(True),
-            equalising=Fact(True),
-            contrastive=Fact(False, note="not shift invariant"),
-            isometric=Fact(False),
-            nonnegative=Fact(True),
-            smooth=Fact(True),
-        )
+        return separable_properties()
 
     def curvature_bounds(self, Z: Any, labels: Any) -> tuple[float, float]:
         """The logit Hessian is diagonal: q (1 - q), q the sigmoid of each logit."""
@@ -64,7 +56,7 @@ class BCE(Loss):
 
 
 @dataclass(frozen=True)
-class CubeDual:
+class CubeDual(Dual):
     """L_k^*(v) = sum_j q_j log q_j + (1 - q_j) log(1 - q_j) for q = v + e_k in [0, 1]^K, else +inf.
 
     Source: conjugate of softplus, shifted by the target (derived here).
@@ -89,7 +81,3 @@ class CubeDual:
         outside = q - np.clip(q, 0.0, 1.0)
         mix = float(np.max(outside / np.where(outside == 0, 1.0, q - mean)))
         return (1 - mix) * V + mix * (mean - target)
-
-    def shrink(self, V: Array, columns: Array, sigma: float, norm: float) -> Array:
-        """Scale towards v = 0, which keeps v + e_k in the cube."""
-        return V if norm <= sigma else V * (sigma / norm)

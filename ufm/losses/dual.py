@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 import scipy
 from numpy.linalg import LinAlgError, eigvalsh
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from ufm.typing import Array
+
 # Of so few eigenvalues one takes no less time than all, and SciPy need not be there.
 FEW = 50
 
@@ -31,8 +31,10 @@ class Dual(Protocol):
     def shrink(self, V: Array, columns: Array, sigma: float, norm: float) -> Array:
         """Columns moved so that the spectral norm of V diag(columns), now norm, is at most sigma.
 
-        The caller knows the norm already, and at K = 1000 it is most of the work.
+        The caller knows the norm already, and at K = 1000 it is most of the work. Unless a loss
+        knows better they are scaled towards 0, which the convex domain of L^* has inside.
         """
+        return V if norm <= sigma else V * (sigma / norm)
 
 
 def spectral_norm(Y: Array) -> float:
@@ -63,7 +65,7 @@ def spectral_norm(Y: Array) -> float:
 
 
 @dataclass(frozen=True)
-class SimplexDual:
+class SimplexDual(Dual):
     """Cross entropy against the target tau_k = (1 - delta) e_k + delta / K.
 
     L_k^*(v) = - Ent(v + tau_k) on v + tau_k in the probability simplex, +inf elsewhere.
@@ -96,10 +98,6 @@ class SimplexDual:
             mix = float(np.max(np.where(short, -q / np.where(short, mean_target - q, 1.0), 0.0)))
             V = (1 - mix) * V + mix * (mean_target - target)
         return V
-
-    def shrink(self, V: Array, columns: Array, sigma: float, norm: float) -> Array:
-        """Scale towards v = 0, which keeps v + tau in the simplex."""
-        return V if norm <= sigma else V * (sigma / norm)
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,25 @@ class Properties:
     smooth: Fact
 
 
+def separable_properties(*, isometric: bool = False) -> Properties:
+    """Those of a sum of smooth convex functions of single logits, the own one and the others.
+
+    Example:
+        >>> bool(separable_properties().convex), bool(separable_properties().shift_invariant)
+        (True, False)
+    """
+    return Properties(
+        convex=Fact(True),
+        shift_invariant=Fact(False),
+        equivariant=Fact(True),
+        equalising=Fact(True),
+        contrastive=Fact(False, note="not shift invariant"),
+        isometric=Fact(isometric),
+        nonnegative=Fact(True),
+        smooth=Fact(True),
+    )
+
+
 class Loss(ABC):
     """A classification loss L(logits, label): a pure function of (K,) logits and an int label."""
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from ufm.losses.loss import Fact, Properties
 from ufm.losses.program import Program
 from ufm.precision import require_x64
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Probing looks at this many random (logits, label) pairs, a third at each scale of the logits;
 # from K = 100 on at fewer, so that their Hessians take no more time or memory.
 NUM_PROBES, MAX_ENTRIES = 96, 960_000

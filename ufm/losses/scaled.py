@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ufm.errors import require_positive
-from ufm.losses.dual import Array, Dual
+from ufm.losses.dual import Dual
 from ufm.losses.loss import Loss, Properties
 from ufm.records import pytree_record
+from ufm.typing import Array
 
 
 @dataclass(frozen=True)

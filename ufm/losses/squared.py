@@ -10,21 +10,8 @@ import jax.numpy as jnp
 
 from ufm.errors import InputError, require_positive
 from ufm.losses.dual import QuadraticDual
-from ufm.losses.loss import Fact, Loss, Properties
+from ufm.losses.loss import Loss, Properties, separable_properties
 from ufm.records import pytree_record
-
-
-def _quadratic_properties(isometric: bool) -> Properties:
-    return Properties(
-        convex=Fact(True),
-        shift_invariant=Fact(False),
-        equivariant=Fact(True),
-        equalising=Fact(True),
-        contrastive=Fact(False, note="not shift invariant"),
-        isometric=Fact(isometric),
-        nonnegative=Fact(True),
-        smooth=Fact(True),
-    )
 
 
 @pytree_record()
@@ -46,7 +33,7 @@ class MSE(Loss):
 
     def properties(self, num_classes: int) -> Properties:
         """Convex, equivariant and isometric; not shift invariant."""
-        return _quadratic_properties(isometric=True)
+        return separable_properties(isometric=True)
 
     def curvature_bounds(self, Z: Any, labels: Any) -> tuple[float, float]:
         """The logit Hessian is the identity."""
@@ -98,7 +85,7 @@ class RescaledMSE(Loss):
 
     def properties(self, num_classes: int) -> Properties:
         """Convex and equivariant; isometric only where it is a multiple of MSE (kappa = 1)."""
-        return _quadratic_properties(isometric=bool(self.kappa == 1))
+        return separable_properties(isometric=bool(self.kappa == 1))
 
     def curvature_bounds(self, Z: Any, labels: Any) -> tuple[float, float]:
         """The logit Hessian has kappa for the own class, 1 for the others."""

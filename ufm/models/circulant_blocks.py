@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ufm.errors import InputError
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 def circulant_blocks(num_classes: int, n: int, inside: int, outside: int) -> Array:

@@ -10,7 +10,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
 from ufm.answers import Certificate, Minimiser, Structure
 from ufm.counts import parsed_counts, parsed_ranks
@@ -19,8 +18,6 @@ from ufm.model import Model
 from ufm.models.rate_reduction import RateReduction, Representation
 from ufm.models.unused_dimensions import unused_dimensions
 from ufm.records import pytree_record
-
-Array = NDArray[np.float64]
 
 
 @pytree_record(eq=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -20,8 +19,6 @@ from ufm.model import Model
 from ufm.models.unused_dimensions import unused_dimensions
 from ufm.point import gaussian, skew_basis
 from ufm.records import pytree_record
-
-Array = NDArray[np.float64]
 
 
 class Features(NamedTuple):
@@ -92,10 +89,6 @@ class Contrastive(Model[Features]):
             remedy = "zero has no direction: move the column of H"
             raise InputError("Need features that are not zero", least, remedy)
         return model, told
-
-    def with_dimension(self, d: int) -> Contrastive:
-        """The same model with feature dimension ``d``."""
-        return replace(self, d=d)
 
     def structure(self, point: Features) -> Structure | None:
         """The Hessian at any point from the dimensions that it uses (A-8); None after a ReLU."""

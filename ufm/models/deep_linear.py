@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
 from ufm.answers import Certificate, Merge, Minimiser, Structure
 from ufm.collapse.margins import own_logits
@@ -31,8 +30,7 @@ from ufm.point import Point, as_rows, gaussian, skew_basis
 from ufm.records import pytree_record
 from ufm.spectrum import MAX_DIAGONALISED, Spectrum
 from ufm.tolerance import RANK, generator_rank
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 # A program traces every factor.
 MAX_DEPTH = 100

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
 
 from ufm.answers import Certificate, Minimiser
 from ufm.losses import MSE
@@ -25,8 +24,7 @@ from ufm.plain.quadratic_form import quadratic_form
 from ufm.point import skew_basis
 from ufm.records import pytree_record
 from ufm.tolerance import RANK
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 @pytree_record(eq=False)

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
 
 from ufm.answers import Certificate, Merge, Minimiser, Structure
 from ufm.collapse.margins import own_logits
@@ -29,8 +28,8 @@ from ufm.plain.symmetry import turned_classes
 from ufm.point import gaussian, skew_basis
 from ufm.records import pytree_record
 from ufm.tolerance import EPSILON, RANK
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Spectral norm of V at a random point of scale 1, about: I - V is then far from singular.
 START = 0.25
 # What W and X cost at points near escape, in units of the saturated decays.

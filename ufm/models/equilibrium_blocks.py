@@ -8,15 +8,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jax import grad
-from numpy.typing import NDArray
 
 from ufm.answers import Structure
 from ufm.losses.columns import column_hessians, column_losses
 from ufm.point import as_rows
 from ufm.spectrum import MAX_DIAGONALISED, Spectrum
 from ufm.tolerance import EPSILON, RANK, generator_rank
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 def layer_structure(model: Any, point: Any) -> Structure | None:

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
 from ufm.answers import Code
 from ufm.decay import plateau
@@ -15,8 +14,8 @@ from ufm.losses.columns import column_losses
 from ufm.losses.logit_curve import logit_curve
 from ufm.losses.loss import Loss
 from ufm.plain.quadratic_form import quadratic_form
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Gaps that are tried: at the last one cross entropy has vanished in float64.
 GAPS = np.geomspace(1e-2, 600.0, 41)
 # Each takes two of 40 intervals: 1/20 of the width, and the loss is flat in second order.

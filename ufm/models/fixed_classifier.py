@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
 from ufm.answers import Certificate, Code, Minimiser
 from ufm.decay import penalty
@@ -23,8 +22,7 @@ from ufm.losses.user import fixed_loss
 from ufm.model import Model
 from ufm.point import gaussian, length
 from ufm.records import pytree_record
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 # Relative accuracy of the scalar roots: four roundings.
 ROUNDING = 1e-15

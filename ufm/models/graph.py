@@ -26,8 +26,7 @@ from ufm.point import (
 from ufm.records import pytree_record
 from ufm.spectrum import MAX_DIAGONALISED, Spectrum, pair
 from ufm.tolerance import RANK, generator_rank
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 @pytree_record(static=("d",), eq=False)
@@ -92,10 +91,6 @@ class GraphUFM(Model[Point]):
     def confined(self, point: Point) -> Restriction | None:
         """The row space of [W; H^T] at a start."""
         return row_space_of_start(self, point)
-
-    def with_dimension(self, d: int) -> GraphUFM:
-        """The same model with feature dimension ``d``."""
-        return GraphUFM(self.means, self.labels, self.lambda_W, self.lambda_H, d)
 
     # ---- when it collapses
 

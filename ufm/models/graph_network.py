@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
 
 from ufm.answers import Certificate
 from ufm.counts import class_counts, counts_columns
@@ -18,8 +17,8 @@ from ufm.model import Model
 from ufm.models.graph import graph_of
 from ufm.point import gaussian, skew_basis
 from ufm.records import pytree_record
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Draws of a graph before it is said that isolated nodes cannot be avoided.
 MOST_DRAWS = 1000
 MAX_GRAPHS = 1000

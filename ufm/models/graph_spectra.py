@@ -6,13 +6,11 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import eigh
 from scipy.optimize import linear_sum_assignment
 
 from ufm.errors import InputError, require_count
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 def bethe_hessian(adjacency: Any, r: float | None = None) -> Array:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ufm.tolerance import NEAR_NULL
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # A sample is on, off or at zero for a unit: 3^N cases.
 MOST_SAMPLES = 8
 

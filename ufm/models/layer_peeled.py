@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,8 +25,6 @@ from ufm.models.merging_ratio import merging_ratio
 from ufm.models.unused_dimensions import AXES, unused_dimensions
 from ufm.point import Point, gaussian, rotation_generators
 from ufm.records import pytree_record
-
-Array = NDArray[np.float64]
 
 
 @pytree_record(static=("counts", "d"), eq=False)
@@ -106,10 +103,6 @@ class LayerPeeled(Model[Point]):
             remedy = "zero has no energy to be scaled: move W and H"
             raise InputError("Need W and H that are not zero", least, remedy)
         return model, told
-
-    def with_dimension(self, d: int) -> LayerPeeled:
-        """The same model with feature dimension ``d``."""
-        return replace(self, d=d)
 
     def structure(self, point: Point) -> Structure | None:
         """The Hessian at any point from the dimensions that it uses (A-8); None where d is few."""

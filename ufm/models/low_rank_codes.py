@@ -7,9 +7,9 @@ from itertools import combinations
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from ufm.typing import Array
+
 # The middle feature (t, t) of three classes in a plane at which the product of norms is least.
 PLANE = 0.9034844911
 

@@ -7,15 +7,13 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ufm.errors import InputError, require_count
 from ufm.models.sample_types import of_types, proportional, require_room
 from ufm.models.targets import Targets
 from ufm.point import Point
 from ufm.records import pytree_record
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 @pytree_record(static=("d", "merged", "per_set"), eq=False)

@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ufm.answers import Certificate, Code, Minimiser
 from ufm.counts import class_counts
@@ -27,8 +26,8 @@ from ufm.plain.minimisers import best_bias, symmetric_code, thresholds
 from ufm.plain.model import UFM
 from ufm.point import Point
 from ufm.records import pytree_record
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 NEWTON_STEPS = 100  # quadratic convergence takes about ten; the rest is for steep starts
 
 

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
 from ufm.counts import class_counts, counts_columns
 from ufm.errors import InputError
@@ -17,8 +16,7 @@ from ufm.models.sample_types import SampleTypes, of_types, proportional
 from ufm.plain.class_means import ClassMeans
 from ufm.point import Point
 from ufm.records import pytree_record
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 @pytree_record(static=("d", "merged"), eq=False)

@@ -20,8 +20,7 @@ from ufm.point import as_rows, gaussian, skew_basis
 from ufm.records import pytree_record
 from ufm.spectrum import MAX_DIAGONALISED, Spectrum
 from ufm.tolerance import RANK, generator_rank
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 class Representation(NamedTuple):

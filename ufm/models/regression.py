@@ -69,10 +69,6 @@ class Regression(Model[Point]):
         lambda_W, lambda_H = float(self.lambda_W), float(self.lambda_H)
         return {"n": n, "M": M, "d": self.d, "lambda_W": lambda_W, "lambda_H": lambda_H}
 
-    def with_dimension(self, d: int) -> Regression:
-        """The same model with feature dimension ``d``."""
-        return Regression(self.targets, d, self.lambda_W, self.lambda_H)
-
     def minimiser(self) -> Minimiser:
         """Soft thresholding of the centred targets at sqrt(M lambda_W lambda_H) (X-11), any d."""
         Y = np.asarray(self.targets)

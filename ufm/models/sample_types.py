@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
 from ufm.answers import Certificate, Merge, Minimiser, Restriction, Structure
 from ufm.decay import balanced_factors, penalty
@@ -35,8 +34,8 @@ from ufm.point import (
 from ufm.records import pytree_record
 from ufm.spectrum import MAX_DIAGONALISED, Spectrum, pair
 from ufm.tolerance import RANK, generator_rank
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Numbers in the table of targets: 80 MB.
 MOST_TARGETS = 10_000_000
 # Relative accuracy of the scalar roots: four roundings.
@@ -130,10 +129,6 @@ class SampleTypes(Model[Point]):
     def confined(self, point: Point) -> Restriction | None:
         """The row space of [W; H^T] at a start."""
         return row_space_of_start(self, point)
-
-    def with_dimension(self, d: int) -> SampleTypes:
-        """The same model with feature dimension ``d``."""
-        return replace(self, d=d)
 
     # ---- what is known
 

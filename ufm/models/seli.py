@@ -20,8 +20,6 @@ from ufm.model import Model
 from ufm.point import Point, gaussian, rotation_generators, row_space_of_start
 from ufm.records import pytree_record
 
-Array = NDArray[np.float64]
-
 
 @pytree_record(static=("counts", "d"), eq=False)
 class Margins(Model[Point]):
@@ -82,10 +80,6 @@ class Margins(Model[Point]):
     def confined(self, point: Point) -> Restriction | None:
         """The row space of [W; H^T] at a start."""
         return row_space_of_start(self, point)
-
-    def with_dimension(self, d: int) -> Margins:
-        """The same model with feature dimension ``d``."""
-        return Margins(self.counts, d, self.price)
 
     # ---- what is known
 

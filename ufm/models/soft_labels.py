@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
 from ufm.counts import parsed_counts
 from ufm.errors import InputError, require_count
 from ufm.models.sample_types import of_types, proportional, require_room
 from ufm.models.targets import Targets
 from ufm.records import pytree_record
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Sums of decimal fractions: rows of 1/3 or of a thousand probabilities are off by less.
 SUM = 1e-9
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ufm.answers import Certificate, Code, Minimiser, Structure
 from ufm.collapse.codes import code_measures, one_vs_rest_distances
@@ -21,8 +19,6 @@ from ufm.model import Model
 from ufm.models.unused_dimensions import AXES, unused_dimensions
 from ufm.point import Point, gaussian, rotation_generators
 from ufm.records import pytree_record
-
-Array = NDArray[np.float64]
 
 
 @pytree_record(static=("num_classes", "n", "d"), eq=False)
@@ -105,10 +101,6 @@ class Sphere(Model[Point]):
             remedy = "zero has no direction: move the row of W or the column of H"
             raise InputError("Need vectors that are not zero", float(least), remedy)
         return model, told
-
-    def with_dimension(self, d: int) -> Sphere:
-        """The same model with feature dimension ``d``."""
-        return replace(self, d=d)
 
     def structure(self, point: Point) -> Structure | None:
         """The Hessian at any point from the dimensions that it uses (A-8); None where d is few."""

@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
 
 from ufm.decay import penalty
 from ufm.errors import InputError
@@ -17,9 +16,7 @@ from ufm.model import Model
 from ufm.plain.model import UFM
 from ufm.point import Point, gaussian, rotation_generators
 from ufm.records import pytree_record
-
-Array = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from ufm.typing import Array, Ints
 
 
 @dataclass(frozen=True, eq=False)

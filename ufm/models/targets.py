@@ -8,12 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
 from ufm.models.sample_types import SampleTypes
 from ufm.records import pytree_record
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 @pytree_record(static=("d", "merged"), eq=False)

@@ -10,14 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
 
 from ufm.counts import parsed_counts
 from ufm.errors import require_count
 from ufm.models.sample_types import SampleTypes, of_types, require_room
 from ufm.records import pytree_record
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 @pytree_record(static=("d", "merged", "classes"), eq=False)

@@ -12,8 +12,8 @@ from ufm.answers import Structure
 from ufm.point import Point, as_rows
 from ufm.spectrum import MAX_DIAGONALISED, Spectrum
 from ufm.tolerance import RANK, generator_rank
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # The feature axis of W (K, d) and H (d, columns).
 AXES = Point(1, 0)
 

@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ufm.point import Point
+from ufm.typing import Array
 
 if TYPE_CHECKING:
     from ufm.plain.model import UFM
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

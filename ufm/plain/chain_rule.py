@@ -9,16 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ufm.losses.columns import column_gradients, column_hessians, column_products
 from ufm.plain.blocks import GroupData, group_block
 from ufm.point import Point, flatten
+from ufm.typing import Array
 
 if TYPE_CHECKING:
     from ufm.plain.model import UFM
-
-Array = NDArray[np.float64]
 
 
 def value_and_gradient(model: UFM, point: Point) -> tuple[float, Point]:

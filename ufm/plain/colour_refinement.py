@@ -14,7 +14,7 @@ from math import factorial, prod
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from ufm.typing import Ints
 
 
 def numbered(rows: NDArray[np.generic]) -> Ints:

@@ -21,15 +21,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ufm.losses.columns import column_hessians
 from ufm.plain.reduce import Reduced, assembled, reduced, row_space
 from ufm.plain.symmetry import predicted_nullity
 from ufm.spectrum import Spectrum
 from ufm.tolerance import SEPARATION, zero_tolerance
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ufm.answers import StrictMinimum
 from ufm.losses.columns import column_gradients
@@ -23,7 +22,6 @@ from ufm.spectrum import pair
 if TYPE_CHECKING:
     from ufm.plain.model import UFM
 
-Array = NDArray[np.float64]
 # Singular values of G this near sigma, relative to it, are those of the point's own directions.
 # Whether the others are apart from sigma is for the margin to say, not for this number.
 OWN = 1e-6

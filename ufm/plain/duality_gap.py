@@ -6,18 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
 from ufm.answers import Certificate
 from ufm.losses.columns import column_gradients, column_hessians, column_losses
 from ufm.losses.dual import spectral_norm
 from ufm.point import Point
 from ufm.precision import require_x64
+from ufm.typing import Array
 
 if TYPE_CHECKING:
     from ufm.plain.model import UFM
 
-Array = NDArray[np.float64]
 # Logit Hessians of so many classes are held at once: half a GiB at K = 1000.
 AT_ONCE = 64
 

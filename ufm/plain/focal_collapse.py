@@ -12,12 +12,11 @@ from math import inf, log, sqrt
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
 from ufm.losses.focal import Focal, focal_convexity_threshold
 from ufm.plain.model import UFM
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Below (gamma < 0.04) the least g / g' exceeds 10^11, more than log K or a bias can reach.
 SMALLEST_EDGE = 1e-12
 

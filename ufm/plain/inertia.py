@@ -10,12 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
 from ufm.errors import InputError
 from ufm.plain.blocks import GroupData, classifier_block, feature_blocks
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 def count_negative(matrix: Array) -> int:

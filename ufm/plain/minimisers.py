@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
 from ufm.answers import Code, Minimiser
 from ufm.decay import balanced_factors, penalty
@@ -25,11 +24,11 @@ from ufm.losses.logit_curve import logit_curve, slopes
 from ufm.losses.loss import Loss
 from ufm.plain.quadratic_form import quadratic_singular_target, quadratic_target
 from ufm.point import Point
+from ufm.typing import Array
 
 if TYPE_CHECKING:
     from ufm.plain.model import UFM
 
-Array = NDArray[np.float64]
 GRID = 4001  # samples of a scalar curve when a non-convex loss leaves several local minima
 
 

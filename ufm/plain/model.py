@@ -26,7 +26,7 @@ from ufm.errors import InputError, require_count, require_decay
 from ufm.losses.columns import column_losses
 from ufm.losses.loss import Loss
 from ufm.losses.user import fixed_loss
-from ufm.model import Array, Model, finite
+from ufm.model import Model, finite
 from ufm.plain import chain_rule
 from ufm.plain.class_means import ClassMeans
 from ufm.plain.convexity import strict_minimum
@@ -38,6 +38,7 @@ from ufm.plain.structure import structure
 from ufm.plain.symmetry import class_kinds, ufm_generators
 from ufm.point import Point, gaussian, narrow_start, row_space_of_start
 from ufm.records import pytree_record
+from ufm.typing import Array
 
 
 @pytree_record(static=("d", "merged"), eq=False)

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from ufm.eigen import eigh
 from ufm.plain.blocks import GroupData
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Levels = list[tuple[float, int, str]]
 # Entries of Z that a permutation must reproduce; polished points agree to about 1e-12.

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ufm.losses.logit_curve import logit_curve
 from ufm.losses.loss import Loss
+from ufm.typing import Array
 
 if TYPE_CHECKING:
     from ufm.plain.model import UFM
-
-Array = NDArray[np.float64]
 
 
 class QuadraticForm(NamedTuple):

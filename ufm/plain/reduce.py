@@ -23,11 +23,11 @@ from ufm.plain.permuted import find_types, range_levels
 from ufm.point import Point
 from ufm.precision import require_x64
 from ufm.spectrum import Spectrum, pair
+from ufm.typing import Array
 
 if TYPE_CHECKING:
     from ufm.plain.model import UFM
 
-Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 # A critical point known to residual 1e-12 has equal rows to about 1e-11; classes that differ do so
 # by O(1), or they are near a bifurcation and this bound errs on the side of keeping them apart.

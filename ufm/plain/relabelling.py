@@ -17,13 +17,12 @@ from collections.abc import Iterable, Sequence
 from math import factorial, prod
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ufm.errors import InputError, require_positive
 from ufm.plain.colour_refinement import bijection, group_order, numbered, twin_free
+from ufm.typing import Array, Ints
 
-Array = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Permutation = tuple[int, ...]
 Side = tuple[Array, Array | None]
 Item = tuple[float, ArrayLike, ArrayLike | None]

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
 
 from ufm.decay import penalty
 from ufm.losses.columns import column_losses
@@ -25,8 +24,6 @@ from ufm.plain.model import UFM
 from ufm.point import Point, gaussian
 from ufm.records import pytree_record
 from ufm.tolerance import EPSILON
-
-Array = NDArray[np.float64]
 
 
 class SizePoint(NamedTuple):

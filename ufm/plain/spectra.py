@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ufm.answers import Code
 from ufm.errors import InputError
@@ -22,11 +21,11 @@ from ufm.losses.logit_curve import LogitCurve, logit_curve
 from ufm.losses.loss import require_smooth
 from ufm.plain.minimisers import best_bias
 from ufm.spectrum import Spectrum, pair
+from ufm.typing import Array
 
 if TYPE_CHECKING:
     from ufm.plain.model import UFM
 
-Array = NDArray[np.float64]
 Levels = list[tuple[float, int, str]]
 # lambda_W, lambda_H and lambda_b, numbers or arrays of many models; None without bias.
 Decays = tuple[Any, Any, Any]

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ufm.answers import HiddenBlock, Structure
 from ufm.plain.blocks import GroupData
@@ -21,7 +20,6 @@ from ufm.spectrum import MAX_DIAGONALISED, Spectrum
 if TYPE_CHECKING:
     from ufm.plain.model import UFM
 
-Array = NDArray[np.float64]
 # A range block beyond this order has no spectrum here: its factor takes 3 GiB, and has copies.
 MAX_FACTORISED = 40_000
 

@@ -21,8 +21,7 @@ from ufm.plain.spectra import symmetric_levels
 from ufm.plain.symmetry import orbit_dimension
 from ufm.point import Point
 from ufm.tolerance import EPSILON, ROUNDING_FACTOR, SEPARATION
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 class SymmetricMinima(NamedTuple):

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ufm.point import Point, rotation_generators
+from ufm.typing import Array
 
 if TYPE_CHECKING:
     from ufm.losses.loss import Loss
     from ufm.plain.model import UFM
 
-Array = NDArray[np.float64]
 DENSE_CLASS_ROTATIONS = 32  # largest K whose K(K-1)/2 class rotations are ranked densely
 
 

@@ -18,25 +18,14 @@ except ImportError as error:
         "Networks need equinox", error, "pip install '.[deep]' in the clone"
     ) from error
 
-from experiments.networks.architectures.build import (
-    ARCHITECTURES,
-    Architecture,
-    build_network,
-    natural_dimension,
-)
-from experiments.networks.architectures.counting import (
-    ParameterCount,
-    count_parameters,
-)
-from experiments.networks.architectures.head import Head, fixed_etf_head, linear_head
+from experiments.networks.architectures.build import Architecture, build_network, natural_dimension
+from experiments.networks.architectures.counting import count_parameters
+from experiments.networks.architectures.head import fixed_etf_head, linear_head
 from experiments.networks.architectures.network import Network, activations, embed, trainable
 
 __all__ = [
-    "ARCHITECTURES",
     "Architecture",
-    "Head",
     "Network",
-    "ParameterCount",
     "activations",
     "build_network",
     "count_parameters",

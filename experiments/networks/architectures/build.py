@@ -14,8 +14,8 @@ from experiments.networks.architectures.convnet import ConvNet
 from experiments.networks.architectures.head import Head, fixed_etf_head, linear_head
 from experiments.networks.architectures.mlp import MLP
 from experiments.networks.architectures.network import PRECISIONS, Network
-from experiments.networks.architectures.own import own_body, source_of
 from experiments.networks.architectures.resnet import CHANNELS, ResNet18
+from experiments.networks.architectures.user_network import own_body, source_of
 from experiments.networks.options import ArchitectureOptions
 from ufm.errors import InputError, require_count, require_positive
 

@@ -10,6 +10,7 @@ import jax
 from experiments.networks.architectures.conv_norm import BATCH, NONE, convolution
 from experiments.networks.architectures.layers import (
     BatchNorm,
+    Body,
     Conv,
     Dense,
     Statistics,
@@ -18,7 +19,7 @@ from experiments.networks.architectures.layers import (
 from ufm.errors import InputError
 
 
-class ConvNet(eqx.Module):
+class ConvNet(Body):
     """Stages of 3 x 3 convolution, ReLU and 2 x 2 max pooling, then a dense feature layer.
 
     Convolutions may be normalised, or followed by batch normalisation before the ReLU.
@@ -87,8 +88,3 @@ class ConvNet(eqx.Module):
             found.append(x)
         x = self.last(x.reshape(x.shape[0], -1))
         return [*found, jax.nn.relu(x) if self.relu else x], tuple(after)
-
-    def __call__(self, images: Any, state: Any, *, training: bool) -> tuple[Any, Any]:
-        """(N, height, width, channels) to features (N, d), and the state after."""
-        layers, state = self.layers(images, state, training=training)
-        return layers[-1], state

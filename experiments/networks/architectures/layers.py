@@ -1,8 +1,9 @@
-"""Layers on batches: dense, convolution, and batch normalisation with its state outside."""
+"""What networks are made of: layers on batches, normalisations with their state outside, bodies."""
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -41,6 +42,19 @@ def constant(value: float, size: int) -> Any:
         [1.0, 1.0]
     """
     return jnp.asarray(np.full(size, value, np.float32))
+
+
+class Body(eqx.Module):
+    """A feature extractor: its features are what its last layer gives."""
+
+    @abstractmethod
+    def layers(self, images: Any, state: Any, *, training: bool) -> tuple[list[Any], Any]:
+        """What every layer gives for (N, height, width, channels), and the state after."""
+
+    def __call__(self, images: Any, state: Any, *, training: bool) -> tuple[Any, Any]:
+        """(N, height, width, channels) to features (N, d), and the state after."""
+        layers, state = self.layers(images, state, training=training)
+        return layers[-1], state
 
 
 class Dense(eqx.Module):

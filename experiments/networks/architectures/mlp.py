@@ -7,10 +7,10 @@ from typing import Any
 import equinox as eqx
 import jax
 
-from experiments.networks.architectures.layers import Dense
+from experiments.networks.architectures.layers import Body, Dense
 
 
-class MLP(eqx.Module):
+class MLP(Body):
     """Dense layers with ReLU, then a dense feature layer: x -> ... -> features (N, d).
 
     Args:
@@ -53,8 +53,3 @@ class MLP(eqx.Module):
             found.append(x)
         x = self.last(x)
         return [*found, jax.nn.relu(x) if self.relu else x], state
-
-    def __call__(self, images: Any, state: Any, *, training: bool) -> tuple[Any, Any]:
-        """(N, ...) to features (N, d), and the state as it came."""
-        layers, state = self.layers(images, state, training=training)
-        return layers[-1], state

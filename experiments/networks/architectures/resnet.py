@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.networks.architectures.conv_norm import BATCH, convolution
-from experiments.networks.architectures.layers import BatchNorm, Conv, Statistics
+from experiments.networks.architectures.layers import BatchNorm, Body, Conv, Statistics
 
 # Channels of the four stages at width 1, two blocks each; every stage but the first halves the
 # image.
@@ -76,7 +76,7 @@ class Block(eqx.Module):
         return (jax.nn.relu(x + y) if self.relu else x + y), after
 
 
-class ResNet18(eqx.Module):
+class ResNet18(Body):
     """ResNet-18: a 3 x 3 stem without pooling, eight blocks, the mean over the image as features.
 
     The features have as many dimensions as the last block has channels, 512 times the width. For
@@ -145,8 +145,3 @@ class ResNet18(eqx.Module):
             after.append(its_after)
         # In float32: a mean of bfloat16 numbers would lose what the features are measured by.
         return [*found, jnp.mean(x.astype(jnp.float32), axis=(1, 2))], tuple(after)
-
-    def __call__(self, images: Any, state: Any, *, training: bool) -> tuple[Any, Any]:
-        """(N, height, width, channels) to features (N, d) and the state afterwards."""
-        layers, after = self.layers(images, state, training=training)
-        return layers[-1], after

@@ -12,8 +12,7 @@ from experiments.networks.comparison.plan import Cell
 from experiments.networks.measures.similarity import linear_cka
 from experiments.networks.runs import Run
 from ufm.errors import InputError
-
-Matrix = npt.NDArray[np.float64]
+from ufm.typing import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +29,8 @@ class Likeness:
 
     losses: tuple[str, ...]
     width: float
-    agreement: Matrix
-    cka: Matrix
+    agreement: Array
+    cka: Array
     pairs: npt.NDArray[np.intp]
 
 

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.colors import Normalize
 
 from experiments.networks.comparison.curves import label_of
 from experiments.networks.comparison.likeness import Likeness
 from experiments.networks.comparison.table import Summary, matrix
+from experiments.report.figures import COLOURS, DARK, SPREADS, colours_over
 from landscape.plots.style import INK
 
-# The colours of a heat map span at least so many spreads between seeds, and those of similarities
-# (0 to 1) at least so much: what chance alone moves stays pale beside a difference.
-SPREADS, ALIKE = 8.0, 0.5
+# The colours of similarities (0 to 1) span at least so much.
+ALIKE = 0.5
 
 
 def heat_map(table: Sequence[Summary], name: str, ax: Any, *, percent: bool = False) -> Any:
@@ -87,15 +86,10 @@ def _text(value: float, spread: float) -> str:
 
 def _coloured(values: np.ndarray, texts: Sequence[Sequence[str]], ax: Any, least: float) -> None:
     """An image whose colours span the values, and at least so much."""
-    finite = values[np.isfinite(values)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-    # A difference of rounding size must not look like one of substance.
-    least = max(least, 1e-3 * max(abs(low), abs(high), 1e-9))
-    span, middle = max(1.6 * (high - low), least), (low + high) / 2
-    norm = Normalize(middle - span / 2, middle + span / 2)
-    ax.imshow(np.ma.masked_invalid(values), cmap="YlGnBu", norm=norm, aspect="auto")
+    norm = colours_over(values, least)
+    ax.imshow(np.ma.masked_invalid(values), cmap=COLOURS, norm=norm, aspect="auto")
     for (i, j), value in np.ndenumerate(values):
-        dark = np.isfinite(value) and norm(value) > 0.6
+        dark = np.isfinite(value) and norm(value) > DARK
         ax.text(j, i, texts[i][j], ha="center", va="center", size=8, color="w" if dark else INK)
     ax.grid(False)
     ax.tick_params(length=0)

@@ -17,7 +17,7 @@ from experiments.networks.comparison.plan import Cell
 from experiments.networks.comparison.table import Row, contrasts, statement, summaries
 from experiments.networks.comparison.table import rows as table_rows
 from experiments.networks.comparison.three_ways import deviations, figure_rows
-from experiments.networks.data.own import is_own
+from experiments.networks.data.user_arrays import is_own
 from experiments.networks.runs import Run
 from experiments.networks.training import FeatureDecay, Outcome, WeightDecay
 from experiments.report.figures import Picture, picture

@@ -188,7 +188,7 @@ def least_p_value(found: Sequence[Contrast]) -> float:
     return min(1.0, len(found) * 2.0 ** (1 - max(c.num for c in found)))
 
 
-def statement(found: Sequence[Contrast], what: str, level: float = LEVEL) -> str:
+def statement(found: Sequence[Contrast], what: str) -> str:
     """What the contrasts say, in a sentence or two.
 
     Example:
@@ -197,9 +197,9 @@ def statement(found: Sequence[Contrast], what: str, level: float = LEVEL) -> str
     """
     if not found:
         return f"No two objectives have two pairs of runs, so nothing can be said of {what}."
-    clear = [c for c in found if c.adjusted < level]
+    clear = [c for c in found if c.adjusted < LEVEL]
     largest = max(found, key=lambda c: abs(c.interval.mean))
-    test = f"sign-flip test on pairs of one width and seed, Holm's correction, level {level:g}"
+    test = f"sign-flip test on pairs of one width and seed, Holm's correction, level {LEVEL:g}"
     size = (
         f"the largest mean difference is {abs(largest.interval.mean):.2g} ({largest.first} against "
         f"{largest.second}, 95 % interval {largest.interval.low:+.2g} to "
@@ -215,7 +215,7 @@ def statement(found: Sequence[Contrast], what: str, level: float = LEVEL) -> str
         f" With {max(c.num for c in found)} pairs of runs no p-value can fall below "
         f"{least:.2g} after the correction, so the test could not have told: run more "
         "seeds."
-        if least >= level
+        if least >= LEVEL
         else ""
     )
     return f"{text}{size}.{note}"

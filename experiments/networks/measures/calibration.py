@@ -16,8 +16,9 @@ from scipy.optimize import brentq
 from scipy.special import log_softmax, softmax
 from sklearn.calibration import calibration_curve
 
-from experiments.networks.measures.inputs import Labels, Matrix, logits_and_labels
+from experiments.networks.measures.inputs import Labels, logits_and_labels
 from ufm.errors import InputError, require_count
+from ufm.typing import Array
 
 Binning = Literal["width", "mass"]
 STRATEGIES: Mapping[str, str] = {"width": "uniform", "mass": "quantile"}
@@ -37,8 +38,8 @@ class Reliability:
     """
 
     counts: npt.NDArray[np.intp]
-    confidence: Matrix
-    accuracy: Matrix
+    confidence: Array
+    accuracy: Array
 
     @property
     def ece(self) -> float:
@@ -203,5 +204,5 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Temperature
     return Temperature(1 / beta, "", before, after, beta * slope(beta))
 
 
-def _nll(z: Matrix, y: Labels) -> float:
+def _nll(z: Array, y: Labels) -> float:
     return float(-np.mean(log_softmax(z, axis=1)[np.arange(y.size), y]))

@@ -7,12 +7,12 @@ import numpy.typing as npt
 
 from ufm.collapse.inputs import read_labels, real_array, require_finite
 from ufm.errors import InputError
+from ufm.typing import Array
 
-Matrix = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.intp]
 
 
-def matrix(values: npt.ArrayLike, name: str) -> Matrix:
+def matrix(values: npt.ArrayLike, name: str) -> Array:
     """``values`` (N, m) in float64, with N, m >= 1 and finite entries.
 
     Raises:
@@ -31,7 +31,7 @@ def matrix(values: npt.ArrayLike, name: str) -> Matrix:
     return array.astype(np.float64)
 
 
-def vector(values: npt.ArrayLike, name: str) -> Matrix:
+def vector(values: npt.ArrayLike, name: str) -> Array:
     """``values`` (N,) in float64, with N >= 1 and finite entries.
 
     Raises:
@@ -48,7 +48,7 @@ def vector(values: npt.ArrayLike, name: str) -> Matrix:
     return array.astype(np.float64)
 
 
-def with_labels(values: npt.ArrayLike, name: str, labels: npt.ArrayLike) -> tuple[Matrix, Labels]:
+def with_labels(values: npt.ArrayLike, name: str, labels: npt.ArrayLike) -> tuple[Array, Labels]:
     """``matrix`` and labels (N,), one per row.
 
     Raises:
@@ -62,7 +62,7 @@ def with_labels(values: npt.ArrayLike, name: str, labels: npt.ArrayLike) -> tupl
     return made, read_labels(labels, len(made))
 
 
-def logits_and_labels(logits: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Matrix, Labels]:
+def logits_and_labels(logits: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Array, Labels]:
     """Logits (N, K) with K >= 2 and labels (N,) in 0..K-1.
 
     Raises:
@@ -84,7 +84,7 @@ pass the logits of all classes.
     return z, y
 
 
-def same_samples(one: Matrix, other: Matrix) -> None:
+def same_samples(one: Array, other: Array) -> None:
     """Raise InputError unless both have equally many rows."""
     if len(one) != len(other):
         got = f"{len(one)} and {len(other)}"

@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from experiments.networks.measures.inputs import Matrix, matrix, vector
+from experiments.networks.measures.inputs import matrix, vector
 from ufm.errors import InputError
+from ufm.typing import Array
 
 
-def max_softmax(logits: npt.ArrayLike) -> Matrix:
+def max_softmax(logits: npt.ArrayLike) -> Array:
     """log max_k softmax(z)_k = -log(1 + sum of e^(z_j - max z) over the other classes), (N,).
 
     It orders samples as the probability does, but does not saturate: where a collapsed network's
@@ -40,7 +41,7 @@ def max_softmax(logits: npt.ArrayLike) -> Matrix:
     return -np.log1p(np.exp(gaps).sum(axis=1))
 
 
-def max_logit(logits: npt.ArrayLike) -> Matrix:
+def max_logit(logits: npt.ArrayLike) -> Array:
     """max_k z_k, (N,).
 
     Source: Hendrycks et al. 2022.
@@ -58,7 +59,7 @@ def max_logit(logits: npt.ArrayLike) -> Matrix:
     return np.asarray(matrix(logits, "logits").max(axis=1))
 
 
-def feature_norm(features: npt.ArrayLike) -> Matrix:
+def feature_norm(features: npt.ArrayLike) -> Array:
     """|h|, (N,).
 
     Args:

@@ -12,9 +12,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 
-from experiments.networks.measures.inputs import Matrix, matrix, with_labels
+from experiments.networks.measures.inputs import matrix, with_labels
 from ufm.collapse.inputs import count_classes, read_labels
 from ufm.errors import InputError, require_positive
+from ufm.typing import Array
 
 MAX_STEPS = 1000
 # Of the samples of every class, to choose l2 by.
@@ -32,12 +33,12 @@ class Probe:
         converged: whether the solver reached its tolerance.
     """
 
-    W: Matrix
-    b: Matrix
+    W: Array
+    b: Array
     l2: float
     converged: bool
 
-    def logits(self, features: npt.ArrayLike) -> Matrix:
+    def logits(self, features: npt.ArrayLike) -> Array:
         """H W^T + b, (N, K).
 
         Raises:

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import bootstrap, permutation_test
 
-from experiments.networks.measures.inputs import Matrix, vector
+from experiments.networks.measures.inputs import vector
 from ufm.errors import InputError, require_count
+from ufm.typing import Array
 
 # All patterns of signs of up to 16 differences; of more, so many at random.
 PATTERNS = 2**16
@@ -117,7 +118,7 @@ def paired_bootstrap(
     return Interval(float(D.mean()), float(found.low), float(found.high), float(level))
 
 
-def _several(differences: npt.ArrayLike) -> Matrix:
+def _several(differences: npt.ArrayLike) -> Array:
     D = vector(differences, "differences")
     if D.size < 2:
         raise InputError("Need two differences or more", D.size, "run more seeds")

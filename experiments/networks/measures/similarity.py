@@ -12,8 +12,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from experiments.networks.measures.inputs import Matrix, matrix, same_samples
+from experiments.networks.measures.inputs import matrix, same_samples
 from ufm.errors import InputError
+from ufm.typing import Array
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -47,7 +48,7 @@ def linear_cka(X: npt.ArrayLike, Y: npt.ArrayLike, debiased: bool = False) -> fl
 
     N = len(A)
 
-    def product(P: Matrix, Q: Matrix) -> float:
+    def product(P: Array, Q: Array) -> float:
         whole = _squared_product(P, Q)
         if not debiased:
             return whole
@@ -59,7 +60,7 @@ def linear_cka(X: npt.ArrayLike, Y: npt.ArrayLike, debiased: bool = False) -> fl
     return _ratio(product(A, B), product(A, A), product(B, B), floors)
 
 
-def _centred(values: npt.ArrayLike, name: str) -> Matrix:
+def _centred(values: npt.ArrayLike, name: str) -> Array:
     """Centred features, scaled to entries of at most 1, which changes no similarity."""
     X = matrix(values, name)
     largest = float(np.max(np.abs(X)))
@@ -72,7 +73,7 @@ def _centred(values: npt.ArrayLike, name: str) -> Matrix:
     return np.asarray(A / spread)
 
 
-def _squared_product(P: Matrix, Q: Matrix) -> float:
+def _squared_product(P: Array, Q: Array) -> float:
     """|Q^T P|^2 = <P P^T, Q Q^T>, by whichever matrices are smaller."""
     if P.shape[1] * Q.shape[1] <= 2 * len(P) ** 2:
         return float(np.sum((Q.T @ P) ** 2))

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from experiments.networks.measures.inputs import Matrix
+from ufm.typing import Array
 
 
-def logit_gaps(logits: Matrix, labels: npt.NDArray[np.integer]) -> Matrix:
+def logit_gaps(logits: Array, labels: npt.NDArray[np.integer]) -> Array:
     """z_y - mean of the other logits, of every sample, (N,): alpha at a collapsed minimiser.
 
     Example:
@@ -32,7 +32,7 @@ def squared_norm(values: Any) -> float:
     return float(np.sum(np.square(values, dtype=np.float64)))
 
 
-def feature_spectrum(features: Any, num: int) -> Matrix:
+def feature_spectrum(features: Any, num: int) -> Array:
     """The ``num`` largest singular values of the features (N, d) over sqrt(N), descending.
 
     From the d x d matrix of second moments in float64; values below about 1e-8 of the largest are

@@ -6,18 +6,15 @@ from experiments.networks.runs.against_theory import (
     prediction_of,
     run_against_theory,
 )
-from experiments.networks.runs.assess import Assessment, assess
-from experiments.networks.runs.others import OtherSet, other_sets
+from experiments.networks.runs.out_of_distribution import OtherSet, other_sets
 from experiments.networks.runs.request import DataRequest, RunRequest
 from experiments.networks.runs.run import Run, perform, read_run
 
 __all__ = [
-    "Assessment",
     "DataRequest",
     "OtherSet",
     "Run",
     "RunRequest",
-    "assess",
     "matching_model",
     "network_against_theory",
     "other_sets",

@@ -21,7 +21,7 @@ from experiments.networks.measures.ood import detection, feature_norm, max_logit
 from experiments.networks.measures.probe import choose
 from experiments.networks.measures.separation import class_separation
 from experiments.networks.measures.similarity import linear_cka
-from experiments.networks.runs.others import OtherSet
+from experiments.networks.runs.out_of_distribution import OtherSet
 from experiments.networks.training import Objective, Seen, evaluate, look
 from ufm.errors import InputError
 

@@ -21,7 +21,7 @@ from experiments.files import accessible, read_record, set_aside, write_record
 from experiments.lock import locked
 from experiments.networks.data import Dataset
 from experiments.networks.runs.assess import Assessment, assess
-from experiments.networks.runs.others import OtherSet
+from experiments.networks.runs.out_of_distribution import OtherSet
 from experiments.networks.runs.request import RunRequest
 from experiments.networks.training import EpochRecord, Monitor, Outcome, Progress, epochs, start
 from ufm.errors import InputError

@@ -6,28 +6,22 @@ applies to arrays of unknown origin, and whether they are at a minimum at all. N
 which model a training run is a realisation of is said in ``experiments.networks.runs``.
 """
 
-from experiments.networks.theory.appraisal import Appraisal, Terms, appraise, headline, quantities
+from experiments.networks.theory.appraisal import Terms, appraise, headline, quantities
 from experiments.networks.theory.comparison import Comparison, Measured, Quantity, compare, measured
-from experiments.networks.theory.diagnosis import Diagnosis, diagnose
 from experiments.networks.theory.measurement import Measurement, measure, measure_batches
-from experiments.networks.theory.meter import Census, Meter, census
 from experiments.networks.theory.prediction import (
     NoTheory,
     Prediction,
     predict_fixed,
     predict_free,
     predict_nonnegative,
-    predict_sphere,
 )
+from experiments.networks.theory.sample_sums import census
 
 __all__ = [
-    "Appraisal",
-    "Census",
     "Comparison",
-    "Diagnosis",
     "Measured",
     "Measurement",
-    "Meter",
     "NoTheory",
     "Prediction",
     "Quantity",
@@ -35,7 +29,6 @@ __all__ = [
     "appraise",
     "census",
     "compare",
-    "diagnose",
     "headline",
     "measure",
     "measure_batches",
@@ -43,6 +36,5 @@ __all__ = [
     "predict_fixed",
     "predict_free",
     "predict_nonnegative",
-    "predict_sphere",
     "quantities",
 ]

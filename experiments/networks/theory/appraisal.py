@@ -16,7 +16,6 @@ from experiments.networks.theory.diagnosis import (
     Diagnosis,
     diagnose,
 )
-from experiments.networks.theory.meter import Census
 from experiments.networks.theory.prediction import (
     SHAPE_TOLERANCE,
     NoTheory,
@@ -26,6 +25,7 @@ from experiments.networks.theory.prediction import (
     predict_nonnegative,
     predict_sphere,
 )
+from experiments.networks.theory.sample_sums import Census
 from ufm.collapse.geometry import etf_target, product_distance
 from ufm.errors import InputError
 from ufm.losses import Loss
@@ -138,7 +138,7 @@ def appraise(seen: Census, terms: Terms) -> Appraisal:
         InputError: a class without samples, or lambda_W missing.
 
     Example:
-        >>> from experiments.networks.theory.meter import census
+        >>> from experiments.networks.theory.sample_sums import census
         >>> from ufm import UFM, CrossEntropy, lift
         >>> model = UFM(CrossEntropy(), 3, 5, 4, lambda_W=0.01, lambda_H=0.02)
         >>> W, H, _ = lift(model, model.minimiser().point)
@@ -185,7 +185,7 @@ def confinement(seen: Census, terms: Terms) -> tuple[str, list[str]]:
     of W have norm 1 and no decay is said to hold them.
 
     Example:
-        >>> from experiments.networks.theory.meter import census
+        >>> from experiments.networks.theory.sample_sums import census
         >>> from ufm import CrossEntropy
         >>> seen = census(CrossEntropy(), [[3.0, 0.0], [0.0, 3.0]], np.eye(2), None, [0, 1])
         >>> confinement(seen, Terms(seen, 0.1))[0], confinement(seen, Terms(seen))[0]

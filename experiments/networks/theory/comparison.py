@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 
 import numpy.typing as npt
 
-from experiments.networks.theory.meter import Census, census
 from experiments.networks.theory.prediction import Prediction
+from experiments.networks.theory.sample_sums import Census, census
 from ufm.decay import penalty
 from ufm.errors import InputError
 from ufm.losses import Loss

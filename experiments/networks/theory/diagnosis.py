@@ -6,12 +6,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from experiments.networks.theory.meter import Census
 from experiments.networks.theory.prediction import NoTheory, Prediction
+from experiments.networks.theory.sample_sums import Census
+from ufm.typing import Array
 
-Matrix = npt.NDArray[np.float64]
 # A gradient that is a share t of the decay's is what decays that are off by t leave at an exact
 # minimum. A gap alpha = log(K/c - K + 1) then moves by about t, which at the usual alpha of 5 and
 # more is t/5 of it: beyond a fifth, ratios say how far the training went, not how good theory is.
@@ -84,7 +83,7 @@ def diagnose(
         prediction: of the minimum, for the errors that it makes itself.
 
     Example:
-        >>> from experiments.networks.theory.meter import census
+        >>> from experiments.networks.theory.sample_sums import census
         >>> from ufm import UFM, CrossEntropy, lift
         >>> model = UFM(CrossEntropy(), 3, 5, 4, lambda_W=0.01, lambda_H=0.02)
         >>> W, H, _ = lift(model, model.minimiser().point)
@@ -132,7 +131,7 @@ def diagnose(
     )
 
 
-def _tangential(slopes: Matrix, rows: Matrix) -> Matrix:
+def _tangential(slopes: Array, rows: Array) -> Array:
     """The part of every slope that is orthogonal to its row."""
     squares = np.sum(rows**2, axis=1, keepdims=True)
     along = np.sum(slopes * rows, axis=1, keepdims=True) / np.where(squares > 0, squares, 1.0)

@@ -19,8 +19,8 @@ from experiments.networks.theory.appraisal import (
     quantities,
 )
 from experiments.networks.theory.diagnosis import FIXED, SPHERE
-from experiments.networks.theory.meter import Census, Meter
 from experiments.networks.theory.prediction import Prediction
+from experiments.networks.theory.sample_sums import Census, Meter
 from ufm.collapse import Collapse, CollapseMetric, collapse
 from ufm.collapse.inputs import read
 from ufm.losses import CrossEntropy

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.solvers.by_size import minimum_by_size
 from landscape.solvers.solve import solve
@@ -18,8 +17,8 @@ from ufm.models.sphere import Sphere
 from ufm.plain.minimisers import thresholds
 from ufm.plain.model import UFM
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # A minimum found to gradient norm 1e-12 has a duality gap far below; a saddle or another minimum
 # has one of the size of the loss.
 PROOF = 1e-8

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from experiments.networks.tracks.track import (
     STOPPED,
     Cell,
     Column,
+    Measured,
     Result,
     Track,
     empirical_of_cells,
@@ -128,9 +129,7 @@ class AllLosses(Track):
             seed=cell.seed,
         )
 
-    def measure(
-        self, options: Any, cell: Cell, folder: Path
-    ) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
+    def measure(self, options: Any, cell: Cell, folder: Path) -> Measured:
         data = _data(options)
         K, images, labels = data.num_classes, data.train.images, data.train.labels
         settings = self.settings(options, cell, K, data.train.num_samples)

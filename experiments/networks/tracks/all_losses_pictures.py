@@ -13,16 +13,18 @@ from matplotlib.patches import Rectangle
 from experiments.networks.measures.equivalence import DIFFERS, EQUAL, OPEN
 from experiments.networks.tracks.all_losses_judged import Judged, case_of, has_fitted
 from experiments.networks.tracks.track import Result
-from experiments.report.figures import name_artists
+from experiments.report.figures import (
+    COLOURS,
+    DARK,
+    SPREADS,
+    colours_over,
+    draw_over_seeds,
+    name_artists,
+)
 from landscape.plots.style import FAINT, INK, loss_colour, loss_marker
 
 SIGNS = {EQUAL: "=", DIFFERS: "≠", OPEN: "?"}
 FILLS = {EQUAL: "#bfe3d5", DIFFERS: "#f3c98b", OPEN: "white"}
-COLOURS = "YlGnBu"
-# Colours span at least so many spreads between seeds: what a seed moves looks pale.
-SPREADS = 8.0
-# Share of the colours from which on writing must be white.
-DARK = 0.6
 
 
 def size_of(results: Sequence[Result]) -> tuple[float, float]:
@@ -81,19 +83,9 @@ def draw_excess(results: Sequence[Result], width: float, ax: Any) -> Any:
             seen, epochs = case_of(r.cell.case)
             if (r.cell.method, seen) == (method, width) and r.numbers.get("excess", 0.0) > 0:
                 at.setdefault(epochs, []).append(r.numbers["excess"])
-        if not at:
-            continue
         x = sorted(at)
-        low, middle, high = (np.array([f(at[e]) for e in x]) for f in (np.min, np.median, np.max))
-        ax.errorbar(
-            x,
-            middle,
-            yerr=(middle - low, high - middle),
-            marker=loss_marker(method),
-            color=loss_colour(method),
-            capsize=2,
-            label=method,
-        )
+        look = {"marker": loss_marker(method), "color": loss_colour(method), "label": method}
+        draw_over_seeds(ax, x, [at[epochs] for epochs in x], np.median, capsize=2, **look)
     every = [r.numbers["excess"] for r in results if r.numbers.get("excess", 0.0) > 0]
     ax.set_xscale("log")
     ax.set_yscale("log")
@@ -114,9 +106,7 @@ def _colours(results: Sequence[Result]) -> Normalize:
     told = _by_case([r for r in results if has_fitted(r)])
     means = np.array([100 * mean for _, mean, _ in told] or [50.0])
     spreads = [100 * std for _, _, std in told if std > 0]
-    least = SPREADS * float(np.median(spreads)) if spreads else 1.0
-    middle, span = (means.min() + means.max()) / 2, max(1.6 * np.ptp(means), least)
-    return Normalize(middle - span / 2, middle + span / 2)
+    return colours_over(means, SPREADS * float(np.median(spreads)) if spreads else 1.0)
 
 
 def _axes(cases: Sequence[str]) -> tuple[list[float], list[int]]:

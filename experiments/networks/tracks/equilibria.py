@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from experiments.networks.tracks.options import EquilibriumOptions
 from experiments.networks.tracks.track import (
     Cell,
     Column,
+    Measured,
     Result,
     Track,
     empirical_of_cells,
@@ -105,9 +106,7 @@ class Equilibria(Track):
                 got = f"{options.batch_size}, N = {N} ({case})"
                 raise InputError("Need --batch-size <= N", got, "use 0 for all at once")
 
-    def measure(
-        self, options: Any, cell: Cell, folder: Path
-    ) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
+    def measure(self, options: Any, cell: Cell, folder: Path) -> Measured:
         return trained(options, cell, folder)
 
     def claims(self, results: Sequence[Result]) -> Sequence[Claim]:

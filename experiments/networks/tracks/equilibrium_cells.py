@@ -27,7 +27,7 @@ from experiments.networks.tracks.equilibrium_layer import (
 )
 from experiments.networks.tracks.options import EquilibriumOptions
 from experiments.networks.tracks.stepping import Record, finished, state_key, stepped, stopped
-from experiments.networks.tracks.track import CHECKPOINT, Cell
+from experiments.networks.tracks.track import CHECKPOINT, Cell, Measured
 from experiments.networks.training.schedule import learning_rate
 from ufm import MSE, CrossEntropy
 from ufm.decay import penalty
@@ -52,9 +52,7 @@ class Decays:
     X: float
 
 
-def trained(
-    options: EquilibriumOptions, cell: Cell, folder: Path
-) -> tuple[dict[str, float], dict[str, list[float]]]:
+def trained(options: EquilibriumOptions, cell: Cell, folder: Path) -> Measured:
     """Numbers and curves of a cell."""
     dataset = data_of(options, cell.case)
     model, decays = _model(options, dataset)
@@ -213,9 +211,7 @@ def _eigenvalue(gain: float, explicit: bool) -> float:
     return float(brentq(lambda v: v * (1 + v) ** 2 - gain, 0, 1 + gain))
 
 
-def _told(
-    network: Any, dataset: Dataset, model: Equilibrium, loss: str
-) -> tuple[dict[str, float], dict[str, list[float]]]:
+def _told(network: Any, dataset: Dataset, model: Equilibrium, loss: str) -> Measured:
     """Everything of a trained network beside the model."""
     counts, labels = np.asarray(dataset.counts), dataset.train.labels
     V, W = (np.asarray(part, np.float64) for part in (network.V, network.W))

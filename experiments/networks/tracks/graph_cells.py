@@ -22,7 +22,7 @@ from experiments.networks.tracks.message_passing import (
 )
 from experiments.networks.tracks.options import GraphOptions
 from experiments.networks.tracks.stepping import Record, finished, state_key, stepped, stopped
-from experiments.networks.tracks.track import CHECKPOINT, Cell
+from experiments.networks.tracks.track import CHECKPOINT, Cell, Measured
 from landscape import solve
 from ufm.collapse import collapse
 from ufm.models.graph import GraphUFM
@@ -64,7 +64,7 @@ def _collapse(H: Any, labels: Any) -> tuple[float, float]:
 
 def trained(
     options: GraphOptions, case: BlockModel, width: int, cell: Cell, folder: Path
-) -> tuple[dict[str, float], dict[str, list[float]]]:
+) -> Measured:
     """A network after its last epoch, and NC1 and NC2 by layer after every one."""
     seed, labels = cell.seed, case.labels
     step = make_step(case.K, case.n, options.learning_rate, MOMENTUM, options.weight_decay)
@@ -153,9 +153,7 @@ def freed(options: GraphOptions, case: BlockModel, width: int, cell: Cell) -> di
     }
 
 
-def spectral(
-    options: GraphOptions, case: BlockModel, cell: Cell
-) -> tuple[dict[str, float], dict[str, list[float]]]:
+def spectral(options: GraphOptions, case: BlockModel, cell: Cell) -> Measured:
     """Exact eigenvectors from the second on, and for two classes the power iteration.
 
     Beside them what decides how well they can do: negative eigenvalues, what one and all steps of

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from experiments.networks.tracks.track import Result
-from experiments.report.figures import name_artists
+from experiments.report.figures import draw_over_seeds, name_artists
 from landscape.plots.style import BLUE, FAINT, GREEN, INK, ORANGE, PURPLE, RED, SKY
 
 COLOURS = {
@@ -46,10 +46,8 @@ def draw_layers(results: Sequence[Result], case: str, method: str, ax: Any) -> A
             label = "fewer epochs" if number == 1 else None
             ax.plot(at, curve, color=COLOURS[method], alpha=strength, linewidth=1, label=label)
         ends = np.array([r.series[f"nc1 after {epochs[-1]}"] for r in mine])
-        mean = ends.mean(axis=0)
-        bars = (mean - ends.min(axis=0), ends.max(axis=0) - mean)
         style = {"color": COLOURS[method], "marker": "o", "markersize": 4, "capsize": 2}
-        ax.errorbar(at, mean, yerr=bars, label=f"{NAMES[method]}, all epochs", **style)
+        draw_over_seeds(ax, at, ends.T, label=f"{NAMES[method]}, all epochs", **style)
     free = [r for r in results if (r.cell.case, r.cell.method) == (case, BESIDE[method])]
     if free:
         level = float(np.mean([r.numbers["nc1"] for r in free]))
@@ -88,10 +86,8 @@ def draw_methods(results: Sequence[Result], methods: Sequence[str], ax: Any) -> 
 
 
 def _draw_spread(ax: Any, x: float, values: Sequence[float | None], **style: Any) -> None:
-    told = np.array([v for v in values if v is not None])
-    if told.size:
-        bars = [[told.mean() - told.min()], [told.max() - told.mean()]]
-        ax.errorbar([x], [told.mean()], yerr=bars, linestyle="none", **style)
+    told = [v for v in values if v is not None]
+    draw_over_seeds(ax, [x], [told] if told else [], linestyle="none", **style)
 
 
 def draw_steps(curves: Mapping[str, tuple[Any, Any]], marked: int, ax: Any) -> Any:

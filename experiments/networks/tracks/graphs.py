@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,14 @@ from experiments.networks.tracks.graph_cells import (
 from experiments.networks.tracks.graph_pictures import draw_layers, draw_methods, draw_steps
 from experiments.networks.tracks.message_passing import TEST, TRAIN, BlockModel
 from experiments.networks.tracks.options import GraphOptions
-from experiments.networks.tracks.track import Cell, Column, Result, Track, empirical_of_cells
+from experiments.networks.tracks.track import (
+    Cell,
+    Column,
+    Measured,
+    Result,
+    Track,
+    empirical_of_cells,
+)
 from experiments.report.figures import Picture, column_picture
 from landscape import solve
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
@@ -101,9 +108,7 @@ class Graphs(Track):
         for word in options.cases.split(","):
             BlockModel.parse(word, options.nodes).graph(0, TRAIN, 0)
 
-    def measure(
-        self, options: Any, cell: Cell, folder: Path
-    ) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
+    def measure(self, options: Any, cell: Cell, folder: Path) -> Measured:
         made = (BlockModel.parse(word, options.nodes) for word in options.cases.split(","))
         case = next(case for case in made if case.label == cell.case)
         width = options.width or 4 * case.K

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ import optax
 from experiments.networks.architectures.mlp import MLP
 from experiments.networks.tracks.layering import built, layers_of, no_layers
 from experiments.networks.tracks.stepping import Record, finished, state_key, stepped, stopped
-from experiments.networks.tracks.track import Cell, Result
-from experiments.report.figures import name_artists
+from experiments.networks.tracks.track import Cell, Measured, Result
+from experiments.report.figures import draw_over_seeds, name_artists
 from landscape.plots.style import BLUE, FAINT, ORANGE
 from ufm.redunet import (
     build_from_covariances,
@@ -24,8 +24,8 @@ from ufm.redunet import (
     nearest_subspace,
     transformed,
 )
+from ufm.typing import AnyArray
 
-Array = np.ndarray[Any, Any]
 LEARNERS = ("redunet", "mlp")
 # Classes come in twos, the last of an odd number alone.
 TOGETHER = 2
@@ -37,14 +37,20 @@ def _stages(num_classes: int) -> int:
     return -(-num_classes // TOGETHER)
 
 
-def rows(images: Array) -> Array:
+def rows(images: AnyArray) -> AnyArray:
     """Images (m, height, width) as features (1, d, m)."""
     return np.asarray(images.reshape(len(images), -1).T[None])
 
 
 def growing_layers(
-    options: Any, cell: Cell, images: Array, labels: Array, new: Array, truth: Array, folder: Path
-) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
+    options: Any,
+    cell: Cell,
+    images: AnyArray,
+    labels: AnyArray,
+    new: AnyArray,
+    truth: AnyArray,
+    folder: Path,
+) -> Measured:
     """Classes in twos; of old ones nothing is kept but the covariances in the network."""
     K = int(labels.max()) + 1
     told, counts = rows(new), np.bincount(labels)
@@ -52,7 +58,7 @@ def growing_layers(
     d, depth, key = Z.shape[1], options.depth, state_key(options, cell)
     given: dict[str, Any] = {"eps": options.precision, "eta": options.step, "depth": depth}
 
-    def features(layers: Any, Z: Array) -> Array:
+    def features(layers: Any, Z: AnyArray) -> AnyArray:
         way: dict[str, Any] = {"eta": options.step, "sharpness": options.sharpness}
         return transformed(layers, Z, normalisation="class", **way)
 
@@ -106,8 +112,14 @@ def _off(one: Any, two: Any) -> float:
 
 
 def growing_mlp(
-    options: Any, cell: Cell, images: Array, labels: Array, new: Array, truth: Array, folder: Path
-) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
+    options: Any,
+    cell: Cell,
+    images: AnyArray,
+    labels: AnyArray,
+    new: AnyArray,
+    truth: AnyArray,
+    folder: Path,
+) -> Measured:
     """An MLP trained by SGD on two classes after the other."""
     K, seed = int(labels.max()) + 1, cell.seed
     X, told = (rows(part)[0].T.astype(np.float32) for part in (images, new))
@@ -165,13 +177,11 @@ def draw_growth(ax: Any, results: Sequence[Result]) -> Any:
         if not ended:
             continue
         seen = 100 * np.array([r.series["first"] for r in ended])
-        at, mean = TOGETHER * np.arange(1, seen.shape[1] + 1), seen.mean(axis=0)
+        at = TOGETHER * np.arange(1, seen.shape[1] + 1)
         # A folder from before the number was kept has classes in pairs.
         at = np.minimum(at, ended[0].numbers.get("classes", at[-1]))
-        bars = (mean - seen.min(axis=0), seen.max(axis=0) - mean)
-        ax.errorbar(
-            at, mean, yerr=bars, capsize=3, color=colour, marker=marker, label=names[method]
-        )
+        look = {"capsize": 3, "color": colour, "marker": marker, "label": names[method]}
+        draw_over_seeds(ax, at, seen.T, **look)
     ax.axhline(0, color=FAINT, linewidth=0.8)
     ax.set_xlabel("classes seen")
     ax.set_ylabel("accuracy on the first two (%)")

@@ -23,13 +23,14 @@ from experiments.networks.tracks.track import (
     STOPPED,
     Cell,
     Column,
+    Measured,
     Result,
     Track,
     empirical_of_cells,
     numbers_of,
 )
 from experiments.networks.training import TrainSettings, WeightDecay, look, train
-from experiments.report.figures import Picture, column_picture, name_artists
+from experiments.report.figures import Picture, column_picture, draw_over_seeds, name_artists
 from landscape.plots.style import BLUE, FAINT, GREEN, INK, ORANGE, RED
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from ufm.errors import InputError
@@ -109,9 +110,7 @@ class LabelNoise(Track):
             seed=cell.seed,
         )
 
-    def measure(
-        self, options: Any, cell: Cell, folder: Path
-    ) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
+    def measure(self, options: Any, cell: Cell, folder: Path) -> Measured:
         kind, rate, _ = cell.case.split()
         clean = DataRequest(options.source, options.per_class)
         noisy = replace(clean, noise=float(rate) / 100, noise_kind=kind, seed=cell.seed)
@@ -338,30 +337,21 @@ def _draw_rates(ax: Any) -> Any:
 
 def _over_seeds(
     results: Sequence[Result], kind: str, method: str, key: str
-) -> tuple[Any, Any, Any, Any]:
-    """Rates in per cent, means, least and most of a number in per cent."""
+) -> tuple[list[float], list[list[float]]]:
+    """Rates in per cent, and at each a number of all seeds in per cent."""
     seen: dict[float, list[float]] = {}
     for result in results:
         named, rate, _ = result.cell.case.split()
         if (named, result.cell.method) == (kind, method) and key in result.numbers:
             seen.setdefault(float(rate), []).append(100 * result.numbers[key])
-    values = list(seen.values())
-    return tuple(
-        np.array(x) for x in (list(seen), *([f(v) for v in values] for f in (np.mean, min, max)))
-    )  # type: ignore[return-value]
-
-
-def _draw_line(ax: Any, data: tuple[Any, Any, Any, Any], **style: Any) -> None:
-    at, mean, low, high = data
-    if len(at):
-        ax.errorbar(at, mean, yerr=(mean - low, high - mean), capsize=3, **style)
+    return list(seen), list(seen.values())
 
 
 def _draw_test(ax: Any, kind: str, results: Sequence[Result]) -> Any:
     for method, marker in zip(METHODS, "os", strict=True):
         data = _over_seeds(results, kind, method, "test_accuracy")
         style = {"color": COLOURS[method], "marker": marker, "label": NAMES[method]}
-        _draw_line(ax, data, **style)
+        draw_over_seeds(ax, *data, capsize=3, **style)
     ax.set_xlabel("wrong train labels (%)")
     ax.set_ylabel("test accuracy (%)")
     ax.set_ylim(0, 102)
@@ -371,9 +361,11 @@ def _draw_test(ax: Any, kind: str, results: Sequence[Result]) -> Any:
 
 def _draw_train(ax: Any, kind: str, results: Sequence[Result]) -> Any:
     given = _over_seeds(results, kind, "sop", "given_right")
-    _draw_line(ax, given, color=FAINT, linestyle="--", marker="D", label="as given")
+    style = {"linestyle": "--", "marker": "D", "label": "as given"}
+    draw_over_seeds(ax, *given, capsize=3, color=FAINT, **style)
     corrected = _over_seeds(results, kind, "sop", "corrected")
-    _draw_line(ax, corrected, color=COLOURS["sop"], marker="s", label="corrected by SOP")
+    style = {"color": COLOURS["sop"], "marker": "s", "label": "corrected by SOP"}
+    draw_over_seeds(ax, *corrected, capsize=3, **style)
     ax.set_xlabel("wrong train labels (%)")
     ax.set_ylabel("right train labels (%)")
     ax.set_ylim(0, 102)

@@ -15,8 +15,8 @@ from ufm.redunet import (
     next_layer,
     rate_reduction,
 )
+from ufm.typing import AnyArray
 
-Array = np.ndarray[Any, Any]
 # Checkpoints of a network, which hold all its layers so far.
 LOOKS = 4
 
@@ -37,8 +37,8 @@ def no_layers(depth: int, num_classes: int, blocks: int, d: int, dtype: Any) -> 
 
 
 def built(
-    Z: Array,
-    labels: Array,
+    Z: AnyArray,
+    labels: AnyArray,
     folder: Path,
     key: str,
     *,
@@ -46,7 +46,7 @@ def built(
     eta: float,
     depth: int,
     normalisation: str,
-) -> tuple[list[Layer], Array, list[float]]:
+) -> tuple[list[Layer], AnyArray, list[float]]:
     """``ufm.redunet.build`` with a checkpoint after every quarter of the layers.
 
     Ends early, with fewer layers, after one before which rate reduction was not finite.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import permutations
@@ -16,8 +15,8 @@ from numpy.typing import NDArray
 
 from experiments.networks.architectures.layers import EPSILON, constant, normal
 from ufm.models.graph_network import block_model
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 TRAIN, TEST = 0, 1
 
 
@@ -171,13 +170,3 @@ def make_step(K: int, n: int, rate: float, momentum: float, decay: float) -> Any
 
 
 look = jax.jit(forward)
-
-
-def parameters(network: GraphLayers) -> int:
-    """How many numbers are trained.
-
-    Example:
-        >>> parameters(initial_layers(2, 3, 4, False, 0))  # (1 + 4) (9 + 6) + 6
-        81
-    """
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(network))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,18 +25,18 @@ from experiments.networks.tracks.track import (
     STOPPED,
     Cell,
     Column,
+    Measured,
     Result,
     Track,
     empirical_of_cells,
     numbers_of,
 )
 from experiments.networks.training import TrainSettings, WeightDecay, train
-from experiments.report.figures import Picture, column_picture, name_artists
+from experiments.report.figures import Picture, column_picture, draw_over_seeds, name_artists
 from landscape.plots.style import BLUE, GREEN, INK, ORANGE, PURPLE
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from ufm.errors import InputError, require_count
 
-Array = np.ndarray[Any, Any]
 COLOURS = {"none": INK, "batch": ORANGE, "circular": BLUE, "padded": GREEN}
 NAMES = {"none": "plain", "batch": "batch", "circular": "ConvNorm", "padded": "ConvNorm, padded"}
 # Test images that are attacked.
@@ -114,9 +114,7 @@ class NormalisedConvolutions(Track):
             seed=cell.seed,
         )
 
-    def measure(
-        self, options: Any, cell: Cell, folder: Path
-    ) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
+    def measure(self, options: Any, cell: Cell, folder: Path) -> Measured:
         noise = float(cell.case.split()[0]) / 100
         asked = replace(DataRequest(options.source, options.per_class), noise=noise, seed=cell.seed)
         dataset = asked.load()
@@ -269,9 +267,7 @@ def reaches_of(options: ConvNormOptions) -> tuple[float, ...]:
     return reaches
 
 
-def _told(
-    options: Any, cell: Cell, network: Any, dataset: Dataset
-) -> tuple[dict[str, float], dict[str, list[float]]]:
+def _told(options: Any, cell: Cell, network: Any, dataset: Dataset) -> Measured:
     """Everything of a trained network."""
     scaling = dataset.standardised_by
     if scaling is None:
@@ -323,10 +319,9 @@ def _draw_attacks(results: Sequence[Result], case: str, ax: Any) -> Any:
         at = np.array([0.0, *mine[0].series["eps"]])
         for attack, style in (("fgsm", "--"), ("pgd", "-")):
             seen = 100 * np.array([[r.numbers["accuracy"], *r.series[attack]] for r in mine])
-            mean = seen.mean(axis=0)
-            bars = (mean - seen.min(axis=0), seen.max(axis=0) - mean)
             label = NAMES[method] if attack == "pgd" else None
-            ax.errorbar(at, mean, yerr=bars, color=colour, linestyle=style, capsize=2, label=label)
+            look = {"color": colour, "linestyle": style, "capsize": 2, "label": label}
+            draw_over_seeds(ax, at, seen.T, **look)
     ax.set_title(case)
     ax.set_xlabel("largest change of a pixel")
     ax.set_ylabel("test accuracy (%)")

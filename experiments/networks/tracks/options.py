@@ -7,37 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Any, ClassVar
 
-import typer
-
-from experiments.networks.options import DATA_PANEL, NETWORK_PANEL, TRAINING_PANEL
-
-_data = partial(typer.Option, rich_help_panel=DATA_PANEL)
-_network = partial(typer.Option, rich_help_panel=NETWORK_PANEL)
-_training = partial(typer.Option, rich_help_panel=TRAINING_PANEL)
+from experiments.networks.options import of_data, of_network, of_training
+from experiments.options import flag
 
 SEEDS = 3
 # Flags that several tracks have.
 Images = Annotated[
     str,
-    _data(
+    of_data(
         "--data",
-        metavar="NAME[:DIR]",
-        help="digits, mnist5k, fashion-mnist (of the system's package, or in DIR), ...",
+        "NAME[:DIR]",
+        "digits, mnist5k, fashion-mnist (of the system's package, or in DIR), ...",
     ),
 ]
-Epochs = Annotated[int, _training("--epochs", metavar="INT", help="Epochs.")]
+Epochs = Annotated[int, of_training("--epochs", "INT", "Epochs.")]
 BatchSize = Annotated[
-    int, _training("--batch-size", metavar="INT", help="Samples per step; 0 for all at once.")
+    int, of_training("--batch-size", "INT", "Samples per step; 0 for all at once.")
 ]
-FirstRate = Annotated[float, _training("--lr", metavar="RATE", help="First learning rate.")]
-WeightDecay = Annotated[
-    float, _training("--weight-decay", metavar="VALUE", help="Of every weight.")
-]
+FirstRate = Annotated[float, of_training("--lr", "RATE", "First learning rate.")]
+WeightDecay = Annotated[float, of_training("--weight-decay", "VALUE", "Of every weight.")]
 KeptPerClass = Annotated[
-    int | None, _data("--per-class", metavar="INT", help="Train samples kept of every class.")
+    int | None, of_data("--per-class", "INT", "Train samples kept of every class.")
 ]
 
 
@@ -55,9 +47,7 @@ class TrackOptions:
     FULL_HOURS: ClassVar[float] = 0.0
     UNKNOWN: ClassVar[str] = ""
 
-    seeds: Annotated[
-        int, typer.Option("--seeds", min=1, metavar="INT", help="Seeds 0, 1, ... of every cell.")
-    ] = SEEDS
+    seeds: Annotated[int, flag("--seeds", "INT", "Seeds 0, 1, ... of every cell.", min=1)] = SEEDS
 
 
 @dataclass(frozen=True)
@@ -71,22 +61,21 @@ class LabelNoiseOptions(TrackOptions):
     source: Images = "digits"
     per_class: KeptPerClass = None
     kinds: Annotated[
-        str,
-        _data("--kinds", metavar="LIST", help="Of noise, with commas: symmetric, asymmetric."),
+        str, of_data("--kinds", "LIST", "Of noise, with commas: symmetric, asymmetric.")
     ] = "symmetric,asymmetric"
-    rates: Annotated[
-        str, _data("--rates", metavar="LIST", help="Shares of wrong labels, with commas.")
-    ] = "0.2,0.4,0.6"
+    rates: Annotated[str, of_data("--rates", "LIST", "Shares of wrong labels, with commas.")] = (
+        "0.2,0.4,0.6"
+    )
     epochs: Epochs = 100
     batch_size: BatchSize = 64
     learning_rate: FirstRate = 0.05
     weight_decay: WeightDecay = 5e-4
-    rate_u: Annotated[
-        float, _training("--rate-u", metavar="RATE", help="Learning rate of u, per batch.")
-    ] = 10.0
-    rate_v: Annotated[
-        float, _training("--rate-v", metavar="RATE", help="Learning rate of v, per batch.")
-    ] = 100.0
+    rate_u: Annotated[float, of_training("--rate-u", "RATE", "Learning rate of u, per batch.")] = (
+        10.0
+    )
+    rate_v: Annotated[float, of_training("--rate-v", "RATE", "Learning rate of v, per batch.")] = (
+        100.0
+    )
 
 
 @dataclass(frozen=True)
@@ -99,27 +88,23 @@ class ReduNetOptions(TrackOptions):
     FULL_HOURS: ClassVar[float] = 0.004
 
     source: Annotated[
-        str, _data("--data", metavar="NAME[:DIR]", help="Grey images, e.g. digits or mnist5k.")
+        str, of_data("--data", "NAME[:DIR]", "Grey images, e.g. digits or mnist5k.")
     ] = "digits"
     per_class: KeptPerClass = None
-    depth: Annotated[int, _training("--depth", metavar="INT", help="Layers.")] = 20
-    step: Annotated[float, _training("--step", metavar="VALUE", help="Step of a layer.")] = 0.5
+    depth: Annotated[int, of_training("--depth", "INT", "Layers.")] = 20
+    step: Annotated[float, of_training("--step", "VALUE", "Step of a layer.")] = 0.5
     precision: Annotated[
-        float,
-        _training("--eps", metavar="VALUE", help="Precision of the code; public code squares it."),
+        float, of_training("--eps", "VALUE", "Precision of the code; public code squares it.")
     ] = 0.7
     sharpness: Annotated[
-        float, _training("--sharpness", metavar="VALUE", help="Of estimated memberships.")
+        float, of_training("--sharpness", "VALUE", "Of estimated memberships.")
     ] = 200.0
-    dimension: Annotated[
-        int, _training("--dimension", metavar="INT", help="Of the subspace of a class.")
-    ] = 5
+    dimension: Annotated[int, of_training("--dimension", "INT", "Of the subspace of a class.")] = 5
     channels: Annotated[
-        int, _training("--channels", metavar="INT", help="Random filters that shifts are seen by.")
+        int, of_training("--channels", "INT", "Random filters that shifts are seen by.")
     ] = 8
     passes: Annotated[
-        int,
-        _training("--passes", metavar="INT", help="Epochs of the MLP on every two classes."),
+        int, of_training("--passes", "INT", "Epochs of the MLP on every two classes.")
     ] = 20
 
 
@@ -131,20 +116,16 @@ class SelfExpressionOptions(TrackOptions):
 
     source: Images = "digits"
     per_class: Annotated[
-        int, _data("--per-class", metavar="INT", help="Points of every subspace or class.")
+        int, of_data("--per-class", "INT", "Points of every subspace or class.")
     ] = 20
-    gamma: Annotated[
-        float, _training("--gamma", metavar="VALUE", help="Weight of the residual.")
-    ] = 20.0
-    share: Annotated[
-        float, _training("--lambda", metavar="VALUE", help="Of the penalty, in (0, 1).")
-    ] = 0.9
-    steps: Annotated[
-        int, _training("--steps", metavar="INT", help="Steps of Adam, all points at once.")
-    ] = 6000
+    gamma: Annotated[float, of_training("--gamma", "VALUE", "Weight of the residual.")] = 20.0
+    share: Annotated[float, of_training("--lambda", "VALUE", "Of the penalty, in (0, 1).")] = 0.9
+    steps: Annotated[int, of_training("--steps", "INT", "Steps of Adam, all points at once.")] = (
+        6000
+    )
     learning_rate: FirstRate = 1e-3
     width: Annotated[
-        int, _training("--width", metavar="INT", help="Of the hidden layers of query and key.")
+        int, of_training("--width", "INT", "Of the hidden layers of query and key.")
     ] = 128
 
 
@@ -165,43 +146,29 @@ class GraphOptions(TrackOptions):
 
     cases: Annotated[
         str,
-        _data(
+        of_data(
             "--cases",
-            metavar="LIST",
-            help="K:INSIDE:OUTSIDE with commas: classes, and mean numbers of neighbours in the own "
+            "LIST",
+            "K:INSIDE:OUTSIDE with commas: classes, and mean numbers of neighbours in the own "
             "and in each other class.",
         ),
     ] = "2:12.5:0.85,4:25:1.7"
     methods: Annotated[
-        str,
-        _data("--methods", metavar="LIST", help="What is measured, with commas; all of them."),
+        str, of_data("--methods", "LIST", "What is measured, with commas; all of them.")
     ] = "gnn,gnn-w2-only,free,free-w2-only,bethe-hessian,laplacian"
-    nodes: Annotated[
-        int, _data("--nodes", metavar="INT", help="Nodes of a graph; 1000 in the paper.")
-    ] = 400
-    graphs: Annotated[
-        int, _data("--graphs", metavar="INT", help="Train graphs; 1000 in the paper.")
-    ] = 200
-    tests: Annotated[
-        int, _data("--test-graphs", metavar="INT", help="Test graphs; 100 in the paper.")
-    ] = 20
-    free: Annotated[
-        int, _data("--free-graphs", metavar="INT", help="Of free features; 10 in the paper.")
-    ] = 3
-    layers: Annotated[
-        int, _training("--layers", metavar="INT", help="Hidden layers; 32 in the paper.")
-    ] = 16
+    nodes: Annotated[int, of_data("--nodes", "INT", "Nodes of a graph; 1000 in the paper.")] = 400
+    graphs: Annotated[int, of_data("--graphs", "INT", "Train graphs; 1000 in the paper.")] = 200
+    tests: Annotated[int, of_data("--test-graphs", "INT", "Test graphs; 100 in the paper.")] = 20
+    free: Annotated[int, of_data("--free-graphs", "INT", "Of free features; 10 in the paper.")] = 3
+    layers: Annotated[int, of_training("--layers", "INT", "Hidden layers; 32 in the paper.")] = 16
     width: Annotated[
-        int | None, _training("--width", metavar="INT", help="Of layers and free features; 4 K.")
+        int | None, of_training("--width", "INT", "Of layers and free features; 4 K.")
     ] = None
     epochs: Epochs = 8
-    learning_rate: Annotated[float, _training("--lr", metavar="RATE", help="Learning rate.")] = (
-        0.004
-    )
+    learning_rate: Annotated[float, of_training("--lr", "RATE", "Learning rate.")] = 0.004
     weight_decay: WeightDecay = 5e-4
     decay: Annotated[
-        float,
-        _training("--lambda", metavar="VALUE", help="Weight decays of the model of free features."),
+        float, of_training("--lambda", "VALUE", "Weight decays of the model of free features.")
     ] = 5e-3
 
 
@@ -220,46 +187,41 @@ class EquilibriumOptions(TrackOptions):
 
     source: Images = "digits"
     per_class: Annotated[
-        int, _data("--per-class", metavar="INT", help="Train samples of a majority class.")
+        int, of_data("--per-class", "INT", "Train samples of a majority class.")
     ] = 100
     ratios: Annotated[
         str,
-        _data(
+        of_data(
             "--ratios",
-            metavar="LIST",
-            help="Majority over minority, half the classes each, with commas; 1 for balanced.",
+            "LIST",
+            "Majority over minority, half the classes each, with commas; 1 for balanced.",
         ),
     ] = "1,4,10"
-    loss: Annotated[str, _training("--loss", metavar="NAME", help="mse, or ce: cross entropy.")] = (
-        "mse"
-    )
+    loss: Annotated[str, of_training("--loss", "NAME", "mse, or ce: cross entropy.")] = "mse"
     c: Annotated[
         float,
-        _training(
+        of_training(
             "--c",
-            metavar="VALUE",
-            help="N sigma / sqrt(n_1), n_1 the largest class: majority classes vanish at 1 (mse).",
+            "VALUE",
+            "N sigma / sqrt(n_1), n_1 the largest class: majority classes vanish at 1 (mse).",
         ),
     ] = 0.35
     layer_decay: Annotated[
         float,
-        _training(
-            "--layer-decay",
-            metavar="VALUE",
-            help="N lambda_V / n_1, above c; a small one is a strong layer.",
+        of_training(
+            "--layer-decay", "VALUE", "N lambda_V / n_1, above c; a small one is a strong layer."
         ),
     ] = 0.7
     bound: Annotated[
-        float,
-        _training("--bound", metavar="VALUE", help="Largest singular value of V, below 1."),
+        float, of_training("--bound", "VALUE", "Largest singular value of V, below 1.")
     ] = 0.95
-    d: Annotated[int, _training("-d", metavar="INT", help="Feature dimension.")] = 16
-    hidden: Annotated[int, _training("--hidden", metavar="INT", help="Units of the MLP.")] = 256
+    d: Annotated[int, of_training("-d", "INT", "Feature dimension.")] = 16
+    hidden: Annotated[int, of_training("--hidden", "INT", "Units of the MLP.")] = 256
     epochs: Epochs = 150
     batch_size: BatchSize = 50
-    learning_rate: Annotated[
-        float, _training("--lr", metavar="RATE", help="First learning rate of Adam.")
-    ] = 4e-3
+    learning_rate: Annotated[float, of_training("--lr", "RATE", "First learning rate of Adam.")] = (
+        4e-3
+    )
 
 
 @dataclass(frozen=True)
@@ -283,34 +245,27 @@ class AllLossesOptions(TrackOptions):
     per_class: KeptPerClass = None
     losses: Annotated[
         str,
-        _training(
+        of_training(
             "--losses",
-            metavar="LIST",
-            help="Objectives and their parameters, with commas; the first is compared with.",
+            "LIST",
+            "Objectives and their parameters, with commas; the first is compared with.",
         ),
     ] = "ce,ls smoothing=0.05,focal gamma=3,mse"
-    widths: Annotated[
-        str, _network("--widths", metavar="LIST", help="Multipliers of the hidden layers.")
-    ] = "0.125,0.5,2"
+    widths: Annotated[str, of_network("--widths", "LIST", "Multipliers of the hidden layers.")] = (
+        "0.125,0.5,2"
+    )
     lengths: Annotated[
-        str, _training("--lengths", metavar="LIST", help="Epochs of training, with commas.")
+        str, of_training("--lengths", "LIST", "Epochs of training, with commas.")
     ] = "10,40,160"
     network: Annotated[
-        str,
-        _network("--network", metavar="NAME", help="mlp, convnet, resnet18 or FILE.py:NAME."),
+        str, of_network("--network", "NAME", "mlp, convnet, resnet18 or FILE.py:NAME.")
     ] = "mlp"
-    features: Annotated[str, _network("--features", metavar="KIND", help="linear, or relu.")] = (
-        "linear"
-    )
-    c: Annotated[
-        float, _training("--c", metavar="VALUE", help="Decay of the model, see `ufm train`.")
-    ] = 0.2
+    features: Annotated[str, of_network("--features", "KIND", "linear, or relu.")] = "linear"
+    c: Annotated[float, of_training("--c", "VALUE", "Decay of the model, see `ufm train`.")] = 0.2
     weight_decay: Annotated[
         float | None,
-        _training(
-            "--weight-decay",
-            metavar="VALUE",
-            help="Of every weight, instead of the decay of the model.",
+        of_training(
+            "--weight-decay", "VALUE", "Of every weight, instead of the decay of the model."
         ),
     ] = None
     batch_size: BatchSize = 128
@@ -326,33 +281,25 @@ class QueryOptions(TrackOptions):
     source: Images = "digits"
     manifolds: Annotated[
         str,
-        _data(
+        of_data(
             "--manifolds",
-            metavar="LIST",
-            help="k:D with commas: dimension of what the teacher generates, and of its inputs.",
+            "LIST",
+            "k:D with commas: dimension of what the teacher generates, and of its inputs.",
         ),
     ] = "2:16,2:64,6:16,6:64"
-    components: Annotated[
-        int, _data("--components", metavar="INT", help="Of the decoder of images.")
-    ] = 16
+    components: Annotated[int, of_data("--components", "INT", "Of the decoder of images.")] = 16
     queries: Annotated[
-        str, _data("--queries", metavar="LIST", help="Numbers of queries, rising, with commas.")
+        str, of_data("--queries", "LIST", "Numbers of queries, rising, with commas.")
     ] = "32,64,128,256,512"
-    real: Annotated[
-        int, _data("--real", metavar="INT", help="Real inputs that a student may see.")
-    ] = 64
-    noise: Annotated[
-        float, _data("--noise", metavar="VALUE", help="Of labels of the linear teacher.")
-    ] = 0.3
-    steps: Annotated[
-        int, _training("--steps", metavar="INT", help="Steps of Adam, all queries at once.")
-    ] = 600
+    real: Annotated[int, of_data("--real", "INT", "Real inputs that a student may see.")] = 64
+    noise: Annotated[float, of_data("--noise", "VALUE", "Of labels of the linear teacher.")] = 0.3
+    steps: Annotated[int, of_training("--steps", "INT", "Steps of Adam, all queries at once.")] = (
+        600
+    )
     learning_rate: FirstRate = 5e-3
-    width: Annotated[
-        int, _training("--width", metavar="INT", help="Of the student's two hidden layers.")
-    ] = 32
+    width: Annotated[int, of_training("--width", "INT", "Of the student's two hidden layers.")] = 32
     search: Annotated[
-        int, _training("--search", metavar="INT", help="Steps of a search in the latent space.")
+        int, of_training("--search", "INT", "Steps of a search in the latent space.")
     ] = 5
 
 
@@ -373,22 +320,15 @@ class ConvNormOptions(TrackOptions):
     source: Images = "digits"
     per_class: KeptPerClass = 100
     noises: Annotated[
-        str, _data("--noises", metavar="LIST", help="Shares of wrong train labels, with commas.")
+        str, of_data("--noises", "LIST", "Shares of wrong train labels, with commas.")
     ] = "0,0.2"
-    network: Annotated[
-        str, _training("--network", metavar="NAME", help="convnet, or resnet18.")
-    ] = "convnet"
-    width: Annotated[
-        float, _training("--width", metavar="FACTOR", help="Of the network's channels.")
-    ] = 1.0
+    network: Annotated[str, of_training("--network", "NAME", "convnet, or resnet18.")] = "convnet"
+    width: Annotated[float, of_training("--width", "FACTOR", "Of the network's channels.")] = 1.0
     epochs: Epochs = 25
     batch_size: BatchSize = 50
     learning_rate: FirstRate = 0.05
     weight_decay: WeightDecay = 5e-4
     reaches: Annotated[
-        str,
-        _training("--eps", metavar="LIST", help="Largest changes of a pixel in [0, 1], rising."),
+        str, of_training("--eps", "LIST", "Largest changes of a pixel in [0, 1], rising.")
     ] = "0.02,0.05,0.1,0.2"
-    attack_steps: Annotated[
-        int, _training("--attack-steps", metavar="INT", help="Of PGD; FGSM has one.")
-    ] = 20
+    attack_steps: Annotated[int, of_training("--attack-steps", "INT", "Of PGD; FGSM has one.")] = 20

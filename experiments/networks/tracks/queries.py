@@ -17,8 +17,8 @@ from experiments.networks.architectures.mlp import MLP
 from experiments.networks.data import Dataset
 from experiments.networks.tracks.options import QueryOptions
 from experiments.networks.tracks.stepping import Record
+from ufm.typing import AnyArray
 
-Array = np.ndarray[Any, Any]
 # How queries are made: searched in the latent space, drawn from it, drawn in the whole space, and
 # images that are there.
 EXPLORED, GENERATED, AMBIENT, DATA = "explored", "generated", "ambient", "real data"
@@ -50,15 +50,15 @@ class Teacher:
         truth: their classes (M,), where there are any.
     """
 
-    mean: Array
-    basis: Array
+    mean: AnyArray
+    basis: AnyArray
     weights: Any
     label: Callable[[Any, Any], Any]
     classes: bool
     spread: float
-    real: Array
-    fresh: Array
-    truth: Array | None = None
+    real: AnyArray
+    fresh: AnyArray
+    truth: AnyArray | None = None
 
 
 def _waves(weights: Any, x: Any) -> Any:
@@ -122,7 +122,7 @@ def image_teacher(dataset: Dataset, k: int, num_real: int, seed: int) -> Teacher
     )
 
 
-def first_queries(teacher: Teacher, method: str, counts: tuple[int, ...], seed: int) -> Array:
+def first_queries(teacher: Teacher, method: str, counts: tuple[int, ...], seed: int) -> AnyArray:
     """Queries before any search, (len(counts), max(counts), D), those of one count its first rows.
 
     There are as many real inputs as there are: more queries of them come again.
@@ -225,7 +225,7 @@ def epoch_of(
     about, most = about_of(teacher), max(counts)
     place = np.arange(most)
 
-    def known(number: int) -> Array:
+    def known(number: int) -> AnyArray:
         """Which queries there are in a part, (len(counts), most)."""
         share = min(number + 1, PARTS - 1) / (PARTS - 1)
         return np.stack([place < max(1, round(share * n)) for n in counts])

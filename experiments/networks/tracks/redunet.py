@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from experiments.networks.tracks.track import (
     STOPPED,
     Cell,
     Column,
+    Measured,
     Result,
     Track,
     empirical_of_cells,
@@ -45,10 +46,10 @@ from ufm.redunet import (
     transformed,
     unit_columns,
 )
+from ufm.typing import AnyArray
 
-Array = np.ndarray[Any, Any]
 # Directions of the centres of Gaussian mixtures, columns.
-MIXTURES: dict[str, Array] = {
+MIXTURES: dict[str, AnyArray] = {
     "circle, orthogonal": np.eye(2),
     "circle, 60 degrees": np.array([[1.0, 0.5], [0.0, np.sqrt(0.75)]]),
     "sphere, orthogonal": np.eye(3),
@@ -111,9 +112,7 @@ class ReduNet(Track):
             rule = f"Need a pixel or more for each of the {K} classes: best features are orthogonal"
             raise InputError(rule, f"{pixels}", "choose fewer classes, or larger images")
 
-    def measure(
-        self, options: Any, cell: Cell, folder: Path
-    ) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
+    def measure(self, options: Any, cell: Cell, folder: Path) -> Measured:
         place = folder / CHECKPOINT
         if cell.case in MIXTURES:
             return _mixture(MIXTURES[cell.case], options, cell, place)
@@ -242,7 +241,7 @@ class ReduNet(Track):
         )
 
 
-def _three_classes() -> tuple[Array, Array]:
+def _three_classes() -> tuple[AnyArray, AnyArray]:
     """Nine samples in five dimensions."""
     Z = np.random.default_rng(0).normal(size=(1, 5, 9))
     return Z, np.repeat([0, 1, 2], [4, 3, 2])
@@ -260,9 +259,7 @@ def _lost(result: Result) -> float:
     return float(result.numbers["forgotten"] - result.rivals["mlp"]["forgotten"])
 
 
-def _mixture(
-    centres: Array, options: Any, cell: Cell, folder: Path
-) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
+def _mixture(centres: AnyArray, options: Any, cell: Cell, folder: Path) -> Measured:
     """Gaussian classes on a sphere; half of the samples are for the test."""
     d, K = centres.shape
     rng = np.random.default_rng((cell.seed, d, K))
@@ -287,9 +284,7 @@ def _mixture(
     return {**numbers, "cosine": cosine, "accuracy": float(np.mean(found == labels))}, curve
 
 
-def _against_optimum(
-    rates: Sequence[float], counts: Sequence[int], d: int, eps: float
-) -> tuple[dict[str, float], dict[str, list[float]]]:
+def _against_optimum(rates: Sequence[float], counts: Sequence[int], d: int, eps: float) -> Measured:
     model = constrained_rate(list(counts), d, eps)
     best = model.best_fit()[1]
     numbers = {
@@ -302,7 +297,7 @@ def _against_optimum(
     return numbers, {"share": [rate / best for rate in rates]}
 
 
-def _pictures(options: Any, seed: int) -> tuple[Array, Array, Array, Array]:
+def _pictures(options: Any, seed: int) -> tuple[AnyArray, AnyArray, AnyArray, AnyArray]:
     """Train images (m, height, width) and labels, and test ones; seeds take other train images."""
     dataset = DataRequest(options.source, options.per_class).load()
     train, test = dataset.train, dataset.test
@@ -321,7 +316,7 @@ def _pictures(options: Any, seed: int) -> tuple[Array, Array, Array, Array]:
     )
 
 
-def _lifted(images: Array, channels: int) -> Array:
+def _lifted(images: AnyArray, channels: int) -> AnyArray:
     """Fourier coefficients of the images seen by random circular filters, (B, channels, m)."""
     rng = np.random.default_rng(channels)
     filters = rng.normal(size=(channels, FILTER, FILTER))
@@ -338,8 +333,14 @@ def _lifted(images: Array, channels: int) -> Array:
 
 
 def _on_images(
-    options: Any, cell: Cell, images: Array, labels: Array, new: Array, truth: Array, folder: Path
-) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
+    options: Any,
+    cell: Cell,
+    images: AnyArray,
+    labels: AnyArray,
+    new: AnyArray,
+    truth: AnyArray,
+    folder: Path,
+) -> Measured:
     K, eps, dimension = int(labels.max()) + 1, options.precision, options.dimension
     depth = options.depth
     if cell.case == SHIFTED:

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-Array = np.ndarray[Any, Any]
+from ufm.typing import AnyArray
+
 # Of a step of PGD, over eps / steps: enough to reach the corners of the cube from anywhere in it.
 STRIDE = 2.5
 
@@ -25,13 +26,13 @@ _slope = jax.jit(jax.grad(_loss, argnums=1))
 
 def attacked(
     network: Any,
-    images: Array,
-    labels: Array,
-    reach: Array,
-    box: tuple[Array, Array],
+    images: AnyArray,
+    labels: AnyArray,
+    reach: AnyArray,
+    box: tuple[AnyArray, AnyArray],
     steps: int,
     seed: int,
-) -> Array:
+) -> AnyArray:
     """Images moved up the loss, within reach of where they were and within the box.
 
     One step goes by the sign of the gradient from the image itself (FGSM, Goodfellow et al. 2015);

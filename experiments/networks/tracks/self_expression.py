@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from experiments.networks.tracks.track import (
     STOPPED,
     Cell,
     Column,
+    Measured,
     Result,
     Track,
     empirical_of_cells,
@@ -34,8 +35,8 @@ from landscape.plots.style import BLUE, INK, ORANGE
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from ufm.errors import InputError, require_count, require_positive
 from ufm.self_expression import elastic_net, expression, objective, preserving
+from ufm.typing import AnyArray
 
-Array = np.ndarray[Any, Any]
 SUBSPACES, IMAGES = "subspaces", "images"
 METHODS = ("elastic net", "senet")
 # Random subspaces, in general position: five of dimension 4 in R^12 overlap as directions.
@@ -129,9 +130,7 @@ class SelfExpression(Track):
     def require(self, options: Any) -> None:
         DataRequest(options.source, options.per_class).load()
 
-    def measure(
-        self, options: Any, cell: Cell, folder: Path
-    ) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
+    def measure(self, options: Any, cell: Cell, folder: Path) -> Measured:
         make = _subspaces if cell.case == SUBSPACES else _images
         X, labels, new, truth = make(options, cell.seed)
         best = elastic_net(X, options.gamma, options.share)
@@ -255,7 +254,7 @@ def _left(result: Result) -> float:
     return float(result.numbers["excess"] / (result.numbers["nothing"] / least - 1))
 
 
-def _subspaces(options: Any, seed: int) -> tuple[Array, Array, Array, Array]:
+def _subspaces(options: Any, seed: int) -> tuple[AnyArray, AnyArray, AnyArray, AnyArray]:
     """Unit vectors in random subspaces, as many again for new ones."""
     rng = np.random.default_rng(key_of(SUBSPACES, seed))
     bases = [np.linalg.qr(rng.normal(size=(AMBIENT, DIMENSION)))[0] for _ in range(NUMBER)]
@@ -269,7 +268,7 @@ def _subspaces(options: Any, seed: int) -> tuple[Array, Array, Array, Array]:
     return parts[0], labels, parts[1], labels
 
 
-def _images(options: Any, seed: int) -> tuple[Array, Array, Array, Array]:
+def _images(options: Any, seed: int) -> tuple[AnyArray, AnyArray, AnyArray, AnyArray]:
     """Unit vectors of raw pixels; seeds choose other train images."""
     dataset = DataRequest(options.source).load()
     rng = np.random.default_rng(key_of(IMAGES, seed))
@@ -281,7 +280,7 @@ def _images(options: Any, seed: int) -> tuple[Array, Array, Array, Array]:
         ]
     )
 
-    def units(images: Any) -> Array:
+    def units(images: Any) -> AnyArray:
         flat = np.asarray(images, float).reshape(len(images), -1).T
         return np.asarray(flat / np.linalg.norm(flat, axis=0))
 
@@ -289,7 +288,7 @@ def _images(options: Any, seed: int) -> tuple[Array, Array, Array, Array]:
     return units(dataset.train.images[rows]), labels[rows], units(images), truth
 
 
-def _trained(options: Any, X: Array, cell: Cell, folder: Path) -> tuple[Any, list[Record]]:
+def _trained(options: Any, X: AnyArray, cell: Cell, folder: Path) -> tuple[Any, list[Record]]:
     """The network after so many steps of Adam, and the objective every so many steps."""
     network = Queries(jax.random.key(cell.seed), len(X), options.width)
     optimiser = optax.adam(optax.cosine_decay_schedule(options.learning_rate, options.steps))
@@ -330,7 +329,7 @@ def parts_of(options: Any) -> int:
     return -(-options.steps // EVERY)
 
 
-def _clustering_accuracy(C: Array, labels: Array, seed: int) -> float:
+def _clustering_accuracy(C: AnyArray, labels: AnyArray, seed: int) -> float:
     """Spectral clustering of |C| + |C|^T, clusters named so that most labels agree."""
     K = int(labels.max()) + 1
     affinity = np.abs(C) + np.abs(C).T + 1e-9

@@ -33,18 +33,19 @@ from experiments.networks.tracks.track import (
     CHECKPOINT,
     Cell,
     Column,
+    Measured,
     Result,
     Track,
     empirical_of_cells,
     key_of,
 )
-from experiments.report.figures import Picture, column_picture, name_artists
+from experiments.report.figures import Picture, column_picture, draw_over_seeds, name_artists
 from landscape.plots.style import BLUE, GREEN, INK, ORANGE, PURPLE
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
 from ufm.errors import InputError, require_count, require_positive
 from ufm.teacher_guided import bias, variance
+from ufm.typing import AnyArray
 
-Array = np.ndarray[Any, Any]
 LINEAR, NETWORK, IMAGES = "linear", "network", "images"
 COLOURS = {EXPLORED: BLUE, GENERATED: GREEN, AMBIENT: ORANGE, DATA: PURPLE}
 # Students of the linear teacher: numbers of queries, and how many students a mean is over. Risks
@@ -110,9 +111,7 @@ class TeacherGuided(Track):
             if getattr(options, name) > most:
                 raise InputError(f"Need --{name} <= {most}", getattr(options, name), "use fewer")
 
-    def measure(
-        self, options: Any, cell: Cell, folder: Path
-    ) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
+    def measure(self, options: Any, cell: Cell, folder: Path) -> Measured:
         kind, k = cell.case.split(", k = ")
         method, _, D = cell.method.partition(", D = ")
         if kind == LINEAR:
@@ -253,14 +252,12 @@ def manifolds_of(options: QueryOptions) -> list[tuple[int, int]]:
     return pairs
 
 
-def _risk(X: Array, w: Array, basis: Array) -> float:
+def _risk(X: AnyArray, w: AnyArray, basis: AnyArray) -> float:
     """Of least squares of least norm without noise, on the manifold."""
     return float(np.sum((basis.T @ (np.linalg.pinv(X) @ (X @ w) - w)) ** 2))
 
 
-def _linear(
-    noise: float, k: int, D: int, method: str, seed: int
-) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
+def _linear(noise: float, k: int, D: int, method: str, seed: int) -> Measured:
     """Means of many students of a linear teacher, and TG-1; on the manifold, or in R^D."""
     rng = np.random.default_rng(key_of(LINEAR, k, D, method, seed))
     w, basis = rng.normal(size=D), np.linalg.qr(rng.normal(size=(D, k)))[0]
@@ -300,9 +297,7 @@ def _slope(counts: Sequence[int], risks: Sequence[float]) -> dict[str, float]:
     return {"slope": slope, "slope_low": slope - half, "slope_high": slope + half}
 
 
-def _taught(
-    options: Any, cell: Cell, teacher: Teacher, method: str, folder: Path
-) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
+def _taught(options: Any, cell: Cell, teacher: Teacher, method: str, folder: Path) -> Measured:
     """Students of all numbers of queries, trained side by side."""
     counts, seed = counts_of(options), cell.seed
     begun = (
@@ -360,19 +355,14 @@ def _draw(results: Sequence[Result], case: str, space: str, ax: Any) -> Any:
             continue
         at = np.array(mine[0].series["queries"])
         seen = np.array([r.series["risk"] for r in mine])
-        colour = COLOURS[method]
+        look = {"color": COLOURS[method], "marker": "o", "markersize": 4, "label": method}
         if linear:
             # One seed: every seed has a teacher of its own.
-            mean, bars = seen[0], 2 * np.array(mine[0].series["error"])
+            bars = 2 * np.array(mine[0].series["error"])
             ax.plot(at, mine[0].series["predicted"], color=INK, linewidth=1, zorder=1)
+            ax.errorbar(at, seen[0], yerr=bars, linestyle="none", capsize=2, **look)
         else:
-            mean = seen.mean(axis=0)
-            bars = np.array([mean - seen.min(axis=0), seen.max(axis=0) - mean])
-        style = "none" if linear else "-"
-        ax.errorbar(
-            at, mean, yerr=bars, color=colour, marker="o", markersize=4, linestyle=style, capsize=2,
-            label=method,
-        )  # fmt: skip
+            draw_over_seeds(ax, at, seen.T, linestyle="-", capsize=2, **look)
     ax.set_title(f"{case}, {space}" if space else case)
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")

@@ -47,6 +47,8 @@ TRACKS = {
 }
 _UNSAFE = re.compile(r"[^\w.=-]+")
 Say = Callable[[str], None]
+# Numbers and series of a cell.
+Measured = tuple[dict[str, float], dict[str, list[float]]]
 # A claim on the cells of a track.
 empirical_of_cells = partial(empirical, subject="tracks (empirical)")
 
@@ -144,9 +146,7 @@ class Track(ABC):
         """Raise InputError where the data of the cells cannot be had, before any is measured."""
 
     @abstractmethod
-    def measure(
-        self, options: Any, cell: Cell, folder: Path
-    ) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
+    def measure(self, options: Any, cell: Cell, folder: Path) -> Measured:
         """Numbers and series of a cell; what it keeps in the folder may save work after a kill."""
 
     @abstractmethod

@@ -7,56 +7,29 @@ import experiments.networks.architectures  # noqa: F401  says what to install wi
 from experiments.networks.training.augment import Augmentation
 from experiments.networks.training.checkpoint import load_checkpoint, save_checkpoint
 from experiments.networks.training.decay import FeatureDecay, WeightDecay
-from experiments.networks.training.evaluate import Evaluation, Seen, evaluate, look
-from experiments.networks.training.kornblith import (
-    CosineSoftmax,
-    Dropout,
-    ExtraL2,
-    LogitNormalisation,
-    LogitPenalty,
-    Sigmoid,
-)
+from experiments.networks.training.evaluate import Seen, evaluate, look
 from experiments.networks.training.loop import continued, epochs, start, train
 from experiments.networks.training.monitor import CURVATURE_EPOCHS, Monitor
-from experiments.networks.training.objective import Objective, PlainObjective
-from experiments.networks.training.objectives import (
-    KORNBLITH,
-    PARAMETERS,
-    make_objective,
-    objective_parameters,
-    ufm_model,
-)
-from experiments.networks.training.over_parameterised import OverParameterised
+from experiments.networks.training.named_objectives import PARAMETERS, make_objective, ufm_model
+from experiments.networks.training.objective import Objective
 from experiments.networks.training.progress import EpochRecord, Outcome, Progress
-from experiments.networks.training.schedule import SCHEDULES, learning_rate
+from experiments.networks.training.schedule import learning_rate
 from experiments.networks.training.settings import TrainSettings, initial_network
-from experiments.networks.training.step import StepValues, TrainState, make_step
+from experiments.networks.training.step import StepValues, make_step
 
 __all__ = [
     "CURVATURE_EPOCHS",
-    "KORNBLITH",
     "PARAMETERS",
-    "SCHEDULES",
     "Augmentation",
-    "CosineSoftmax",
-    "Dropout",
     "EpochRecord",
-    "Evaluation",
-    "ExtraL2",
     "FeatureDecay",
-    "LogitNormalisation",
-    "LogitPenalty",
     "Monitor",
     "Objective",
     "Outcome",
-    "OverParameterised",
-    "PlainObjective",
     "Progress",
     "Seen",
-    "Sigmoid",
     "StepValues",
     "TrainSettings",
-    "TrainState",
     "WeightDecay",
     "continued",
     "epochs",
@@ -67,7 +40,6 @@ __all__ = [
     "look",
     "make_objective",
     "make_step",
-    "objective_parameters",
     "save_checkpoint",
     "start",
     "train",

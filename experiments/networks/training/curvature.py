@@ -10,9 +10,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.networks.training.evaluate import Matrix, Seen
+from experiments.networks.training.evaluate import Seen
 from landscape.curvature.lanczos import Eigenpairs, lanczos
 from ufm.losses import Loss
+from ufm.typing import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +34,8 @@ class ClassifierHessian:
         ([4.5], 4.5)
     """
 
-    S: Matrix
-    H: Matrix
+    S: Array
+    H: Array
     lambda_W: float
 
     @property
@@ -43,7 +44,7 @@ class ClassifierHessian:
         size = self.S.shape[1] * self.H.shape[1]
         return size, size
 
-    def matvec(self, vector: Matrix) -> Matrix:
+    def matvec(self, vector: Array) -> Array:
         """(K d,) to (K d,)."""
         V = np.asarray(vector).reshape(self.S.shape[1], self.H.shape[1])
         moved = np.matmul(self.S, (self.H @ V.T)[:, :, None])[:, :, 0]

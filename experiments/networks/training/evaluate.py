@@ -15,8 +15,7 @@ import numpy.typing as npt
 from experiments.networks.architectures import Network, embed
 from experiments.networks.data import Split
 from experiments.networks.training.objective import Objective
-
-Matrix = npt.NDArray[np.float64]
+from ufm.typing import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +32,10 @@ class Seen:
     """
 
     features: npt.NDArray[np.float32]
-    logits: Matrix
+    logits: Array
     labels: npt.NDArray[np.int32]
-    W: Matrix
-    b: Matrix
+    W: Array
+    b: Array
 
     @property
     def finite(self) -> bool:

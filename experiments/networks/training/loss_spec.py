@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from experiments.networks.training.objectives import make_objective, objective_parameters
+from experiments.networks.training.named_objectives import make_objective, objective_parameters
 from ufm.errors import InputError
 
 

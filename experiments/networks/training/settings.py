@@ -22,8 +22,8 @@ from experiments.networks.architectures.network import PRECISIONS
 from experiments.networks.options import TrainingOptions
 from experiments.networks.training.augment import Augmentation
 from experiments.networks.training.decay import FeatureDecay, WeightDecay, require_not_negative
+from experiments.networks.training.named_objectives import make_objective, objective_parameters
 from experiments.networks.training.objective import Objective
-from experiments.networks.training.objectives import make_objective, objective_parameters
 from experiments.networks.training.optimisers import ADAM, RATES
 from experiments.networks.training.schedule import SCHEDULES
 from ufm.errors import InputError, require_count, require_positive

@@ -10,9 +10,9 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import BoundaryNorm, LogNorm, Normalize, SymLogNorm
 
-from experiments.sweep.columns import Array
 from experiments.sweep.drawing.pooling import ORDERS, OTHER, Field
 from landscape.plots.style import BLUE, FAINT, GREEN, ORANGE, PURPLE, RED, SKY, YELLOW
+from ufm.typing import Array
 
 # Along an order: from good to bad, each lighter or darker than its neighbours.
 ORDERED = (BLUE, SKY, ORANGE, YELLOW, PURPLE)

@@ -53,9 +53,7 @@ def looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def rate_against_prediction(
-    table: Table, ax: Axes, *, metric: str = "nc2", title: str = ""
-) -> Axes:
+def rate_against_prediction(table: Table, ax: Axes, *, metric: str = "nc2") -> Axes:
     r"""Measured against predicted rates of decay of a collapse metric; on the line they agree.
 
     The panel says how large the worst relative deviation is, and in which loss.
@@ -65,7 +63,6 @@ def rate_against_prediction(
         table: a sweep of the task rate.
         ax: where to draw, in its final size.
         metric: "nc1", "nc2" or "nc3".
-        title: heading.
 
     Raises:
         InputError: another metric, a missing column, or no converged run with both rates.
@@ -80,16 +77,15 @@ def rate_against_prediction(
     if metric not in METRICS:
         raise InputError("Unknown metric", repr(metric), f"use one of {', '.join(METRICS)}")
     names = f"rate_{metric}", f"predicted_{metric}"
-    return _against(table, ax, names, f"rate of {metric.upper()}", title)
+    return _against(table, ax, names, f"rate of {metric.upper()}")
 
 
-def escape_times(table: Table, ax: Axes, *, title: str = "") -> Axes:
+def escape_times(table: Table, ax: Axes) -> Axes:
     """Measured against predicted times of escape from a saddle; on the line they agree.
 
     Args:
         table: a sweep of the task from_saddle.
         ax: where to draw, in its final size.
-        title: heading.
 
     Raises:
         InputError: a missing column, or no converged run with both times.
@@ -100,10 +96,10 @@ def escape_times(table: Table, ax: Axes, *, title: str = "") -> Axes:
         >>> escape_times({**rows, "loss": np.array(["ce"])}, Figure().subplots()).get_xscale()
         'log'
     """
-    return _against(table, ax, ("escape_time", "predicted_time"), "time of escape", title)
+    return _against(table, ax, ("escape_time", "predicted_time"), "time of escape")
 
 
-def _against(table: Table, ax: Axes, names: tuple[str, str], what: str, title: str) -> Axes:
+def _against(table: Table, ax: Axes, names: tuple[str, str], what: str) -> Axes:
     """Two columns against each other on equal logarithmic axes, with the line of equality."""
     measured, predicted = (numbers(table, name) for name in names)
     both = np.isfinite(measured) & np.isfinite(predicted) & (measured > 0) & (predicted > 0)
@@ -133,7 +129,6 @@ def _against(table: Table, ax: Axes, names: tuple[str, str], what: str, title: s
     ax.set_ylim(limits)
     ax.set_xlabel(f"predicted {what}")
     ax.set_ylabel(f"measured {what}")
-    ax.set_title(title)
     ax.minorticks_off()
     ax.figure.canvas.figure.draw_without_rendering()
     thin_ticks(ax, *(np.geomspace(*limits, 20) for _ in range(2)))
@@ -157,7 +152,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2g}%" if share < 1 else f"{100 * share:.0f}%"
 
 
-def measured_thresholds(table: Table, ax: Axes, *, title: str = "") -> Axes:
+def measured_thresholds(table: Table, ax: Axes) -> Axes:
     """Measured thresholds with their brackets, relative to the predicted ones, row by row.
 
     One row for each loss, K and whatever else differs, with the predicted value; a point is a run,
@@ -167,7 +162,6 @@ def measured_thresholds(table: Table, ax: Axes, *, title: str = "") -> Axes:
     Args:
         table: a sweep of the task threshold.
         ax: where to draw, in its final size.
-        title: heading.
 
     Raises:
         InputError: a missing column, no run with a measured and a predicted threshold, or more
@@ -215,7 +209,6 @@ def measured_thresholds(table: Table, ax: Axes, *, title: str = "") -> Axes:
     ax.margins(x=0.12)
     # It may reach below the names of the rows.
     ax.set_xlabel("measured / predicted − 1  [%]", loc="right")
-    ax.set_title(title)
     return ax
 
 

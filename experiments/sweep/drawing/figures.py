@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 
 from experiments.losses import EVERY_PARAMETER
 from experiments.sweep.columns import (
-    Array,
     Table,
     column,
     converged,
@@ -32,6 +31,7 @@ from experiments.sweep.drawing.comparisons import (
 from experiments.sweep.drawing.phase import phase_diagram, small_multiples
 from experiments.sweep.drawing.profiles import profile, profiles
 from ufm.errors import InputError
+from ufm.typing import Array
 
 __all__ = [
     "FIGURES",

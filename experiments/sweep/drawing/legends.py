@@ -21,7 +21,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import offset_copy
 
-from experiments.sweep.columns import Array
+from ufm.typing import Array
 
 # An artist, or several on top of each other, and its label.
 Entry = tuple[Any, str]

@@ -68,7 +68,6 @@ def phase_diagram(
     value: str,
     curves: bool | Sequence[Curve] = True,
     share: str | None = None,
-    title: str = "",
 ) -> Axes:
     """One column over the plane of two others, a coloured cell for each pair of their values.
 
@@ -87,7 +86,6 @@ def phase_diagram(
         value: column shown by colour.
         curves: whether to draw the lines of theory, or the lines to draw.
         share: show the share of runs in which ``value`` is this text.
-        title: heading.
 
     Raises:
         InputError: an empty table, an unknown column, an axis that holds text or nothing, or the
@@ -107,7 +105,6 @@ def phase_diagram(
     _draw_lines(ax, lines)
     ax.set_xlabel(field.x_label)
     ax.set_ylabel(field.y_label)
-    ax.set_title(title)
     if look.norm is not None:
         _colour_bar(ax.figure.canvas.figure, [ax], look)
     ax.figure.canvas.figure.draw_without_rendering()

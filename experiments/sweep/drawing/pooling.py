@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from experiments.losses import PARAMETERS
 from experiments.sweep.columns import (
-    Array,
     Table,
     column,
     converged,
@@ -24,6 +23,7 @@ from experiments.sweep.columns import (
     texts,
 )
 from ufm.errors import InputError
+from ufm.typing import Array
 
 # From the best to the worst: of several runs in one cell the worst is shown.
 ORDERS: tuple[tuple[str, ...], ...] = (

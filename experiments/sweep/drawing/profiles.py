@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from experiments.sweep.columns import (
     ROUNDING,
-    Array,
     Table,
     column,
     converged,
@@ -41,6 +40,7 @@ from experiments.sweep.drawing.legends import (
 )
 from landscape.plots.style import INK
 from ufm.errors import InputError
+from ufm.typing import Array
 
 # Lines that can be told apart.
 MOST_LINES = 10
@@ -64,9 +64,7 @@ CROSS: Mapping[str, Any] = {"marker": "x", "ls": "none", "ms": 4.5, "mew": 1.2}
 FLOOR, ROW = 0.03, 0.05
 
 
-def profile(
-    table: Table, ax: Axes, *, x: str, value: str, by: str = "loss", title: str = ""
-) -> Axes:
+def profile(table: Table, ax: Axes, *, x: str, value: str, by: str = "loss") -> Axes:
     """Lines of a column along another one: the median of each group, its band from least to most.
 
     Over the objective and the size lies what the global minimiser has of them, where one is proved;
@@ -78,7 +76,6 @@ def profile(
         x: column along the horizontal axis.
         value: column along the vertical axis.
         by: a line for each loss with its parameters, or for each value of this column.
-        title: heading.
 
     Raises:
         InputError: an unknown column, one that holds text, no converged row, or more than
@@ -94,7 +91,6 @@ def profile(
     entries, several = _lines(table, ax, x, value, by)
     ax.set_xlabel(label(x))
     ax.set_ylabel(label(value))
-    ax.set_title(title)
     ax.figure.canvas.figure.draw_without_rendering()
     thin_ticks(ax, _nodes(table, x, value), _heights(ax))
     legend_below(ax, entries, BANDS if several else "")

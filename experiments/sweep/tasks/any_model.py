@@ -14,7 +14,7 @@ from landscape.verdict import verdict as judge
 from ufm.model import norm
 
 if TYPE_CHECKING:
-    from experiments.sweep.any_model import AnyWork
+    from experiments.sweep.model_cells import AnyWork
     from experiments.sweep.tasks.registry import Columns
 
 # How well the end of a descent is known (see DESCENT of the registry): a shorter point is zero.

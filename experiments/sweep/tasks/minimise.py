@@ -17,8 +17,7 @@ from ufm.collapse.geometry import etf_target
 from ufm.collapse.margins import margin_excesses
 from ufm.plain.reduce import RANK_TOLERANCE, SMALLEST_LOGIT
 from ufm.plain.symmetric_values import symmetric_values
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 
 def minimise(work: Work) -> Columns:

@@ -18,8 +18,8 @@ from landscape.flows.rates import Linearised, Rates
 from landscape.solvers.newton import narrowed
 from ufm.point import Point, widened
 from ufm.stack import stack
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 NAMES = ("nc1", "nc2", "nc3")
 # A deviation is clean while it exceeds rounding a thousandfold, so that its logarithm is known to
 # 1e-3. Rounding of x in every step, eps |x|, adds up over 1 / (step lambda) = kappa steps.

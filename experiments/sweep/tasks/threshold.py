@@ -15,8 +15,8 @@ from landscape.solvers.minimise import Minimised, minimise_many
 from ufm.losses.columns import column_gradients
 from ufm.plain.minimisers import thresholds
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # The objective is a mean of K losses and of 2 K d squares, each known to some units in the last
 # place: below this share of it a decrease is rounding.
 ROUNDING = 64 * float(np.finfo(np.float64).eps)

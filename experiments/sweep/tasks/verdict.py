@@ -21,7 +21,6 @@ from ufm.plain.symmetric_points import SymmetricMinima, symmetric_minima
 from ufm.plain.symmetry import orbit_dimension
 from ufm.point import Point
 
-Array = NDArray[np.float64]
 # Relative residual up to which a gap is taken from the inverse iteration; a residual gradient of
 # 1e-8 leaves 1e-5, and the eigenvalue is off by about its square over the distance to the next.
 GAP_ERROR = 1e-4

@@ -18,9 +18,10 @@ import numpy as np
 from scipy.optimize import brentq
 
 from experiments.losses import EVERY_PARAMETER
-from experiments.sweep.columns import Array, Table, numbers, scale_of, snap
+from experiments.sweep.columns import Table, numbers, scale_of, snap
 from experiments.sweep.theory.laws import LAWS, SAME, Law
-from experiments.sweep.theory.sites import Plane, planes
+from experiments.sweep.theory.parameter_plane import Plane, planes
+from ufm.typing import Array
 
 Tags = Mapping[str, str]
 # More lines of a law for one loss than this say nothing: this is not the plane to see it in.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from experiments.losses import PARAMETERS, LossChoice
-from experiments.sweep.theory.sites import Site
+from experiments.sweep.theory.parameter_plane import Site
 from ufm.plain.laws import merged_bifurcation, vanishing_minority
 from ufm.plain.minimisers import Thresholds
 from ufm.plain.minimisers import thresholds as thresholds_of

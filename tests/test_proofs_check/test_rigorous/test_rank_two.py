@@ -9,7 +9,7 @@ from proofs_check.rigorous.complete import cover_rank_two, origin_alone, require
 from proofs_check.rigorous.cover_two import MOST_BOXES, prove_rank_two
 from proofs_check.rigorous.intervals import Interval
 from proofs_check.rigorous.rank_two import RankTwo
-from proofs_check.rigorous.turned import entries, images
+from proofs_check.rigorous.rank_two_coordinates import entries, images
 from tests.helpers import slow
 from ufm import UFM, CrossEntropy, InputError, LabelSmoothing, Point
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.losses import load_module
-from experiments.networks.architectures.layers import DTYPE
+from experiments.networks.architectures.layers import DTYPE, Body
 from ufm.errors import InputError
 from ufm.losses.program import described
 
@@ -22,7 +22,7 @@ CALL = "write `def __call__(self, image): ...` for one image, returning its feat
 TRIED = 3
 
 
-class OwnBody(eqx.Module):
+class OwnBody(Body):
     """A module for one image as a feature extractor for batches.
 
     Attributes:
@@ -39,11 +39,6 @@ class OwnBody(eqx.Module):
         """Features (N, d) of (N, height, width, channels), and the state as it came."""
         x = jax.vmap(eqx.combine(self.weights, state, self.rest))(images)
         return [jax.nn.relu(x) if self.relu else x], state
-
-    def __call__(self, images: Any, state: Any, *, training: bool) -> tuple[Any, Any]:
-        """(N, height, width, channels) to features (N, d), and the state as it came."""
-        layers, state = self.layers(images, state, training=training)
-        return layers[-1], state
 
 
 def own_body(

@@ -6,8 +6,11 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 
 from experiments import losses
+from experiments.models import built_loss
 from experiments.nearest import unknown
-from experiments.networks.training.kornblith import (
+from experiments.networks.training.objective import Objective, PlainObjective
+from experiments.networks.training.over_parameterised import OverParameterised
+from experiments.networks.training.softmax_variants import (
     CosineSoftmax,
     Dropout,
     ExtraL2,
@@ -15,10 +18,8 @@ from experiments.networks.training.kornblith import (
     LogitPenalty,
     Sigmoid,
 )
-from experiments.networks.training.objective import Objective, PlainObjective
-from experiments.networks.training.over_parameterised import OverParameterised
 from ufm.errors import InputError
-from ufm.losses import CrossEntropy, LabelSmoothing, RescaledMSE, Scaled, as_loss
+from ufm.losses import CrossEntropy, LabelSmoothing, RescaledMSE, Scaled
 from ufm.plain.model import UFM
 
 
@@ -54,6 +55,7 @@ def squared_error(kappa: float = 9.0, target: float = 60.0, scale: float = 10.0)
     return PlainObjective(loss, f"squared-error({kappa:g},{target:g},{scale:g})")
 
 
+# In the order of the tables of Kornblith et al., with the constants of their ImageNet experiments.
 MAKERS: Mapping[str, Callable[..., Objective]] = {
     "softmax": softmax,
     "label-smoothing": label_smoothing,
@@ -66,8 +68,6 @@ MAKERS: Mapping[str, Callable[..., Objective]] = {
     "squared-error": squared_error,
     "sop": OverParameterised,
 }
-# In the order of the paper's tables; the constants are those of its ImageNet experiments.
-KORNBLITH = tuple(name for name in MAKERS if name != "sop")
 # Their numbers come from the class sizes of a model; a network is trained without them.
 BY_CLASS_SIZES = ("logit-adjusted", "weighted-ce", "vs", "ldam")
 # Name -> parameters and defaults; those of the losses of ufm are the command line's.
@@ -108,7 +108,7 @@ def make_objective(name: str, **parameters: float) -> Objective:
     """The objective of that name; parameters left out have the constants of their papers.
 
     Args:
-        name: a loss of ``ufm`` (ce, ls, focal, mse, rescaled-mse, bce), one of ``KORNBLITH``, sop,
+        name: a loss of ``ufm`` (ce, ls, focal, mse, rescaled-mse, bce), one of ``MAKERS``,
             or a user's own loss as FILE.py:NAME or MODULE:NAME.
         parameters: of that objective, see ``PARAMETERS``.
 
@@ -122,7 +122,7 @@ def make_objective(name: str, **parameters: float) -> Objective:
     every = objective_parameters(name, **parameters)
     if name in MAKERS:
         return MAKERS[name](**every)
-    return PlainObjective(as_loss(losses.LossChoice(name, every).build()))
+    return PlainObjective(built_loss(losses.LossChoice(name, every)))
 
 
 def ufm_model(

@@ -1,4 +1,4 @@
-"""The environment of the processes that many claims run in: lanes.py."""
+"""The environment of the processes that many claims run in: parallel_run.py."""
 
 import os
 import subprocess
@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from proofs_check import lanes
-from proofs_check.lanes import OLDER_CODE, quick_compilation
+from proofs_check import parallel_run
+from proofs_check.parallel_run import OLDER_CODE, quick_compilation
 
 # A process whose XLA does not know a flag ends when it first compiles.
 ASK = """
@@ -35,7 +35,7 @@ def test_their_programs_are_right(monkeypatch):
     ],
 )
 def test_a_flag_is_named_only_to_a_compiler_that_knows_it(monkeypatch, jaxlib, name, value):
-    monkeypatch.setattr(lanes, "version", lambda package: jaxlib)
+    monkeypatch.setattr(parallel_run, "version", lambda package: jaxlib)
     for known in ("XLA_FLAGS", "JAX_DISABLE_MOST_OPTIMIZATIONS"):
         monkeypatch.delenv(known, raising=False)
     assert quick_compilation() == {name: value}

@@ -1,20 +1,66 @@
-"""Descent on classifier and features with gradients by hand: no model, no program to compile."""
+"""Descents with gradients by hand: no model, no program to compile."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from proofs_check.specimens import NEAR
 from ufm.point import Point
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Logits (rows, N) -> mean loss and its gradient.
 LogitLoss = Callable[[Array], tuple[float, Array]]
+
+
+def minimised(
+    both: Callable[..., tuple[float, Sequence[Array]]], start: Sequence[Array], **options: float
+) -> tuple[float, list[Array]]:
+    """L-BFGS on several arrays: the least value, and the arrays that have it.
+
+    Args:
+        both: of the arrays; its value, and its slope in each of them.
+        start: where to begin.
+        options: of SciPy's L-BFGS-B.
+
+    Example:
+        >>> value, (x, y) = minimised(lambda x, y: (float(x @ x + y**2), (2 * x, 2 * y)),
+        ...                           (np.ones(2), np.array(3.0)))
+        >>> round(value, 9), x.shape, y.shape
+        (0.0, (2,), ())
+    """
+    cuts = np.cumsum([x.size for x in start])[:-1]
+
+    def split(flat: Array) -> list[Array]:
+        parts = zip(np.split(flat, cuts), start, strict=True)
+        return [part.reshape(like.shape) for part, like in parts]
+
+    def on_flat(flat: Array) -> tuple[float, Array]:
+        value, slopes = both(*split(flat))
+        return float(value), np.concatenate([np.ravel(slope) for slope in slopes])
+
+    flat = np.concatenate([x.ravel() for x in start])
+    run = minimize(on_flat, flat, jac=True, method="L-BFGS-B", options=options)
+    return float(run.fun), split(run.x)
+
+
+def lowest(
+    both: Callable[..., tuple[float, Array]], given: Any, starts: Iterable[Array], **options: float
+) -> Array:
+    """The lowest end of L-BFGS on one array from several starts.
+
+    Args:
+        both: of the array (P,) and what is given: its value and its slope.
+        given: the model.
+        starts: where to begin, (P,) each.
+        options: of SciPy's L-BFGS-B.
+    """
+    runs = [minimize(both, x, (given,), "L-BFGS-B", True, options=options) for x in starts]
+    return np.asarray(min(runs, key=lambda run: float(run.fun)).x)
 
 
 def descended(
@@ -40,27 +86,23 @@ def descended(
         0.18
     """
     rows, d, columns = shape
-    first, second = rows * d, (rows + columns) * d
 
-    def parts(x: Array) -> Point:
-        W, H = x[:first].reshape(rows, d), x[first:second].reshape(d, columns)
-        return Point(W, H, None if lambda_b is None else x[second:])
-
-    def both(x: Array) -> tuple[float, Array]:
-        W, H, b = parts(x)
+    def both(W: Array, H: Array, b: Array | None = None) -> tuple[float, list[Array]]:
         value, G = loss(W @ H if b is None else W @ H + b[:, None])
         value += decays[0] / 2 * np.sum(W**2) + decays[1] / 2 * np.sum(H**2)
         slopes = [G @ H.T + decays[0] * W, W.T @ G + decays[1] * H]
         if b is not None and lambda_b is not None:
-            value, slopes = value + lambda_b / 2 * b @ b, [*slopes, G.sum(axis=1) + lambda_b * b]
-        return float(value), np.concatenate([s.ravel() for s in slopes])
+            value += lambda_b / 2 * float(b @ b)
+            slopes.append(G.sum(axis=1) + lambda_b * b)
+        return value, slopes
 
-    size = second + (0 if lambda_b is None else rows)
-    start = np.random.default_rng((29, seed)).normal(size=size)
+    rng = np.random.default_rng((29, seed))
+    shapes: list[tuple[int, ...]] = [(rows, d), (d, columns), (rows,)]
+    start = [rng.normal(size=one) for one in shapes[: 2 if lambda_b is None else 3]]
     # Until nothing falls any more; next to thresholds the curvature is small.
     options = {"maxiter": 20_000, "maxfun": 40_000, "ftol": 0, "gtol": 1e-12, "maxcor": 40}
-    run = minimize(both, start, jac=True, method="L-BFGS-B", options=options)
-    return float(run.fun), parts(run.x)
+    value, parts = minimised(both, start, **options)
+    return value, Point(*parts)
 
 
 def beside(decays: tuple[float, float], threshold: float) -> list[tuple[float, float]]:

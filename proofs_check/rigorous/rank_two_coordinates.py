@@ -12,12 +12,10 @@ from itertools import permutations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs_check.rigorous.affine import Affine, side_by_side
 from proofs_check.rigorous.intervals import stack
-
-Array = NDArray[np.float64]
+from ufm.typing import Array
 
 CLASSES = 4
 # Row j of W in the unknowns: columns of (x_1, x_2, x_3) and of (y_1, y_2, y_3).

@@ -24,8 +24,7 @@ from experiments.sweep.axes import expand_axis
 from experiments.sweep.tasks.registry import ANY_TASKS, Task
 from ufm import stack
 from ufm.errors import InputError
-
-Column = NDArray[Any]
+from ufm.typing import AnyArray
 
 
 def axes_of(model: str, written: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
@@ -75,9 +74,9 @@ class AnyCells:
         values: of every swept parameter, as the model takes them.
     """
 
-    columns: Mapping[str, Column]
+    columns: Mapping[str, AnyArray]
     spec: str
-    values: Mapping[str, Column]
+    values: Mapping[str, AnyArray]
 
     def __len__(self) -> int:
         return len(self.columns["cell"])
@@ -174,11 +173,11 @@ def expand_any(model: str, axes: Mapping[str, tuple[Any, ...]]) -> AnyCells:
     lengths = [len(values) for values in axes.values()]
     grids = np.indices(lengths).reshape(len(lengths), -1)
     size = grids.shape[1]
-    columns: dict[str, Column] = {
+    columns: dict[str, AnyArray] = {
         "cell": np.arange(size),
         "model": np.full(size, model, dtype=object),
     }
-    held: dict[str, Column] = {}
+    held: dict[str, AnyArray] = {}
     for (name, written), at in zip(axes.items(), grids, strict=True):
         values = np.empty(len(written), dtype=object)
         values[:] = written

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.sweep.any_model import axes_of, expand_any
 from experiments.sweep.cells import batches
+from experiments.sweep.model_cells import axes_of, expand_any
 from experiments.sweep.run import cells_of, run
 from experiments.sweep.spec import make_spec
 from landscape import dense_hessian, solve

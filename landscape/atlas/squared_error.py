@@ -6,7 +6,6 @@ from dataclasses import replace
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.atlas.checksum import mse_strata
 from landscape.atlas.orbit import describe
@@ -19,8 +18,8 @@ from ufm.plain.minimisers import factorised
 from ufm.plain.model import UFM
 from ufm.plain.quadratic_form import quadratic_singular_target, quadratic_target
 from ufm.plain.symmetry import DENSE_CLASS_ROTATIONS
+from ufm.typing import Array
 
-Array = NDArray[np.float64]
 # Targets that agree to this are one group: sqrt(n_k) of different counts differ by 1e-4 and more.
 SAME_TARGET = 1e-9
 # Lines of the list: two for every class where all counts differ.

@@ -14,8 +14,8 @@ from ufm.collapse.inputs import EPS_64, read_labels, real_array, spacing_at_one
 from ufm.errors import InputError
 from ufm.losses import Loss
 from ufm.losses.columns import column_gradients
+from ufm.typing import Array
 
-Matrix = npt.NDArray[np.float64]
 # Entries of a block of logits or features in float64, 32 MiB: large float32 features stay small.
 BLOCK_ENTRIES = 2**22
 
@@ -44,18 +44,18 @@ class Census:
     """
 
     loss: float
-    W: Matrix
-    b: Matrix | None
+    W: Array
+    b: Array | None
     H_squared: float
     gap: float
     gap_spread: float
     counts: tuple[int, ...]
     error: float
-    slope_W: Matrix
-    slope_b: Matrix
+    slope_W: Array
+    slope_b: Array
     slope_size: float
-    class_slopes: Matrix
-    means: Matrix
+    class_slopes: Array
+    means: Array
     least: float
     norms: tuple[float, float]
     eps: float
@@ -117,7 +117,7 @@ class Meter:
             raise InputError("Need a row of W and an entry of b for every class", got, "match them")
         self._counts = np.zeros(K, np.intp)
         self._losses: list[float] = []
-        self._gaps: list[Matrix] = []
+        self._gaps: list[Array] = []
         self._errors = 0
         self._slope_W, self._means = np.zeros((K, d)), np.zeros((K, d))
         self._class_slopes = np.zeros((K, K))
@@ -141,7 +141,7 @@ class Meter:
             self._take(H[start : start + step].astype(np.float64), y[start : start + step])
         self._eps = max(self._eps, spacing_at_one(H.dtype))
 
-    def _take(self, H: Matrix, y: npt.NDArray[np.intp]) -> None:
+    def _take(self, H: Array, y: npt.NDArray[np.intp]) -> None:
         K = len(self.W)
         Z = H @ self.W.T + (0.0 if self.b is None else self.b)
         losses, V = (np.asarray(x) for x in column_gradients(self.loss, Z.T, y))

@@ -14,23 +14,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experiments.losses import EVERY_PARAMETER, PARAMETERS
-from experiments.sweep.columns import (
-    ROUNDING,
-    Array,
-    Table,
-    loss_names,
-    numbers,
-    snap,
-    take,
-    texts,
-)
+from experiments.sweep.columns import ROUNDING, Table, loss_names, numbers, snap, take, texts
+from ufm.typing import AnyArray, Array
 
 # Classes of one size: how many, and their samples over those of the smallest classes.
 Shape = tuple[tuple[int, float], ...]
-Column = NDArray[Any]
 
 MODEL = (*EVERY_PARAMETER, "K", "d", "imbalance", "lambda_b")
 STRENGTHS = ("lambda_W", "lambda_H")
@@ -313,7 +303,7 @@ def _follows(table: Table, name: str, leaders: list[str]) -> bool:
     return bool(np.unique(keys, axis=1).shape[1] == np.unique(both, axis=1).shape[1])
 
 
-def _split(table: Table, keys: Mapping[str, Column]) -> Iterator[tuple[Table, dict[str, str]]]:
+def _split(table: Table, keys: Mapping[str, AnyArray]) -> Iterator[tuple[Table, dict[str, str]]]:
     """The parts of a table on which columns are constant, and their values."""
     if not keys:
         yield table, {}

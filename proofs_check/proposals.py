@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from proofs_check.law import apart
 from proofs_check.redraw import Draw
 from proofs_check.specimens import NEAR
 from proofs_check.trials import Field, Trial, sizes_of
@@ -144,11 +145,7 @@ def _ends(seen: Sequence[Trial]) -> tuple[Trial, Trial] | None:
 
 
 def _apart(one: Draw, other: Draw) -> float:
-    moves = (
-        abs(x - other.numbers[name]) / max(abs(x), abs(other.numbers[name]), 1e-300)
-        for name, x in one.numbers.items()
-    )
-    return max(moves, default=0.0)
+    return max((apart(x, other.numbers[name]) for name, x in one.numbers.items()), default=0.0)
 
 
 def _closeness(trial: Trial) -> float:
