@@ -12,9 +12,9 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 # Most of the time goes into compiling small programs; with the flags of proofs_check.lanes that
-# takes half as long, and with no optimisation by LLVM half of that. Its quick selection of
-# instructions goes wrong there (a smooth loss jumped, see tests/test_proofs_check/test_lanes.py), so
-# the usual one selects. What the environment says decides otherwise.
+# takes half as long, and without LLVM's optimisations half of that. Then LLVM selects instructions
+# in a fast way that goes wrong (a smooth loss had a jump, see test_lanes.py), so it is told to take
+# the usual one. What the environment says decides otherwise.
 if version("jaxlib").startswith("0.10."):  # XLA ends a process that names a flag it does not know
     os.environ.setdefault(
         "XLA_FLAGS",

@@ -231,7 +231,8 @@ def test_uncollapsed_features_are_refused():
     assert full_spectrum(model, full).size == model.num_parameters
     H = np.array(full.H)
     H[0, 0] += 1e-3
-    with pytest.raises(InputError, match=r"collapsed features .* Got a spread of 4\.0e-04 of the largest"):
+    says = r"collapsed features .* Got a spread of 4\.0e-04 of the largest"
+    with pytest.raises(InputError, match=says):
         full_spectrum(model, full._replace(H=H))
 
 
