@@ -22,8 +22,6 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import numpy as np
-
 from experiments.files import fingerprint, read_whole, write_whole
 
 # Told to the processes that are started from here.
@@ -140,6 +138,7 @@ class Programs:
 def _kind(leaf: Any) -> tuple[Any, ...] | None:
     """Shape and type of an array or a number on the first device; None of anything else."""
     import jax
+    import numpy as np
 
     if type(leaf) is np.ndarray:  # what JAX says of it, at a tenth of the time
         return leaf.shape, leaf.dtype, False
