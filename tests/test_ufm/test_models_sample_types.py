@@ -99,7 +99,7 @@ def test_descents_end_at_the_minimiser_and_at_the_bound(name):
     assert max(np.abs(x).max() for x in slope) < 1e-12
 
 
-@every_model
+@some_now
 def test_the_spectrum_is_that_of_the_dense_hessian(name):
     """At the minimum, and where samples of a type agree but nothing is critical."""
     model = MODELS[name]
