@@ -91,7 +91,7 @@ def forget() -> None:
     """Let go of all programs in memory, of a keeper and of JAX.
 
     Example:
-        >>> forget()
+        >>> forget()  # doctest: +SKIP
     """
     if _keeper is not None:
         _keeper.forget()

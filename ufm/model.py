@@ -202,7 +202,7 @@ class Model(ABC, Generic[P]):
 
     def gradient(self, point: P) -> P:
         """The gradient at a point, a point again."""
-        told: P = jax.grad(self.objective)(point)
+        told: P = value_and_gradient(self, point)[1]
         return told
 
     def value_and_gradient(self, point: P) -> tuple[Any, P]:

@@ -10,7 +10,7 @@ from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 
 from ufm.errors import InputError
-from ufm.model import Model
+from ufm.model import Model, hessian_vector_product
 from ufm.precision import require_x64
 
 # 2 GiB, and about a minute of eigenvalues on two cores.
@@ -72,7 +72,7 @@ def taylor_orders(model: Model[Any], point: Any, direction: Any) -> tuple[float,
     step = ravel_pytree(direction)[0]
     step = step / np.linalg.norm(step)
     gradient = ravel_pytree(model.gradient(point))[0]
-    curved = ravel_pytree(model.hessian_vector_product(point, unravel(step)))[0]
+    curved = ravel_pytree(hessian_vector_product(model, point, unravel(step)))[0]
     slope, curvature = float(gradient @ step), float(curved @ step)
     base = float(model.objective(point))
     times = np.geomspace(1e-3, 1e-1, 9)

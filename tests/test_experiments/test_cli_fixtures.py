@@ -15,9 +15,8 @@ FAST = (
     "--counts 3,3 -d 5 --eps 0.5 --lambda-z 0.05 --start 2,1",
     "--inside 4 --outside 1 --start 1,0",
     "--depth 2 --lambda-w 0.0117606",
-    "-K 4 --depth 4 --lambda-w 0.026",
     "--loss bce -K 7",
-    "graph-chance",
+    "--claim graph-chance --details",
 )
 
 

@@ -1,5 +1,7 @@
 """Normalised convolutions of networks: against the mathematics of ufm, and as an option."""
 
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -18,11 +20,14 @@ KEY = jax.random.key(3)
 HEIGHT, WIDTH, INPUTS, OUTPUTS = 5, 6, 2, 4
 
 
+applied = eqx.filter_jit(lambda layer, x: layer(x))
+
+
 def matrices(layer, height=HEIGHT, width=WIDTH):
     """The linear map of images, (outputs, places out, places in)."""
     size = height * width * layer.weight.shape[2]
     units = jnp.eye(size, dtype=jnp.float32).reshape(size, height, width, -1)
-    found = np.asarray(layer(units), float)
+    found = np.asarray(applied(layer, units), float)
     return np.moveaxis(found, -1, 0).reshape(found.shape[-1], size, -1).transpose(0, 2, 1)
 
 
@@ -55,12 +60,12 @@ def test_convolutions_are_those_of_ufm():
     circular = NormalisedConv(KEY, INPUTS, OUTPUTS)
     own = kernels(circular, (HEIGHT, WIDTH))
     wanted = wrapped(normalised(own, (HEIGHT, WIDTH)), x)
-    np.testing.assert_allclose(np.moveaxis(circular(image)[0], -1, 0), wanted, atol=1e-5)
+    np.testing.assert_allclose(np.moveaxis(applied(circular, image)[0], -1, 0), wanted, atol=1e-5)
     # Padded: the kernel begins a margin before the image, so its output does.
     layer = NormalisedConv(KEY, INPUTS, OUTPUTS, padded=True)
     flipped = np.asarray(layer.weight, float)[::-1, ::-1].transpose(3, 2, 0, 1)
     full = padded(flipped, x, truncated=False)
-    found = np.moveaxis(np.asarray(layer(image)[0]), -1, 0)
+    found = np.moveaxis(np.asarray(applied(layer, image)[0]), -1, 0)
     np.testing.assert_allclose(found, full[:, 1 : HEIGHT + 1, 1 : WIDTH + 1], atol=1e-5)
     values = np.linalg.svd(np.concatenate([matrices(layer)[k] for k in range(1)]))[1]
     assert values.max() <= 1 + 1e-5
@@ -76,7 +81,7 @@ def test_without_the_normaliser_it_is_the_convolution_that_it_replaces():
     room = [(0, 0), *((0, m - n) for m, n in zip(grid, x.shape[1:], strict=True))]
     wanted = wrapped(kernels(layer, grid), np.pad(x, room))[:, :HEIGHT, :WIDTH]
     image = jnp.asarray(np.moveaxis(x, 0, -1)[None], jnp.float32)
-    np.testing.assert_allclose(np.moveaxis(plain(image)[0], -1, 0), wanted, atol=1e-5)
+    np.testing.assert_allclose(np.moveaxis(applied(plain, image)[0], -1, 0), wanted, atol=1e-5)
 
 
 def test_small_images_wrap_more_than_once():
@@ -89,11 +94,11 @@ def test_sizes_of_kernels_do_not_matter_and_gradients_are_finite():
     layer = NormalisedConv(KEY, INPUTS, OUTPUTS)
     larger = eqx.tree_at(lambda conv: conv.weight, layer, 3 * layer.weight)
     x = jax.random.normal(KEY, (3, HEIGHT, WIDTH, INPUTS), jnp.float32)
-    np.testing.assert_allclose(layer(x), larger(x), atol=1e-5)
-    slope = jax.grad(lambda layer: jnp.sum(layer(x) ** 3))(layer)
+    np.testing.assert_allclose(applied(layer, x), applied(larger, x), atol=1e-5)
+    slope = eqx.filter_jit(jax.grad(lambda layer: jnp.sum(layer(x) ** 3)))(layer)
     assert np.isfinite(slope.weight).all()
     assert np.abs(slope.weight).max() > 1e-3
-    assert layer(x.astype(jnp.bfloat16)).dtype == jnp.bfloat16
+    assert eqx.filter_eval_shape(layer, x.astype(jnp.bfloat16)).dtype == jnp.bfloat16
 
 
 KINDS = [
@@ -106,19 +111,25 @@ KINDS = [
 ]
 
 
+@eqx.filter_jit
+@partial(jax.grad, has_aux=True)
+def slope_and_features(network, x):
+    features, after = network.features(x, training=True)
+    return jnp.sum(features**2), (features, after)
+
+
 @pytest.mark.parametrize(("name", "kind"), KINDS)
 def test_networks_have_the_normalisation_that_they_were_asked_for(name, kind):
     given = {"name": name, "width": 1 / 32, "normalisation": kind}
     network = build_network(Architecture(**given), (8, 6, 2), 3, 5, KEY)
     x = np.random.default_rng(0).normal(size=(7, 8, 6, 2)).astype(np.float32)
-    features, after = network.features(jnp.asarray(x), training=True)
+    slope, (features, after) = slope_and_features(network, x)
     assert features.shape == (7, 5)
     usual = build_network(Architecture(**{**given, "normalisation": None}), (8, 6, 2), 3, 5, KEY)
-    same = np.array_equal(features, usual.features(jnp.asarray(x), training=True)[0])
+    same = np.array_equal(features, slope_and_features(usual, x)[1][0])
     assert same == (kind == "none")
     has_state = name == "resnet18" or kind == "batch"
     assert bool(jax.tree.leaves(after)) == has_state
-    slope = jax.grad(lambda n: jnp.sum(n.features(jnp.asarray(x), training=True)[0] ** 2))(network)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope))
 
 

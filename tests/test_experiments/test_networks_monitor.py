@@ -172,7 +172,7 @@ def explicit_hessian(loss, seen, lambda_W):
         values = [loss(Z[i], int(seen.labels[i])) for i in range(len(Z))]
         return sum(values) / len(values) + 0.5 * lambda_W * jnp.sum(W**2)
 
-    return np.asarray(jax.hessian(value)(jnp.asarray(seen.W))).reshape(2 * [seen.W.size])
+    return np.asarray(jax.jit(jax.hessian(value))(seen.W)).reshape(2 * [seen.W.size])
 
 
 def some_seen(seed=0):

@@ -84,10 +84,12 @@ def test_the_equilibrium_and_its_slopes_are_those_of_unrolling(relu):
     found = equilibrium(V, x, relu)
     # The iteration stops at 1e-6; |V| / (1 - |V|) is 4.
     assert np.asarray(found) == pytest.approx(np.asarray(unrolled(V, x)), abs=5e-6)
-    slopes = [
-        jax.grad(lambda V, x, of=of: jnp.sum(weights * of(V, x) ** 2), argnums=(0, 1))(V, x)
-        for of in (lambda V, x: equilibrium(V, x, relu), unrolled)
-    ]
+
+    def slopes_of(layer):
+        return jax.grad(lambda V, x: jnp.sum(weights * layer(V, x) ** 2), argnums=(0, 1))
+
+    layers = (lambda V, x: equilibrium(V, x, relu), unrolled)
+    slopes = [jax.jit(slopes_of(layer))(V, x) for layer in layers]
     for implicit, explicit in zip(*slopes, strict=True):
         scale = float(jnp.abs(explicit).max())
         assert np.asarray(implicit) == pytest.approx(np.asarray(explicit), abs=3e-5 * scale)

@@ -19,13 +19,16 @@ def test_full_sizes_are_options_that_there_are_and_say_what_they_take(name):
     named_track(name).cells(made)  # options within their domain
 
 
-def test_full_size_of_graphs_is_the_papers_and_what_is_given_stays(ufm, tmp_path):
+@pytest.mark.slow
+def test_a_track_of_full_size_runs_with_what_is_given(ufm, tmp_path):
     words = "--nodes 40 --graphs 2 --test-graphs 2 --free-graphs 1 --layers 2 --epochs 1 --seeds 1"
     cases = "--cases 2:12:3"
     ran = ufm(f"track gnn --full {words} {cases} --workers 1 --json --out", tmp_path / "a")
     assert ran.code == 0
     assert "nodes = 40" in ran.err
-    assert "hours of one processor" in ran.err
+
+
+def test_a_track_without_full_size_is_refused(ufm, tmp_path):
     ran = ufm("track tgt --full --out", tmp_path / "b")
     assert (ran.code, ran.err.count("\n")) == (2, 1)
     assert "Need a track whose full size is known. Got tgt: of the paper" in ran.err
@@ -35,6 +38,7 @@ def test_a_default_that_is_given_stays(ufm, tmp_path):
     ran = ufm("track gnn --full --nodes 400 --layers 0 --out", tmp_path / "x")
     assert ran.code == 2  # no layer, said after what the full size is
     assert "nodes = 400, graphs = 1000" in ran.err
+    assert "hours of one processor" in ran.err
 
 
 def test_what_is_soon_over_is_said_in_minutes_and_what_is_not_known_is_refused(ufm, tmp_path):

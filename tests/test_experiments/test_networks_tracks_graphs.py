@@ -110,18 +110,20 @@ def test_a_step_is_that_of_torch_with_momentum_and_decay():
     step = make_step(3, 4, 0.1, 0.9, 0.03)
     sample = CASE.sample(0, TRAIN, 0, 4)
 
-    def value(network):
+    @jax.jit
+    @jax.value_and_grad
+    def value_and_slope(network):
         return squared_error(forward(network, *sample)[1], 3, 4)
 
     once, loss = step(initial_state(network), *sample)
     twice, _ = step(once, *sample)
-    assert float(loss) == pytest.approx(float(value(network)), rel=1e-5)
-    first = np.asarray(jax.grad(value)(network).hidden.mean) + 0.03 * np.asarray(
-        network.hidden.mean
-    )
+    value, slope = value_and_slope(network)
+    assert float(loss) == pytest.approx(float(value), rel=1e-5)
+    first = np.asarray(slope.hidden.mean) + 0.03 * np.asarray(network.hidden.mean)
     after = np.asarray(network.hidden.mean) - 0.1 * first
     assert np.asarray(once[0].hidden.mean) == pytest.approx(after, abs=1e-5)
-    second = np.asarray(jax.grad(value)(once[0]).hidden.mean) + 0.03 * after + 0.9 * first
+    slope = value_and_slope(once[0])[1]
+    second = np.asarray(slope.hidden.mean) + 0.03 * after + 0.9 * first
     assert np.asarray(twice[0].hidden.mean) == pytest.approx(after - 0.1 * second, abs=1e-5)
 
 

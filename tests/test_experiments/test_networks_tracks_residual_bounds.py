@@ -44,7 +44,7 @@ def _is_norm(x):
 
 
 def logits_of(network):
-    return lambda x: network.head(network.features(x[None], training=False)[0])[0]
+    return jax.jit(lambda x: network.head(network.features(x[None], training=False)[0])[0])
 
 
 def largest_gain(apply, x, steps=30):

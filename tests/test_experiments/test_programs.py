@@ -14,7 +14,7 @@ import pytest
 import experiments.programs as module
 from experiments.programs import Programs, surroundings
 from ufm import UFM, CrossEntropy, Focal
-from ufm.kept import Kept, forget, keep_with, kept
+from ufm.kept import Kept, keep_with, kept
 from ufm.losses.columns import column_gradients, column_losses
 from ufm.model import value_and_gradient
 
@@ -136,7 +136,6 @@ def test_without_a_keeper_nothing_is_different():
     )).all()  # fmt: skip
     assert column_losses.__doc__
     assert isinstance(column_losses, Kept)
-    forget()
 
 
 @pytest.mark.parametrize("how", ["cut", "flipped", "another program"])

@@ -34,10 +34,15 @@ def recorder():
     keep_with(None)
 
 
-def test_a_keeper_answers_and_forgets(recorder):
+def test_a_keeper_answers_and_forgets(recorder, monkeypatch):
+    cleared = []
+    monkeypatch.setattr(jax, "clear_caches", lambda: cleared.append(1))  # of all other tests
     assert column_losses(CrossEntropy(), Z, LABELS)[0] is column_losses
     forget()
-    assert recorder.forgot == 1
+    assert (recorder.forgot, len(cleared)) == (1, 1)
+    keep_with(None)
+    forget()
+    assert (recorder.forgot, len(cleared)) == (1, 2)
 
 
 def test_traced_calls_are_part_of_the_program_around_them(recorder):

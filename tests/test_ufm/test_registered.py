@@ -53,3 +53,22 @@ def test_squared_error_of_another_curvature_is_solved_too(name):
     assert other.value == pytest.approx(3 * plain.value, rel=1e-12)
     for one, same in zip(jax.tree.leaves(other.point), jax.tree.leaves(plain.point), strict=True):
         np.testing.assert_allclose(one, same, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("constrained-rate", {}),
+        ("contrastive", {}),
+        ("equilibrium", {"loss": MSE()}),
+        ("seli", {}),
+        ("sphere", {}),
+    ],
+    ids=str,
+)
+def test_the_gap_is_the_objective_above_the_bound(name, changes):
+    model = registered(name).build(changes)
+    point = model.random_point(jax.random.key(0))
+    told = model.certificate(point)
+    assert told.applies
+    assert told.gap == pytest.approx(float(model.objective(point)) - told.bound, rel=1e-12)

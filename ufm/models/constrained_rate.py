@@ -178,7 +178,7 @@ class ConstrainedRate(Model[Representation]):
     def certificate(self, point: Representation) -> Certificate:
         """The bound of MCR-5, valid in every dimension."""
         bound = self.bound()
-        gap = float(self.objective(point)) - bound
+        gap = float(self.value_and_gradient(point)[0]) - bound
         return Certificate(True, gap, bound, None, "rates of classes alone (MCR-5)", "proved")
 
     def columns(self) -> dict[str, Any]:

@@ -143,7 +143,7 @@ class Contrastive(Model[Features]):
         if bound is None:
             reason = "no bound is known for classes of several sizes without a ReLU"
             return Certificate.does_not_apply(reason)
-        gap = float(self.objective(point)) - bound
+        gap = float(self.value_and_gradient(point)[0]) - bound
         return Certificate(True, gap, bound, None, "Jensen's inequality (SC-1, SC-2)", "proved")
 
     def columns(self) -> dict[str, Any]:

@@ -139,7 +139,7 @@ class DeepReLU(Model[Network]):
         point = self.collapsed_point()
         if point is None:
             return None
-        value = float(self.objective(point))
+        value = float(self.value_and_gradient(point)[0])
         rank = self.num_classes if np.any(point.H) else 0
         return Minimiser(point, value, rank, None, "collapse in two layers (DR-1)", "derived")
 

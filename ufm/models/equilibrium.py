@@ -189,7 +189,7 @@ class Equilibrium(Model[Layer]):
     def certificate(self, point: Layer) -> Certificate:
         """Squared error: the minimum in closed form; where there is none, that (DQ-2)."""
         model, point = self.checked(point)
-        value = float(model.objective(point))
+        value = float(model.value_and_gradient(point)[0])
         squared = self._squared()
         if squared is not None:
             outputs, bound = squared

@@ -221,7 +221,7 @@ class GraphUFM(Model[Point]):
         ratio = float(np.linalg.norm(error @ means.T, 2)) / self.sigma
         dual = error / max(1.0, ratio)
         bound = -N / 2 * float(np.sum(dual**2)) - float(np.sum(dual * self.targets))
-        gap = float(self.objective(point)) - bound
+        gap = float(self.value_and_gradient(point)[0]) - bound
         return Certificate(True, gap, bound, ratio, "convex in W H (GU-1)")
 
     def structure(self, point: Point) -> Structure | None:

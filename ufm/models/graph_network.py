@@ -107,7 +107,7 @@ class GraphNetwork(Model[GraphWeights]):
         dual = share / max(1.0, ratio)
         targets = np.arange(K)[:, None] == np.asarray(self.labels)
         bound = -nodes * graphs / 2 * float(np.sum(dual**2)) - float(np.sum(dual * targets))
-        gap = float(self.objective(point)) - bound
+        gap = float(self.value_and_gradient(point)[0]) - bound
         return Certificate(True, gap, bound, ratio, "convex in W1 H and W2 H (GU-6)")
 
     def columns(self) -> dict[str, Any]:

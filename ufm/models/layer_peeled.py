@@ -147,7 +147,7 @@ class LayerPeeled(Model[Point]):
         G = np.asarray(slopes) * shares
         fall = float(self.room) * float(np.linalg.norm(G, 2))
         bound = float(shares @ np.asarray(losses)) - float(np.sum(G * means)) - fall
-        gap = float(self.objective(point)) - bound
+        gap = float(self.value_and_gradient(point)[0]) - bound
         reason = "convex in the class means' logits (LPM-1)"
         return Certificate(True, gap, bound, None, reason, convex.evidence)
 

@@ -165,7 +165,7 @@ class SampleTypes(Model[Point]):
     def certificate(self, point: Point) -> Certificate:
         """Fenchel's bound at the scaled gradient, above the infima of the losses (TY-1)."""
         model, point = self.checked(point)
-        value = float(model.objective(point))
+        value = float(model.value_and_gradient(point)[0])
         counts = np.asarray(self.counts)
         H = ClassMeans(self.counts_tuple).reduce(point).H
         Z = point.W @ H / np.sqrt(counts)

@@ -101,7 +101,7 @@ class Margins(Model[Point]):
         """|P D^(1/2)|_*, or the share of it that the price pays for, in every dimension (SE-2)."""
         share = min(1.0, float(self.price) / self.price_needed)
         bound = share * simplex_norm(self.counts)
-        gap = float(self.objective(point)) - bound
+        gap = float(self.value_and_gradient(point)[0]) - bound
         return Certificate(True, gap, bound, None, "multipliers of the margins (SE-2)", "proved")
 
     def measures(self, point: Point) -> dict[str, Any]:

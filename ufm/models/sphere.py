@@ -150,7 +150,7 @@ class Sphere(Model[Point]):
         bound = self.simplex_value()
         if bound is None:
             return Certificate.does_not_apply("no bound is known for this loss and temperature")
-        value = float(self.objective(point))
+        value = float(self.value_and_gradient(point)[0])
         evidence = self.loss.properties(self.num_classes).convex.evidence
         return Certificate(True, value - bound, bound, None, "simplex (SP-1)", evidence)
 

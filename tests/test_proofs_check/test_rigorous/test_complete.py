@@ -62,7 +62,7 @@ def test_the_equations_are_those_of_the_model(K, n, delta):
         return model.objective(Point(W, jax.numpy.repeat(h, n)[None]))
 
     middle = h.middle()[0]
-    slope, inner = jax.grad(height), jax.grad(height, 1)
+    slope, inner = jax.jit(jax.grad(height)), jax.jit(jax.grad(height, 1))
     np.testing.assert_allclose(inner(u, middle), 0, atol=1e-13)
     g = line.gradient(I(u[None]), h)
     np.testing.assert_allclose(g.middle()[0], slope(u, middle), atol=1e-13)

@@ -9,6 +9,7 @@ from proofs_check.rigorous.saddles import merged_saddle, polygon_saddle
 from ufm import UFM, CrossEntropy, LabelSmoothing
 from ufm.errors import InputError
 from ufm.frames import merged_code, polygon
+from ufm.model import value_and_gradient
 from ufm.point import Point
 
 LW, LH = 0.01, 0.02
@@ -20,9 +21,9 @@ def spectrum_at(loss, n, frame, scale):
     model = UFM(loss, K, d, n, lambda_W=LW, lambda_H=LH)
     w = np.sqrt(scale * np.sqrt(n * LH / LW))
     point = Point(w * frame, np.repeat(scale / w * frame.T, n, axis=1))
-    slopes = jax.tree.leaves(jax.grad(model.objective)(point))
-    assert all(np.linalg.norm(slope) < 1e-12 for slope in slopes)
-    return float(model.objective(point)), np.linalg.eigvalsh(dense_hessian(model, point))
+    value, slopes = value_and_gradient(model, point)
+    assert all(np.linalg.norm(slope) < 1e-12 for slope in jax.tree.leaves(slopes))
+    return float(value), np.linalg.eigvalsh(dense_hessian(model, point))
 
 
 @pytest.mark.parametrize(
