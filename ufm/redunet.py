@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from ufm.eigen import eigh
 from ufm.errors import InputError, require_count, require_positive
 from ufm.typing import AnyArray
 
@@ -309,7 +310,7 @@ def nearest_subspace(S: AnyArray, Z: AnyArray, dimension: int) -> NDArray[np.int
         >>> nearest_subspace(S, np.array([[[0.9, 0.2], [0.1, 0.7]]]), 1).tolist()
         [0, 1]
     """
-    leading = np.linalg.eigh(S)[1][..., -dimension:]
+    leading = eigh(S)[1][..., -dimension:]
     held = [
         np.sum(np.abs(np.conj(np.swapaxes(own, 1, 2)) @ Z) ** 2, axis=(0, 1)) for own in leading
     ]

@@ -21,6 +21,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from ufm.eigen import eigh
 from ufm.model import Model, near_zero
 from ufm.point import flatten, unflatten
 from ufm.tolerance import NEAR_NULL, RANK
@@ -154,7 +155,7 @@ def surface_at(model: Model[Any], point: Any) -> Surface | None:
     told = derivatives(model, point, x, slopes)
     normals = told.normals[active]
     along, independent = _tangents(normals)
-    values, vectors = np.linalg.eigh(along.T @ told.hessian @ along)
+    values, vectors = eigh(along.T @ told.hessian @ along)
     return Surface(
         active,
         slopes,

@@ -19,6 +19,7 @@ import numpy as np
 import scipy
 
 from landscape.curvature.kinks import derivatives, sides_of
+from ufm.eigen import eigh
 from ufm.model import Model, near_zero
 from ufm.point import flatten, unflatten
 from ufm.tolerance import ROUNDING_FACTOR
@@ -77,7 +78,7 @@ def proximal_newton(
         # negative curvature that L has across the folds.
         A, across = told.normals, told.normals[held]
         stiff = float(np.abs(told.hessian).sum(axis=0).max())
-        curved, axes = np.linalg.eigh(told.hessian + stiff * across.T @ across)
+        curved, axes = eigh(told.hessian + stiff * across.T @ across)
         damping = max(damping, FLOOR * stiff)
         others = told.gradient + A.T @ (b * np.where(soft, -slopes, (u > 0) - slopes))
         pull = stiff * across.T @ u[held]
@@ -118,7 +119,7 @@ def least_in_box(Q: Array, c: Array, start: Array) -> Array:
     steps in the entries that are free, cut off at the box (Bertsekas 1982).
 
     Example:
-        >>> least_in_box(np.diag([2.0, 1.0]), np.array([-1.0, -3.0]), np.zeros(2)).tolist()
+        >>> least_in_box(np.diag([2.0, 1.0]), np.array([-1.0, -3.0]), np.zeros(2)).round(9).tolist()
         [0.5, 1.0]
     """
     s, ridge = start.clip(0, 1), RIDGE * float(np.trace(Q)) / max(len(Q), 1)

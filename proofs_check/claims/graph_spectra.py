@@ -11,6 +11,7 @@ from proofs_check.claim import Claim, Mutant, Tolerance
 from proofs_check.instance import Instance
 from proofs_check.law import Law
 from proofs_check.specimens import where
+from ufm.eigen import eigh
 from ufm.models.circulant_blocks import circulant_blocks
 from ufm.models.graph_network import block_model
 from ufm.models.graph_spectra import (
@@ -130,12 +131,12 @@ def _cosine(instance: Drawn) -> float:
     """Of the iteration's end, step by step, with the second eigenvector."""
     matrix = instance.matrix
     w = power_iteration(matrix, instance.start, instance.steps)
-    return float(abs(w @ np.linalg.eigh(matrix)[1][:, 1]))
+    return float(abs(w @ eigh(matrix)[1][:, 1]))
 
 
 def _spectrum(instance: Drawn) -> tuple[Array, Array]:
     """Eigenvalues from the second on, less the norm, and the start's parts along them."""
-    values, vectors = np.linalg.eigh(instance.matrix)
+    values, vectors = eigh(instance.matrix)
     return np.sqrt(np.sum(values**2)) - values[1:], vectors[:, 1:].T @ instance.start
 
 

@@ -21,6 +21,7 @@ from proofs_check.rigorous.arithmetic import Enclosure, Undecided
 from proofs_check.rigorous.balls import BITS, Balls, precision
 from proofs_check.rigorous.floats import Floats, outward, unbounded_is_undecided
 from proofs_check.rigorous.symmetric import MOST_ROWS, distance_to_inverse, inertia
+from ufm.eigen import eigh
 from ufm.errors import InputError
 from ufm.model import Model
 from ufm.point import as_rows, flatten, unflatten
@@ -173,7 +174,7 @@ class _Slice:
         # A power of two, so that it multiplies exactly.
         strength = 2.0 ** round(math.log2(max(float(np.abs(curved.centre).max()), 1e-300)))
         try:
-            values, vectors = np.linalg.eigh(curved.centre + strength * basis @ basis.T)
+            values, vectors = eigh(curved.centre + strength * basis @ basis.T)
         except np.linalg.LinAlgError as error:
             raise Undecided("the Hessian is not finite") from error
         if not np.all(values != 0):

@@ -17,6 +17,7 @@ from experiments.benchmarks.timing import Settings, Timing, alternate
 from experiments.cli.bench import Row
 from experiments.sweep.run import LocalExecutor
 from experiments.sweep.store import Store
+from ufm import lift
 from ufm.errors import InputError
 
 SIZES = (3, 4, 2)
@@ -174,7 +175,7 @@ def test_arpack_agrees_at_a_saddle_and_is_capped():
     model = minimum.cross_entropy(4, 5, 3)
     point, size = curvature.saddle(model, (2, 2))
     assert size < 1e-12
-    product = curvature.compiled_product(model, curvature.lifted(model, point))
+    product = curvature.compiled_product(model, lift(model, point))
     late = curvature.arpack_smallest(product, model.num_parameters, 1.0, -1.0)
     assert late.capped
     assert late.smallest is None

@@ -35,6 +35,7 @@ from experiments.networks.tracks.track import (
 from experiments.report.figures import Picture, column_picture
 from landscape import solve
 from proofs_check.claim import Claim, Hypothesis, Mutant, Tolerance
+from ufm.eigen import eigh
 from ufm.errors import InputError, require_count, require_decay, require_positive
 from ufm.models.graph import graph
 from ufm.models.graph_network import MAX_GRAPHS
@@ -188,7 +189,7 @@ class Graphs(Track):
         start = np.random.default_rng(0).normal(size=len(A))
         for name, build in SPECTRAL.items():
             matrix = build(A)
-            values, vectors = np.linalg.eigh(matrix)
+            values, vectors = eigh(matrix)
             mu = np.linalg.norm(matrix) - values[1:]
             parts = (vectors[:, 1:].T @ start) * (mu / mu[0]) ** STEPS
             rows.append(
@@ -269,7 +270,7 @@ def _draw_cosines(options: GraphOptions, ax: Any) -> Any:
         start = rng.standard_normal(len(A))
         for name, build in SPECTRAL.items():
             matrix = build(A)
-            values, vectors = np.linalg.eigh(matrix)
+            values, vectors = eigh(matrix)
             mu = np.linalg.norm(matrix) - values[1:]
             curves[name] = mu / mu[0], vectors[:, 1:].T @ start
     return draw_steps(curves, STEPS, ax)
