@@ -17,11 +17,17 @@ def wait_until(true, seconds=20):
 
 
 def is_alive(pid):
-    """Whether there is such a process, and it is no zombie."""
+    """Whether there is such a process, and it is no zombie with its last thread gone.
+
+    Its first thread may be gone sooner, and whoever waits for the process then waits on.
+    """
     with suppress(ProcessLookupError, FileNotFoundError):
         os.kill(pid, 0)
         status = Path(f"/proc/{pid}/stat")
-        return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
+        if not status.exists():
+            return True
+        ended = status.read_text().rpartition(")")[2].split()[0] == "Z"
+        return not ended or len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
     return False
 
 
