@@ -20,6 +20,7 @@ from experiments.cli.output import (
     show,
     table,
 )
+from experiments.cli.verdict import between
 
 EXAMPLES = (
     "ufm spectrum -K 10 -d 16 -n 100 --lambda-w 5e-4 --lambda-h 1e-5",
@@ -78,8 +79,8 @@ def spectrum(
         made.add_row("0" if abs(value) <= tolerance else number(value, 10), number(times), block)
     show(f"Spectrum at {place}: {inputs.headline(model)}", made, f"Source: {found.source}.")
     show(
-        f"{number(found.levels.size)} eigenvalues: {in_words(found.negative)} negative, "
-        f"{in_words(found.zeros)} zero (|value| <= {tolerance:.1e})."
+        f"{number(found.levels.size)} eigenvalues: {between(found.negative)} negative, "
+        f"{between(found.zeros)} zero (|value| <= {tolerance:.1e})."
     )
 
 
@@ -92,19 +93,6 @@ def counted(fewest_and_most: tuple[int, int | None]) -> int | None:
     """
     fewest, most = fewest_and_most
     return fewest if fewest == most else None
-
-
-def in_words(fewest_and_most: tuple[int, int | None]) -> str:
-    """A count, or what it is between.
-
-    Example:
-        >>> in_words((2, 2)), in_words((2, 3)), in_words((2, None))
-        ('2', '2 to 3', '2 or more')
-    """
-    fewest, most = fewest_and_most
-    if most is None:
-        return f"{number(fewest)} or more"
-    return number(fewest) if fewest == most else f"{number(fewest)} to {number(most)}"
 
 
 class Reading(NamedTuple):

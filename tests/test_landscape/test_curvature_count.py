@@ -133,6 +133,8 @@ def test_collapse_is_told_to_six_digits():
         H[0, 0] += size
         assert (averaged(model, full._replace(H=H))[2] <= COLLAPSED) is verdict
         assert (model.structure(full._replace(H=H)) is not None) is verdict
+    H[0, 0] = np.nan
+    assert model.structure(full._replace(H=H)) is None
 
 
 @pytest.fixture(scope="module")

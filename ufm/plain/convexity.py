@@ -55,7 +55,7 @@ def strict_minimum(model: UFM, point: Point, larger_than: int = -1) -> StrictMin
     if largest <= larger_than:
         return None
     merged, small, spread = averaged(model, point)
-    if spread > COLLAPSED:
+    if not spread <= COLLAPSED:  # of NaN neither is true
         return None
     W, H, b = small.to_numpy()
     K, d, sigma = merged.num_classes, merged.d, merged.sigma

@@ -34,7 +34,7 @@ def outside_row_space(model: UFM, point: Point) -> Direction | None:
         -0.233333333333
     """
     merged, small, spread = averaged(model, point)
-    if spread > COLLAPSED:
+    if not spread <= COLLAPSED:  # of NaN neither is true
         return None
     parts = reduced(merged, small)
     rank, lw, lh = parts.space.rank, float(model.lambda_W), float(model.lambda_H)

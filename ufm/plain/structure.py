@@ -42,7 +42,7 @@ def structure(model: UFM, point: Any) -> Structure | None:
     """
     model.require_smooth()
     merged, small, spread = averaged(model, point)
-    if spread > COLLAPSED:
+    if not spread <= COLLAPSED:  # of NaN neither is true
         return None
     parts = reduced(merged, small)
     too_large = parts.data.size > MAX_FACTORISED and not parts.types_shrink
